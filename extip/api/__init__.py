@@ -1,0 +1,1 @@
+"""The nouns: wire types and names; pure data."""

@@ -1,0 +1,112 @@
+"""The whole exception tree, split by what the caller does about it.
+
+::
+
+    ExtipError
+    ├── FatalError                the process cannot go on: one line for a person, exit code 1
+    │   ├── ConfigurationError    a flag, file or environment is wrong: exit code 2
+    │   ├── AlreadyRunningError   another controller owns this network namespace: exit code 3
+    │   └── PermissionDeniedError the kernel refuses (a capability is missing): exit code 4
+    ├── ApiError                  the API server, or the way to it
+    │   ├── ApiUnavailableError   retry with backoff: network, time-out, 429, 5xx
+    │   ├── ApiAccessError        401 or 403: a person must mend it; retried slowly
+    │   ├── NotFoundError         404
+    │   ├── ConflictError         409: read again, then decide again
+    │   ├── ExpiredError          410, or a resourceVersion from the future: list again
+    │   └── InvalidRequestError   400, 405, 415, 422 and the rest: our request is wrong
+    └── LinkError                 the kernel's view of the node
+        ├── LinkNotFoundError     no interface of that name (now): wait for it
+        └── NetlinkError          any other errno, which it carries
+
+Errors of libraries are translated in the adapter that calls them (`extip.kube`, `extip.net`) and
+chained, so that nothing above imports a library to catch its errors.
+"""
+
+import errno as errno_names
+import os
+
+
+class ExtipError(Exception):
+    """Base of everything that extip raises on purpose."""
+
+
+class FatalError(ExtipError):
+    """The process cannot go on; its text is one line that tells a person what to do."""
+
+    exit_code = 1
+
+
+class ConfigurationError(FatalError):
+    """A flag, a file or the environment is wrong."""
+
+    exit_code = 2
+
+
+class AlreadyRunningError(FatalError):
+    """Another controller owns this network namespace."""
+
+    exit_code = 3
+
+
+class PermissionDeniedError(FatalError):
+    """The kernel refuses what a controller lives from: a capability is missing."""
+
+    exit_code = 4
+
+
+class ApiError(ExtipError):
+    """A request to the API server failed; `request` says which (`list services`)."""
+
+    def __init__(self, message: str, *, request: str = "", status: int = 0) -> None:
+        super().__init__(f"{request}: {message}" if request else message)
+        self.request = request
+        self.status = status
+        """HTTP status code; 0 when there was no answer."""
+
+
+class ApiUnavailableError(ApiError):
+    """No answer, or one that asks to come back later (429, 5xx)."""
+
+    def __init__(
+        self, message: str, *, request: str = "", status: int = 0, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, request=request, status=status)
+        self.retry_after_s = retry_after_s
+        """Seconds from the `Retry-After` header; None when there was none."""
+
+
+class ApiAccessError(ApiError):
+    """401 or 403; the text names the verb and resource that are missing."""
+
+
+class NotFoundError(ApiError):
+    """404."""
+
+
+class ConflictError(ApiError):
+    """409: the object exists already, or changed since it was read."""
+
+
+class ExpiredError(ApiError):
+    """410: the resourceVersion is too old (or unknown to this server); list again."""
+
+
+class InvalidRequestError(ApiError):
+    """The server understood the request and rejects it: repeating it cannot help."""
+
+
+class LinkError(ExtipError):
+    """The kernel refused something about an interface or an address."""
+
+
+class LinkNotFoundError(LinkError):
+    """There is no interface of that name in this network namespace."""
+
+
+class NetlinkError(LinkError):
+    """A netlink request failed with an errno, for instance ``EEXIST``."""
+
+    def __init__(self, errno: int, request: str) -> None:
+        name = errno_names.errorcode.get(errno, str(errno))
+        super().__init__(f"{request}: {name} ({os.strerror(errno)})")
+        self.errno = errno

@@ -1,0 +1,71 @@
+"""Structured logs: one past-tense event name per fact, keys from one vocabulary.
+
+Levels: *info* a state changed, *warning* something is in the way and extip goes on, *error* a
+person is needed, *debug* nothing changed. Keys: ``link``, ``address``, ``service``, ``claim``,
+``node``, ``lease``, ``holder``, ``attempt``, ``reason``, ``error``, ``delay_s``, ``component``.
+
+Logs of libraries pass through the same renderer. Everything goes to standard error, so that
+standard output stays free for what a command prints.
+"""
+
+import logging
+import sys
+from typing import Literal
+
+import orjson
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+Logger = FilteringBoundLogger
+
+_LIBRARY_LEVEL = logging.WARNING
+"""Floor for libraries: kubernetes_asyncio logs whole bodies, Secrets among them, at DEBUG."""
+
+
+def configure(log_format: LogFormat, level: LogLevel) -> None:
+    """Set up logging for this process; call once, before the first event is logged."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[Processor]
+    if log_format == "json":
+        render = [
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(
+                serializer=lambda event, **_: orjson.dumps(event, default=str).decode()
+            ),
+        ]
+    else:
+        render = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(_LIBRARY_LEVEL, _number(level)))
+    logging.getLogger("extip").setLevel(_number(level))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(component: str) -> Logger:
+    """Return a logger whose events carry ``component``."""
+    logger: Logger = structlog.get_logger(f"extip.{component}", component=component)
+    return logger
+
+
+def _number(level: LogLevel) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]

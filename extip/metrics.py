@@ -1,0 +1,88 @@
+"""Every metric that extip exports, declared in one place.
+
+One instance per process, with a registry of its own, passed to the parts that count. Names follow
+the Prometheus conventions (base units, ``_total``); no metric has a label per IP address, so the
+number of series does not grow with the cluster.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from extip import __version__
+
+_FAST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """Counters, gauges and histograms of one extip process."""
+
+    def __init__(self, mode: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        Gauge(
+            "extip_build_info", "Always 1; labels tell the build.", ["version", "mode"],
+            registry=registry,
+        ).labels(version=__version__, mode=mode).set(1)
+
+        self.addresses_wanted = Gauge(
+            "extip_addresses_wanted", "External IPs that services ask for and that may come up.",
+            registry=registry,
+        )
+        self.addresses_up = Gauge(
+            "extip_addresses_up", "External IPs that are on the interface now.", registry=registry
+        )
+        self.addresses_refused = Gauge(
+            "extip_addresses_refused", "External IPs asked for but refused, by reason.", ["reason"],
+            registry=registry,
+        )
+        self.address_changes = Counter(
+            "extip_address_changes_total",
+            "Addresses added to, refreshed on and deleted from the interface, and failures.",
+            ["operation", "result"], registry=registry,
+        )
+        self.reconciles = Counter(
+            "extip_reconciles_total", "Passes over the interface, by result.", ["result"],
+            registry=registry,
+        )
+        self.reconcile_duration = Histogram(
+            "extip_reconcile_duration_seconds", "Time of one pass over the interface.",
+            buckets=_FAST_BUCKETS, registry=registry,
+        )
+        self.announcements = Counter(
+            "extip_announcements_total",
+            "Gratuitous ARP and unsolicited neighbour advertisement frames sent, by family.",
+            ["family"], registry=registry,
+        )
+        self.announcement_failures = Counter(
+            "extip_announcement_failures_total", "Frames that the kernel refused to send.",
+            registry=registry,
+        )
+        self.announce_delay = Histogram(
+            "extip_announce_delay_seconds",
+            "Time from an address being up to its first announcement.",
+            buckets=_FAST_BUCKETS, registry=registry,
+        )
+        self.netlink_overruns = Counter(
+            "extip_netlink_overruns_total",
+            "Times that the kernel dropped netlink events (ENOBUFS) and all was read anew.",
+            registry=registry,
+        )
+        self.watch_restarts = Counter(
+            "extip_watch_restarts_total", "Watches opened again, by resource and why.",
+            ["resource", "reason"], registry=registry,
+        )
+        self.lists = Counter(
+            "extip_lists_total", "Full lists read from the API server.", ["resource"],
+            registry=registry,
+        )
+        self.watch_events = Counter(
+            "extip_watch_events_total", "Events received by watches.", ["resource"],
+            registry=registry,
+        )
+        self.api_requests = Counter(
+            "extip_api_requests_total",
+            "Requests to the API server by verb and HTTP code (0: no answer).",
+            ["verb", "code"], registry=registry,
+        )
+        self.events_recorded = Counter(
+            "extip_events_recorded_total", "Kubernetes Events written, by result.", ["result"],
+            registry=registry,
+        )

@@ -1,0 +1,1 @@
+"""Composition roots: which part runs in which mode."""

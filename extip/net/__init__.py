@@ -1,0 +1,1 @@
+"""The Linux node: netlink, raw sockets, and the frames and messages that go through them."""

@@ -1,0 +1,72 @@
+"""What is known about the node's interfaces, addresses and routes: plain values.
+
+`extip.net` produces them from netlink; plans decide over them.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A network interface as the kernel reports it (rtnetlink(7), ``RTM_NEWLINK``)."""
+
+    index: int
+    name: str
+    mac: bytes
+    """Hardware address; empty or zeros where the interface has none."""
+    up: bool
+    """Administratively up (``IFF_UP``)."""
+    carrier: bool
+    """Up and with carrier (``IFF_UP`` and ``IFF_LOWER_UP``): frames can leave."""
+    announces: bool
+    """Neighbours resolve addresses here by ARP or NDP: neither loopback nor ``IFF_NOARP``."""
+    mtu: int
+    promotes_secondaries: bool
+    """``promote_secondaries`` is on: deleting an IPv4 primary address keeps its secondaries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedAddress:
+    """An address that is on an interface now."""
+
+    interface: IPInterface
+    """The address with its prefix length."""
+    link_index: int
+    ours: bool
+    """Carries extip's mark."""
+    valid_s: int | None
+    """Remaining valid lifetime in seconds; None is for ever."""
+    tentative: bool = False
+    """IPv6 duplicate address detection is not over, or it failed."""
+
+
+class Operation(Enum):
+    """What to do to one address."""
+
+    ADD = "add"
+    """Fails with ``EEXIST`` when the IP (with that prefix) is there, whoever put it there."""
+    REFRESH = "refresh"
+    """Start the valid lifetime of one of our addresses anew."""
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One operation on one address."""
+
+    operation: Operation
+    interface: IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """How the kernel answered a change."""
+
+    change: Change
+    errno: int
+    """0 for success, otherwise the errno of the kernel's answer."""
