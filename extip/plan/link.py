@@ -57,9 +57,10 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One operation on one address."""
+    """One operation on one address of one link."""
 
     operation: Operation
+    link_index: int
     interface: IPInterface
 
 
