@@ -1,0 +1,1 @@
+"""A whole Kubernetes cluster in private namespaces on one machine."""
