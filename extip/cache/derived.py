@@ -1,0 +1,53 @@
+"""A value computed from all objects of a store, kept up to date object by object.
+
+A cluster has far more objects, and far more changes to them, than facts that matter to one node.
+Each change costs one look at one object; the whole is computed anew only when a part differs.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+Object = TypeVar("Object")
+Part = TypeVar("Part")
+Whole = TypeVar("Whole")
+
+
+class Derived(Generic[Object, Part, Whole]):
+    """Parts by key, and the whole they make."""
+
+    def __init__(
+        self,
+        *,
+        get: Callable[[str], Object | None],
+        extract: Callable[[Object], Part | None],
+        combine: Callable[[Iterable[Part]], Whole],
+        changed: Callable[[], None],
+    ) -> None:
+        self._get = get
+        self._extract = extract
+        self._combine = combine
+        self._changed = changed
+        self._parts: dict[str, Part] = {}
+        self._whole: Whole | None = None
+
+    def update(self, key: str) -> None:
+        """Look at one object again (an informer's handler); tell `changed` when its part differs.
+
+        `extract` returns None for an object that contributes nothing.
+        """
+        found = self._get(key)
+        part = None if found is None else self._extract(found)
+        if part == self._parts.get(key):
+            return
+        if part is None:
+            del self._parts[key]
+        else:
+            self._parts[key] = part
+        self._whole = None
+        self._changed()
+
+    def value(self) -> Whole:
+        """Return the whole; the very same object until a part changes."""
+        if self._whole is None:
+            self._whole = self._combine(self._parts.values())
+        return self._whole

@@ -1,0 +1,53 @@
+"""What the reconcilers need from the outside; `extip.net` and `extip.kube` provide it."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol
+
+from extip.plan.guard import Refusal
+from extip.plan.link import Change, ChangeResult, IPAddress, Link, ObservedAddress
+from extip.plan.requests import Owner
+
+
+class LinkTable(Protocol):
+    """Reads interfaces and routes."""
+
+    async def link(self, name: str) -> Link:
+        """Return the interface; raises LinkNotFoundError."""
+
+    async def gateways(self) -> frozenset[IPAddress]:
+        """Return the next hops of all routing tables."""
+
+    async def promote_secondaries(self, link: Link) -> None:
+        """Have the kernel keep IPv4 secondaries when their primary goes."""
+
+
+class AddressTable(Protocol):
+    """Reads and changes addresses."""
+
+    async def dump(self) -> Sequence[ObservedAddress]:
+        """Return every address of every interface; raises LinkError rather than a part."""
+
+    def apply(
+        self, changes: Iterable[Change], *, ttl_s: int
+    ) -> AsyncIterator[Sequence[ChangeResult]]:
+        """Make the changes in order; yields each batch as soon as the kernel has answered."""
+
+
+class Announcer(Protocol):
+    """Tells the neighbours."""
+
+    def set_link(self, link: Link | None) -> None:
+        """Announce there from now on; a new MAC or a returned carrier starts every burst anew."""
+
+    def announce(self, ips: Iterable[IPAddress]) -> None:
+        """Start announcing addresses that have just come up; the first frame goes out now."""
+
+    def withdraw(self, ips: Iterable[IPAddress]) -> None:
+        """Stop announcing."""
+
+
+class Reporter(Protocol):
+    """Tells the users of the cluster, where they look."""
+
+    def refused(self, owner: Owner, refusal: Refusal) -> None:
+        """Say once that `owner` does not get an IP that it asked for, and why."""

@@ -1,0 +1,46 @@
+"""Tells each refusal once: a log line, a Kubernetes Event on the owner, a metric."""
+
+from collections import Counter
+
+from extip import log
+from extip.metrics import Metrics
+from extip.plan.desire import Desire, Rejection
+from extip.plan.guard import Reason
+from extip.reconcile.ports import Reporter
+
+
+class RefusalLedger:
+    """Remembers what was told, so that a resync repeats nothing and an end is told too."""
+
+    def __init__(self, reporter: Reporter, metrics: Metrics) -> None:
+        self._reporter = reporter
+        self._metrics = metrics
+        self._log = log.get_logger("guard")
+        self._told: frozenset[Rejection] = frozenset()
+
+    def record(self, desire: Desire) -> None:
+        """Take the outcome of a decision; costs nothing when it is the one of last time."""
+        if desire.rejected == self._told:
+            return
+        for rejection in sorted(desire.rejected - self._told, key=_order):
+            self._log.warning(
+                "address_refused",
+                address=rejection.text,
+                service=str(rejection.owner),
+                reason=rejection.refusal.reason.value,
+                message=rejection.refusal.message,
+            )
+            self._reporter.refused(rejection.owner, rejection.refusal)
+        for rejection in sorted(self._told - desire.rejected, key=_order):
+            self._log.info(
+                "address_refusal_ended", address=rejection.text, service=str(rejection.owner)
+            )
+        self._told = desire.rejected
+        refused = {rejection.text: rejection.refusal.reason for rejection in desire.rejected}
+        counts = Counter(refused.values())
+        for reason in Reason:
+            self._metrics.addresses_refused.labels(reason=reason.value).set(counts[reason])
+
+
+def _order(rejection: Rejection) -> tuple[str, str]:
+    return rejection.text, str(rejection.owner)

@@ -1,0 +1,125 @@
+"""What each mode can be told, checked when it is made; units are in the names.
+
+The command line builds these; modes take them apart and hand plain values to components.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import ceil
+from typing import Literal
+
+from extip.errors import ConfigurationError
+
+IPNetwork = IPv4Network | IPv6Network
+OnExit = Literal["release", "keep"]
+
+MIN_ADDRESS_TTL_S = 3
+"""Below this the kernel's one-second resolution and a busy node would make addresses blink."""
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` writes as Go does: ``2s``, ``500ms``, ``1m30s``.
+
+    Raises ValueError for anything else, a bare number included: its unit would be a guess.
+    """
+    position, seconds = 0, 0.0
+    while match := _DURATION.match(text, position):
+        seconds += float(match[1]) * _UNITS_S[match[2]]
+        position = match.end()
+    if position == 0 or position != len(text):
+        raise ValueError(f"{text!r} is not a duration; write it like 2s, 500ms or 1m30s")
+    return seconds
+
+
+def parse_network(text: str) -> IPNetwork:
+    """Return the network that `text` writes in CIDR form; a bare address is a network of one.
+
+    Raises ValueError, also when bits are set to the right of the prefix.
+    """
+    return ip_network(text, strict=True)
+
+
+def parse_listen(text: str) -> tuple[str, int] | None:
+    """Return host and port of ``host:port`` or ``[v6]:port``; None for the empty string."""
+    if not text:
+        return None
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004
+        raise ValueError(f"{text!r} is not host:port, for example 127.0.0.1:9188")
+    return host.strip("[]"), int(port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressSettings:
+    """The address half, the same in every mode that puts addresses on an interface."""
+
+    iface: str
+    """Interface that the addresses are put on."""
+    mask: int
+    """Prefix length of IPv4 addresses."""
+    mask_v6: int
+    """Prefix length of IPv6 addresses."""
+    resync_s: float
+    """How often everything is compared anew, whether or not anything was seen to change."""
+    address_ttl_s: int
+    """Valid lifetime of each address in the kernel: if this process dies or hangs, the kernel
+    itself removes the addresses at its end. Whole seconds, as the kernel counts them."""
+    on_exit: OnExit
+    """On an orderly stop: remove the addresses, or leave them to their TTL for a successor."""
+    allow_cidrs: tuple[IPNetwork, ...]
+    """External IPs outside of these are refused; empty allows all."""
+
+    @property
+    def refresh_s(self) -> float:
+        """How often lifetimes are started anew: two refreshes may fail before one runs out."""
+        return self.address_ttl_s / 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimpleSettings:
+    """`extip simple`."""
+
+    address: AddressSettings
+    kubeconfig: str
+    """Path; empty means the pod's own ServiceAccount."""
+    namespace_selector: str
+    service_selector: str
+    http: tuple[str, int] | None
+    """Where /metrics, /livez and /readyz are served; None for nowhere."""
+
+
+def address_settings(  # noqa: PLR0913 - one argument per flag
+    *,
+    iface: str,
+    mask: int,
+    mask_v6: int,
+    resync_s: float,
+    address_ttl_s: float | None,
+    on_exit: OnExit,
+    allow_cidrs: tuple[IPNetwork, ...],
+) -> AddressSettings:
+    """Check the flags against each other and fill in what follows from others.
+
+    The default `address_ttl_s` is two resyncs. Raises ConfigurationError.
+    """
+    if not iface or len(iface) > 15 or "/" in iface or any(c.isspace() for c in iface):  # noqa: PLR2004
+        raise ConfigurationError(f"--iface: {iface!r} cannot be the name of an interface")
+    if resync_s < 0.1:  # noqa: PLR2004
+        raise ConfigurationError("--resync must be at least 100ms")
+    if address_ttl_s is None:
+        address_ttl_s = max(2 * resync_s, MIN_ADDRESS_TTL_S)
+    if address_ttl_s < MIN_ADDRESS_TTL_S:
+        raise ConfigurationError(f"--address-ttl must be at least {MIN_ADDRESS_TTL_S}s")
+    return AddressSettings(
+        iface=iface,
+        mask=mask,
+        mask_v6=mask_v6,
+        resync_s=resync_s,
+        address_ttl_s=ceil(address_ttl_s),
+        on_exit=on_exit,
+        allow_cidrs=allow_cidrs,
+    )

@@ -1,0 +1,71 @@
+"""Runs the long-lived parts of a process; the only module that opens a TaskGroup.
+
+A component runs until it is cancelled or fails. When one fails, the others are cancelled and
+awaited before the failure is raised, so nothing keeps writing behind the caller's back. Returning
+is a fault too: a process that silently lost a part must not look healthy.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A named coroutine that ends only by cancellation or error."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+async def supervise(components: Sequence[Component]) -> None:
+    """Run `components` until cancelled; raises an ExceptionGroup of what failed."""
+    async with asyncio.TaskGroup() as group:
+        for component in components:
+            group.create_task(_guarded(component), name=component.name)
+
+
+async def run_beside(components: Sequence[Component], job: Callable[[], Awaitable[T]]) -> T:
+    """Run `components` while `job` runs; cancel and await them when it ends.
+
+    Returns the job's result; raises an ExceptionGroup of what failed, job or component.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_guarded(component), name=component.name) for component in components
+        ]
+        result = await job()
+        for task in tasks:
+            task.cancel()
+    return result
+
+
+async def stop_signal() -> str:
+    """Wait for SIGTERM or SIGINT and return its name.
+
+    Must run in the main thread, and takes over both signals for good: what is cleaned up
+    afterwards is not cut short by an impatient second one.
+    """
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, received.put_nowait, number)
+    return (await received.get()).name
+
+
+async def _guarded(component: Component) -> None:
+    await component.run()
+    raise RuntimeError(f"component {component.name} returned; it must run until cancelled")
+
+
+def root_causes(error: BaseException) -> list[BaseException]:
+    """Return the leaves of nested exception groups, in order."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in root_causes(inner)]
+    return [error]
