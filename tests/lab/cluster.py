@@ -1,0 +1,335 @@
+"""The lab as a whole: build it, use it, end it. `with Lab(nodes=3) as lab:`."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.lab.anchor import Anchor
+from tests.lab.api import ApiClient
+from tests.lab.binaries import find_binaries
+from tests.lab.control_plane import ControlPlane
+from tests.lab.daemon import Daemon
+from tests.lab.errors import LabError
+from tests.lab.host import Host
+from tests.lab.network import (
+    API_SERVER_IP,
+    CLIENT,
+    FAR_NETWORK_V4,
+    FAR_NETWORK_V6,
+    OBSERVER,
+    QUIET,
+    ROUTER,
+    Port,
+    Switch,
+    forwarding,
+    lan_mac,
+    lan_v4,
+    lan_v6,
+)
+from tests.lab.node import BACKEND_PORT, Node, NodeSettings
+from tests.lab.pki import make_credentials
+from tests.lab.wait import PATIENCE_S, wait_until
+
+
+class Lab:
+    """A Kubernetes cluster in namespaces of its own.
+
+    Starts on entering the `with` block (or `start`), and is gone on leaving it (or `close`), or
+    when this process dies. `node_grace_s` is the controller manager's node monitor grace period.
+    `ip_forward=False` makes nodes that forward nothing, on which only pods on the host network of
+    the node that a client talks to can be reached.
+    """
+
+    def __init__(
+        self, nodes: int = 3, *, ip_forward: bool = True, node_grace_s: float = 40.0
+    ) -> None:
+        self.binaries = find_binaries()
+        self.server_version = self.binaries.version
+        self.startup_s = 0.0
+        """How long `start` took."""
+        self._count = nodes
+        self._ip_forward = ip_forward
+        self._node_grace_s = node_grace_s
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Start and end.
+
+    def start(self) -> None:
+        """Bring everything up; returns when kube-proxy is healthy on every node."""
+        started = time.monotonic()
+        self.anchor = Anchor()
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        self.startup_s = time.monotonic() - started
+
+    def _start(self) -> None:
+        self.switch = Switch(self.anchor)
+        credentials = make_credentials(self.anchor.directory / "pki", API_SERVER_IP)
+        self.control_plane = ControlPlane(
+            self.switch, self.binaries, credentials, node_grace_s=self._node_grace_s
+        )
+        self.control_plane.etcd.start()
+        self.api_server.launch()
+        self._make_outsiders()
+        settings = NodeSettings(
+            count=self._count,
+            ip_forward=self._ip_forward,
+            node_grace_s=self._node_grace_s,
+            token=credentials.admin_token,
+            certificate=credentials.certificate,
+            kubeconfig=self.kubeconfig,
+        )
+        self.nodes = {
+            f"n{number}": Node(self.anchor, self.switch, number, self.binaries, settings)
+            for number in range(1, self._count + 1)
+        }
+        for node in self.nodes.values():
+            node.plug_in()
+            node.configure()
+            node.backend.launch()
+            node.host_backend.launch()
+        self.api_server.wait_ready()
+        self._start_kubernetes()
+
+    def _start_kubernetes(self) -> None:
+        self.control_plane.controller_manager.launch()
+        for node in self.nodes.values():
+            node.launch()
+        wait_until(self._nodes_registered, "every node to be registered")
+        for node in self.nodes.values():
+            node.kube_proxy.launch()
+        self.add_backends("default")
+        for node in self.nodes.values():
+            node.wait_ready()
+        self._await_endpoints()
+
+    def _await_endpoints(self) -> None:
+        """Wait until the endpoint controllers work, on a service that goes again."""
+        name = "lab-start"
+        self.add_service(name)
+        wait_until(
+            lambda: self._published_backends(name) == self._count,
+            "the endpoints of every node's backend",
+        )
+        self.delete_service(name)
+
+    def _published_backends(self, service: str) -> int:
+        endpoints = self.api.get(f"/api/v1/namespaces/default/endpoints/{service}")
+        return sum(len(subset.get("addresses", [])) for subset in endpoints.get("subsets", []))
+
+    def _nodes_registered(self) -> bool:
+        items = self.api.get("/api/v1/nodes")["items"]
+        return len([node for node in items if node["status"].get("addresses")]) == self._count
+
+    def _make_outsiders(self) -> None:
+        """The router with the far client behind it, the client and the observer."""
+        self.router = Host(self.anchor, "router", QUIET | forwarding(on=True))
+        self.client = Host(self.anchor, "client", QUIET)
+        self.far_client = Host(self.anchor, "far", QUIET)
+        self.observer_host = Host(self.anchor, "observer", QUIET)
+        for host, number in (
+            (self.router, ROUTER),
+            (self.client, CLIENT),
+            (self.observer_host, OBSERVER),
+        ):
+            port = Port(host=host.name, segment="lan", interface="eth0", mac=lan_mac(number))
+            self.switch.plug([port])
+            default = [
+                f"route add default via {lan_v4(ROUTER)}",
+                f"route add default via {lan_v6(ROUTER)}",
+            ]
+            self.switch.batch(
+                [
+                    "link set lo up",
+                    "link set eth0 up",
+                    f"addr add {lan_v4(number)}/16 dev eth0",
+                    f"addr add {lan_v6(number)}/64 dev eth0",
+                    *([] if host is self.router else default),
+                ],
+                host=host.name,
+            )
+        self._connect_far_client()
+
+    def _connect_far_client(self) -> None:
+        v4, v6 = FAR_NETWORK_V4.removesuffix("0/24"), FAR_NETWORK_V6.removesuffix("/64")
+        self.switch.batch(["link add far0 netns router type veth peer name eth0 netns far"])
+        self.switch.batch(
+            [
+                "link set lo up",
+                "link set far0 up",
+                f"addr add {v4}1/24 dev far0",
+                f"addr add {v6}1/64 dev far0",
+            ],
+            host="router",
+        )
+        self.switch.batch(
+            [
+                "link set lo up",
+                "link set eth0 up",
+                f"addr add {v4}2/24 dev eth0",
+                f"addr add {v6}2/64 dev eth0",
+                f"route add default via {v4}1",
+                f"route add default via {v6}1",
+            ],
+            host="far",
+        )
+
+    def close(self) -> None:
+        """End everything; returns when all of it is gone."""
+        self.anchor.close()
+
+    # Kubernetes.
+
+    @property
+    def api(self) -> ApiClient:
+        """A client of the API server for use from this process, as the cluster's admin."""
+        return self.control_plane.api
+
+    @property
+    def api_server(self) -> Daemon:
+        return self.control_plane.api_server
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's kubeconfig: readable everywhere; its server answers within the lab."""
+        return self.control_plane.kubeconfig
+
+    def kubectl(self, *args: str, stdin: str = "", timeout: float = PATIENCE_S) -> str:
+        """Run kubectl as admin in the lab; returns its stdout, raises LabError when it fails."""
+        command: list[str | Path] = [
+            self.binaries.kubectl,
+            f"--kubeconfig={self.kubeconfig}",
+            *args,
+        ]
+        return self.switch.run(command, stdin=stdin, timeout=timeout).stdout
+
+    def kubectl_json(self, *args: str, stdin: str = "") -> Any:
+        """Run kubectl with `-o json` and return what it prints, decoded."""
+        return json.loads(self.kubectl(*args, "-o", "json", stdin=stdin))
+
+    def apply(self, manifest: str | Mapping[str, Any]) -> None:
+        """Apply a manifest: YAML or JSON text, or one object."""
+        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+        self.kubectl("apply", "-f", "-", stdin=text)
+
+    def service_account_kubeconfig(
+        self, namespace: str, name: str, *, expiration_s: int = 3600
+    ) -> Path:
+        """A kubeconfig with a real token of a ServiceAccount that exists."""
+        return self.control_plane.service_account_kubeconfig(
+            namespace, name, expiration_s=expiration_s
+        )
+
+    def etcd_compact(self) -> int:
+        """Compact etcd up to now; returns that revision."""
+        return self.control_plane.compact_etcd()
+
+    def create_namespace(self, name: str) -> None:
+        self.api.ensure("/api/v1/namespaces", {"metadata": {"name": name}})
+
+    def add_backends(
+        self, namespace: str, nodes: Sequence[str] | None = None, *, on_host: bool | None = None
+    ) -> None:
+        """Create a pod `backend-NODE` with label `app=backend` for each node (default: all).
+
+        `on_host`: on the host network; default: where the nodes do not forward.
+        """
+        host_network = not self._ip_forward if on_host is None else on_host
+        for node in nodes if nodes is not None else self.nodes:
+            pod = {
+                "metadata": {"name": f"backend-{node}", "labels": {"app": "backend", "node": node}},
+                "spec": {
+                    "nodeName": node,
+                    "hostNetwork": host_network,
+                    "automountServiceAccountToken": False,
+                    "containers": [
+                        {
+                            "name": "http",
+                            "image": "lab/backend",
+                            "ports": [{"containerPort": BACKEND_PORT}],
+                        }
+                    ],
+                },
+            }
+            self.api.ensure(f"/api/v1/namespaces/{namespace}/pods", pod)
+
+    def add_service(
+        self,
+        name: str,
+        external_ips: Sequence[str] = (),
+        *,
+        namespace: str = "default",
+        port: int = 80,
+        spec: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Create a dual-stack service for the pods `app=backend`; returns what the API answers.
+
+        `spec` and `metadata` are merged over what is made here.
+        """
+        service = {
+            "metadata": {"name": name, **(metadata or {})},
+            "spec": {
+                "selector": {"app": "backend"},
+                "ipFamilyPolicy": "PreferDualStack",
+                "ports": [{"name": "http", "port": port, "targetPort": BACKEND_PORT}],
+                "externalIPs": list(external_ips),
+                **(spec or {}),
+            },
+        }
+        return self.api.request("POST", f"/api/v1/namespaces/{namespace}/services", service)
+
+    def delete_service(self, name: str, *, namespace: str = "default") -> None:
+        self.api.request("DELETE", f"/api/v1/namespaces/{namespace}/services/{name}")
+
+    # Measures of the lab itself.
+
+    def memory_mib(self) -> float:
+        """Proportional memory of all processes of the lab, in MiB."""
+        hosts = [self.switch, *self.nodes.values(), self.router, self.client, self.observer_host]
+        hosts += [self.far_client, *(node.pods for node in self.nodes.values())]
+        pids = {pid for host in hosts for pid in (*host.all_pids(), host.holder_pid)}
+        return sum(_pss_kib(pid) for pid in pids) / 1024
+
+    def node_of_mac(self, mac: str) -> str | None:
+        """The node whose LAN interface has this MAC, None when it is no node's."""
+        return next((node.name for node in self.nodes.values() if node.mac == mac), None)
+
+    def wait_for_http(
+        self, ip: str, port: int = 80, *, host: Host | None = None, timeout: float = PATIENCE_S
+    ) -> str:
+        """Wait until an address answers the client (or another host); returns the body."""
+        where = host or self.client
+        return wait_until(
+            lambda: where.http_get(ip, port), f"an answer of {ip}:{port}", timeout=timeout
+        )
+
+
+def _pss_kib(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError:
+        return 0
+    return 0
+
+
+__all__ = ["Lab", "LabError"]

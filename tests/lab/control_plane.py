@@ -1,0 +1,199 @@
+"""etcd, the API server and the controllers, on the switch's management bridge."""
+
+import json
+import secrets
+from pathlib import Path
+
+from tests.lab.api import PORT, ApiClient
+from tests.lab.binaries import Binaries
+from tests.lab.daemon import Daemon
+from tests.lab.errors import LabError
+from tests.lab.host import Host
+from tests.lab.kubernetes_build import program_version
+from tests.lab.network import (
+    API_SERVER_IP,
+    POD_NETWORK_V4,
+    POD_NETWORK_V6,
+    SERVICE_NETWORK_V4,
+    SERVICE_NETWORK_V6,
+    Switch,
+)
+from tests.lab.pki import Credentials
+
+_ETCD = "http://127.0.0.1:2379"
+_CONTROLLERS = (
+    "endpoint",
+    "endpointslice",
+    "endpointslicemirroring",
+    "garbagecollector",
+    "namespace",
+    "nodelifecycle",
+    "root-ca-cert-publisher",
+    "serviceaccount",
+)
+_COMPACT = """
+import json, urllib.request
+def post(path, body):
+    data = json.dumps(body).encode()
+    return json.load(urllib.request.urlopen("%s/v3/kv/" + path, data, timeout=10))
+revision = post("range", {"key": "AA=="})["header"]["revision"]
+post("compaction", {"revision": revision, "physical": True})
+print(revision)
+"""
+
+
+def dual_stack_gates(program: Path) -> list[str]:
+    """Dual stack is a gate to open up to 1.20; it is open from 1.21 on."""
+    major, minor = (int(part) for part in program_version(program).lstrip("v").split(".")[:2])
+    return ["--feature-gates=IPv6DualStack=true"] if (major, minor) < (1, 21) else []
+
+
+def write_kubeconfig(path: Path, *, server: str, certificate: Path, token: str) -> Path:
+    """Write a kubeconfig (as JSON, which is YAML) for a bearer token."""
+    path.parent.mkdir(exist_ok=True)
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": "lab",
+                "cluster": {"server": server, "certificate-authority": str(certificate)},
+            }
+        ],
+        "users": [{"name": "lab", "user": {"token": token}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
+        "current-context": "lab",
+    }
+    path.write_text(json.dumps(config, indent=1))
+    path.chmod(0o600)
+    return path
+
+
+class ControlPlane:
+    """The daemons of the control plane; `launch` starts them in order."""
+
+    server = f"https://{API_SERVER_IP}:{PORT}"
+
+    def __init__(
+        self,
+        switch: Switch,
+        binaries: Binaries,
+        credentials: Credentials,
+        *,
+        node_grace_s: float,
+    ) -> None:
+        self._switch = switch
+        self._credentials = credentials
+        directory = switch.anchor.directory
+        self.api = ApiClient(switch, credentials.certificate, credentials.admin_token)
+        self.kubeconfig = write_kubeconfig(
+            directory / "kubeconfigs" / "admin",
+            server=self.server,
+            certificate=credentials.certificate,
+            token=credentials.admin_token,
+        )
+        self.etcd = Daemon(
+            switch,
+            "etcd",
+            _etcd(binaries),
+            ready=lambda: _accepts(switch, "127.0.0.1", 2379),
+        )
+        self.api_server = Daemon(
+            switch,
+            "kube-apiserver",
+            _api_server(binaries, credentials),
+            ready=lambda: self.api.raw("GET", "/readyz", timeout=2.0),
+        )
+        self.controller_manager = Daemon(
+            switch,
+            "kube-controller-manager",
+            _controller_manager(binaries, self.kubeconfig, credentials, node_grace_s),
+        )
+
+    def compact_etcd(self) -> int:
+        """Drop etcd's history, so that resuming from before it answers 410; returns the revision.
+
+        The API server's own watch cache still knows recent versions until it is restarted.
+        """
+        script = _COMPACT % _ETCD
+        return int(self._switch.run(["/usr/bin/env", "python3", "-c", script]).stdout)
+
+    def service_account_token(self, namespace: str, name: str, *, expiration_s: int) -> str:
+        """A token of a ServiceAccount by the TokenRequest API (at least 600 s)."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": expiration_s},
+        }
+        token: str = self.api.request("POST", path, body)["status"]["token"]
+        return token
+
+    def service_account_kubeconfig(self, namespace: str, name: str, *, expiration_s: int) -> Path:
+        """A kubeconfig with such a token."""
+        token = self.service_account_token(namespace, name, expiration_s=expiration_s)
+        file = f"{namespace}-{name}-{secrets.token_hex(4)}"
+        return write_kubeconfig(
+            self.kubeconfig.parent / file,
+            server=self.server,
+            certificate=self._credentials.certificate,
+            token=token,
+        )
+
+
+def _accepts(host: Host, ip: str, port: int) -> bool:
+    host.connect(ip, port).close()
+    return True
+
+
+def _etcd(binaries: Binaries) -> list[str]:
+    return [
+        str(binaries.etcd),
+        "--data-dir=/run/etcd",  # the anchor's /run is a tmpfs
+        "--unsafe-no-fsync",
+        f"--listen-client-urls={_ETCD}",
+        f"--advertise-client-urls={_ETCD}",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        "--log-level=warn",
+    ]
+
+
+def _api_server(binaries: Binaries, credentials: Credentials) -> list[str]:
+    return [
+        str(binaries.kube_apiserver),
+        f"--etcd-servers={_ETCD}",
+        f"--bind-address={API_SERVER_IP}",
+        f"--advertise-address={API_SERVER_IP}",
+        f"--secure-port={PORT}",
+        f"--tls-cert-file={credentials.certificate}",
+        f"--tls-private-key-file={credentials.key}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-signing-key-file={credentials.service_account_key}",
+        f"--service-account-key-file={credentials.service_account_public_key}",
+        f"--token-auth-file={credentials.tokens}",
+        "--authorization-mode=RBAC",
+        f"--service-cluster-ip-range={SERVICE_NETWORK_V4},{SERVICE_NETWORK_V6}",
+        # Pods are reported by a stub and mount nothing: no need to wait for their ServiceAccount.
+        "--disable-admission-plugins=ServiceAccount",
+        "--allow-privileged=true",
+        *dual_stack_gates(binaries.kube_apiserver),
+    ]
+
+
+def _controller_manager(
+    binaries: Binaries, kubeconfig: Path, credentials: Credentials, node_grace_s: float
+) -> list[str]:
+    if binaries.kube_controller_manager is None:
+        raise LabError("the lab needs kube-controller-manager, not among the binaries given")
+    return [
+        str(binaries.kube_controller_manager),
+        f"--kubeconfig={kubeconfig}",
+        f"--controllers={','.join(_CONTROLLERS)}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        f"--root-ca-file={credentials.certificate}",
+        f"--cluster-cidr={POD_NETWORK_V4},{POD_NETWORK_V6}",
+        f"--node-monitor-grace-period={node_grace_s:g}s",
+        f"--node-monitor-period={max(0.2, node_grace_s / 10):g}s",
+        *dual_stack_gates(binaries.kube_controller_manager),
+    ]
