@@ -1,8 +1,7 @@
 """Builds the Kubernetes binaries of the lab, once, from Debian's source package `kubernetes`.
 
 Debian 12 ships only the client as a binary, but its source package holds all of Kubernetes 1.20.2
-with its vendored libraries. `build()` fetches it with apt (as any user: apt keeps lists and
-sources of its own inside the build folder, copied from the machine's; nothing in /etc is touched),
+with its vendored libraries. `build()` fetches it, as any user (see `tests.lab.debian_source`),
 compiles it with Debian's Go, verifies the result and only then renames it into the cache.
 
 Guarantees: the folder in the cache appears complete and verified or not at all; of two builders
@@ -23,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lab.debian_source import SourceError, fetch_source
 from tests.lab.progress import Progress, StepError, run_step
 
 VERSION = "1.20.2"
@@ -169,7 +169,7 @@ def _check_possible(cache: Path) -> None:
 def _build_in(scratch: Path, progress: Progress) -> None:
     log = scratch / "build.log"
     try:
-        tree = _fetch(scratch, log, progress)
+        tree = fetch_source("kubernetes", VERSION, scratch, log=log, progress=progress)
         environment = _prepare(tree, scratch)
         progress.step("check that JSON with a map does not crash")
         source = tree / ".go/src/k8s.io/kubernetes"
@@ -183,7 +183,7 @@ def _build_in(scratch: Path, progress: Progress) -> None:
         for program in PROGRAMS:
             (tree / "_output/bin" / program).replace(folder / program)
         verify(folder)
-    except (StepError, BuildError, OSError) as error:
+    except (SourceError, StepError, BuildError, OSError) as error:
         kept = cache_folder() / "kubernetes-build.log"
         if not log.exists():
             raise BuildError(str(error)) from error
@@ -192,77 +192,6 @@ def _build_in(scratch: Path, progress: Progress) -> None:
     if built_folder().exists():  # broken, else there would be no build
         built_folder().rename(scratch / "broken")
     folder.rename(built_folder())
-
-
-def _fetch(scratch: Path, log: Path, progress: Progress) -> Path:
-    """Fetch and unpack the source package; return its folder."""
-    progress.step("read the package lists of Debian's sources")
-    settings = _apt_settings(scratch / "apt")
-    environment = dict(os.environ) | {"LC_ALL": "C.UTF-8"}
-    # Fails softly where one of several mirrors does: the package is looked for all the same.
-    with contextlib.suppress(StepError):
-        update = ("apt-get", "-q", "-c", str(settings), "update")
-        run_step(update, scratch, environment, log=log, tick=progress.tick)
-    show = ("apt-cache", "-c", settings, "showsrc", "--only-source", "kubernetes")
-    shown = subprocess.run(show, capture_output=True, text=True, env=environment, check=False)
-    wanted = re.compile(rf"^Version: (\S*\b{re.escape(VERSION)}-\S+)$", re.MULTILINE)
-    versions = wanted.findall(shown.stdout)
-    if not versions:
-        raise BuildError(
-            f"this machine's Debian mirrors have no source package kubernetes {VERSION} (it is in "
-            "Debian 12), or cannot be reached"
-        )
-    progress.step(f"fetch and unpack the source package kubernetes {versions[-1]}")
-    source = ("apt-get", "-q", "-c", str(settings), "source", f"kubernetes={versions[-1]}")
-    run_step(source, scratch, environment, log=log, tick=progress.tick)
-    (tree,) = (path.parent for path in scratch.glob("kubernetes-*/Makefile"))
-    return tree
-
-
-def _apt_settings(folder: Path) -> Path:
-    """Write an apt configuration with lists, cache and sources of its own; return its path."""
-    sources = folder / "sources"
-    for path in (sources, folder / "state/lists/partial", folder / "cache/archives/partial"):
-        path.mkdir(parents=True)
-    etc = Path("/etc/apt")
-    for path in (etc / "sources.list", *sorted((etc / "sources.list.d").glob("*"))):
-        if path.suffix in {".list", ".sources"} and path.is_file():
-            entries = source_entries(path.read_text(), deb822=path.suffix == ".sources")
-            (sources / path.name).write_text(entries)
-    settings = folder / "apt.conf"
-    settings.write_text(
-        f'Dir::State "{folder}/state";\n'
-        f'Dir::Cache "{folder}/cache";\n'
-        f'Dir::Etc::sourcelist "{folder}/none";\n'
-        f'Dir::Etc::sourceparts "{sources}";\n'
-        # The user _apt cannot enter a private cache folder.
-        'APT::Sandbox::User "root";\n'
-        'Acquire::Retries "2";\n'
-        # Hooks are for the machine's own lists.
-        "#clear APT::Update::Pre-Invoke;\n"
-        "#clear APT::Update::Post-Invoke;\n"
-        "#clear APT::Update::Post-Invoke-Success;\n"
-    )
-    return settings
-
-
-def source_entries(text: str, *, deb822: bool) -> str:
-    """Turn the entries of an apt sources file (sources.list(5)) that have `main` into `deb-src`."""
-    if deb822:
-        text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
-        stanzas = [stanza.strip() for stanza in re.split(r"\n\s*\n", text)]
-        stanzas = [
-            stanza for stanza in stanzas if re.search(r"(?im)^Components:.*\bmain\b", stanza)
-        ]
-        turned = [re.sub(r"(?im)^Types:.*$", "Types: deb-src", stanza) for stanza in stanzas]
-        return "".join(f"{stanza}\n\n" for stanza in turned)
-    lines = [line.partition("#")[0].split() for line in text.splitlines()]
-    kept = {" ".join(["deb-src", *words[1:]]): None for words in lines if _has_main(words)}
-    return "".join(f"{line}\n" for line in kept)
-
-
-def _has_main(words: list[str]) -> bool:
-    return bool(words) and words[0] in {"deb", "deb-src"} and "main" in words
 
 
 def _prepare(tree: Path, scratch: Path) -> dict[str, str]:

@@ -80,7 +80,7 @@ def install(needs: Sequence[Need]) -> None:
         raise InstallError("this machine has no apt-get")
     if os.geteuid() != 0:
         raise InstallError("only root can install packages")
-    with no_daemon_starts():
+    with no_daemon_starts(POLICY):
         _install(packages)
     for service in sorted({need.service for need in needs} - {""}):
         _run(("update-rc.d", service, "disable"))
@@ -114,6 +114,7 @@ def _apt(*arguments: str) -> tuple[str, ...]:
 
 def _run(command: Sequence[str]) -> None:
     environment = os.environ | {
+        "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin",  # for dpkg
         "DEBIAN_FRONTEND": "noninteractive",
         "DEBIAN_PRIORITY": "critical",
         "APT_LISTCHANGES_FRONTEND": "none",
@@ -142,7 +143,7 @@ def _complaint(output: str) -> str:
 
 
 @contextlib.contextmanager
-def no_daemon_starts(policy: Path = POLICY) -> Iterator[None]:
+def no_daemon_starts(policy: Path) -> Iterator[None]:
     """Let no package start its daemon in the meantime (Debian policy 9.3.3.1, invoke-rc.d(8)).
 
     What was there before is put back. Should this process be killed so hard that it cannot, the

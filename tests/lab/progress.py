@@ -61,7 +61,7 @@ def run_step(
     log: Path,
     tick: Callable[[], None] | None = None,
 ) -> None:
-    """Run a command in `folder`, its output appended to `log`; call `tick` every second.
+    """Run a command in `folder`, its output appended to `log`; call `tick` twice a second.
 
     Raises `StepError` when it fails. Whatever interrupts the wait, the command and all its
     children in its process group are dead when this returns.
@@ -95,7 +95,7 @@ def run_step(
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
     try:
-        process.wait(timeout=1.0)
+        process.wait(timeout=0.5)
     except subprocess.TimeoutExpired:
         return False
     return True
