@@ -1,0 +1,100 @@
+"""core/v1: Services, Nodes, Namespaces and Events, with only the fields that extip uses."""
+
+from msgspec import field
+
+from extip.api.meta_v1 import KubernetesObject, Wire
+
+
+class ServiceSpec(Wire):
+    """What the service asks for."""
+
+    type: str = ""
+    external_ips: tuple[str, ...] | None = field(default=None, name="externalIPs")
+    """As the user wrote them: not necessarily valid addresses on older API servers."""
+    load_balancer_class: str | None = None
+
+
+class LoadBalancerIngress(Wire):
+    """One way in that a load balancer gave to a service."""
+
+    ip: str = ""
+    ip_mode: str = ""
+    """``VIP``, ``Proxy``, or empty (which means VIP)."""
+
+
+class LoadBalancerStatus(Wire):
+    """The ways in."""
+
+    ingress: tuple[LoadBalancerIngress, ...] | None = None
+
+
+class ServiceStatus(Wire):
+    """What the service was given."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(KubernetesObject):
+    """A core/v1 Service."""
+
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class NodeAddress(Wire):
+    """One address or name of a node."""
+
+    type: str = ""
+    """``InternalIP``, ``ExternalIP``, ``Hostname``, ``InternalDNS`` or ``ExternalDNS``."""
+    address: str = ""
+
+
+class NodeStatus(Wire):
+    """What the kubelet reports."""
+
+    addresses: tuple[NodeAddress, ...] | None = None
+
+
+class Node(KubernetesObject):
+    """A core/v1 Node."""
+
+    status: NodeStatus = NodeStatus()
+
+
+class Namespace(KubernetesObject):
+    """A core/v1 Namespace; its name is all that is needed."""
+
+
+class ObjectReference(Wire):
+    """Which object an Event is about."""
+
+    api_version: str = "v1"
+    kind: str = ""
+    namespace: str = ""
+    """Empty for cluster-scoped objects."""
+    name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+class EventSource(Wire):
+    """Who reports an Event."""
+
+    component: str = ""
+    host: str = ""
+
+
+class Event(KubernetesObject):
+    """A core/v1 Event. Times are RFC 3339 in UTC."""
+
+    involved_object: ObjectReference = ObjectReference()
+    type: str = ""
+    """``Normal`` or ``Warning``."""
+    reason: str = ""
+    message: str = ""
+    source: EventSource = EventSource()
+    first_timestamp: str = ""
+    last_timestamp: str = ""
+    count: int = 0
+    reporting_component: str = ""
+    reporting_instance: str = ""

@@ -1,0 +1,49 @@
+"""Which URL serves which kind: the resources that extip talks to."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from extip.api.core_v1 import Event, Namespace, Node, Service
+from extip.api.meta_v1 import KubernetesObject
+
+T = TypeVar("T", bound=KubernetesObject)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource(Generic[T]):
+    """One kind as the API server serves it."""
+
+    group: str
+    """Empty for the core group."""
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+    type: type[T]
+    """The struct that its objects are decoded into."""
+
+    @property
+    def api_version(self) -> str:
+        """``v1`` or ``group/version``, as manifests write it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Build the URL path; without a namespace, that of all namespaces."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        parts += [part for part in (name, subresource) if part]
+        return "/".join(parts)
+
+
+SERVICES = Resource(
+    group="", version="v1", plural="services", kind="Service", namespaced=True, type=Service
+)
+NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False, type=Node)
+NAMESPACES = Resource(
+    group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False, type=Namespace
+)
+EVENTS = Resource(
+    group="", version="v1", plural="events", kind="Event", namespaced=True, type=Event
+)

@@ -1,0 +1,94 @@
+"""A watch cache with listeners: reflector, store, and who wants to know.
+
+Handlers get keys, never objects: they are told where to look, and read the store when they get to
+it. They run on the loop, inside the reflector's task, so they only enqueue. There is no resync: the
+store does not change by being delivered again.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Generic, TypeVar
+
+from extip.api.meta_v1 import KubernetesObject
+from extip.cache.listwatch import ListerWatcher
+from extip.cache.reflector import Reflector
+from extip.cache.store import Store
+from extip.clock import Clock
+from extip.log import Logger, get_logger
+from extip.metrics import Metrics
+
+T = TypeVar("T", bound=KubernetesObject)
+
+
+class Informer(Generic[T]):
+    """Caches one resource; a component whose task is `run()`."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        lister_watcher: ListerWatcher[T],
+        *,
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+        logger: Logger | None = None,
+    ) -> None:
+        self.name = f"informer-{resource_name}"
+        self.store: Store[T] = Store()
+        """What the server has, as far as known; empty until `has_synced`."""
+        self._handlers: list[Callable[[str], None]] = []
+        self._synced = asyncio.Event()
+        self._clock = clock
+        self._logger = (logger or get_logger("informer")).bind(resource=resource_name)
+        self._reflector = Reflector(
+            resource_name,
+            lister_watcher,
+            self.store,
+            changed=self._notify,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+            logger=self._logger,
+        )
+
+    def add_handler(self, handler: Callable[[str], None]) -> None:
+        """Call `handler(key)` for each object that appears, changes or goes from now on.
+
+        Keys that are in the store already are not delivered.
+        """
+        self._handlers.append(handler)
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether the first list is in the store. It never turns false again."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Wait until `has_synced`; also when there is no object and so no handler is called."""
+        await self._synced.wait()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the cache has synced and nothing is known to keep it from being up to date."""
+        return self.has_synced and self._reflector.healthy
+
+    @property
+    def last_contact_s(self) -> float | None:
+        """When the server was last heard, on the clock's monotonic timeline; None for never.
+
+        A server with nothing to say is heard about once a minute.
+        """
+        return self._reflector.last_contact_s
+
+    async def run(self) -> None:
+        """Keep the store up to date; ends only by cancellation."""
+        await self._reflector.run()
+
+    def _notify(self, keys: Iterable[str]) -> None:
+        if not self._synced.is_set():
+            self._synced.set()
+            self._logger.info("cache_synced", objects=len(self.store))
+        for key in keys:
+            for handler in self._handlers:
+                handler(key)

@@ -1,0 +1,226 @@
+"""Keeps a `Store` equal to what the API server has: list once, then watch.
+
+Guarantees: after any sequence of faults (broken, silent or expired streams, refused connections,
+a server that restarts) the store becomes equal to the server's state without a restart; objects
+that vanished unseen are reported like any other deletion; requests never come faster than about
+one a second, whatever the server does; each kind of trouble is logged once when it begins and once
+when it is over. While the server is away the store keeps what was last known.
+
+Not guaranteed: that every intermediate version is seen.
+
+One task, `run()`, owns it; it ends only by cancellation.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Generic, TypeVar
+
+from extip.api.meta_v1 import KubernetesObject
+from extip.cache.listwatch import (
+    FROM_CACHE,
+    MOST_RECENT,
+    EventType,
+    ListerWatcher,
+    Page,
+    Unreadable,
+    WatchEvent,
+)
+from extip.cache.recovery import Recovery
+from extip.cache.store import Store
+from extip.clock import Clock
+from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, ExpiredError
+from extip.log import Logger
+from extip.metrics import Metrics
+from extip.plan.backoff import Backoff
+
+T = TypeVar("T", bound=KubernetesObject)
+
+TRANSIENT_BACKOFF = Backoff(initial_s=0.8, cap_s=30.0)
+"""client-go's reflector backoff; the cap holds with jitter."""
+
+ACCESS_BACKOFF = Backoff(initial_s=5.0, cap_s=60.0)
+"""For what a person must mend: RBAC, credentials, a missing CRD."""
+
+WATCH_TIMEOUT_S = (300, 600)
+"""Range of the random `timeoutSeconds`, as client-go has it: watches spread over API servers."""
+
+SHORT_S = 1.0
+"""A stream that ends sooner with nothing on it is a failure; after any stream, the next one begins
+no sooner than this after it began."""
+
+_WATCH_AGAIN = (ApiUnavailableError, ApiAccessError)
+"""Failures that say nothing against the version: the next watch goes on from there."""
+
+STEADY_S = 5.0
+"""A stream that holds this long ends the trouble before it."""
+
+
+class Reflector(Generic[T]):
+    """Lists and watches one resource into a store, and hands on the keys that changed."""
+
+    def __init__(
+        self,
+        resource_name: str,
+        lister_watcher: ListerWatcher[T],
+        store: Store[T],
+        *,
+        changed: Callable[[Iterable[str]], None],
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+        logger: Logger,
+    ) -> None:
+        self._lister_watcher = lister_watcher
+        self._store = store
+        self._changed = changed
+        self._clock = clock
+        self._rng = rng
+        self._logger = logger
+        self._recovery = Recovery(clock=clock, rng=rng, logger=logger)
+        self._resource_name = resource_name
+        self._restarts = metrics.watch_restarts
+        self._lists = metrics.lists.labels(resource_name)
+        self._events = metrics.watch_events.labels(resource_name)
+        self._unreadable = metrics.unreadable_objects.labels(resource_name)
+        self._unreadable_said: set[str] = set()
+        self._resource_version = ""
+        self._heard = False
+        self.last_contact_s: float | None = None
+        """When the server was last heard, on the clock's timeline; None for never."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is in the way of the store being up to date."""
+        return self.last_contact_s is not None and not self._recovery.ongoing
+
+    async def run(self) -> None:
+        """List and watch for ever. Raises nothing but what the `changed` callback raises."""
+        at = FROM_CACHE
+        while True:
+            await self._list(at)
+            await self._watch()
+            # Whatever made the watch unusable, another list from a cache could be as old.
+            at = MOST_RECENT
+
+    async def _list(self, resource_version: str) -> None:
+        while True:
+            try:
+                page = await self._lister_watcher.list(resource_version=resource_version)
+            except ApiError as error:
+                if isinstance(error, ExpiredError):
+                    resource_version = MOST_RECENT
+                await self._clock.sleep(self._failed(error))
+            else:
+                self._replace(page)
+                return
+
+    def _replace(self, page: Page[T]) -> None:
+        self._contact()
+        self._lists.inc()
+        for unreadable in page.unreadable:
+            self._skip(unreadable)
+        self._resource_version = page.resource_version
+        self._changed(self._store.replace(page.items, keep={u.key for u in page.unreadable}))
+
+    async def _watch(self) -> None:
+        """Watch, again and again, from the last version seen, until only a list can help."""
+        while True:
+            began_s = self._clock.monotonic()
+            self._heard = False
+            failure: ApiError | None = None
+            try:
+                await self._stream()
+            except ApiError as error:
+                failure = error
+            lasted_s = self._clock.monotonic() - began_s
+            if failure is None and lasted_s < SHORT_S and not self._heard:
+                failure = ApiUnavailableError("the server ended the stream at once")
+            if failure is None:
+                self._count_restart("ended")
+                delay_s = SHORT_S - lasted_s
+            else:
+                self._count_restart(_reason(failure))
+                delay_s = self._failed(failure, established=lasted_s >= STEADY_S)
+            if delay_s > 0:
+                await self._clock.sleep(delay_s)
+            if failure is not None and not isinstance(failure, _WATCH_AGAIN):
+                return
+
+    async def _stream(self) -> None:
+        opening = self._lister_watcher.watch(
+            resource_version=self._resource_version,
+            timeout_s=self._rng.randint(*WATCH_TIMEOUT_S),
+        )
+        async with opening as events:
+            self._contact()
+            steady = asyncio.get_running_loop().call_later(STEADY_S, self._recovery.steady)
+            try:
+                async for event in events:
+                    self._apply(event)
+            finally:
+                steady.cancel()
+
+    def _apply(self, event: WatchEvent[T] | Unreadable) -> None:
+        self._contact()
+        self._heard = True
+        self._events.inc()
+        if isinstance(event, Unreadable):
+            self._skip(event)
+            self._resource_version = event.resource_version or self._resource_version
+            return
+        self._resource_version = event.object.metadata.resource_version
+        if event.type is EventType.BOOKMARK:
+            return
+        if event.type is EventType.DELETED:
+            key = self._store.remove(event.object)
+        else:
+            key = self._store.put(event.object)
+        if key is not None:
+            self._changed((key,))
+
+    def _contact(self) -> None:
+        self.last_contact_s = self._clock.monotonic()
+
+    def _failed(self, error: ApiError, *, established: bool = False) -> float:
+        """Note the failure; return the delay before the next request.
+
+        What had been working for a while is tried again at once, and so is a list when the version
+        has expired: after an outage that is progress, unless it expires again and again.
+        """
+        transient = isinstance(error, ApiUnavailableError | ExpiredError)
+        retry_after_s = error.retry_after_s if isinstance(error, ApiUnavailableError) else None
+        reason = _reason(error)
+        at_once = (transient and established) or (
+            isinstance(error, ExpiredError) and not self._recovery.saw(reason)
+        )
+        delay_s = self._recovery.failed(
+            reason,
+            str(error),
+            TRANSIENT_BACKOFF if transient else ACCESS_BACKOFF,
+            retry_after_s=retry_after_s,
+        )
+        return (retry_after_s or 0.0) if at_once else delay_s
+
+    def _count_restart(self, reason: str) -> None:
+        self._restarts.labels(self._resource_name, reason).inc()
+
+    def _skip(self, unreadable: Unreadable) -> None:
+        """Say it once for each object, however often it comes by."""
+        self._unreadable.inc()
+        if unreadable.key not in self._unreadable_said:
+            self._unreadable_said.add(unreadable.key)
+            self._logger.warning(
+                "object_unreadable", object=unreadable.key, error=unreadable.reason
+            )
+
+
+def _reason(error: ApiError) -> str:
+    """Name the kind of an error, for the log and the metric: a handful of values."""
+    if isinstance(error, ExpiredError):
+        return "expired"
+    if isinstance(error, ApiAccessError):
+        return "denied"
+    if isinstance(error, ApiUnavailableError):
+        return "throttled" if error.status == 429 else "unavailable"  # noqa: PLR2004
+    return "rejected"
