@@ -68,7 +68,12 @@ class ApiUnavailableError(ApiError):
     """No answer, or one that asks to come back later (429, 5xx)."""
 
     def __init__(
-        self, message: str, *, request: str = "", status: int = 0, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        request: str = "",
+        status: int = 0,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message, request=request, status=status)
         self.retry_after_s = retry_after_s

@@ -17,6 +17,12 @@ OnExit = Literal["release", "keep"]
 MIN_ADDRESS_TTL_S = 3
 """Below this the kernel's one-second resolution and a busy node would make addresses blink."""
 
+MIN_RESYNC_S = 0.1
+"""A resync reads every address of the node; more often than this it only burns the processor."""
+
+_IFNAMSIZ = 15
+"""Longest name of an interface, without the terminating NUL (linux/if.h)."""
+
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
@@ -78,6 +84,16 @@ class AddressSettings:
         """How often lifetimes are started anew: two refreshes may fail before one runs out."""
         return self.address_ttl_s / 3
 
+    def __post_init__(self) -> None:
+        """Raise ConfigurationError for values that cannot work, alone or together."""
+        name = self.iface
+        if not 0 < len(name) <= _IFNAMSIZ or "/" in name or any(c.isspace() for c in name):
+            raise ConfigurationError(f"--iface: {name!r} cannot be the name of an interface")
+        if self.resync_s < MIN_RESYNC_S:
+            raise ConfigurationError(f"--resync must be at least {MIN_RESYNC_S} s")
+        if self.address_ttl_s < MIN_ADDRESS_TTL_S:
+            raise ConfigurationError(f"--address-ttl must be at least {MIN_ADDRESS_TTL_S} s")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimpleSettings:
@@ -92,34 +108,38 @@ class SimpleSettings:
     """Where /metrics, /livez and /readyz are served; None for nowhere."""
 
 
-def address_settings(  # noqa: PLR0913 - one argument per flag
+def simple_settings(  # noqa: PLR0913 - one argument per flag
     *,
     iface: str,
     mask: int,
     mask_v6: int,
-    resync_s: float,
-    address_ttl_s: float | None,
+    resync: float,
+    address_ttl: float | None,
     on_exit: OnExit,
-    allow_cidrs: tuple[IPNetwork, ...],
-) -> AddressSettings:
-    """Check the flags against each other and fill in what follows from others.
+    allow_cidr: tuple[IPNetwork, ...],
+    kubeconfig: str,
+    namespace_selector: str,
+    service_selector: str,
+    http: tuple[str, int] | None,
+) -> SimpleSettings:
+    """Build the settings of `extip simple` from its flags; durations are in seconds.
 
-    The default `address_ttl_s` is two resyncs. Raises ConfigurationError.
+    Without `address_ttl`, addresses live for two resyncs. Raises ConfigurationError.
     """
-    if not iface or len(iface) > 15 or "/" in iface or any(c.isspace() for c in iface):  # noqa: PLR2004
-        raise ConfigurationError(f"--iface: {iface!r} cannot be the name of an interface")
-    if resync_s < 0.1:  # noqa: PLR2004
-        raise ConfigurationError("--resync must be at least 100ms")
-    if address_ttl_s is None:
-        address_ttl_s = max(2 * resync_s, MIN_ADDRESS_TTL_S)
-    if address_ttl_s < MIN_ADDRESS_TTL_S:
-        raise ConfigurationError(f"--address-ttl must be at least {MIN_ADDRESS_TTL_S}s")
-    return AddressSettings(
-        iface=iface,
-        mask=mask,
-        mask_v6=mask_v6,
-        resync_s=resync_s,
-        address_ttl_s=ceil(address_ttl_s),
-        on_exit=on_exit,
-        allow_cidrs=allow_cidrs,
+    return SimpleSettings(
+        address=AddressSettings(
+            iface=iface,
+            mask=mask,
+            mask_v6=mask_v6,
+            resync_s=resync,
+            address_ttl_s=ceil(max(2 * resync, MIN_ADDRESS_TTL_S))
+            if address_ttl is None
+            else ceil(address_ttl),
+            on_exit=on_exit,
+            allow_cidrs=allow_cidr,
+        ),
+        kubeconfig=kubeconfig,
+        namespace_selector=namespace_selector,
+        service_selector=service_selector,
+        http=http,
     )

@@ -62,10 +62,3 @@ async def stop_signal() -> str:
 async def _guarded(component: Component) -> None:
     await component.run()
     raise RuntimeError(f"component {component.name} returned; it must run until cancelled")
-
-
-def root_causes(error: BaseException) -> list[BaseException]:
-    """Return the leaves of nested exception groups, in order."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in root_causes(inner)]
-    return [error]

@@ -1,1 +1,4 @@
-"""Pure decisions over plain data: no await, no clock, no log, no I/O; the same input, the same plan."""
+"""Pure decisions over plain data: no await, no clock, no log, no I/O.
+
+The same input gives the same plan.
+"""

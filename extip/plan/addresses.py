@@ -1,4 +1,4 @@
-"""Wanted addresses × observed addresses → what to change on the interface."""
+"""Wanted addresses x observed addresses → what to change on the interface."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

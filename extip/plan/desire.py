@@ -1,4 +1,4 @@
-"""Requests × surroundings → which addresses to bring up, and why not the others."""
+"""Requests x surroundings → which addresses to bring up, and why not the others."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface

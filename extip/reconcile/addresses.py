@@ -13,17 +13,14 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from extip import log
 from extip.clock import Clock
 from extip.errors import LinkError, LinkNotFoundError
 from extip.metrics import Metrics
-from extip.plan.addresses import AddressPlan, plan_addresses
-from extip.plan.desire import Desire, Masks, decide
-from extip.plan.guard import Guard, Surroundings, surroundings
-from extip.plan.link import Change, ChangeResult, IPAddress, Link, ObservedAddress, Operation
-from extip.plan.requests import Requests
+from extip.plan.desire import Desire
+from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
+from extip.reconcile.observe import AddressObserver, Policy, View
 from extip.reconcile.ports import AddressTable, Announcer, LinkTable
 
 _RETRY_S = 0.25
@@ -35,40 +32,6 @@ _GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 _LOGS_PER_TURN = 50
 """Lines logged before other tasks get their turn."""
 
-_IPVS_LINK = "kube-ipvs0"
-"""kube-proxy in ipvs mode binds every external IP here, on every node; that is not a conflict."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """Everything that comes from the API server."""
-
-    requests: Requests
-    nodes: frozenset[IPAddress]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the operator chose."""
-
-    iface: str
-    masks: Masks
-    guard: Guard
-    ttl_s: int
-    refresh_s: float
-    resync_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """One observation and what follows from it."""
-
-    link: Link
-    observed: Sequence[ObservedAddress]
-    desire: Desire | None
-    """None while the inputs are not known."""
-    plan: AddressPlan
-
 
 class AddressReconciler:
     """The loop that owns the addresses of one interface."""
@@ -77,7 +40,7 @@ class AddressReconciler:
         self,
         policy: Policy,
         *,
-        inputs: Callable[[], Inputs | None],
+        observer: AddressObserver,
         links: LinkTable,
         table: AddressTable,
         announcer: Announcer,
@@ -86,7 +49,7 @@ class AddressReconciler:
         metrics: Metrics,
     ) -> None:
         self._policy = policy
-        self._inputs = inputs
+        self._observer = observer
         self._links = links
         self._table = table
         self._announcer = announcer
@@ -96,10 +59,8 @@ class AddressReconciler:
         self._log = log.get_logger("addresses").bind(link=policy.iface)
         self._triggered = asyncio.Event()
         self._link: Link | None = None
-        self._gateways: frozenset[IPAddress] | None = None
         self._up: set[IPAddress] = set()
         self._failing: dict[Change, int] = {}
-        self._decided: tuple[Requests, Surroundings, Desire] | None = None
         self._refresh_due = 0.0
         self._passed_at: float | None = None
         self._problem = "no pass over the interface yet"
@@ -112,10 +73,6 @@ class AddressReconciler:
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it are one."""
         self._triggered.set()
-
-    def routes_changed(self) -> None:
-        """Have the next pass read the gateways anew; routes alone are no reason for a pass."""
-        self._gateways = None
 
     def problem(self) -> str:
         """Return why the last pass did not succeed; empty when it did (a readiness check)."""
@@ -149,21 +106,7 @@ class AddressReconciler:
                 async with asyncio.timeout(delay_s):
                     await self._triggered.wait()
             except TimeoutError:
-                self._gateways = None  # a resync takes nothing on trust
-
-    async def observe(self, *, refresh: bool) -> View:
-        """Look at the node and plan; changes nothing."""
-        link = await self._links.link(self._policy.iface)
-        observed = await self._table.dump()
-        inputs = self._inputs()
-        desire = None if inputs is None else await self._desire(inputs, observed)
-        plan = plan_addresses(
-            wanted=None if desire is None else desire.wanted,
-            observed=observed,
-            link_index=link.index,
-            refresh=refresh,
-        )
-        return View(link=link, observed=observed, desire=desire, plan=plan)
+                self._observer.forget()  # a resync takes nothing on trust
 
     async def release(self) -> None:
         """Delete every address with our mark; called after `run` was cancelled.
@@ -171,9 +114,7 @@ class AddressReconciler:
         Raises LinkError when the kernel fails; whatever is left then ends with its lifetime.
         """
         observed = await self._table.dump()
-        deletes = [
-            Change(Operation.DELETE, a.link_index, a.interface) for a in observed if a.ours
-        ]
+        deletes = [Change(Operation.DELETE, a.link_index, a.interface) for a in observed if a.ours]
         async for results in self._table.apply(deletes, ttl_s=self._policy.ttl_s):
             self._count(results)
         self._log.info("addresses_released", count=len(deletes))
@@ -202,12 +143,14 @@ class AddressReconciler:
     async def _pass(self, now: float) -> str:
         """Make the interface right; return what is still in the way."""
         refresh = now >= self._refresh_due
-        view = await self.observe(refresh=refresh)
+        view = await self._observer.observe(refresh=refresh)
         self._set_link(view.link)
         if not view.link.promotes_secondaries and _drops_secondaries(view.plan.changes):
             await self._links.promote_secondaries(view.link)
-            self._log.info("secondaries_promoted", reason="deleting a primary address must not"
-                           " take the others of its subnet down")
+            self._log.info(
+                "secondaries_promoted",
+                reason="deleting a primary address must not take the others of its subnet down",
+            )
         self._notice_losses(view)
         self._announce(view.plan.up - self._up)
         failures = await self._apply(view.plan.changes)
@@ -219,47 +162,29 @@ class AddressReconciler:
         self._metrics.addresses_up.set(len(self._up))
         return self._describe(failures)
 
-    async def _desire(self, inputs: Inputs, observed: Sequence[ObservedAddress]) -> Desire:
-        if self._gateways is None:
-            self._gateways = await self._links.gateways()
-        around = surroundings(
-            observed,
-            gateways=self._gateways,
-            nodes=inputs.nodes,
-            exempt_links=await self._exempt_links(observed),
-        )
-        if self._decided is not None:
-            requests, was, desire = self._decided
-            if requests is inputs.requests and was == around:
-                return desire
-        desire = decide(
-            inputs.requests, masks=self._policy.masks, guard=self._policy.guard, around=around
-        )
-        self._decided = (inputs.requests, around, desire)
-        return desire
-
-    async def _exempt_links(self, observed: Sequence[ObservedAddress]) -> frozenset[int]:
-        if not any(not a.ours for a in observed):
-            return frozenset()
-        try:
-            return frozenset({(await self._links.link(_IPVS_LINK)).index})
-        except LinkNotFoundError:
-            return frozenset()
-
     async def _apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
         """Make the changes, announce each batch as it comes up; return what failed."""
         failures: list[ChangeResult] = []
         done: list[Change] = []
         async for results in self._table.apply(changes, ttl_s=self._policy.ttl_s):
-            added = [r.change.interface.ip for r in results
-                     if not r.errno and r.change.operation is Operation.ADD]
+            added = [
+                r.change.interface.ip
+                for r in results
+                if not r.errno and r.change.operation is Operation.ADD
+            ]
             self._announce(added)
-            deleted = {r.change.interface.ip for r in results
-                       if r.change.operation is Operation.DELETE and r.errno in _GONE}
+            deleted = {
+                r.change.interface.ip
+                for r in results
+                if r.change.operation is Operation.DELETE and r.errno in _GONE
+            }
             self._withdraw(deleted)
             failures += [r for r in results if r.errno and not _is_done(r)]
-            done += [r.change for r in results
-                     if not r.errno and r.change.operation is not Operation.REFRESH]
+            done += [
+                r.change
+                for r in results
+                if not r.errno and r.change.operation is not Operation.REFRESH
+            ]
             self._count(results)
         await self._log_changes(done)
         return failures

@@ -1,0 +1,32 @@
+"""Types of flag values; parsing itself is in `extip.settings`."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import click
+
+from extip import settings
+
+T = TypeVar("T")
+
+
+class _Parsed(click.ParamType[T], Generic[T]):
+    """A type made of a function that raises ValueError with a text for a person."""
+
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None  # noqa: ANN401 - click's own signature
+    ) -> T:
+        """Parse a text."""
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _Parsed("duration", settings.parse_duration)
+NETWORK = _Parsed("cidr", settings.parse_network)
+LISTEN = _Parsed("host:port", settings.parse_listen)

@@ -1,0 +1,126 @@
+"""The part that every mode with an interface has: netlink, announcements, one reconciler.
+
+::
+
+    monitor (netlink events) ──► addresses (reconciler) ──► interface
+                                      └──► announcer ──► neighbours
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from extip import log
+from extip.clock import Clock
+from extip.errors import ExtipError
+from extip.metrics import Metrics
+from extip.net.announcer import Announcer
+from extip.net.instance_lock import InstanceLock
+from extip.net.monitor import LinkMonitor, Notice, NoticeKind
+from extip.net.routes import RouteTable
+from extip.net.rtnetlink import AddressSocket
+from extip.plan.desire import Desire, Masks
+from extip.plan.guard import Guard
+from extip.reconcile.addresses import AddressReconciler
+from extip.reconcile.observe import AddressObserver, Inputs, Policy
+from extip.settings import AddressSettings
+from extip.supervisor import Component
+
+_RELEASE_S = 1.5
+"""Time that removing the addresses may take on the way out, of 2 s for the whole stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressHalf:
+    """What a mode runs, asks and stops."""
+
+    reconciler: AddressReconciler
+    components: tuple[Component, ...]
+
+    async def release(self) -> None:
+        """Delete our addresses, within a bound; what is left ends with its lifetime.
+
+        For an orderly stop, after the components were cancelled. A process that fails leaves its
+        addresses to the one that is started in its place.
+        """
+        try:
+            async with asyncio.timeout(_RELEASE_S):
+                await self.reconciler.release()
+        except (ExtipError, TimeoutError) as error:
+            log.get_logger("addresses").warning("release_failed", error=str(error) or "timed out")
+
+
+@asynccontextmanager
+async def open_address_half(
+    settings: AddressSettings,
+    *,
+    inputs: Callable[[], Inputs | None],
+    decided: Callable[[Desire], None],
+    clock: Clock,
+    metrics: Metrics,
+) -> AsyncIterator[AddressHalf]:
+    """Take hold of the external IPs of this network namespace.
+
+    Raises AlreadyRunningError when another controller has it, and PermissionDeniedError when a
+    capability is missing, before anything is changed.
+    """
+    with InstanceLock():
+        async with AddressSocket(clock=clock) as table, RouteTable() as links:
+            await table.check_permission()
+            announcer = Announcer(clock=clock, metrics=metrics)
+            observer = AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
+            reconciler = AddressReconciler(
+                _policy(settings),
+                observer=observer,
+                links=links,
+                table=table,
+                announcer=announcer,
+                decided=decided,
+                clock=clock,
+                metrics=metrics,
+            )
+            monitor = LinkMonitor(_on_notice(observer, reconciler), metrics=metrics)
+            yield AddressHalf(
+                reconciler=reconciler,
+                components=(
+                    Component("monitor", monitor.run),
+                    Component("announcer", announcer.run),
+                    Component("addresses", reconciler.run),
+                ),
+            )
+
+
+@asynccontextmanager
+async def open_observer(
+    settings: AddressSettings, *, inputs: Callable[[], Inputs | None], clock: Clock
+) -> AsyncIterator[AddressObserver]:
+    """Open what a look at the node needs; no capability, no lock, nothing is changed."""
+    async with AddressSocket(clock=clock) as table, RouteTable() as links:
+        yield AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
+
+
+def _policy(settings: AddressSettings) -> Policy:
+    """Translate what the operator chose into what the reconciler needs."""
+    return Policy(
+        iface=settings.iface,
+        masks=Masks(v4=settings.mask, v6=settings.mask_v6),
+        guard=Guard(allowed=settings.allow_cidrs),
+        ttl_s=settings.address_ttl_s,
+        refresh_s=settings.refresh_s,
+        resync_s=settings.resync_s,
+    )
+
+
+def _on_notice(
+    observer: AddressObserver, reconciler: AddressReconciler
+) -> Callable[[Notice], None]:
+    def handle(notice: Notice) -> None:
+        if notice.kind is NoticeKind.ROUTE_CHANGED:
+            observer.forget()
+            return
+        if notice.kind is NoticeKind.OVERRUN:
+            observer.forget()
+        reconciler.trigger()
+
+    return handle

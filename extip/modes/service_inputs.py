@@ -1,0 +1,120 @@
+"""What simple mode learns from the API server: external IPs of services, addresses of nodes."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterable
+from random import Random
+
+from extip.api.core_v1 import Namespace, Node, Service
+from extip.api.resources import NAMESPACES, NODES, SERVICES
+from extip.cache.derived import Derived
+from extip.cache.informer import Informer
+from extip.clock import Clock
+from extip.kube.client import ApiClient
+from extip.metrics import Metrics
+from extip.plan.link import IPAddress
+from extip.plan.requests import Owner, Requests, collect, parse_ip, service_owner
+from extip.reconcile.observe import Inputs
+from extip.supervisor import Component
+
+_Asked = tuple[Owner, tuple[str, ...]]
+
+
+class ServiceInputs:
+    """Informers and what follows from them; `changed` is called when the inputs differ.
+
+    Selectors are label selectors that the API server evaluates; empty ones select everything.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        service_selector: str,
+        namespace_selector: str,
+        changed: Callable[[], None],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        rng = Random()  # noqa: S311 - jitter
+        services = client.lister_watcher(SERVICES, label_selector=service_selector)
+        nodes = client.lister_watcher(NODES)
+        self._changed = changed
+        self._services: Informer[Service] = Informer(
+            "services", services, clock=clock, rng=rng, metrics=metrics
+        )
+        self._nodes: Informer[Node] = Informer(
+            "nodes", nodes, clock=clock, rng=rng, metrics=metrics
+        )
+        self._namespaces: Informer[Namespace] | None = None
+        if namespace_selector:
+            namespaces = client.lister_watcher(NAMESPACES, label_selector=namespace_selector)
+            self._namespaces = Informer(
+                "namespaces", namespaces, clock=clock, rng=rng, metrics=metrics
+            )
+            self._namespaces.add_handler(self._namespace_changed)
+        self._requests: Derived[Service, _Asked, Requests] = Derived(
+            get=self._services.store.get, extract=self._asked, combine=collect, changed=changed
+        )
+        self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
+            get=self._nodes.store.get, extract=_addresses_of, combine=_union, changed=changed
+        )
+        self._services.add_handler(self._requests.update)
+        self._nodes.add_handler(self._node_ips.update)
+
+    def current(self) -> Inputs | None:
+        """Return the inputs; None until every cache has synced."""
+        if not all(informer.has_synced for informer in self._informers()):
+            return None
+        return Inputs(requests=self._requests.value(), nodes=self._node_ips.value())
+
+    async def wait_synced(self) -> None:
+        """Wait until `current()` returns something."""
+        for informer in self._informers():
+            await informer.wait_synced()
+
+    def components(self) -> list[Component]:
+        """Return what has to run."""
+        return [
+            *(Component(informer.name, informer.run) for informer in self._informers()),
+            Component("first-sync", self._announce_first_sync),
+        ]
+
+    def problem(self) -> str:
+        """Return which caches have never been filled; empty when all have (a readiness check)."""
+        missing = [i.name for i in self._informers() if not i.has_synced]
+        return f"not synced yet: {', '.join(missing)}" if missing else ""
+
+    async def _announce_first_sync(self) -> None:
+        """Tell `changed` when all inputs are known: with no service at all, no key ever does."""
+        await self.wait_synced()
+        gc.freeze()  # the caches are here to stay: spare every later collection the walk
+        self._changed()
+        await asyncio.get_running_loop().create_future()
+
+    def _informers(self) -> list[Informer[Service] | Informer[Node] | Informer[Namespace]]:
+        informers: list[Informer[Service] | Informer[Node] | Informer[Namespace]]
+        informers = [self._services, self._nodes]
+        return informers if self._namespaces is None else [*informers, self._namespaces]
+
+    def _asked(self, service: Service) -> _Asked | None:
+        namespace = service.metadata.namespace
+        if self._namespaces is not None and namespace not in self._namespaces.store:
+            return None
+        ips = service.spec.external_ips
+        return (service_owner(service), ips) if ips else None
+
+    def _namespace_changed(self, namespace: str) -> None:
+        for key in self._services.store:
+            if key.startswith(f"{namespace}/"):
+                self._requests.update(key)
+
+
+def _addresses_of(node: Node) -> frozenset[IPAddress] | None:
+    """Return the IPs of a node; its names do not matter here."""
+    ips = (parse_ip(address.address) for address in node.status.addresses or ())
+    return frozenset(ip for ip in ips if ip is not None) or None
+
+
+def _union(parts: Iterable[frozenset[IPAddress]]) -> frozenset[IPAddress]:
+    return frozenset().union(*parts)
