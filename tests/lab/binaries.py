@@ -25,7 +25,7 @@ VARIABLES = ("EXTIP_KUBE_BIN", "KUBEBUILDER_ASSETS")
 HOW = (
     "Set EXTIP_KUBE_BIN to a folder with kube-apiserver, kube-proxy and kube-controller-manager "
     "(etcd and kubectl there or on the PATH), or KUBEBUILDER_ASSETS; or, on Debian 12, let them be "
-    "built: run `python3 -m tests.lab.packages` as root first; it takes a Debian mirror, 3 GB of "
+    "built: run `python3 -m tests.lab.packages` as root first; it takes a Debian mirror, 4 GB of "
     "disk and 4 to 6 minutes, once."
 )
 
