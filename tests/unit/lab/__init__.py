@@ -1,0 +1,1 @@
+"""Tests of the lab itself: the parts that need no cluster."""
