@@ -1,0 +1,106 @@
+"""Flags are checked where they become settings, with a text that says what to do."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extip.errors import ConfigurationError
+from extip.settings import (
+    AddressSettings,
+    parse_duration,
+    parse_listen,
+    parse_network,
+    simple_settings,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2s", 2), ("500ms", 0.5), ("1m30s", 90), ("1.5s", 1.5), ("1h", 3600), ("0s", 0)],
+)
+def test_durations_as_kubernetes_users_write_them(text, seconds):
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "2", "s", "-1s", "1s ", "1d", "1s1", "1,5s", "one"])
+def test_anything_else_is_no_duration(text):
+    with pytest.raises(ValueError, match="write it like"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 10**6))
+def test_durations_round_trip(milliseconds):
+    assert parse_duration(f"{milliseconds}ms") == pytest.approx(milliseconds / 1000)
+
+
+def test_listen_addresses():
+    assert parse_listen("127.0.0.1:9188") == ("127.0.0.1", 9188)
+    assert parse_listen("[::1]:80") == ("::1", 80)
+    assert parse_listen(":80") == ("", 80)
+    assert parse_listen("") is None
+    for text in ("9188", "host:", "host:x", "host:70000"):
+        with pytest.raises(ValueError, match="host:port"):
+            parse_listen(text)
+
+
+def test_networks():
+    assert parse_network("10.0.0.0/24") == ip_network("10.0.0.0/24")
+    assert parse_network("10.0.0.1") == ip_network("10.0.0.1/32")
+    with pytest.raises(ValueError, match="host bits"):
+        parse_network("10.0.0.1/24")
+
+
+def settings(**changed) -> AddressSettings:
+    values = {
+        "iface": "eth0",
+        "mask": 32,
+        "mask_v6": 128,
+        "resync_s": 20.0,
+        "address_ttl_s": 40,
+        "on_exit": "release",
+        "allow_cidrs": (),
+    }
+    return AddressSettings(**{**values, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "flag"),
+    [
+        ({"iface": ""}, "--iface"),
+        ({"iface": "a" * 16}, "--iface"),
+        ({"iface": "a/b"}, "--iface"),
+        ({"iface": "a b"}, "--iface"),
+        ({"resync_s": 0.05}, "--resync"),
+        ({"address_ttl_s": 2}, "--address-ttl"),
+    ],
+)
+def test_impossible_values_name_their_flag(changed, flag):
+    with pytest.raises(ConfigurationError, match=flag):
+        settings(**changed)
+
+
+def test_two_refreshes_may_fail_before_an_address_expires():
+    assert settings(address_ttl_s=30).refresh_s == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("resync", "address_ttl", "expected"),
+    [(20.0, None, 40), (0.5, None, 3), (1.7, None, 4), (20.0, 3.0, 3), (20.0, 3.2, 4)],
+)
+def test_addresses_live_two_resyncs_unless_told_otherwise(resync, address_ttl, expected):
+    made = simple_settings(
+        iface="eth0",
+        mask=32,
+        mask_v6=128,
+        resync=resync,
+        address_ttl=address_ttl,
+        on_exit="release",
+        allow_cidr=(),
+        kubeconfig="",
+        namespace_selector="",
+        service_selector="",
+        http=None,
+    )
+    assert made.address.address_ttl_s == expected
