@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.lab import observe, probe
 from tests.lab.anchor import Anchor
 from tests.lab.api import ApiClient
 from tests.lab.binaries import find_binaries
@@ -30,7 +31,9 @@ from tests.lab.network import (
     lan_v6,
 )
 from tests.lab.node import BACKEND_PORT, Node, NodeSettings
+from tests.lab.observe import Observer
 from tests.lab.pki import make_credentials
+from tests.lab.probe import Probe
 from tests.lab.wait import PATIENCE_S, wait_until
 
 
@@ -299,7 +302,36 @@ class Lab:
     def delete_service(self, name: str, *, namespace: str = "default") -> None:
         self.api.request("DELETE", f"/api/v1/namespaces/{namespace}/services/{name}")
 
-    # Measures of the lab itself.
+    # Measuring.
+
+    def probe(
+        self,
+        ips: str | Sequence[str],
+        *,
+        port: int = 80,
+        interval_s: float = probe.INTERVAL_S,
+        timeout_s: float = probe.TIMEOUT_S,
+        host: Host | None = None,
+    ) -> Probe:
+        """Probe addresses from the client (or another host) until the `with` block ends."""
+        return Probe(
+            host or self.client,
+            [ips] if isinstance(ips, str) else ips,
+            port=port,
+            interval_s=interval_s,
+            timeout_s=timeout_s,
+        )
+
+    def observe(
+        self, ips: str | Sequence[str], *, interval_s: float = observe.INTERVAL_S
+    ) -> Observer:
+        """Observe ARP and NDP for addresses on the LAN; interval 0: only listen, never ask."""
+        return Observer(
+            self.observer_host,
+            [ips] if isinstance(ips, str) else ips,
+            self.node_of_mac,
+            interval_s=interval_s,
+        )
 
     def memory_mib(self) -> float:
         """Proportional memory of all processes of the lab, in MiB."""
@@ -315,10 +347,16 @@ class Lab:
     def wait_for_http(
         self, ip: str, port: int = 80, *, host: Host | None = None, timeout: float = PATIENCE_S
     ) -> str:
-        """Wait until an address answers the client (or another host); returns the body."""
+        """Wait until an address answers the client (or another host); returns the body.
+
+        Each attempt is given up soon: kube-proxy up to 1.22 listens on an external IP that is on
+        the node until its rules are in place, and a connection made in between hangs for ever.
+        """
         where = host or self.client
         return wait_until(
-            lambda: where.http_get(ip, port), f"an answer of {ip}:{port}", timeout=timeout
+            lambda: where.http_get(ip, port, timeout=0.25),
+            f"an answer of {ip}:{port}",
+            timeout=timeout,
         )
 
 
