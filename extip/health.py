@@ -37,10 +37,10 @@ class HealthServer:
     async def run(self) -> None:
         """Serve; raises ConfigurationError when the address cannot be bound."""
         app = web.Application()
-        app.router.add_get("/livez", lambda _: _report(self._live))
-        app.router.add_get("/healthz", lambda _: _report(self._live))
-        app.router.add_get("/readyz", lambda _: _report(self._ready))
-        app.router.add_get("/metrics", lambda _: self._metrics())
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/healthz", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
         runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
         )
@@ -60,17 +60,24 @@ class HealthServer:
                 "choose another address, or an empty one for no endpoint"
             ) from error
 
-    async def _metrics(self) -> web.Response:
+    async def _livez(self, _: web.Request) -> web.Response:
+        return _report(self._live)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _report(self._ready)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(
             body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )
 
 
-async def _report(checks: Mapping[str, Check]) -> web.Response:
+def _report(checks: Mapping[str, Check]) -> web.Response:
     """Answer 200 ``ok``, or 503 with a line for each check, failed ones with their reason."""
     failures = {name: reason for name, check in checks.items() if (reason := check())}
     if not failures:
         return web.Response(text="ok\n")
-    lines = [f"[-] {name}: {failures[name]}" if name in failures else f"[+] {name}"
-             for name in checks]
+    lines = [
+        f"[-] {name}: {failures[name]}" if name in failures else f"[+] {name}" for name in checks
+    ]
     return web.Response(status=503, text="\n".join(lines) + "\n")

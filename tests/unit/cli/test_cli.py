@@ -1,0 +1,142 @@
+"""A person's mistake gets one line that says what to do, and an exit code that means something."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from extip import settings as settings_module
+from extip.cli import cli
+from extip.modes import simple as simple_mode
+
+KUBECONFIG_OF_NOTHING = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: u, user: {token: t}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+
+
+def extip(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "extip", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def chosen(monkeypatch, *arguments, **environment):
+    """Return the settings that a command line leads to."""
+    seen = []
+
+    async def run(settings):
+        seen.append(settings)
+
+    monkeypatch.setattr(simple_mode, "run", run)
+    result = CliRunner().invoke(
+        cli, ["simple", *arguments], env=environment, auto_envvar_prefix="EXTIP"
+    )
+    assert result.exit_code == 0, result.output
+    return seen[0]
+
+
+def test_defaults_are_those_of_the_specification(monkeypatch):
+    made = chosen(monkeypatch)
+    assert made.address.iface == "eth0"
+    assert (made.address.mask, made.address.mask_v6) == (32, 128)
+    assert made.address.resync_s == 20
+    assert made.address.address_ttl_s == 40
+    assert made.address.on_exit == "release"
+    assert made.kubeconfig == ""
+    assert made.http == ("127.0.0.1", 9188)
+
+
+def test_every_flag_reaches_its_setting(monkeypatch):
+    flags = {
+        "iface": "lan1",
+        "mask": "24",
+        "mask-v6": "64",
+        "resync": "1m30s",
+        "address-ttl": "9s",
+        "on-exit": "keep",
+        "allow-cidr": "10.0.0.0/8",
+        "kubeconfig": "/etc/k",
+        "http": "",
+        "namespace-selector": "edge=yes",
+        "service-selector": "app=web",
+    }
+    by_flag = chosen(monkeypatch, *(f"--{name}={value}" for name, value in flags.items()))
+    by_environment = chosen(
+        monkeypatch,
+        **{f"EXTIP_SIMPLE_{n.upper().replace('-', '_')}": v for n, v in flags.items() if v},
+        EXTIP_SIMPLE_HTTP="127.0.0.1:1",
+    )
+    assert by_flag.address == by_environment.address
+    assert by_flag == settings_module.simple_settings(
+        iface="lan1",
+        mask=24,
+        mask_v6=64,
+        resync=90.0,
+        address_ttl=9.0,
+        on_exit="keep",
+        allow_cidr=(settings_module.parse_network("10.0.0.0/8"),),
+        kubeconfig="/etc/k",
+        namespace_selector="edge=yes",
+        service_selector="app=web",
+        http=None,
+    )
+    assert by_environment.namespace_selector == "edge=yes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["simple", "--resync", "20"], "not a duration"),
+        (["simple", "--mask", "33"], "--mask"),
+        (["simple", "--allow-cidr", "10.0.0.1/8"], "host bits"),
+        (["simple", "--on-exit", "stay"], "--on-exit"),
+        (["simple", "--http", "9188"], "host:port"),
+        (["simple", "--address-ttl", "1s"], "--address-ttl must be at least 3 s"),
+        (["simple", "--iface", "no/such"], "cannot be the name of an interface"),
+        (["simple", "--kubeconfig", "/does/not/exist"], "/does/not/exist"),
+        (["simple"], "--kubeconfig"),
+        (["simpel"], "simpel"),
+    ],
+)
+def test_mistakes_exit_with_2_and_no_traceback(arguments, says):
+    result = extip(*arguments)
+    assert result.returncode == 2, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_and_version_load_no_library_but_click():
+    script = (
+        "import sys; sys.argv = ['extip', '--help']\n"
+        "from extip.cli import main\n"
+        "try:\n    main()\nexcept SystemExit: pass\n"
+        "heavy = {'asyncio', 'aiohttp', 'kubernetes_asyncio', 'pyroute2', 'structlog'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "simple" in result.stdout
+
+
+def test_a_dry_run_without_an_api_server_says_so(tmp_path, monkeypatch):
+    (tmp_path / "config").write_text(KUBECONFIG_OF_NOTHING)
+    monkeypatch.setattr(simple_mode, "_DRY_RUN_S", 0.5)
+    result = CliRunner().invoke(
+        cli, ["simple", "--dry-run", "--kubeconfig", str(tmp_path / "config")]
+    )
+    assert result.exit_code == 1
+    assert "did not answer" in str(result.exception)

@@ -1,0 +1,76 @@
+"""The endpoint tells what is wrong, and a port in use is a person's mistake, not a crash."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+
+from extip.errors import ConfigurationError
+from extip.health import HealthServer
+from extip.metrics import Metrics
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@asynccontextmanager
+async def serving(live, ready, registry):
+    port = free_port()
+    server = HealthServer(("127.0.0.1", port), live=live, ready=ready, registry=registry)
+    task = asyncio.create_task(server.run())
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            while not task.done():
+                try:
+                    async with session.get("/livez"):
+                        break
+                except aiohttp.ClientConnectorError:
+                    await asyncio.sleep(0.01)
+            yield session
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_reports_each_condition_by_name():
+    problems = {"caches": "", "addresses": "interface eth0 does not exist"}
+    async with serving(
+        {"loop": lambda: ""},
+        {name: lambda name=name: problems[name] for name in problems},
+        CollectorRegistry(),
+    ) as session:
+        async with session.get("/livez") as answer:
+            assert (answer.status, await answer.text()) == (200, "ok\n")
+        async with session.get("/readyz") as answer:
+            assert answer.status == 503
+            assert await answer.text() == (
+                "[+] caches\n[-] addresses: interface eth0 does not exist\n"
+            )
+        problems["addresses"] = ""
+        async with session.get("/readyz") as answer:
+            assert answer.status == 200
+
+
+async def test_serves_metrics():
+    metrics = Metrics("simple")
+    metrics.addresses_up.set(3)
+    async with serving({}, {}, metrics.registry) as session, session.get("/metrics") as answer:
+        text = await answer.text()
+    assert "extip_addresses_up 3.0" in text
+    assert 'extip_build_info{mode="simple",version=' in text
+
+
+async def test_a_port_in_use_is_named_with_the_flag():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        server = HealthServer(other.getsockname(), live={}, ready={}, registry=CollectorRegistry())
+        with pytest.raises(ConfigurationError, match="--http"):
+            await server.run()
