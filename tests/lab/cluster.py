@@ -7,33 +7,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.lab import observe, probe
+from tests.lab import objects, observe, probe
 from tests.lab.anchor import Anchor
-from tests.lab.api import ApiClient
+from tests.lab.api import PORT, ApiClient
+from tests.lab.baseline import Baseline
 from tests.lab.binaries import find_binaries
 from tests.lab.control_plane import ControlPlane
 from tests.lab.daemon import Daemon
-from tests.lab.errors import LabError
 from tests.lab.host import Host
-from tests.lab.network import (
-    API_SERVER_IP,
-    CLIENT,
-    FAR_NETWORK_V4,
-    FAR_NETWORK_V6,
-    OBSERVER,
-    QUIET,
-    ROUTER,
-    Port,
-    Switch,
-    forwarding,
-    lan_mac,
-    lan_v4,
-    lan_v6,
-)
-from tests.lab.node import BACKEND_PORT, Node, NodeSettings
+from tests.lab.network import API_SERVER_IP, Switch
+from tests.lab.node import Node, NodeSettings
 from tests.lab.observe import Observer
+from tests.lab.outsiders import Outsiders
 from tests.lab.pki import make_credentials
 from tests.lab.probe import Probe
+from tests.lab.process import pss_kib
 from tests.lab.wait import PATIENCE_S, wait_until
 
 
@@ -90,7 +78,7 @@ class Lab:
         )
         self.control_plane.etcd.start()
         self.api_server.launch()
-        self._make_outsiders()
+        self.outsiders = Outsiders(self.anchor, self.switch)
         settings = NodeSettings(
             count=self._count,
             ip_forward=self._ip_forward,
@@ -122,6 +110,7 @@ class Lab:
         for node in self.nodes.values():
             node.wait_ready()
         self._await_endpoints()
+        self.baseline = Baseline(self)
 
     def _await_endpoints(self) -> None:
         """Wait until the endpoint controllers work, on a service that goes again."""
@@ -141,62 +130,27 @@ class Lab:
         items = self.api.get("/api/v1/nodes")["items"]
         return len([node for node in items if node["status"].get("addresses")]) == self._count
 
-    def _make_outsiders(self) -> None:
-        """The router with the far client behind it, the client and the observer."""
-        self.router = Host(self.anchor, "router", QUIET | forwarding(on=True))
-        self.client = Host(self.anchor, "client", QUIET)
-        self.far_client = Host(self.anchor, "far", QUIET)
-        self.observer_host = Host(self.anchor, "observer", QUIET)
-        for host, number in (
-            (self.router, ROUTER),
-            (self.client, CLIENT),
-            (self.observer_host, OBSERVER),
-        ):
-            port = Port(host=host.name, segment="lan", interface="eth0", mac=lan_mac(number))
-            self.switch.plug([port])
-            default = [
-                f"route add default via {lan_v4(ROUTER)}",
-                f"route add default via {lan_v6(ROUTER)}",
-            ]
-            self.switch.batch(
-                [
-                    "link set lo up",
-                    "link set eth0 up",
-                    f"addr add {lan_v4(number)}/16 dev eth0",
-                    f"addr add {lan_v6(number)}/64 dev eth0",
-                    *([] if host is self.router else default),
-                ],
-                host=host.name,
-            )
-        self._connect_far_client()
-
-    def _connect_far_client(self) -> None:
-        v4, v6 = FAR_NETWORK_V4.removesuffix("0/24"), FAR_NETWORK_V6.removesuffix("/64")
-        self.switch.batch(["link add far0 netns router type veth peer name eth0 netns far"])
-        self.switch.batch(
-            [
-                "link set lo up",
-                "link set far0 up",
-                f"addr add {v4}1/24 dev far0",
-                f"addr add {v6}1/64 dev far0",
-            ],
-            host="router",
-        )
-        self.switch.batch(
-            [
-                "link set lo up",
-                "link set eth0 up",
-                f"addr add {v4}2/24 dev eth0",
-                f"addr add {v6}2/64 dev eth0",
-                f"route add default via {v4}1",
-                f"route add default via {v6}1",
-            ],
-            host="far",
-        )
-
     def close(self) -> None:
         """End everything; returns when all of it is gone."""
         self.anchor.close()
+
+    def reset(self) -> None:
+        """Bring a used lab back to what it was at the start (see `Baseline.restore`)."""
+        self.baseline.restore()
+
+    @property
+    def client(self) -> Host:
+        """The client on the LAN."""
+        return self.outsiders.client
+
+    @property
+    def far_client(self) -> Host:
+        """The client behind the router."""
+        return self.outsiders.far_client
+
+    @property
+    def router(self) -> Host:
+        return self.outsiders.router
 
     # Kubernetes.
 
@@ -232,6 +186,24 @@ class Lab:
         text = manifest if isinstance(manifest, str) else json.dumps(manifest)
         self.kubectl("apply", "-f", "-", stdin=text)
 
+    def outside_kubeconfig(self) -> Path:
+        """The admin's kubeconfig for programs outside of the lab; opens a port on loopback."""
+        return self.control_plane.outside_kubeconfig()
+
+    def mount_service_account(
+        self, node: Node, namespace: str, name: str, *, expiration_s: int = 3600
+    ) -> dict[str, str]:
+        """Put a ServiceAccount's files where a pod on the node finds them.
+
+        Returns the environment that makes a client in it find the API server.
+        """
+        token = self.control_plane.service_account_token(namespace, name, expiration_s=expiration_s)
+        certificate = self.control_plane.credentials.certificate.read_text()
+        files = {"token": token, "ca.crt": certificate, "namespace": namespace}
+        for file, text in files.items():
+            node.write_file(f"/run/secrets/kubernetes.io/serviceaccount/{file}", text)
+        return {"KUBERNETES_SERVICE_HOST": API_SERVER_IP, "KUBERNETES_SERVICE_PORT": str(PORT)}
+
     def service_account_kubeconfig(
         self, namespace: str, name: str, *, expiration_s: int = 3600
     ) -> Path:
@@ -256,21 +228,7 @@ class Lab:
         """
         host_network = not self._ip_forward if on_host is None else on_host
         for node in nodes if nodes is not None else self.nodes:
-            pod = {
-                "metadata": {"name": f"backend-{node}", "labels": {"app": "backend", "node": node}},
-                "spec": {
-                    "nodeName": node,
-                    "hostNetwork": host_network,
-                    "automountServiceAccountToken": False,
-                    "containers": [
-                        {
-                            "name": "http",
-                            "image": "lab/backend",
-                            "ports": [{"containerPort": BACKEND_PORT}],
-                        }
-                    ],
-                },
-            }
+            pod = objects.backend_pod(node, on_host=host_network)
             self.api.ensure(f"/api/v1/namespaces/{namespace}/pods", pod)
 
     def add_service(
@@ -287,16 +245,9 @@ class Lab:
 
         `spec` and `metadata` are merged over what is made here.
         """
-        service = {
-            "metadata": {"name": name, **(metadata or {})},
-            "spec": {
-                "selector": {"app": "backend"},
-                "ipFamilyPolicy": "PreferDualStack",
-                "ports": [{"name": "http", "port": port, "targetPort": BACKEND_PORT}],
-                "externalIPs": list(external_ips),
-                **(spec or {}),
-            },
-        }
+        service = objects.service(
+            name, external_ips, port=port, spec=spec or {}, metadata=metadata or {}
+        )
         return self.api.request("POST", f"/api/v1/namespaces/{namespace}/services", service)
 
     def delete_service(self, name: str, *, namespace: str = "default") -> None:
@@ -327,18 +278,18 @@ class Lab:
     ) -> Observer:
         """Observe ARP and NDP for addresses on the LAN; interval 0: only listen, never ask."""
         return Observer(
-            self.observer_host,
+            self.outsiders.observer,
             [ips] if isinstance(ips, str) else ips,
             self.node_of_mac,
             interval_s=interval_s,
         )
 
     def memory_mib(self) -> float:
-        """Proportional memory of all processes of the lab, in MiB."""
-        hosts = [self.switch, *self.nodes.values(), self.router, self.client, self.observer_host]
-        hosts += [self.far_client, *(node.pods for node in self.nodes.values())]
+        """Return the proportional memory of all processes of the lab, in MiB."""
+        hosts = [self.switch, *self.nodes.values(), *self.outsiders.hosts]
+        hosts += [node.pods for node in self.nodes.values()]
         pids = {pid for host in hosts for pid in (*host.all_pids(), host.holder_pid)}
-        return sum(_pss_kib(pid) for pid in pids) / 1024
+        return sum(pss_kib(pid) for pid in pids) / 1024
 
     def node_of_mac(self, mac: str) -> str | None:
         """The node whose LAN interface has this MAC, None when it is no node's."""
@@ -358,16 +309,3 @@ class Lab:
             f"an answer of {ip}:{port}",
             timeout=timeout,
         )
-
-
-def _pss_kib(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    except OSError:
-        return 0
-    return 0
-
-
-__all__ = ["Lab", "LabError"]

@@ -2,8 +2,10 @@
 
 import json
 import secrets
+import socket
 from pathlib import Path
 
+from tests.lab.anchor import python
 from tests.lab.api import PORT, ApiClient
 from tests.lab.binaries import Binaries
 from tests.lab.daemon import Daemon
@@ -83,7 +85,9 @@ class ControlPlane:
         node_grace_s: float,
     ) -> None:
         self._switch = switch
-        self._credentials = credentials
+        self.credentials = credentials
+        self._outside: Path | None = None
+        self.relay: Daemon | None = None
         directory = switch.anchor.directory
         self.api = ApiClient(switch, credentials.certificate, credentials.admin_token)
         self.kubeconfig = write_kubeconfig(
@@ -109,6 +113,27 @@ class ControlPlane:
             "kube-controller-manager",
             _controller_manager(binaries, self.kubeconfig, credentials, node_grace_s),
         )
+
+    def daemons(self) -> list[Daemon]:
+        """All programs of the control plane, in the order in which they start."""
+        relay = [] if self.relay is None else [self.relay]
+        return [self.etcd, self.api_server, self.controller_manager, *relay]
+
+    def outside_kubeconfig(self) -> Path:
+        """A kubeconfig of the admin for programs outside of the lab, on this machine's loopback."""
+        if self._outside is None:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                port = listener.getsockname()[1]
+                argv = python("relay.py", API_SERVER_IP, str(PORT))
+                self.relay = Daemon(self._switch, "relay", argv, pass_fds=[listener.fileno()])
+                self.relay.start()
+            self._outside = write_kubeconfig(
+                self.kubeconfig.parent / "outside",
+                server=f"https://127.0.0.1:{port}",
+                certificate=self.credentials.certificate,
+                token=self.credentials.admin_token,
+            )
+        return self._outside
 
     def compact_etcd(self) -> int:
         """Drop etcd's history, so that resuming from before it answers 410; returns the revision.
@@ -136,7 +161,7 @@ class ControlPlane:
         return write_kubeconfig(
             self.kubeconfig.parent / file,
             server=self.server,
-            certificate=self._credentials.certificate,
+            certificate=self.credentials.certificate,
             token=token,
         )
 

@@ -23,10 +23,12 @@ class Daemon:
         argv: Sequence[str | Path],
         *,
         ready: Callable[[], object] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._host = host
         self._argv = list(argv)
         self._ready = ready
+        self._pass_fds = pass_fds
         self._process: Process | None = None
         self.name = name
 
@@ -43,7 +45,7 @@ class Daemon:
     def launch(self) -> None:
         """Start the program without waiting for it; does nothing when it runs."""
         if not self.running:
-            self._process = self._host.start(self._argv, name=self.name)
+            self._process = self._host.start(self._argv, name=self.name, pass_fds=self._pass_fds)
 
     def wait_ready(self, timeout: float = PATIENCE_S) -> None:
         """Wait until it serves; LabError with the end of its log when it dies or takes too long."""

@@ -61,9 +61,11 @@ class Host:
         env: Mapping[str, str] | None = None,
         name: str | None = None,
         stdout: int | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Process:
         """Start a process; stdout and stderr go to a log file, or stdout to the descriptor given.
 
+        Descriptors in `pass_fds` become 3, 4, ... there.
         Raises LabError when the program cannot be executed.
         """
         self._started += 1
@@ -72,6 +74,7 @@ class Host:
         log.parent.mkdir(exist_ok=True)
         with log.open("ab") as file, Path(os.devnull).open("rb") as null:
             fds = [null.fileno(), file.fileno() if stdout is None else stdout, file.fileno()]
+            fds += pass_fds
             command = [str(argument) for argument in argv]
             spawned = self.anchor.spawn(self.name, command, self.environment(env), fds)
         process = Process(self.anchor, spawned, name=f"{self.name}/{name}", log=log)

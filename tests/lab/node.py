@@ -34,9 +34,8 @@ from tests.lab.network import (
     pod_v4,
     pod_v6,
 )
+from tests.lab.objects import BACKEND_PORT
 from tests.lab.wait import wait_until
-
-BACKEND_PORT = 8080
 
 # What a kubelet sets up for kube-proxy; without it, `externalTrafficPolicy: Local` resets
 # connections instead of dropping them.

@@ -111,3 +111,12 @@ class Process:
                 how = "ended" if ended else f"ran {timeout} s"
                 raise LabError(f"{self.name} {how} without {pattern!r} in:\n{self.tail(50)}")
             time.sleep(POLL_S)
+
+
+def pss_kib(pid: int) -> int:
+    """Return the proportional set size of a process in KiB, 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))

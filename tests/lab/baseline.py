@@ -1,0 +1,132 @@
+"""What a lab looks like before a test, and how it is brought back to that after one."""
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from tests.lab.daemon import Daemon
+from tests.lab.host import Host
+from tests.lab.node import Node
+from tests.lab.wait import wait_until
+
+if TYPE_CHECKING:
+    from tests.lab.cluster import Lab
+
+Links = dict[str, set[str]]
+"""The interfaces of a node, each with its addresses but the link-local ones."""
+
+
+class Baseline:
+    """Remembers links, addresses and namespaces of a fresh lab; undoes what tests add to it.
+
+    Objects in a namespace that a test made go with it; cluster-scoped objects other than namespaces
+    are the test's own to delete.
+    """
+
+    def __init__(self, lab: "Lab") -> None:
+        self._lab = lab
+        self._links = {node.name: _links(node) for node in lab.nodes.values()}
+        self._namespaces = self._list_namespaces()
+
+    # What is there beyond the fresh lab.
+
+    def leftovers(self) -> list[str]:
+        """Describe processes, links, addresses and services that a fresh lab does not have."""
+        found = [f"process {pid} in {host.name}" for host, pid in self._strange_processes()]
+        for node in self._lab.nodes.values():
+            found += [f"link {link} in {node.name}" for link in self._strange_links(node)]
+            found += [f"address {pair} in {node.name}" for pair in self._strange_addresses(node)]
+        found += [f"service {space}/{name}" for space, name in self._strange_services()]
+        return found
+
+    def _hosts(self) -> dict[Host, list[Daemon]]:
+        """All hosts, each with the lab's own programs in it."""
+        lab, plane = self._lab, self._lab.control_plane
+        hosts: dict[Host, list[Daemon]] = {host: [] for host in lab.outsiders.hosts}
+        hosts[lab.switch] = plane.daemons()
+        for node in lab.nodes.values():
+            hosts[node] = [node.kubelet, node.kube_proxy, node.host_backend]
+            hosts[node.pods] = [node.backend]
+        return hosts
+
+    def _strange_processes(self) -> list[tuple[Host, int]]:
+        return [
+            (host, pid)
+            for host, daemons in self._hosts().items()
+            for pid in host.all_pids() - {d.process.pid for d in daemons if d.running}
+        ]
+
+    def _strange_links(self, node: Node) -> set[str]:
+        return set(_links(node)) - set(self._links[node.name])
+
+    def _strange_addresses(self, node: Node) -> set[tuple[str, str]]:
+        before = self._links[node.name]
+        return {
+            (link, address)
+            for link, addresses in _links(node).items()
+            for address in addresses - before.get(link, set())
+        }
+
+    def _list_namespaces(self) -> set[str]:
+        items = self._lab.api.get("/api/v1/namespaces")["items"]
+        return {item["metadata"]["name"] for item in items}
+
+    def _strange_services(self) -> set[tuple[str, str]]:
+        items = self._lab.api.get("/api/v1/services")["items"]
+        names = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items}
+        return names - {("default", "kubernetes")}
+
+    # Back to it.
+
+    def restore(self) -> None:
+        """Bring the lab back: strays killed, faults healed, addresses and objects removed."""
+        wait_until(self._kill_strays, "what tests started to end")
+        self._heal()
+        for node in self._lab.nodes.values():
+            self._restore_links(node)
+        for space, name in self._strange_services():
+            self._lab.delete_service(name, namespace=space)
+        for name in self._list_namespaces() - self._namespaces:
+            self._lab.api.request("DELETE", f"/api/v1/namespaces/{name}")
+        for host in (self._lab.client, self._lab.router):
+            host.flush_neighbours()
+
+    def _kill_strays(self) -> bool:
+        strays = self._strange_processes()
+        for _, pid in strays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not strays
+
+    def _heal(self) -> None:
+        nodes = self._lab.nodes.values()
+        self._lab.switch.heal(*(port for node in nodes for port in node.ports.values()))
+        for node in nodes:
+            node.carrier_up("lan")
+            node.carrier_up("management")
+        for daemon in self._hosts()[self._lab.switch]:
+            if daemon.running:
+                daemon.thaw()
+            daemon.start()
+        for node in nodes:
+            if not node.kube_proxy.running:
+                node.revive()
+
+    def _restore_links(self, node: Node) -> None:
+        for link in self._strange_links(node):
+            node.run(["ip", "link", "del", link], check=False)  # a veth's peer goes with it
+        for link, address in self._strange_addresses(node):
+            # Gone already when it was secondary to one that went before it.
+            node.run(["ip", "addr", "del", address, "dev", link], check=False)
+
+
+def _links(node: Node) -> Links:
+    return {
+        link["ifname"]: {
+            f"{address['local']}/{address['prefixlen']}"
+            for address in link["addr_info"]
+            if address["scope"] != "link"
+        }
+        for link in node.ip_json("addr")
+    }
