@@ -5,7 +5,7 @@ from msgspec import field
 from extip.api.meta_v1 import KubernetesObject, Wire
 
 
-class ServiceSpec(Wire):
+class ServiceSpec(Wire, frozen=True):
     """What the service asks for."""
 
     type: str = ""
@@ -14,7 +14,7 @@ class ServiceSpec(Wire):
     load_balancer_class: str | None = None
 
 
-class LoadBalancerIngress(Wire):
+class LoadBalancerIngress(Wire, frozen=True):
     """One way in that a load balancer gave to a service."""
 
     ip: str = ""
@@ -22,26 +22,26 @@ class LoadBalancerIngress(Wire):
     """``VIP``, ``Proxy``, or empty (which means VIP)."""
 
 
-class LoadBalancerStatus(Wire):
+class LoadBalancerStatus(Wire, frozen=True):
     """The ways in."""
 
     ingress: tuple[LoadBalancerIngress, ...] | None = None
 
 
-class ServiceStatus(Wire):
+class ServiceStatus(Wire, frozen=True):
     """What the service was given."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(KubernetesObject):
+class Service(KubernetesObject, frozen=True):
     """A core/v1 Service."""
 
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
 
 
-class NodeAddress(Wire):
+class NodeAddress(Wire, frozen=True):
     """One address or name of a node."""
 
     type: str = ""
@@ -49,23 +49,23 @@ class NodeAddress(Wire):
     address: str = ""
 
 
-class NodeStatus(Wire):
+class NodeStatus(Wire, frozen=True):
     """What the kubelet reports."""
 
     addresses: tuple[NodeAddress, ...] | None = None
 
 
-class Node(KubernetesObject):
+class Node(KubernetesObject, frozen=True):
     """A core/v1 Node."""
 
     status: NodeStatus = NodeStatus()
 
 
-class Namespace(KubernetesObject):
+class Namespace(KubernetesObject, frozen=True):
     """A core/v1 Namespace; its name is all that is needed."""
 
 
-class ObjectReference(Wire):
+class ObjectReference(Wire, frozen=True):
     """Which object an Event is about."""
 
     api_version: str = "v1"
@@ -77,14 +77,14 @@ class ObjectReference(Wire):
     resource_version: str = ""
 
 
-class EventSource(Wire):
+class EventSource(Wire, frozen=True):
     """Who reports an Event."""
 
     component: str = ""
     host: str = ""
 
 
-class Event(KubernetesObject):
+class Event(KubernetesObject, frozen=True):
     """A core/v1 Event. Times are RFC 3339 in UTC."""
 
     involved_object: ObjectReference = ObjectReference()

@@ -12,10 +12,13 @@ from msgspec import Struct, field
 
 
 class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
-    """Base of the wire types; fields that have their default are left out when encoding."""
+    """Base of the wire types; fields that have their default are left out when encoding.
+
+    The settings are inherited; subclasses repeat ``frozen`` for the type checker alone.
+    """
 
 
-class ObjectMeta(Wire):
+class ObjectMeta(Wire, frozen=True):
     """Identity and version; labels and annotations stay out of memory until something reads them.
 
     Label selectors are evaluated by the API server.
@@ -33,13 +36,13 @@ class ObjectMeta(Wire):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class KubernetesObject(Wire):
+class KubernetesObject(Wire, frozen=True):
     """Anything with metadata; base of the kinds."""
 
     metadata: ObjectMeta = ObjectMeta()
 
 
-class ListMeta(Wire):
+class ListMeta(Wire, frozen=True):
     """The head of a list."""
 
     resource_version: str = ""
@@ -47,7 +50,7 @@ class ListMeta(Wire):
     """Not empty when the list was cut at `limit`."""
 
 
-class Status(Wire):
+class Status(Wire, frozen=True):
     """How the API server says no."""
 
     message: str = ""

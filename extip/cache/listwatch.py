@@ -15,7 +15,6 @@ from msgspec import Struct
 from extip.api.meta_v1 import KubernetesObject
 
 T = TypeVar("T", bound=KubernetesObject)
-T_co = TypeVar("T_co", bound=KubernetesObject, covariant=True)
 
 FROM_CACHE = "0"
 """The resourceVersion of a list that any API server may answer from its watch cache: cheap."""
@@ -58,12 +57,14 @@ class Page(Generic[T]):
     items: tuple[T, ...]
     resource_version: str
     unreadable: tuple[Unreadable, ...] = ()
+    continue_token: str = ""
+    """Asks for the rest, when the list was asked for in pieces; empty when there is no more."""
 
 
-class ListerWatcher(Protocol[T_co]):
+class ListerWatcher(Protocol[T]):
     """Lists and watches the objects of one kind, perhaps narrowed by a selector."""
 
-    async def list(self, *, resource_version: str) -> Page[T_co]:
+    async def list(self, *, resource_version: str) -> Page[T]:
         """Return all objects, at `FROM_CACHE` or `MOST_RECENT`.
 
         Raises `ApiError`. The call is bounded in time.
@@ -71,7 +72,7 @@ class ListerWatcher(Protocol[T_co]):
 
     def watch(
         self, *, resource_version: str, timeout_s: int
-    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent[T_co] | Unreadable]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent[T] | Unreadable]]:
         """Open a stream of what happens after that version; entering it waits for the server.
 
         The iterator ends when the server ends the stream, after about `timeout_s` seconds. Entering

@@ -13,6 +13,7 @@ One task, `run()`, owns it; it ends only by cancellation.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from random import Random
 from typing import Generic, TypeVar
 
@@ -59,7 +60,7 @@ STEADY_S = 5.0
 class Reflector(Generic[T]):
     """Lists and watches one resource into a store, and hands on the keys that changed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wired by the informer alone
         self,
         resource_name: str,
         lister_watcher: ListerWatcher[T],
@@ -222,5 +223,5 @@ def _reason(error: ApiError) -> str:
     if isinstance(error, ApiAccessError):
         return "denied"
     if isinstance(error, ApiUnavailableError):
-        return "throttled" if error.status == 429 else "unavailable"  # noqa: PLR2004
+        return "throttled" if error.status == HTTPStatus.TOO_MANY_REQUESTS else "unavailable"
     return "rejected"

@@ -1,0 +1,279 @@
+"""The API server as typed calls over `Resource`; bodies go straight into small structs.
+
+Every call is bounded in time and raises a subclass of `ApiError` whose text names the request;
+`ConfigurationError` only comes from `connect`. Calls may be cancelled at any point: a write may or
+may not have happened then.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar, cast
+
+import aiohttp
+import msgspec
+
+from extip.api.meta_v1 import KubernetesObject, ObjectMeta
+from extip.api.resources import Resource
+from extip.cache.listwatch import ListerWatcher, Page, Unreadable, WatchEvent
+from extip.clock import Clock, LoopClock
+from extip.errors import ApiUnavailableError
+from extip.kube.codec import ResourceCodec
+from extip.kube.config import open_endpoint
+from extip.kube.transport import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Request, Transport
+from extip.metrics import Metrics
+
+T = TypeVar("T", bound=KubernetesObject)
+
+REQUEST_TIMEOUT_S = 10.0
+"""Bound on reading or writing one object."""
+
+LIST_TIMEOUT_S = 60.0
+"""Bound on a list; the API server itself gives up after 60 s."""
+
+IDLE_TIMEOUT_S = 80.0
+"""A watch that is silent for longer is half open: bookmarks come about every 60 s."""
+
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which objects of a resource are meant; empty fields do not narrow."""
+
+    namespace: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+
+    def query(self) -> dict[str, str]:
+        """Return the selectors as query parameters."""
+        selectors = {"labelSelector": self.label_selector, "fieldSelector": self.field_selector}
+        return {name: selector for name, selector in selectors.items() if selector}
+
+
+EVERYTHING = Scope()
+
+
+@asynccontextmanager
+async def connect(
+    kubeconfig: str, *, metrics: Metrics, clock: Clock | None = None
+) -> AsyncIterator["ApiClient"]:
+    """Yield a client for the current context of a kubeconfig, or in-cluster when it is empty.
+
+    Sends nothing yet. Raises `ConfigurationError`.
+    """
+    async with open_endpoint(kubeconfig, clock=clock or LoopClock()) as endpoint:
+        yield ApiClient(Transport(endpoint, metrics))
+
+
+class ApiClient:
+    """Typed calls; make one with `connect`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._codecs: dict[object, object] = {}
+
+    def lister_watcher(
+        self,
+        resource: Resource[T],
+        *,
+        label_selector: str = "",
+        namespace: str = "",
+        field_selector: str = "",
+    ) -> ListerWatcher[T]:
+        """Return what an informer needs to cache the resource."""
+        scope = Scope(
+            namespace=namespace, label_selector=label_selector, field_selector=field_selector
+        )
+        return _ResourceListerWatcher(self, resource, scope)
+
+    async def list(
+        self,
+        resource: Resource[T],
+        scope: Scope = EVERYTHING,
+        *,
+        resource_version: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> Page[T]:
+        """Return all objects, or the first `limit` of them (0: all)."""
+        query = scope.query()
+        if resource_version:
+            query["resourceVersion"] = resource_version
+        if limit:
+            query["limit"] = str(limit)
+        if continue_token:
+            query["continue"] = continue_token
+        request = Request(
+            verb="list",
+            what=resource.plural,
+            path=resource.path(namespace=scope.namespace),
+            query=query,
+            compressed=True,
+            timeout=_within(LIST_TIMEOUT_S),
+        )
+        return self._codec(resource).decode_list(await self._transport.read(request))
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        resource: Resource[T],
+        scope: Scope = EVERYTHING,
+        *,
+        resource_version: str,
+        timeout_s: int,
+    ) -> AsyncIterator["WatchStream[T]"]:
+        """Open a watch from that version on, with bookmarks; see `ListerWatcher.watch`."""
+        request = Request(
+            verb="watch",
+            what=resource.plural,
+            path=resource.path(namespace=scope.namespace),
+            query={
+                **scope.query(),
+                "watch": "1",
+                "resourceVersion": resource_version,
+                "allowWatchBookmarks": "true",
+                "timeoutSeconds": str(timeout_s),
+            },
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
+        )
+        async with self._transport.open(request) as response:
+            yield WatchStream(response, request, self._transport, self._codec(resource))
+
+    async def get(self, resource: Resource[T], *, name: str, namespace: str = "") -> T:
+        """Return one object."""
+        target = ObjectMeta(name=name, namespace=namespace)
+        return await self._call(resource, _about("get", resource, target))
+
+    async def create(self, resource: Resource[T], body: T) -> T:
+        """Create an object. Raises `ConflictError` when there is one of that name."""
+        encoded = self._codec(resource).encode(body)
+        return await self._call(resource, _about("create", resource, body.metadata, encoded))
+
+    async def replace(self, resource: Resource[T], body: T, *, subresource: str = "") -> T:
+        """Replace an object; raises `ConflictError` unless its resourceVersion is current."""
+        encoded = self._codec(resource).encode(body)
+        request = _about("update", resource, body.metadata, encoded, subresource=subresource)
+        return await self._call(resource, request)
+
+    async def patch(
+        self,
+        resource: Resource[T],
+        patch: object,
+        *,
+        name: str,
+        namespace: str = "",
+        subresource: str = "",
+    ) -> T:
+        """Apply a merge patch (RFC 7396): anything that encodes to JSON.
+
+        With ``metadata.resourceVersion`` in it, raises `ConflictError` unless that is current.
+        """
+        target = ObjectMeta(name=name, namespace=namespace)
+        encoded = msgspec.json.encode(patch)
+        request = _about("patch", resource, target, encoded, subresource=subresource)
+        return await self._call(resource, request)
+
+    async def delete(self, resource: Resource[T], *, name: str, namespace: str = "") -> None:
+        """Delete an object; it stays for a while when it has finalizers."""
+        target = ObjectMeta(name=name, namespace=namespace)
+        await self._transport.read(_about("delete", resource, target))
+
+    async def _call(self, resource: Resource[T], request: Request) -> T:
+        return self._codec(resource).decode_object(await self._transport.read(request))
+
+    def _codec(self, resource: Resource[T]) -> ResourceCodec[T]:
+        codec = self._codecs.get(resource)
+        if codec is None:
+            codec = self._codecs[resource] = ResourceCodec(resource)
+        return cast("ResourceCodec[T]", codec)  # the key determines T
+
+
+class WatchStream(Generic[T]):
+    """The events of one open watch."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        request: Request,
+        transport: Transport,
+        codec: ResourceCodec[T],
+    ) -> None:
+        self._lines = response.content
+        self._request = request
+        self._transport = transport
+        self._codec = codec
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchEvent[T] | Unreadable:
+        try:
+            line = await self._lines.readline()
+        except NETWORK_ERRORS as error:
+            raise self._transport.unavailable(self._request, error) from error
+        if not line:
+            raise StopAsyncIteration
+        if not line.endswith(b"\n"):
+            raise ApiUnavailableError("the stream broke off", request=str(self._request))
+        return self._codec.decode_event(line)
+
+
+class _ResourceListerWatcher(Generic[T]):
+    """One resource of one scope, as an informer sees it."""
+
+    def __init__(self, client: ApiClient, resource: Resource[T], scope: Scope) -> None:
+        self._client = client
+        self._resource = resource
+        self._scope = scope
+
+    async def list(self, *, resource_version: str) -> Page[T]:
+        return await self._client.list(
+            self._resource, self._scope, resource_version=resource_version
+        )
+
+    def watch(
+        self, *, resource_version: str, timeout_s: int
+    ) -> AbstractAsyncContextManager[WatchStream[T]]:
+        return self._client.watch(
+            self._resource, self._scope, resource_version=resource_version, timeout_s=timeout_s
+        )
+
+
+_METHODS = {
+    "get": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
+
+
+def _about(
+    verb: str,
+    resource: Resource[T],
+    target: ObjectMeta,
+    body: bytes | None = None,
+    *,
+    subresource: str = "",
+) -> Request:
+    """Build the request about one object; `target` needs a name and a namespace only."""
+    plural = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    return Request(
+        verb=verb,
+        what=f"{plural} {target.key}",
+        path=resource.path(
+            namespace=target.namespace,
+            name="" if verb == "create" else target.name,
+            subresource=subresource,
+        ),
+        method=_METHODS[verb],
+        body=body,
+        content_type=_MERGE_PATCH if verb == "patch" else _JSON,
+        timeout=_within(REQUEST_TIMEOUT_S),
+    )
+
+
+def _within(total_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_TIMEOUT_S)

@@ -1,0 +1,189 @@
+"""Bytes to structs and back, and the API server's refusals to errors. Pure.
+
+The fast path decodes a whole list, or a whole watch line, in one go. Only where that fails are the
+objects taken one by one, so that one that does not fit its struct never hides the others.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec.json import Decoder
+
+from extip.api.meta_v1 import KubernetesObject, ListMeta, Status, Wire
+from extip.api.resources import Resource
+from extip.cache.listwatch import EventType, Page, Unreadable, WatchEvent
+from extip.errors import (
+    ApiAccessError,
+    ApiError,
+    ApiUnavailableError,
+    ConflictError,
+    ExpiredError,
+    InvalidRequestError,
+    NotFoundError,
+)
+
+T = TypeVar("T", bound=KubernetesObject)
+I = TypeVar("I")  # noqa: E741 (an item of a list)
+
+MAX_MESSAGE = 400
+"""Characters of a server's message that go into an error."""
+
+
+class _List(Wire, Generic[I], frozen=True):
+    metadata: ListMeta = ListMeta()
+    items: tuple[I, ...] | None = None
+
+
+class _RawEvent(Wire, frozen=True):
+    type: str = ""
+    object: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class ResourceCodec(Generic[T]):
+    """Decoders of one resource, built once: building one costs more than using it."""
+
+    def __init__(self, resource: Resource[T]) -> None:
+        self._resource = resource
+        self._object: Decoder[T] = Decoder(resource.type)
+        # The struct is known at run time only, which the type system cannot follow.
+        self._list: Decoder[_List[T]] = Decoder(_List[resource.type])  # type: ignore[name-defined]
+        self._event: Decoder[WatchEvent[T]] = Decoder(
+            WatchEvent[resource.type]  # type: ignore[name-defined]
+        )
+        self._raw_list: Decoder[_List[msgspec.Raw]] = Decoder(_List[msgspec.Raw])
+        self._raw_event = Decoder(_RawEvent)
+        self._identity = Decoder(KubernetesObject)
+        self._status = Decoder(Status)
+
+    def encode(self, body: T) -> bytes:
+        """Encode an object with its kind, which structs do not carry."""
+        head = {"apiVersion": self._resource.api_version, "kind": self._resource.kind}
+        fields = msgspec.json.encode(body)[1:]
+        separator = b"" if fields == b"}" else b","
+        return msgspec.json.encode(head)[:-1] + separator + fields
+
+    def decode_object(self, body: bytes | bytearray) -> T:
+        """Decode one object. Raises `InvalidRequestError` when it is none."""
+        try:
+            return self._object.decode(body)
+        except msgspec.MsgspecError as error:
+            raise InvalidRequestError(f"unreadable {self._resource.kind}: {error}") from error
+
+    def decode_list(self, body: bytes | bytearray) -> Page[T]:
+        """Decode a list. Raises `ApiUnavailableError` when the body is not a list at all."""
+        try:
+            page = self._list.decode(body)
+        except msgspec.MsgspecError:
+            return self._decode_each(body)
+        return Page(
+            items=page.items or (),
+            resource_version=page.metadata.resource_version,
+            continue_token=page.metadata.continue_token,
+        )
+
+    def decode_event(self, line: bytes) -> WatchEvent[T] | Unreadable:
+        """Decode one line of a watch stream.
+
+        Raises what an ``ERROR`` event stands for, and `ApiUnavailableError` for garbage: a stream
+        that is damaged once cannot be trusted further.
+        """
+        try:
+            return self._event.decode(line)
+        except msgspec.MsgspecError as error:
+            reason = str(error)
+        try:
+            event = self._raw_event.decode(line)
+            if event.type == "ERROR":
+                status = self._status.decode(event.object)
+                raise error_of(status.code, status.message, reason=status.reason)
+            if event.type not in EventType.__members__:
+                raise ApiUnavailableError(f"unknown watch event {one_line(event.type)!r}")
+        except msgspec.MsgspecError as error:
+            raise ApiUnavailableError(f"unreadable watch event: {error}") from error
+        return self._unreadable(event.object, reason)
+
+    def _decode_each(self, body: bytes | bytearray) -> Page[T]:
+        try:
+            page = self._raw_list.decode(body)
+        except msgspec.MsgspecError as error:
+            raise ApiUnavailableError(f"unreadable list: {error}") from error
+        items: list[T] = []
+        unreadable: list[Unreadable] = []
+        for raw in page.items or ():
+            try:
+                items.append(self._object.decode(raw))
+            except msgspec.MsgspecError as error:
+                unreadable.append(self._unreadable(raw, str(error)))
+        return Page(
+            items=tuple(items),
+            resource_version=page.metadata.resource_version,
+            unreadable=tuple(unreadable),
+            continue_token=page.metadata.continue_token,
+        )
+
+    def _unreadable(self, raw: msgspec.Raw, reason: str) -> Unreadable:
+        try:
+            metadata = self._identity.decode(raw).metadata
+        except msgspec.MsgspecError:
+            return Unreadable(key="", resource_version="", reason=reason)
+        return Unreadable(
+            key=metadata.key, resource_version=metadata.resource_version, reason=reason
+        )
+
+
+def error_of_body(
+    status: int, body: bytes, *, request: str, retry_after_s: float | None = None
+) -> ApiError:
+    """Translate an HTTP status and its body: a Status object, or text from something in between."""
+    try:
+        answer = msgspec.json.decode(body, type=Status)
+    except msgspec.MsgspecError:
+        answer = Status(message=body.decode(errors="replace"))
+    return error_of(
+        status, answer.message, reason=answer.reason, request=request, retry_after_s=retry_after_s
+    )
+
+
+def error_of(
+    code: int,
+    message: str,
+    *,
+    reason: str = "",
+    request: str = "",
+    retry_after_s: float | None = None,
+) -> ApiError:
+    """Return the error whose class tells the caller what to do about that answer."""
+    text = one_line(message) or reason or "no reason given"
+    if code == HTTPStatus.GONE or "too large resource version" in message.lower():
+        return ExpiredError(f"{text} ({code})", request=request, status=code)
+    if code in _TRANSIENT or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ApiUnavailableError(
+            f"{text} ({code})", request=request, status=code, retry_after_s=retry_after_s
+        )
+    advice = _ADVICE.get(code, "")
+    return _BY_STATUS.get(code, InvalidRequestError)(
+        f"{advice}{text} ({code})", request=request, status=code
+    )
+
+
+_TRANSIENT = {0, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    HTTPStatus.UNAUTHORIZED: ApiAccessError,
+    HTTPStatus.FORBIDDEN: ApiAccessError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.CONFLICT: ConflictError,
+}
+
+_ADVICE: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "the API server does not accept the credentials: ",
+    HTTPStatus.FORBIDDEN: "RBAC does not allow it: ",
+}
+
+
+def one_line(text: str) -> str:
+    """Return the text on one line, cut where it is no longer a message but a page."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"

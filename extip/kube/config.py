@@ -1,0 +1,187 @@
+"""Where the API server is and who we are there, as kubernetes_asyncio reads it.
+
+kubernetes_asyncio is imported inside the functions: it costs half a second and 63 MB.
+
+A new CA bundle or client certificate is picked up by a restart; a new token without one.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from extip.clock import Clock
+from extip.errors import ConfigurationError
+from extip.kube.codec import one_line
+from extip.kube.credentials import Credentials
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """How to reach the API server."""
+
+    session: aiohttp.ClientSession
+    server: str
+    """URL without a trailing slash."""
+    credentials: Credentials
+    proxy: str | None
+    tls_server_name: str | None
+
+
+@asynccontextmanager
+async def open_endpoint(
+    kubeconfig: str, *, clock: Clock, service_account: Path = _SERVICE_ACCOUNT
+) -> AsyncIterator[Endpoint]:
+    """Read the configuration and open a session; sends nothing.
+
+    `kubeconfig` is a path; empty means the service account of the pod that this runs in. Raises
+    `ConfigurationError`, one line that says what to mend.
+    """
+    from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415 - see above
+
+    source = KubeconfigFile(kubeconfig) if kubeconfig else InCluster(service_account)
+    header = await source.reload()
+    configuration = source.configuration
+    with _mended_by_a_person(source.name):
+        api_client = ApiClient(configuration)
+    try:
+        yield Endpoint(
+            session=api_client.rest_client.pool_manager,
+            server=configuration.host,
+            credentials=Credentials(
+                header, refresh=source.refresh, reload=source.reload, clock=clock
+            ),
+            proxy=configuration.proxy,
+            tls_server_name=configuration.tls_server_name,
+        )
+    finally:
+        await api_client.close()
+
+
+class InCluster:
+    """The service account of the pod, as the kubelet mounts it."""
+
+    name = "in-cluster configuration"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.configuration: Any = None
+
+    async def reload(self) -> str:
+        """Read the token file."""
+        from kubernetes_asyncio.client import Configuration  # noqa: PLC0415 - see above
+        from kubernetes_asyncio.config.incluster_config import (  # noqa: PLC0415
+            SERVICE_HOST_ENV_NAME,
+            InClusterConfigLoader,
+        )
+
+        loader = InClusterConfigLoader(
+            token_filename=str(self._directory / "token"),
+            cert_filename=str(self._directory / "ca.crt"),
+            try_refresh_token=False,  # `Credentials` does it
+        )
+        with _mended_by_a_person(
+            self.name, advice=f"not in a pod ({SERVICE_HOST_ENV_NAME})? Give --kubeconfig PATH"
+        ):
+            configuration = Configuration()
+            loader.load_and_set(configuration)
+        self.configuration = configuration
+        return _header(configuration)
+
+    refresh = reload
+
+
+class KubeconfigFile:
+    """The current context of a kubeconfig file."""
+
+    def __init__(self, path: str) -> None:
+        self.name = f"kubeconfig {path}"
+        self._path = path
+        self._loader: Any = None
+        self.configuration: Any = None
+
+    async def reload(self) -> str:
+        """Read the file, and whatever it names: token file, exec plugin, identity provider."""
+        from kubernetes_asyncio.client import Configuration  # noqa: PLC0415 - see above
+        from kubernetes_asyncio.config import kube_config  # noqa: PLC0415
+
+        with _mended_by_a_person(self.name):
+            _check(self._path)
+            configuration = Configuration()
+            loader = await kube_config.load_kube_config(
+                config_file=self._path, client_configuration=configuration
+            )
+        self.configuration, self._loader = configuration, loader
+        return _header(configuration)
+
+    async def refresh(self) -> str:
+        """Ask the same sources again; a plugin's token is kept until it says that it expires."""
+        with _mended_by_a_person(self.name):
+            await self._loader.load_and_set(self.configuration)
+        return _header(self.configuration)
+
+
+def _header(configuration: Any) -> str:  # noqa: ANN401 - untyped library
+    """Return the header that was loaded; files often end in a newline, which no header may have."""
+    token: str | None = configuration.api_key.get("BearerToken")
+    return (token or "").strip()
+
+
+def _check(path: str) -> None:
+    """Name the usual mistakes better than the loader does. Raises ValueError and OSError."""
+    import yaml  # noqa: PLC0415 - comes with kubernetes_asyncio
+
+    try:
+        document = yaml.safe_load(Path(path).expanduser().read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError("empty" if document is None else "not a kubeconfig file")  # noqa: TRY004
+    if not (current := document.get("current-context")):
+        raise ValueError("no current-context is set (kubectl config use-context NAME)")
+    context = _named(document, "contexts", current)
+    cluster = _named(document, "clusters", context.get("context", {}).get("cluster"))
+    server = cluster.get("cluster", {}).get("server", "")
+    if not str(server).startswith(("http://", "https://")):
+        raise ValueError(f"the server of cluster {cluster['name']!r} is not an http(s) URL")
+
+
+def _named(document: dict[str, Any], kind: str, name: object) -> dict[str, Any]:
+    for entry in document.get(kind) or ():
+        if isinstance(entry, dict) and entry.get("name") == name:
+            return entry
+    raise ValueError(f"there is no {name!r} among its {kind}")
+
+
+@contextmanager
+def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
+    """Turn whatever reading a configuration can raise into one line."""
+    from kubernetes_asyncio.config import ConfigException  # noqa: PLC0415 - see above
+
+    end = f" - {advice}" if advice else ""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"{source}: its certificates or keys are unusable: {one_line(str(error))}{end}"
+        ) from error
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise ConfigurationError(f"{source}: {what}{end}") from error
+    except (
+        ConfigException,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        AssertionError,
+    ) as error:
+        # kubernetes_asyncio takes the shape of the file for granted.
+        text = one_line(str(error)) or f"malformed ({type(error).__name__})"
+        raise ConfigurationError(f"{source}: {text}{end}") from error

@@ -1,0 +1,66 @@
+"""The ``Authorization`` header of the next request, through every rotation of the token."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from extip.clock import Clock
+from extip.errors import ConfigurationError
+from extip.log import get_logger
+
+REFRESH_S = 60.0
+"""How often a token is looked up again. Kubelets replace theirs at 80 % of an hour or more."""
+
+LOAD_TIMEOUT_S = 30.0
+"""Bound on reading credentials: exec plugins may ask the network."""
+
+
+class Credentials:
+    """Keeps the header; `refresh` may answer from a cache that knows its expiry, `reload` may not.
+
+    Both return the header (empty: send none) and raise `ConfigurationError`. When they fail, the
+    last header stays in use: the server decides whether it is still good.
+    """
+
+    def __init__(
+        self,
+        header: str,
+        *,
+        refresh: Callable[[], Awaitable[str]],
+        reload: Callable[[], Awaitable[str]],
+        clock: Clock,
+    ) -> None:
+        self._header = header
+        self._refresh = refresh
+        self._reload = reload
+        self._clock = clock
+        self._read_s = clock.monotonic()
+        self._lock = asyncio.Lock()
+        self._failed = False
+        self._logger = get_logger("kube")
+
+    async def header(self) -> str:
+        """Return the header to send now; reads it anew once a minute."""
+        if self._clock.monotonic() - self._read_s >= REFRESH_S:
+            async with self._lock:
+                if self._clock.monotonic() - self._read_s >= REFRESH_S:
+                    await self._update(self._refresh)
+        return self._header
+
+    async def rejected(self, header: str) -> bool:
+        """Read all anew after a 401 to `header`; return whether there is another one to try."""
+        async with self._lock:
+            if self._header == header:
+                await self._update(self._reload)
+        return self._header != header
+
+    async def _update(self, load: Callable[[], Awaitable[str]]) -> None:
+        self._read_s = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                self._header = await load()
+        except (ConfigurationError, TimeoutError) as error:
+            if not self._failed:
+                self._logger.warning("credentials_unreadable", error=str(error) or "timed out")
+            self._failed = True
+        else:
+            self._failed = False

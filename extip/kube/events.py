@@ -1,0 +1,198 @@
+"""Kubernetes Events about objects, where ``kubectl describe`` shows them.
+
+The same thing about the same object is one Event whose count and time go up, also over restarts:
+its name follows from the object and the text. Recording never blocks and never fails; what cannot
+be written is dropped, counted, and said once. RBAC: create, get and patch on ``events``.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Literal
+
+from extip.api.core_v1 import Event, EventSource, ObjectReference
+from extip.api.meta_v1 import ObjectMeta
+from extip.api.resources import EVENTS
+from extip.clock import Clock
+from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
+from extip.kube.client import ApiClient
+from extip.log import get_logger
+from extip.metrics import Metrics
+from extip.plan.backoff import Backoff
+
+__all__ = ["EventRecorder", "ObjectReference"]
+
+COMPONENT = "extip"
+
+PENDING_MAX = 256
+"""Events that wait to be written; beyond that the oldest is dropped."""
+
+BURST = 25
+"""Events that may be written at once, as client-go's spam filter allows per object."""
+
+INTERVAL_S = 1.0
+"""Seconds between writes after the burst: whatever happens here, the API server does not suffer."""
+
+MESSAGE_MAX = 1024
+"""Characters of a message that the API server accepts."""
+
+_RETRY = Backoff(initial_s=1.0, cap_s=60.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pending:
+    reference: ObjectReference
+    type: str
+    reason: str
+    message: str
+    first: str
+    last: str
+    count: int
+
+
+class EventRecorder:
+    """Writes Events in the background; a component whose task is `run()`."""
+
+    def __init__(
+        self, client: ApiClient, *, clock: Clock, metrics: Metrics, instance: str = ""
+    ) -> None:
+        """`instance` is the reporting node or pod, if that says anything."""
+        self._client = client
+        self._clock = clock
+        self._instance = instance
+        self._recorded = metrics.events_recorded
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._said: set[str] = set()
+        self._logger = get_logger("events")
+
+    def record(
+        self,
+        reference: ObjectReference,
+        *,
+        type: Literal["Normal", "Warning"],  # noqa: A002 - the API's word
+        reason: str,
+        message: str,
+    ) -> None:
+        """Note that something happened to an object; returns at once.
+
+        `reason` is one CamelCase word for programs, `message` a sentence for people.
+        """
+        now = self._now()
+        name = _name(reference, reason, message)
+        known = self._pending.get(name)
+        if known is not None:
+            self._pending[name] = replace(known, last=now, count=known.count + 1)
+            return
+        if len(self._pending) >= PENDING_MAX:
+            self._pending.popitem(last=False)
+            self._recorded.labels("dropped").inc()
+        self._pending[name] = _Pending(
+            reference=reference,
+            type=type,
+            reason=reason,
+            message=message[:MESSAGE_MAX],
+            first=now,
+            last=now,
+            count=1,
+        )
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write what is recorded; ends only by cancellation. What waits then is lost."""
+        tokens, refilled_s = float(BURST), self._clock.monotonic()
+        failures = 0
+        while True:
+            await self._next()
+            now_s = self._clock.monotonic()
+            tokens = min(float(BURST), tokens + (now_s - refilled_s) / INTERVAL_S)
+            refilled_s = now_s
+            if tokens < 1.0:
+                await self._clock.sleep((1.0 - tokens) * INTERVAL_S)
+                continue
+            tokens -= 1.0
+            failures = 0 if await self._write_oldest() else failures + 1
+            if failures:
+                await self._clock.sleep(_RETRY.delay_s(failures, 0.0))
+
+    async def _next(self) -> None:
+        while not self._pending:
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _write_oldest(self) -> bool:
+        """Write one Event; return False when the server is away and it waits for another try."""
+        name, pending = self._pending.popitem(last=False)
+        try:
+            await self._write(name, pending)
+        except ApiUnavailableError as error:
+            self._say("unavailable", error)
+            self._put_back(name, pending)
+            return False
+        except ApiError as error:
+            self._say(type(error).__name__, error)
+            self._recorded.labels("failed").inc()
+        else:
+            self._recorded.labels("written").inc()
+        return True
+
+    async def _write(self, name: str, pending: _Pending) -> None:
+        """Create the Event, or count it up where it exists. Raises ApiError."""
+        event = self._event(name, pending)
+        try:
+            await self._client.create(EVENTS, event)
+        except ConflictError:
+            namespace = event.metadata.namespace
+            try:
+                known = await self._client.get(EVENTS, name=name, namespace=namespace)
+                await self._client.patch(
+                    EVENTS,
+                    {"count": known.count + pending.count, "lastTimestamp": pending.last},
+                    name=name,
+                    namespace=namespace,
+                )
+            except NotFoundError:  # it expired in between (the server keeps Events for an hour)
+                await self._client.create(EVENTS, event)
+
+    def _event(self, name: str, pending: _Pending) -> Event:
+        return Event(
+            # Events about cluster-scoped objects live in this namespace, by convention.
+            metadata=ObjectMeta(name=name, namespace=pending.reference.namespace or "default"),
+            involved_object=pending.reference,
+            type=pending.type,
+            reason=pending.reason,
+            message=pending.message,
+            source=EventSource(component=COMPONENT, host=self._instance),
+            first_timestamp=pending.first,
+            last_timestamp=pending.last,
+            count=pending.count,
+            reporting_component=COMPONENT,
+            reporting_instance=self._instance,
+        )
+
+    def _put_back(self, name: str, pending: _Pending) -> None:
+        """Queue it again as the oldest, together with what came in meanwhile."""
+        newer = self._pending.get(name)
+        if newer is not None:
+            pending = replace(newer, first=pending.first, count=newer.count + pending.count)
+        elif len(self._pending) >= PENDING_MAX:
+            self._recorded.labels("dropped").inc()
+            return
+        self._pending[name] = pending
+        self._pending.move_to_end(name, last=False)
+
+    def _say(self, kind: str, error: ApiError) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            self._logger.warning("event_not_written", error=str(error))
+
+    def _now(self) -> str:
+        return self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _name(reference: ObjectReference, reason: str, message: str) -> str:
+    """Name an Event after its object and what it says; at most 253 characters (RFC 1123)."""
+    identity = f"{reference.kind}\0{reference.uid}\0{reason}\0{message}"
+    digest = sha256(identity.encode()).hexdigest()[:16]
+    return f"{reference.name[:230].rstrip('.-')}.{digest}"

@@ -1,0 +1,186 @@
+"""One HTTP request to the API server: authorised, bounded in time, counted, errors translated.
+
+Nothing here logs: bodies hold Secrets, headers hold tokens.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+
+from extip import __version__
+from extip.errors import ApiUnavailableError
+from extip.kube.codec import error_of_body, one_line
+from extip.kube.config import Endpoint
+from extip.metrics import Metrics
+
+CONNECT_TIMEOUT_S = 10.0
+"""Bound on TCP and TLS; a node on the same network answers within milliseconds."""
+
+READ_BUFFER_B = 2**21
+"""aiohttp takes lines up to twice this; an object in etcd may have 1.5 MiB."""
+
+_ERROR_BODY_B = 2**16
+"""How much of an error's body is read."""
+
+NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
+"""What aiohttp raises when a request or a stream fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of the API server."""
+
+    verb: str
+    """As RBAC names it: ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch``, ..."""
+    what: str
+    """The resource, and the object if it is one, for error texts."""
+    path: str
+    method: str = "GET"
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = "application/json"
+    compressed: bool = False
+    """Ask for gzip, unless the server is on this machine: it saves the wire, not the time."""
+    timeout: aiohttp.ClientTimeout
+
+    def __str__(self) -> str:
+        """Return verb and resource: ``list services``."""
+        return f"{self.verb} {self.what}"
+
+
+class Transport:
+    """Sends requests over the session of an endpoint."""
+
+    def __init__(self, endpoint: Endpoint, metrics: Metrics) -> None:
+        self._endpoint = endpoint
+        self._requests = metrics.api_requests
+        self._compress = not _is_loopback(endpoint.server)
+
+    @asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send, and yield a successful response whose body is still to be read.
+
+        Raises the `ApiError` that fits. After a 401 the credentials are read anew and, if they
+        differ, tried once. Leaving the block before the end of the body closes the connection.
+        """
+        credentials = self._endpoint.credentials
+        header = await credentials.header()
+        response = await self._send(request, header)
+        unauthorized = response.status == HTTPStatus.UNAUTHORIZED
+        if unauthorized and await credentials.rejected(header):
+            response.close()
+            response = await self._send(request, await credentials.header())
+        try:
+            if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
+                await self._refuse(request, response)
+            yield response
+        finally:
+            # Back to the pool when the body was read to its end, closed otherwise.
+            response.release()
+
+    async def read(self, request: Request) -> bytearray:
+        """Send, and return the whole body, held in memory once."""
+        async with self.open(request) as response:
+            body = bytearray()
+            try:
+                async for chunk in response.content.iter_any():
+                    body += chunk
+            except NETWORK_ERRORS as error:
+                raise self.unavailable(request, error) from error
+            return body
+
+    def unavailable(self, request: Request, error: Exception) -> ApiUnavailableError:
+        """Say for a person why there is no answer; names the server."""
+        return ApiUnavailableError(_explain(error, self._endpoint.server), request=str(request))
+
+    async def _send(self, request: Request, authorization: str) -> aiohttp.ClientResponse:
+        endpoint = self._endpoint
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip" if request.compressed and self._compress else "identity",
+            "User-Agent": f"extip/{__version__}",
+        }
+        if authorization:
+            headers["Authorization"] = authorization
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        try:
+            response = await endpoint.session.request(
+                request.method,
+                endpoint.server + request.path,
+                params=request.query,
+                data=request.body,
+                headers=headers,
+                timeout=request.timeout,
+                allow_redirects=False,  # the token is for this server alone
+                proxy=endpoint.proxy,
+                server_hostname=endpoint.tls_server_name,
+                read_bufsize=READ_BUFFER_B,
+            )
+        except NETWORK_ERRORS as error:
+            self._requests.labels(request.verb, "0").inc()
+            raise self.unavailable(request, error) from error
+        self._requests.labels(request.verb, str(response.status)).inc()
+        return response
+
+    async def _refuse(self, request: Request, response: aiohttp.ClientResponse) -> None:
+        try:
+            body = await response.content.read(_ERROR_BODY_B)
+        except NETWORK_ERRORS:
+            body = b""  # the status says enough
+        raise error_of_body(
+            response.status,
+            body,
+            request=str(request),
+            retry_after_s=_retry_after_s(response.headers.get("Retry-After", "")),
+        )
+
+
+def _explain(error: Exception, server: str) -> str:
+    match error:
+        case aiohttp.ClientConnectorError():
+            return _explain_connecting(error, server)
+        case aiohttp.ConnectionTimeoutError():
+            return f"cannot connect to {server}: timed out"
+        case TimeoutError():
+            return f"no answer from {server} in time"
+        case aiohttp.ServerDisconnectedError():
+            return f"{server} closed the connection"
+        case aiohttp.ClientPayloadError():
+            return f"the answer of {server} broke off"
+        case _:
+            return f"{server}: {one_line(str(error)) or type(error).__name__}"
+
+
+def _explain_connecting(error: aiohttp.ClientConnectorError, server: str) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = error.certificate_error
+            text = getattr(reason, "verify_message", "") or str(reason)
+            return f"the certificate of {server} is not trusted: {one_line(text)}"
+        case aiohttp.ClientSSLError():
+            return f"TLS with {server} failed: {one_line(str(error.os_error))}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name of {server} does not resolve: {error.os_error.strerror}"
+        case _:
+            text = error.os_error.strerror or str(error.os_error)
+            return f"cannot connect to {server}: {one_line(text)}"
+
+
+def _retry_after_s(header: str) -> float | None:
+    """Return the seconds; API servers send no dates, and a date is no more than a hint."""
+    return float(header) if header.isascii() and header.isdigit() else None
+
+
+def _is_loopback(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
