@@ -66,7 +66,7 @@ async def open_address_half(
     capability is missing, before anything is changed.
     """
     with InstanceLock():
-        async with AddressSocket(clock=clock) as table, RouteTable() as links:
+        async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
             await table.check_permission()
             announcer = Announcer(clock=clock, metrics=metrics)
             observer = AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
@@ -80,7 +80,7 @@ async def open_address_half(
                 clock=clock,
                 metrics=metrics,
             )
-            monitor = LinkMonitor(_on_notice(observer, reconciler), metrics=metrics)
+            monitor = LinkMonitor(_on_notice(settings.iface, observer, reconciler), metrics=metrics)
             yield AddressHalf(
                 reconciler=reconciler,
                 components=(
@@ -96,7 +96,7 @@ async def open_observer(
     settings: AddressSettings, *, inputs: Callable[[], Inputs | None], clock: Clock
 ) -> AsyncIterator[AddressObserver]:
     """Open what a look at the node needs; no capability, no lock, nothing is changed."""
-    async with AddressSocket(clock=clock) as table, RouteTable() as links:
+    async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
         yield AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
 
 
@@ -113,14 +113,16 @@ def _policy(settings: AddressSettings) -> Policy:
 
 
 def _on_notice(
-    observer: AddressObserver, reconciler: AddressReconciler
+    iface: str, observer: AddressObserver, reconciler: AddressReconciler
 ) -> Callable[[Notice], None]:
+    """Return the monitor's handler: which notices are a reason for a pass."""
+
     def handle(notice: Notice) -> None:
+        if notice.kind in (NoticeKind.ROUTE_CHANGED, NoticeKind.OVERRUN):
+            observer.forget()
         if notice.kind is NoticeKind.ROUTE_CHANGED:
-            observer.forget()
             return
-        if notice.kind is NoticeKind.OVERRUN:
-            observer.forget()
-        reconciler.trigger()
+        if notice.link is None or notice.link.name == iface or reconciler.uses(notice.link.index):
+            reconciler.trigger()  # links of pods come and go all the time
 
     return handle

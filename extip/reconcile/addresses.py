@@ -74,6 +74,10 @@ class AddressReconciler:
         """Ask for a pass soon; many calls before it are one."""
         self._triggered.set()
 
+    def uses(self, link_index: int) -> bool:
+        """Return whether this is the index that the interface had at the last pass."""
+        return self._link is not None and self._link.index == link_index
+
     def problem(self) -> str:
         """Return why the last pass did not succeed; empty when it did (a readiness check)."""
         return self._problem

@@ -15,7 +15,7 @@ class LinkTable(Protocol):
         """Return the interface; raises LinkNotFoundError."""
 
     async def gateways(self) -> frozenset[IPAddress]:
-        """Return the next hops of all routing tables."""
+        """Return the next hops of all routing tables, both families."""
 
     async def promote_secondaries(self, link: Link) -> None:
         """Have the kernel keep IPv4 secondaries when their primary goes."""

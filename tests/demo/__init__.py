@@ -1,0 +1,1 @@
+"""`make demo`: a real cluster in namespaces, and extip at work on it."""

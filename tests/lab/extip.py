@@ -1,0 +1,104 @@
+"""extip itself, as a process in a host of the lab."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.lab.host import Host
+from tests.lab.process import Process
+from tests.lab.wait import PATIENCE_S, wait_until
+
+MARK = 225
+"""IFA_PROTO of extip's addresses."""
+
+HTTP_PORT = 9188
+
+
+class Extip:
+    """A running `extip MODE` whose log is JSON, so that tests can ask for its events."""
+
+    def __init__(
+        self,
+        host: Host,
+        mode: str,
+        *flags: str,
+        kubeconfig: Path | str,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.host = host
+        self.process: Process = host.start(
+            [sys.executable, "-m", "extip", mode, f"--kubeconfig={kubeconfig}", *flags],
+            env={f"EXTIP_{mode.upper()}_LOG_FORMAT": "json", **(env or {})},
+            name=f"extip-{mode}",
+        )
+
+    def events(self, name: str = "", **fields: Any) -> list[dict[str, Any]]:
+        """Return the logged events of that name whose fields have these values."""
+        return [
+            event
+            for event in self._logged()
+            if (not name or event["event"] == name)
+            and all(event.get(key) == value for key, value in fields.items())
+        ]
+
+    def wait_for_event(
+        self, name: str, *, count: int = 1, timeout: float = PATIENCE_S, **fields: Any
+    ) -> dict[str, Any]:
+        """Wait until such an event was logged `count` times; return the last one."""
+
+        def logged() -> dict[str, Any] | None:
+            found = self.events(name, **fields)
+            if len(found) >= count:
+                return found[-1]
+            assert self.process.running, f"extip ended:\n{self.process.tail(50)}"
+            return None
+
+        try:
+            return wait_until(logged, f"event {name} {fields}", timeout=timeout)
+        except Exception as error:
+            raise AssertionError(f"{error}\n{self.process.tail(50)}") from error
+
+    def addresses(self, interface: str = "eth0") -> set[str]:
+        """Return the addresses with prefix that extip put on the interface."""
+        return {
+            str(address.interface)
+            for address in self.host.addresses(interface)
+            if address.proto == MARK
+        }
+
+    def wait_for_addresses(
+        self, *expected: str, interface: str = "eth0", timeout: float = PATIENCE_S
+    ) -> None:
+        """Wait until extip's addresses on the interface are exactly these."""
+
+        def same() -> bool:
+            return self.addresses(interface) == set(expected)
+
+        try:
+            wait_until(same, f"addresses {expected}", timeout=timeout)
+        except Exception as error:
+            raise AssertionError(
+                f"{error}; there are {self.addresses(interface)}\n{self.process.tail(50)}"
+            ) from error
+
+    def http(self, path: str) -> str:
+        """GET a page of its HTTP endpoint, whatever the status."""
+        return self.host.http_get("127.0.0.1", HTTP_PORT, path=path)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the value of one metric; 0 when there is none with these labels."""
+        for line in self.http("/metrics").splitlines():
+            match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+            if match and match[1] == name:
+                found = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+                if all(found.get(key) == value for key, value in labels.items()):
+                    return float(match[3])
+        return 0.0
+
+    def _logged(self) -> Iterator[dict[str, Any]]:
+        for line in self.process.output().splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)

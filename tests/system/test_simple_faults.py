@@ -1,0 +1,218 @@
+"""What `extip simple` does when the process, the interface or the API server fails."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.lab.extip import Extip
+from tests.lab.wait import wait_until
+
+IP, IP6 = "10.88.1.1", "fd00:88::1:1"
+SECOND = "10.88.1.2"
+BOTH = (f"{IP}/32", f"{IP6}/128")
+
+
+@pytest.fixture
+def node(lab):
+    return lab.nodes["n1"]
+
+
+@pytest.fixture
+def simple(lab, node):
+    def start(*flags, **env):
+        return Extip(node, "simple", *flags, kubeconfig=lab.kubeconfig, env=env)
+
+    return start
+
+
+@pytest.fixture
+def web(lab, namespace):
+    lab.add_service("web", [IP, IP6], namespace=namespace)
+
+
+def deletions(node):
+    return node.start(["ip", "monitor", "address"], name="ip-monitor")
+
+
+def deleted(monitor):
+    return [line for line in monitor.output().splitlines() if line.startswith("Deleted")]
+
+
+# The process.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_orderly_stop_removes_the_addresses(web, simple, number):
+    extip = simple("--address-ttl=1h")
+    extip.wait_for_addresses(*BOTH)
+    extip.process.kill(number)
+    assert extip.process.wait(timeout=5) == 0
+    assert extip.addresses() == set()
+    assert extip.events("stopping", signal=number.name)
+
+
+def test_an_orderly_stop_can_leave_them_to_their_lifetime(web, simple):
+    extip = simple("--on-exit=keep", "--address-ttl=4s")
+    extip.wait_for_addresses(*BOTH)
+    assert extip.process.terminate() == 0
+    assert extip.addresses() == set(BOTH)
+    extip.wait_for_addresses(timeout=15)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_kernel_withdraws_when_the_process_cannot(web, simple, lab, number):
+    """Killed or hung, no code of ours has to run for the addresses to go."""
+    extip = simple("--address-ttl=3s")
+    extip.wait_for_addresses(*BOTH)
+    time.sleep(4)  # longer than the TTL: they live only because they are refreshed
+    assert extip.addresses() == set(BOTH)
+    extip.process.kill(number)
+    extip.wait_for_addresses(timeout=15)
+    if number is signal.SIGSTOP:
+        extip.process.thaw()
+        extip.wait_for_addresses(*BOTH)
+
+
+def test_a_second_one_refuses_to_start_and_names_the_first(web, simple):
+    first = simple()
+    first.wait_for_addresses(*BOTH)
+    for freeze in (False, True):
+        if freeze:
+            first.process.freeze()
+        second = simple("--http=")
+        assert second.process.wait() == 3
+        (line,) = second.process.output().splitlines()[-1:]
+        assert str(first.process.inner_pid) in line or str(first.process.pid) in line
+        assert "Traceback" not in second.process.output()
+    first.process.thaw()
+    assert first.addresses() == set(BOTH)
+
+
+# The interface.
+
+
+def test_waits_for_an_interface_that_is_missing_and_goes_on_when_it_is_replaced(web, simple, node):
+    extip = simple("--iface=late0", "--resync=10m", "--address-ttl=1h")
+    wait_until(lambda: "late0 does not exist" in extip.http("/readyz"), "readyz to say so")
+    assert extip.http("/livez") == "ok"
+    for _ in range(2):
+        node.run(["ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1"])
+        node.run(["ip", "link", "set", "late0", "up"])
+        node.run(["ip", "link", "set", "late1", "up"])
+        extip.wait_for_addresses(*BOTH, interface="late0", timeout=10)
+        wait_until(lambda: extip.http("/readyz") == "ok", "ready")
+        node.run(["ip", "link", "del", "late0"])
+        wait_until(lambda: extip.http("/readyz") != "ok", "the loss to be noticed")
+    assert extip.process.running
+
+
+def test_addresses_come_back_after_the_interface_was_down(web, simple, node):
+    """The kernel flushes IPv6 addresses when an interface goes down."""
+    extip = simple("--resync=10m", "--address-ttl=1h")
+    extip.wait_for_addresses(*BOTH)
+    node.run(["ip", "link", "set", "eth0", "down"])
+    wait_until(lambda: extip.events("link_changed", up=False), "the loss to be noticed")
+    node.run(["ip", "link", "set", "eth0", "up"])
+    extip.wait_for_addresses(*BOTH, timeout=10)
+    node.configure()
+
+
+# The API server.
+
+
+def test_addresses_stay_while_the_api_server_is_away(web, simple, lab, node, namespace):
+    extip = simple("--address-ttl=3s", "--resync=1s")
+    extip.wait_for_addresses(*BOTH)
+    assert lab.wait_for_http(IP) in lab.nodes
+    monitor = deletions(node)
+    with lab.probe([IP, IP6]) as probe:
+        lab.api_server.stop()
+        time.sleep(8)
+        assert extip.http("/livez") == "ok"
+        node.run(["ip", "address", "del", BOTH[0], "dev", "eth0"])
+        extip.wait_for_addresses(*BOTH, timeout=5)
+        lab.api_server.start()
+        lab.add_service("more", [SECOND], namespace=namespace)
+        extip.wait_for_addresses(*BOTH, f"{SECOND}/32")
+    assert [line for line in deleted(monitor) if IP not in line] == []
+    assert len([line for line in deleted(monitor) if IP in line]) == 1
+    assert probe.longest_outage_s(IP6) == 0
+    assert len(extip.events("watch_failed", resource="services")) <= 2
+
+
+def test_starts_while_the_api_server_is_away(web, simple, lab):
+    """What an earlier process left is kept, and nothing is removed on a guess."""
+    extip = simple("--on-exit=keep", "--address-ttl=4s")
+    extip.wait_for_addresses(*BOTH)
+    assert extip.process.terminate() == 0
+    lab.api_server.stop()
+    extip = simple("--address-ttl=4s", "--resync=1s")
+    extip.wait_for_event("reconcile_succeeded")
+    time.sleep(6)
+    assert extip.addresses() == set(BOTH)
+    assert "not synced yet" in extip.http("/readyz")
+    assert extip.http("/livez") == "ok"
+    lab.api_server.start()
+    wait_until(lambda: extip.http("/readyz") == "ok", "ready", timeout=90)
+    assert extip.addresses() == set(BOTH)
+
+
+def test_survives_a_compacted_history(web, simple, lab, namespace):
+    """A watch that was cut off for long finds its version gone (410) and lists again."""
+    extip = simple()
+    extip.wait_for_addresses(*BOTH)
+    lab.api_server.stop()
+    lab.api_server.start()
+    lab.add_service("more", [SECOND], namespace=namespace)
+    lab.etcd_compact()
+    extip.wait_for_addresses(*BOTH, f"{SECOND}/32")
+
+
+def test_says_which_permission_is_missing_and_goes_on_when_it_is_granted(lab, simple, web, node):
+    account = "extip-test-bare"
+    lab.kubectl("create", "serviceaccount", account)
+    extip = Extip(node, "simple", kubeconfig=lab.service_account_kubeconfig("default", account))
+    try:
+        event = wait_until(
+            lambda: [e for e in extip.events() if "forbidden" in json.dumps(e)], "the refusal"
+        )[0]
+        assert "list" in json.dumps(event)
+        assert extip.addresses() == set()
+        lab.kubectl(
+            "create",
+            "clusterrolebinding",
+            account,
+            "--clusterrole=cluster-admin",
+            f"--serviceaccount=default:{account}",
+        )
+        extip.wait_for_addresses(*BOTH, timeout=90)
+    finally:
+        lab.kubectl("delete", "serviceaccount", account)
+        lab.kubectl("delete", "clusterrolebinding", account, "--ignore-not-found")
+
+
+# The kernel's permissions.
+
+
+@pytest.mark.parametrize("capability", ["net_admin", "net_raw"])
+def test_a_missing_capability_is_named(lab, node, capability):
+    """Before anything is changed, in one line."""
+    process = node.start(
+        [
+            "setpriv",
+            f"--bounding-set=-{capability}",
+            f"--inh-caps=-{capability}",
+            "--",
+            "python3",
+            "-m",
+            "extip",
+            "simple",
+            f"--kubeconfig={lab.kubeconfig}",
+        ],
+        name="extip-without",
+    )
+    assert process.wait() == 4
+    assert f"CAP_{capability.upper()}" in process.output()
+    assert "Traceback" not in process.output()
