@@ -1,0 +1,189 @@
+"""Tells the neighbours which addresses are here: gratuitous ARP and unsolicited advertisements.
+
+The first frame of an address goes out inside the very call that names it, so nothing waits for a
+task to be scheduled; repetitions come from `Announcer.run`. One heap holds what is due, however
+many addresses there are, and one token bucket paces all frames.
+
+Frames that the kernel refuses (link down, queue full) are counted and never fatal: the next round
+or the returning carrier repeats them.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from extip.clock import Clock
+from extip.errors import PermissionDeniedError
+from extip.metrics import Metrics
+from extip.net import frames
+from extip.plan.announcement import TokenBucket, announce_at, is_reply, next_round
+from extip.plan.link import IPAddress, Link
+
+_NEEDS_NET_RAW = (
+    "the kernel does not let this process announce addresses: it lacks the capability CAP_NET_RAW"
+)
+
+_FRAMES_PER_TURN = 64
+"""Frames sent before other tasks get their turn: about a millisecond."""
+
+
+@dataclass(slots=True)
+class _Announced:
+    """One address and where it is in its schedule."""
+
+    ip: IPAddress
+    up_at: float
+    """When it came up: its first frame's delay counts from here."""
+    started: float
+    """When the current burst began."""
+    round_number: int = 0
+    """The round to send next."""
+    said: bool = False
+    """A frame has gone out since it came up."""
+
+
+class Announcer:
+    """The component that announces; the other methods may be called from any task of the loop."""
+
+    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._sent = {n: metrics.announcements.labels(family=f"ipv{n}") for n in (4, 6)}
+        self._bucket = TokenBucket()
+        self._link: Link | None = None
+        self._socket: socket.socket | None = None
+        self._announced: dict[IPAddress, _Announced] = {}
+        self._due: list[tuple[float, int, _Announced]] = []
+        self._pushed = 0
+        self._woken = asyncio.Event()
+
+    def set_link(self, link: Link | None) -> None:
+        """Announce on `link` from now on; None while there is no interface.
+
+        Every burst starts anew when the interface is another one, its MAC differs, or its carrier
+        is back. Raises `PermissionDeniedError`.
+        """
+        before, self._link = self._link, link
+        if link is None or not link.announces:
+            self._close()
+            return
+        if before is None or (before.index, before.name) != (link.index, link.name):
+            self._close()
+        if self._socket is None:
+            self._socket = _open(link)
+        anew = before is None or (before.index, before.mac) != (link.index, link.mac)
+        if link.carrier and (anew or not (before and before.carrier)):
+            self.restart()
+
+    def announce(self, ips: Iterable[IPAddress]) -> None:
+        """Start announcing addresses that have just come up; the first frames go out now."""
+        now = self._clock.monotonic()
+        for number, ip in enumerate(ips):
+            entry = _Announced(ip, up_at=now, started=now)
+            self._announced[ip] = entry
+            if number < _FRAMES_PER_TURN and self._can_send() and self._bucket.take(now):
+                self._send(entry, now)
+            self._push(entry)
+
+    def withdraw(self, ips: Iterable[IPAddress]) -> None:
+        """Stop announcing."""
+        for ip in ips:
+            self._announced.pop(ip, None)
+
+    def restart(self) -> None:
+        """Begin every burst anew: neighbours may have missed, or must unlearn, what was said."""
+        now = self._clock.monotonic()
+        self._due.clear()
+        for ip, entry in self._announced.items():
+            self._announced[ip] = renewed = _Announced(
+                ip, up_at=entry.up_at, started=now, said=entry.said
+            )
+            self._push(renewed)
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled; then close the socket."""
+        try:
+            while True:
+                wait_s = await self._send_due()
+                self._woken.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._woken.wait()
+        finally:
+            self._close()
+
+    async def _send_due(self) -> float | None:
+        """Send all that is due and may go out; return the seconds until the next, None for never.
+
+        While frames cannot leave, nothing is due: the carrier's return starts every burst anew.
+        """
+        sent = 0
+        while self._due and self._can_send():
+            now = self._clock.monotonic()
+            due, _, entry = self._due[0]
+            if self._announced.get(entry.ip) is not entry:
+                heapq.heappop(self._due)
+                continue
+            if due > now:
+                return due - now
+            if not self._bucket.take(now):
+                return self._bucket.wait_s()
+            heapq.heappop(self._due)
+            self._send(entry, now)
+            self._push(entry)
+            sent += 1
+            if sent % _FRAMES_PER_TURN == 0:
+                await self._clock.sleep(0)
+        return None
+
+    def _can_send(self) -> bool:
+        return self._socket is not None and self._link is not None and self._link.carrier
+
+    def _push(self, entry: _Announced) -> None:
+        self._pushed += 1  # entries due at the same instant stay in their order
+        due = announce_at(entry.started, entry.round_number)
+        heapq.heappush(self._due, (due, self._pushed, entry))
+        if self._due[0][2] is entry:
+            self._woken.set()
+
+    def _send(self, entry: _Announced, now: float) -> None:
+        """Send one frame and move the entry on to its next round."""
+        if self._socket is None or self._link is None:
+            return
+        frame = frames.announcement(entry.ip, self._link.mac, reply=is_reply(entry.round_number))
+        entry.round_number = next_round(entry.started, entry.round_number, now)
+        try:
+            self._socket.send(frame)
+        except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN: the next round repeats it
+            self._metrics.announcement_failures.inc()
+            return
+        self._sent[entry.ip.version].inc()
+        if not entry.said:
+            entry.said = True
+            self._metrics.announce_delay.observe(now - entry.up_at)
+
+    def _close(self) -> None:
+        opened, self._socket = self._socket, None
+        if opened is not None:
+            opened.close()
+
+
+def _open(link: Link) -> socket.socket | None:
+    """Return a socket that sends on `link` and receives nothing; None when the link is gone."""
+    try:
+        opened = socket.socket(
+            socket.AF_PACKET,
+            socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+            0,  # no protocol: no frame is queued for it
+        )
+    except PermissionError as error:
+        raise PermissionDeniedError(_NEEDS_NET_RAW) from error
+    try:
+        opened.bind((link.name, 0))
+    except OSError:  # gone, or renamed, since it was seen: the next look brings what it is now
+        opened.close()
+        return None
+    return opened

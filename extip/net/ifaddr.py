@@ -1,0 +1,238 @@
+"""Pure: encodes changes of addresses into netlink messages, and decodes what the kernel reports.
+
+What an address of ours looks like, and why:
+
+- **Mark.** ``IFA_PROTO`` (Linux 5.18) says who put an address there; 225 is ours. (0 to 3 are the
+  kernel's, 18 is keepalived's.) On older kernels the mark is ``IFA_RT_PRIORITY`` alone.
+- **Metric.** ``IFA_RT_PRIORITY`` is set on every kernel and in both families. It gives the subnet
+  route that an address shorter than /32 or /128 brings along a metric of its own. Otherwise it
+  would be the very route of the node's own address in that subnet: our lifetime would be set on
+  it, and it would go with our address.
+- **Lifetime.** ``valid_lft`` is the time-to-live: the kernel drops the address when nobody
+  refreshes it. ``preferred_lft`` is 0 (deprecated, RFC 4862 section 5.5.4): in IPv6 the kernel
+  then never picks the address as the source of a connection while it has another one. In IPv4 the
+  kernel ignores it; it is 0 there too because programs that look for the node's own address
+  leave deprecated ones out, and because no second timer then fires in the kernel.
+- **Flags.** ``IFA_F_NODAD`` in IPv6: the address answers at once. The kernel resets what a replace
+  does not repeat, so a refresh is the same message as the add but for its header flags.
+- No ``IFA_BROADCAST``: an external IP has no broadcast address of its own to answer to.
+
+A refresh of an address that is not there creates it, in IPv4 and in IPv6; a refresh in IPv6 takes
+over an address with the same IP and any prefix length, whoever put it there. So who refreshes
+must have seen the address, with our mark, just before.
+
+The kernel compares IP *and* prefix length for ``EEXIST`` in IPv4, the IP alone in IPv6.
+"""
+
+import struct
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from ipaddress import IPv4Interface, IPv6Interface
+from socket import AF_INET, AF_INET6
+
+from extip.net import nlmsg
+from extip.plan.link import Change, IPInterface, ObservedAddress, Operation
+
+MARK_PROTOCOL = 225
+"""Our value of ``IFA_PROTO``."""
+
+MARK_METRIC = 225_225
+"""Our value of ``IFA_RT_PRIORITY``: the metric of subnet routes that our addresses bring along."""
+
+_PROTOCOL_SINCE = (5, 18)
+
+_FAMILY_HEADER = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
+_BODY = nlmsg.HEADER.size + _FAMILY_HEADER.size
+_CHANGE_V4 = struct.Struct("=IHHIIBBBBIHH4sHH4s")
+_CHANGE_V6 = struct.Struct("=IHHIIBBBBIHH16sHH16s")
+_U32 = struct.Struct("=I")
+_U32_AT_4 = struct.Struct("=4xI")
+_CACHEINFO = struct.Struct("=IIII")  # preferred, valid, created, updated
+
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
+_IFA_RT_PRIORITY, _IFA_PROTO = 9, 11
+
+_IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x02, 0x08, 0x40
+
+_FOREVER = 0xFFFFFFFF
+_IPV4_SIZE, _IPV6_SIZE = 4, 16
+_REMEMBERED = 20_000
+"""Most addresses that are remembered, some 500 bytes each."""
+
+_REQUEST_FLAGS = {
+    Operation.ADD: nlmsg.NLM_F_REQUEST | nlmsg.NLM_F_CREATE | nlmsg.NLM_F_EXCL,
+    Operation.REFRESH: nlmsg.NLM_F_REQUEST | nlmsg.NLM_F_REPLACE,
+    Operation.DELETE: nlmsg.NLM_F_REQUEST,
+}
+
+
+class Mark(Enum):
+    """How this kernel lets us recognise our addresses."""
+
+    PROTOCOL = "protocol"
+    """By ``IFA_PROTO``."""
+    METRIC = "metric"
+    """By ``IFA_RT_PRIORITY``, where the kernel has no ``IFA_PROTO``."""
+
+
+def mark_for_kernel(release: str) -> Mark:
+    """Return the mark for a kernel release such as ``6.1.0-28-amd64`` (``uname -r``).
+
+    A release that cannot be read counts as old: the metric works on every kernel since 4.18.
+    """
+    numbers = release.split("-", 1)[0].split(".")
+    if len(numbers) < 2 or not (numbers[0].isdigit() and numbers[1].isdigit()):  # noqa: PLR2004
+        return Mark.METRIC
+    return Mark.PROTOCOL if (int(numbers[0]), int(numbers[1])) >= _PROTOCOL_SINCE else Mark.METRIC
+
+
+class Encoder:
+    """Encodes changes; a batch is one datagram."""
+
+    def __init__(self, mark: Mark, *, ttl_s: int) -> None:
+        fixed = nlmsg.attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0, ttl_s, 0, 0))
+        fixed += nlmsg.attribute(_IFA_RT_PRIORITY, _U32.pack(MARK_METRIC))
+        if mark is Mark.PROTOCOL:
+            fixed += nlmsg.attribute(_IFA_PROTO, bytes([MARK_PROTOCOL]))
+        self._put_v4 = fixed
+        self._put_v6 = fixed + nlmsg.attribute(_IFA_FLAGS, _U32.pack(_IFA_F_NODAD))
+
+    def batch(self, changes: Sequence[Change], first_sequence: int) -> bytes:
+        """Return all changes as consecutive messages, numbered from `first_sequence`.
+
+        Only the last one asks for an acknowledgement; the kernel reports each one that fails.
+        """
+        last = len(changes) - 1
+        return b"".join(
+            self._message(change, first_sequence + n, nlmsg.NLM_F_ACK if n == last else 0)
+            for n, change in enumerate(changes)
+        )
+
+    def _message(self, change: Change, sequence: int, ack: int) -> bytes:
+        interface = change.interface
+        if isinstance(interface, IPv4Interface):
+            family, layout, put = AF_INET, _CHANGE_V4, self._put_v4
+        else:
+            family, layout, put = AF_INET6, _CHANGE_V6, self._put_v6
+        kind = nlmsg.RTM_NEWADDR
+        if change.operation is Operation.DELETE:
+            kind, put = nlmsg.RTM_DELADDR, b""
+        size = layout.size + len(put)
+        flags = _REQUEST_FLAGS[change.operation] | ack
+        ip, prefix = interface.packed, interface.network.prefixlen
+        word = 4 + len(ip)
+        return (
+            layout.pack(
+                size, kind, flags, sequence, 0,
+                family, prefix, 0, 0, change.link_index,
+                word, _IFA_LOCAL, ip, word, _IFA_ADDRESS, ip,
+            )
+            + put
+        )  # fmt: skip
+
+
+def dump_request(sequence: int, link_index: int = 0) -> bytes:
+    """Return the request for all addresses, or those of one interface.
+
+    The kernel honours the interface only where ``NETLINK_GET_STRICT_CHK`` is set on the socket.
+    """
+    body = _FAMILY_HEADER.pack(0, 0, 0, 0, link_index)
+    return nlmsg.message(nlmsg.RTM_GETADDR, nlmsg.NLM_F_DUMP, sequence, body)
+
+
+class Decoder:
+    """Decodes ``RTM_NEWADDR`` and ``RTM_DELADDR``; remembers what it met.
+
+    From one dump to the next hardly anything of an address changes but its ``IFA_CACHEINFO``. So
+    what was decoded is kept under all the other bytes of its message, which takes a third of the
+    time that decoding takes. The key proves itself: bytes before the lifetimes that equal those
+    of a decoded message lay out the same attributes.
+    """
+
+    def __init__(self, mark: Mark) -> None:
+        self._mark = mark
+        self._lifetimes: dict[int, int] = {}  # offset of the lifetimes by length of the message
+        self._known: dict[tuple[bytes, bytes], ObservedAddress] = {}
+
+    def decode(self, buffer: nlmsg.Buffer, start: int, end: int) -> ObservedAddress | None:
+        """Return the address that the message between two offsets of a buffer is about.
+
+        None for families other than IPv4 and IPv6, and for messages that make no sense.
+        """
+        lifetimes = start + self._lifetimes.get(end - start, 0)
+        if lifetimes > start:
+            key = (
+                bytes(buffer[start + nlmsg.HEADER.size : lifetimes]),
+                bytes(buffer[lifetimes + _CACHEINFO.size : end]),
+            )
+            known = self._known.get(key)
+            if known is not None:
+                valid = _valid_s(buffer, lifetimes)
+                if known.valid_s == valid:
+                    return known
+                self._known[key] = known = _with_lifetime(known, valid)
+                return known
+        return self._learn(buffer, start, end)
+
+    def _learn(self, buffer: nlmsg.Buffer, start: int, end: int) -> ObservedAddress | None:
+        if end - start < _BODY:
+            return None
+        _, prefix, flags, _, index = _FAMILY_HEADER.unpack_from(buffer, start + nlmsg.HEADER.size)
+        found = {
+            kind: (first, bytes(buffer[first:behind]))
+            for kind, first, behind in nlmsg.attributes(buffer, start + _BODY, end)
+        }
+        absent = (0, b"")
+        ip = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS, absent))[1]
+        interface = _interface(ip, prefix)
+        if interface is None:
+            return None
+        if _IFA_FLAGS in found:
+            flags = int.from_bytes(found[_IFA_FLAGS][1], sys.byteorder)
+        if self._mark is Mark.PROTOCOL:
+            ours = found.get(_IFA_PROTO, absent)[1] == bytes([MARK_PROTOCOL])
+        else:
+            ours = found.get(_IFA_RT_PRIORITY, absent)[1] == _U32.pack(MARK_METRIC)
+        lifetimes, raw = found.get(_IFA_CACHEINFO, absent)
+        whole = len(raw) == _CACHEINFO.size
+        address = ObservedAddress(
+            interface=interface,
+            link_index=index,
+            ours=ours,
+            valid_s=_valid_s(raw, 0) if whole else None,
+            tentative=flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED) != 0,
+        )
+        if whole:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._lifetimes[end - start] = lifetimes - start
+            key = bytes(buffer[start + nlmsg.HEADER.size : lifetimes])
+            self._known[key, bytes(buffer[lifetimes + _CACHEINFO.size : end])] = address
+        return address
+
+
+def _with_lifetime(address: ObservedAddress, valid_s: int | None) -> ObservedAddress:
+    """Return the same address with another remaining lifetime."""
+    return ObservedAddress(
+        interface=address.interface,
+        link_index=address.link_index,
+        ours=address.ours,
+        valid_s=valid_s,
+        tentative=address.tentative,
+    )
+
+
+def _valid_s(buffer: nlmsg.Buffer, lifetimes: int) -> int | None:
+    valid_s: int = _U32_AT_4.unpack_from(buffer, lifetimes)[0]
+    return None if valid_s == _FOREVER else valid_s
+
+
+def _interface(ip: bytes, prefix: int) -> IPInterface | None:
+    if prefix > 8 * len(ip):
+        return None
+    if len(ip) == _IPV4_SIZE:
+        return IPv4Interface((ip, prefix))
+    if len(ip) == _IPV6_SIZE:
+        return IPv6Interface((ip, prefix))
+    return None
