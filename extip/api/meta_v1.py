@@ -42,6 +42,71 @@ class KubernetesObject(Wire, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
 
 
+class OwnerReference(Wire, frozen=True):
+    """Whose deletion deletes this object; cluster-scoped ones have cluster-scoped owners only."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class FullObjectMeta(ObjectMeta, frozen=True):
+    """All metadata that a writer must give back in a PUT, for kinds of which there are few.
+
+    What a PUT leaves out is gone afterwards, but for what the server itself sets.
+    """
+
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    finalizers: tuple[str, ...] | None = None
+    owner_references: tuple[OwnerReference, ...] | None = None
+    generation: int = 0
+    """Counts changes of the spec."""
+    creation_timestamp: str = ""
+    """RFC 3339 in UTC, to the second."""
+    deletion_timestamp: str | None = None
+    """Set once the object is being deleted and finalizers keep it."""
+
+
+class FullObject(KubernetesObject, frozen=True):
+    """Anything with all its metadata; base of the kinds that extip writes."""
+
+    metadata: FullObjectMeta = FullObjectMeta()
+
+
+class Condition(Wire, frozen=True):
+    """One observation about an object (meta/v1 Condition)."""
+
+    type: str = ""
+    status: str = ""
+    """``True``, ``False`` or ``Unknown``."""
+    reason: str = ""
+    """CamelCase, for machines; never empty."""
+    message: str = ""
+    """For a person; may be empty."""
+    last_transition_time: str = ""
+    """RFC 3339 in UTC: when `status` last changed."""
+    observed_generation: int = 0
+    """Generation of the object that this was observed for; 0 when not known."""
+
+
+class LabelSelectorRequirement(Wire, frozen=True):
+    """One expression over a label."""
+
+    key: str = ""
+    operator: str = ""
+    """``In``, ``NotIn``, ``Exists`` or ``DoesNotExist``."""
+    values: tuple[str, ...] | None = None
+
+
+class LabelSelector(Wire, frozen=True):
+    """Labels that must match, all of them; an empty selector matches everything."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: tuple[LabelSelectorRequirement, ...] | None = None
+
+
 class ListMeta(Wire, frozen=True):
     """The head of a list."""
 

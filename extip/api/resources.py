@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from extip.api.apiextensions_v1 import CustomResourceDefinition
+from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import Event, Namespace, Node, Service
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.meta_v1 import KubernetesObject
+from extip.api.names import GROUP
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -46,4 +50,34 @@ NAMESPACES = Resource(
 )
 EVENTS = Resource(
     group="", version="v1", plural="events", kind="Event", namespaced=True, type=Event
+)
+LEASES = Resource(
+    group="coordination.k8s.io",
+    version="v1",
+    plural="leases",
+    kind="Lease",
+    namespaced=True,
+    type=Lease,
+)
+IP_CLAIMS = Resource(
+    group=GROUP, version="v1", plural="ipclaims", kind="IpClaim", namespaced=False, type=IpClaim
+)
+IP_NODES = Resource(
+    group=GROUP, version="v1", plural="ipnodes", kind="IpNode", namespaced=False, type=IpNode
+)
+IP_CLAIM_POOLS = Resource(
+    group=GROUP,
+    version="v1",
+    plural="ipclaimpools",
+    kind="IpClaimPool",
+    namespaced=False,
+    type=IpClaimPool,
+)
+CUSTOM_RESOURCE_DEFINITIONS = Resource(
+    group="apiextensions.k8s.io",
+    version="v1",
+    plural="customresourcedefinitions",
+    kind="CustomResourceDefinition",
+    namespaced=False,
+    type=CustomResourceDefinition,
 )

@@ -1,0 +1,76 @@
+"""Names that live outside this process: groups, labels, annotations, Leases.
+
+They are part of the interface: manifests, selectors and people rely on them.
+"""
+
+import re
+from hashlib import sha256
+
+GROUP = "ipcontroller.ext"
+"""API group of IpClaim, IpNode and IpClaimPool."""
+
+NODE_LABEL = "ipnode"
+"""On an IpClaim: the node that holds it, as `node_label` writes it."""
+
+PREVIOUS_NODE_LABEL = "ip-previous-node"
+"""On an IpClaim: the node that held it before. Set with each move, so that the former holder can
+watch what becomes of its claims until the new one is up."""
+
+POOL_LABEL = "ip-pool-name"
+"""On an IpClaim: the pool that its IP comes from."""
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "extip"
+"""On every IpClaim that the scheduler made; one without it is somebody's own and is left alone."""
+
+PLACEMENT_ANNOTATION = "ipcontroller.ext/placement"
+PLACEMENT_AUTOMATIC = "automatic"
+"""On an IpClaim made by hand that the scheduler gave a node, so that it may move it again. A
+`nodeName` written by hand carries none, and pins the claim to that node."""
+
+COMPONENT_LABEL = "app.kubernetes.io/component"
+HEARTBEAT_COMPONENT = "extip-heartbeat"
+HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"
+"""Label selector of the Leases by which controllers say that they are alive."""
+
+LEAVING_ANNOTATION = "ipcontroller.ext/leaving"
+"""On a heartbeat Lease: the controller is about to stop (the reason is the value); its claims are
+to be moved now."""
+
+_HEARTBEAT_PREFIX = "extip-node-"
+_MAX_LABEL = 63
+_MAX_NAME = 253
+_HASH_DIGITS = 8
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def is_node_name(text: str) -> bool:
+    """Whether `text` can name an IpNode and its Lease: an RFC 1123 subdomain, dots included.
+
+    Room is left for the prefix of the Lease's name.
+    """
+    longest = _MAX_NAME - len(_HEARTBEAT_PREFIX)
+    return len(text) <= longest and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def node_label(node: str) -> str:
+    """Return the label value that stands for a node.
+
+    It is the name itself up to 63 characters, the longest that a label may hold. A longer name is
+    cut and ends in the first eight digits of its SHA-256, so that two of them stay apart.
+    """
+    if len(node) <= _MAX_LABEL:
+        return node
+    digest = sha256(node.encode()).hexdigest()[:_HASH_DIGITS]
+    return f"{node[: _MAX_LABEL - _HASH_DIGITS - 1].rstrip('.-')}-{digest}"
+
+
+def heartbeat_lease(node: str) -> str:
+    """Return the name of a node's heartbeat Lease."""
+    return f"{_HEARTBEAT_PREFIX}{node}"
+
+
+def node_of_lease(lease: str) -> str | None:
+    """Return the node whose heartbeat Lease has that name, or None when it is another Lease."""
+    node = lease.removeprefix(_HEARTBEAT_PREFIX)
+    return node if node and node != lease else None

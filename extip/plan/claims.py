@@ -1,0 +1,246 @@
+"""Wanted IPs x existing claims → which claims to create, change and delete.
+
+There is one claim for each IP. It names the services that want the IP, so that an IP that several
+share stays until the last of them drops it, also when that happened while no scheduler ran. Claims
+that the scheduler did not make are never changed or deleted; where one holds a wanted IP, it is
+the one claim of that IP.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Interface, IPv6Interface, NetmaskValueError
+
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
+from extip.api.meta_v1 import FullObjectMeta
+from extip.api.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NODE_LABEL,
+    PLACEMENT_ANNOTATION,
+    PLACEMENT_AUTOMATIC,
+    POOL_LABEL,
+    PREVIOUS_NODE_LABEL,
+    node_label,
+)
+from extip.plan.link import IPAddress, IPInterface
+from extip.plan.requests import Owner
+
+_IPV4_PARTS = 4
+_IPV6_PARTS = 8
+_GROUP_BITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Make a claim; where it goes is placement's part of the same write."""
+
+    interface: IPInterface
+    services: tuple[ServiceReference, ...]
+    replaces: str = ""
+    """Name of the claim of the same IP with another prefix length that it takes over from: its
+    node is the place to choose, and it is deleted only once this one exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetServices:
+    """Other services want the IP than the claim says."""
+
+    claim: IpClaim
+    services: tuple[ServiceReference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Nothing wants the claim."""
+
+    claim: IpClaim
+
+
+Action = Create | SetServices | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimIndex:
+    """Existing claims by the IP that they are for."""
+
+    by_ip: Mapping[IPAddress, tuple[IpClaim, ...]]
+    malformed: tuple[IpClaim, ...]
+    """Claims whose `spec.cidr` is none: in nobody's way, and left alone whoever made them."""
+
+
+def claim_name(interface: IPInterface) -> str:
+    """Return the name of the claim of an IP: ``10-10-0-2-24``, ``fd00-0-0-0-0-0-0-1-128``.
+
+    IPv6 has all its eight groups, each without leading zeros: a name must be unique, and may not
+    hold the colons of the short form.
+    """
+    ip = interface.ip
+    parts = ip.exploded.split(".") if ip.version == 4 else _groups(int(ip))  # noqa: PLR2004
+    return "-".join((*parts, str(interface.network.prefixlen)))
+
+
+def parse_claim_name(name: str) -> IPInterface | None:
+    """Return the IP that `claim_name` made that name of, or None for any other name."""
+    *parts, prefix = name.split("-")
+    try:
+        if len(parts) == _IPV4_PARTS:
+            interface: IPInterface = IPv4Interface(f"{'.'.join(parts)}/{prefix}")
+        elif len(parts) == _IPV6_PARTS:
+            interface = IPv6Interface(f"{':'.join(parts)}/{prefix}")
+        else:
+            return None
+    except (AddressValueError, NetmaskValueError):
+        return None
+    return interface if claim_name(interface) == name else None
+
+
+def parse_cidr(text: str) -> IPInterface | None:
+    """Return what `spec.cidr` writes, or None when that is no address with a prefix length."""
+    address, slash, prefix = text.partition("/")
+    if not slash or not prefix.isascii() or not prefix.isdecimal() or "%" in address:
+        return None
+    try:
+        return IPv6Interface(text) if ":" in address else IPv4Interface(text)
+    except (AddressValueError, NetmaskValueError):
+        return None
+
+
+def index_claims(claims: Iterable[IpClaim]) -> ClaimIndex:
+    """Sort claims by their IP; those that cannot be read are set apart."""
+    by_ip: dict[IPAddress, list[IpClaim]] = {}
+    malformed: list[IpClaim] = []
+    for claim in claims:
+        interface = parse_cidr(claim.spec.cidr)
+        if interface is None:
+            malformed.append(claim)
+        else:
+            by_ip.setdefault(interface.ip, []).append(claim)
+    return ClaimIndex(
+        by_ip={ip: tuple(sorted(found, key=_name)) for ip, found in by_ip.items()},
+        malformed=tuple(sorted(malformed, key=_name)),
+    )
+
+
+def plan_claims(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]], index: ClaimIndex
+) -> tuple[Action, ...]:
+    """Plan for every IP at once, in order of IPs; see `plan_claim`.
+
+    Both arguments must be complete: what is missing from `wanted` is deleted.
+    """
+    by_ip = {interface.ip: interface for interface in wanted}
+    actions: list[Action] = []
+    for ip in sorted(by_ip.keys() | index.by_ip.keys(), key=_numeric):
+        interface = by_ip.get(ip)
+        owners = () if interface is None else wanted[interface]
+        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()))
+    return tuple(actions)
+
+
+def plan_claim(
+    interface: IPInterface | None, owners: Sequence[Owner], existing: Sequence[IpClaim]
+) -> tuple[Action, ...]:
+    """Plan for one IP: `interface` is None when nobody wants it; `existing` are all its claims.
+
+    Actions come in the order to take them. Applying them and planning again gives none.
+    """
+    made = [claim for claim in existing if claim.managed]
+    if interface is None or len(made) < len(existing):
+        return tuple(Delete(claim) for claim in made)
+    services = _references(owners)
+    name = claim_name(interface)
+    kept = next((claim for claim in made if claim.metadata.name == name), None)
+    rest = [claim for claim in made if claim is not kept]
+    actions: list[Action] = []
+    if kept is None:
+        actions.append(
+            Create(
+                interface=interface,
+                services=services,
+                replaces=rest[0].metadata.name if rest else "",
+            )
+        )
+    elif (kept.spec.services or ()) != services:
+        actions.append(SetServices(kept, services))
+    return (*actions, *(Delete(claim) for claim in rest))
+
+
+def new_claim(create: Create, *, node: str = "", pool: str = "") -> IpClaim:
+    """Build the claim to write, assigned to `node` when there is one."""
+    labels = {MANAGED_BY_LABEL: MANAGED_BY}
+    if node:
+        labels[NODE_LABEL] = node_label(node)
+    if pool:
+        labels[POOL_LABEL] = pool
+    return IpClaim(
+        metadata=FullObjectMeta(name=claim_name(create.interface), labels=labels),
+        spec=IpClaimSpec(
+            cidr=create.interface.with_prefixlen, node_name=node, services=create.services
+        ),
+    )
+
+
+def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
+    """Return the merge patch that gives the claim to `node`, or to nobody when it is empty.
+
+    It fails with a conflict when the claim has changed since: a stale decision must not undo a
+    newer one. Other labels stay. The node that held it before is remembered until another takes
+    its place as the former holder.
+    """
+    before = claim.spec.node_name
+    labels: dict[str, str | None] = {NODE_LABEL: node_label(node) if node else None}
+    if before and before != node:
+        labels[PREVIOUS_NODE_LABEL] = node_label(before)
+    metadata: dict[str, object] = {
+        "resourceVersion": claim.metadata.resource_version,
+        "labels": labels,
+    }
+    if not claim.managed:
+        metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
+    return {"metadata": metadata, "spec": {"nodeName": node or None}}
+
+
+def services_patch(action: SetServices) -> dict[str, object]:
+    """Return the merge patch that writes who wants the IP; conflicts like `assignment_patch`."""
+    return {
+        "metadata": {"resourceVersion": action.claim.metadata.resource_version},
+        "spec": {"services": action.services},
+    }
+
+
+def is_pinned(claim: IpClaim) -> bool:
+    """Whether a person chose the claim's node, so that it is not moved."""
+    annotations = claim.metadata.annotations or {}
+    return (
+        bool(claim.spec.node_name)
+        and not claim.managed
+        and annotations.get(PLACEMENT_ANNOTATION) != PLACEMENT_AUTOMATIC
+    )
+
+
+def needs_label(claim: IpClaim) -> bool:
+    """Whether the node that the claim names cannot see it: its label says something else."""
+    label = (claim.metadata.labels or {}).get(NODE_LABEL, "")
+    return label != (node_label(claim.spec.node_name) if claim.spec.node_name else "")
+
+
+def _references(owners: Sequence[Owner]) -> tuple[ServiceReference, ...]:
+    return tuple(
+        sorted(
+            ServiceReference(namespace=owner.namespace, name=owner.name, uid=owner.uid)
+            for owner in owners
+        )
+    )
+
+
+def _groups(value: int) -> list[str]:
+    last = (_IPV6_PARTS - 1) * _GROUP_BITS
+    return [f"{value >> shift & 0xFFFF:x}" for shift in range(last, -1, -_GROUP_BITS)]
+
+
+def _name(claim: IpClaim) -> str:
+    return claim.metadata.name
+
+
+def _numeric(ip: IPAddress) -> tuple[int, int]:
+    return ip.version, int(ip)
