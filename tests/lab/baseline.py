@@ -51,10 +51,15 @@ class Baseline:
         return hosts
 
     def _strange_processes(self) -> list[tuple[Host, int]]:
+        """Find the processes that are neither the lab's own programs nor started by those.
+
+        Whatever the anchor starts leads a session of its own.
+        """
         return [
             (host, pid)
             for host, daemons in self._hosts().items()
-            for pid in host.all_pids() - {d.process.pid for d in daemons if d.running}
+            for pid in host.all_pids()
+            if _session(pid) not in {None, *(d.process.pid for d in daemons if d.running)}
         ]
 
     def _strange_links(self, node: Node) -> set[str]:
@@ -119,6 +124,13 @@ class Baseline:
         for link, address in self._strange_addresses(node):
             # Gone already when it was secondary to one that went before it.
             node.run(["ip", "addr", "del", address, "dev", link], check=False)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _links(node: Node) -> Links:

@@ -138,6 +138,10 @@ class Lab:
         """Bring a used lab back to what it was at the start (see `Baseline.restore`)."""
         self.baseline.restore()
 
+    def leftovers(self) -> list[str]:
+        """Describe what a fresh lab would not have; empty right after `reset`."""
+        return self.baseline.leftovers()
+
     @property
     def client(self) -> Host:
         """The client on the LAN."""

@@ -180,14 +180,18 @@ class Host:
         outside.chmod(mode)
 
     def all_pids(self) -> set[int]:
-        """Every process in this host's network, whoever started it, but not the holder."""
-        inode = Path(f"/proc/{self.holder_pid}/ns/net").stat().st_ino
-        pids = set()
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    if (entry / "ns/net").stat().st_ino == inode:
-                        pids.add(int(entry.name))
-                except OSError:
-                    continue
-        return pids - {self.holder_pid}
+        """Return every process in this host's network, whoever started it, but not the holder."""
+        mine = _namespaces(self.holder_pid)
+        pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        return {pid for pid in pids - {self.holder_pid} if _namespaces(pid) == mine}
+
+
+def _namespaces(pid: int) -> tuple[int, int] | None:
+    """Identify a process's network and pid namespaces, None when it is gone.
+
+    The pid namespace tells the lab's processes from the `unshare` that waits for the anchor.
+    """
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino, os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return None

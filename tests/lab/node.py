@@ -165,8 +165,8 @@ class Node(Host):
                 "link set eth0 up",
                 f"addr add {self.pod_ip}/24 dev eth0",
                 f"addr add {self.pod_ip6}/64 dev eth0",
-                f"route add default via {self._gateway_v4}",
-                f"route add default via {self._gateway_v6}",
+                f"route replace default via {self._gateway_v4}",
+                f"route replace default via {self._gateway_v6}",
             ],
             host=self.pods.name,
         )
@@ -192,8 +192,8 @@ class Node(Host):
                 f"addr add {management_v4(self._address)}/24 dev mgmt0",
                 f"addr add {self._gateway_v4}/24 dev pods0",
                 f"addr add {self._gateway_v6}/64 dev pods0",
-                f"route add default via {lan_v4(ROUTER)}",
-                f"route add default via {lan_v6(ROUTER)}",
+                f"route replace default via {lan_v4(ROUTER)}",
+                f"route replace default via {lan_v6(ROUTER)}",
                 *self._routes_to_other_pods(),
             ],
             host=self.name,
@@ -206,8 +206,8 @@ class Node(Host):
         for number in range(1, self._settings.count + 1):
             if number != self.number:
                 via = FIRST_NODE - 1 + number
-                commands.append(f"route add 10.244.{number}.0/24 via {lan_v4(via)}")
-                commands.append(f"route add fd00:244:{number}::/64 via {lan_v6(via)}")
+                commands.append(f"route replace 10.244.{number}.0/24 via {lan_v4(via)}")
+                commands.append(f"route replace fd00:244:{number}::/64 via {lan_v6(via)}")
         return commands
 
     # Faults.
@@ -250,7 +250,7 @@ class Node(Host):
         Returns when kube-proxy is healthy. What tests had started stays dead.
         """
         flush = [f"addr flush dev {name} scope global" for name in ("eth0", "mgmt0", "pods0", "lo")]
-        self._switch.batch([*flush, "route flush table main"], host=self.name)
+        self._switch.batch(flush, host=self.name)
         for command in ("iptables", "ip6tables"):
             for table in ("nat", "filter", "mangle"):
                 self.run([command, "-t", table, "-F"])
@@ -273,8 +273,3 @@ class Node(Host):
     def wait_ready(self) -> None:
         for daemon in (self.backend, self.host_backend, self.kube_proxy, self.kubelet):
             daemon.wait_ready()
-
-    def system_pids(self) -> set[int]:
-        """Tell the processes that belong to the lab itself."""
-        daemons = (self.backend, self.host_backend, self.kube_proxy, self.kubelet)
-        return {daemon.process.pid for daemon in daemons if daemon.running}

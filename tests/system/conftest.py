@@ -1,0 +1,109 @@
+"""Fixtures of the tests on a real cluster: a lab that they share, and labs of their own.
+
+Every test in this folder carries the marker `lab`, and more patience than the default.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.lab.binaries import Binaries, BinariesError, find_binaries
+from tests.lab.cluster import Lab
+
+HERE = Path(__file__).parent
+PATIENCE_S = 180
+"""Longer than any wait of the lab, so that its message is seen and not pytest-timeout's."""
+
+_STARTS = pytest.StashKey[list[Lab]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STARTS] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("lab")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(PATIENCE_S))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say on which server version the suite ran."""
+    labs = config.stash[_STARTS]
+    if labs:
+        binaries = labs[0].binaries
+        slowest = max(lab.startup_s for lab in labs)
+        terminalreporter.write_line(
+            f"lab: Kubernetes {binaries.version} ({binaries.source}); "
+            f"{len(labs)} started, the slowest in {slowest:.1f} s"
+        )
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Binaries:
+    """The Kubernetes binaries; the one message about how to supply them when there are none."""
+    try:
+        return find_binaries()
+    except BinariesError as error:
+        pytest.exit(f"lab: {error}", returncode=2)
+
+
+def _start(config: pytest.Config, lab: Lab) -> Lab:
+    lab.start()
+    config.stash[_STARTS].append(lab)
+    return lab
+
+
+def _end(lab: Lab) -> None:
+    lab.close()
+    assert not Path(f"/proc/{lab.anchor.pid}").exists()
+    assert not lab.anchor.directory.exists()
+
+
+@pytest.fixture(scope="session")
+def shared_lab(pytestconfig: pytest.Config, binaries: Binaries) -> Iterator[Lab]:
+    """A lab of three nodes for the whole session; tests take `lab`."""
+    lab = _start(pytestconfig, Lab(nodes=3))
+    yield lab
+    _end(lab)
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Iterator[Lab]:
+    """The shared lab as fresh as at its start; what the test leaves in it is removed after.
+
+    For faults that `Lab.reset` undoes: cuts, carrier, killed and frozen programs, a stopped API
+    server. A test that changes links, sysctls or the cluster's own objects takes `private_lab`.
+    """
+    yield shared_lab
+    shared_lab.reset()
+    assert shared_lab.leftovers() == []
+
+
+@pytest.fixture
+def namespace(lab: Lab) -> str:
+    """A Kubernetes namespace of the test's own, with a backend pod on every node."""
+    name = f"test-{secrets.token_hex(4)}"
+    lab.create_namespace(name)
+    lab.add_backends(name)
+    return name
+
+
+@pytest.fixture
+def private_lab(pytestconfig: pytest.Config, binaries: Binaries) -> Iterator[Callable[..., Lab]]:
+    """Start labs for one test: `private_lab(nodes=2, ip_forward=False)`; they end after it."""
+    with ExitStack() as stack:
+
+        def start(**options: int | float | bool) -> Lab:
+            lab = _start(pytestconfig, Lab(**options))
+            stack.callback(_end, lab)
+            return lab
+
+        yield start
