@@ -1,0 +1,357 @@
+"""A node's interfaces in memory, behaving as Linux does; for tests and simulations.
+
+`FakeNode` is the kernel; what it hands out has the methods of `extip.net`: `table` those of
+`AddressSocket`, `links` those of `RouteTable`, `monitor()` those of `LinkMonitor`. The same tests
+run against both (tests/contract/test_link.py). Methods with a leading verb such as `put` and
+`take` are what another program would do by hand.
+"""
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from extip.clock import Clock
+from extip.errors import LinkNotFoundError, PermissionDeniedError
+from extip.net.monitor import Notice, NoticeKind
+from extip.plan.link import (
+    Change,
+    ChangeResult,
+    IPAddress,
+    IPInterface,
+    Link,
+    ObservedAddress,
+    Operation,
+)
+
+_BATCH = 64
+
+
+@dataclass(slots=True)
+class _Address:
+    interface: IPInterface
+    link_index: int
+    ours: bool
+    valid_until: float | None
+    secondary: bool = False
+
+
+class FakeNode:
+    """The kernel of one node. Its TTLs run on `clock`; `permitted` is CAP_NET_ADMIN."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.permitted = True
+        self.gateways: set[IPAddress] = set()
+        self.failures: dict[IPInterface, int] = {}
+        """Errno that the next changes of an address get instead of being made."""
+        self.applied: list[Change] = []
+        """Every change that was asked for, in order."""
+        self.table = FakeAddressTable(self)
+        self.links = FakeLinkTable(self)
+        self._links: dict[int, Link] = {}
+        self._addresses: list[_Address] = []
+        self._monitors: list[FakeMonitor] = []
+        self._indexes = 1
+
+    def monitor(self, handler: Callable[[Notice], None], *, capacity: int = 5000) -> "FakeMonitor":
+        """Return a component that reports changes, and an overrun beyond `capacity` unread ones."""
+        return FakeMonitor(self, handler, capacity)
+
+    # What other programs do
+
+    def add_link(self, name: str, **properties: object) -> Link:
+        """Make an interface that is up, with carrier; `properties` are other fields of `Link`."""
+        index = self._indexes
+        self._indexes += 1
+        link = Link(
+            index=index,
+            name=name,
+            mac=b"\x02\x00\x00\x00\x00" + bytes([index]),
+            up=True,
+            carrier=True,
+            announces=True,
+            mtu=1500,
+            promotes_secondaries=False,
+        )
+        return self._store(replace(link, **properties))  # type: ignore[arg-type]
+
+    def change_link(self, name: str, **properties: object) -> Link:
+        """Change fields of an interface. One that goes down loses its IPv6 addresses."""
+        link = self.find(name)
+        changed = replace(link, **properties)  # type: ignore[arg-type]
+        if not changed.up:
+            changed = replace(changed, carrier=False)
+            self._drop([a for a in self._on(link.index) if a.interface.version == 6])
+        return self._store(changed)
+
+    def remove_link(self, name: str) -> None:
+        """Take an interface away, and its addresses with it."""
+        link = self.find(name)
+        self._drop(self._on(link.index))
+        del self._links[link.index]
+        self._tell(Notice(NoticeKind.LINK_CHANGED, link=link, removed=True))
+
+    def put(self, name: str, interface: IPInterface, *, valid_s: int | None = None) -> None:
+        """Put an address there that is not ours."""
+        number = self.insert(self.find(name).index, interface, valid_s=valid_s, ours=False)
+        if number:
+            raise OSError(number, f"cannot add {interface}")
+
+    def take(self, name: str, interface: IPInterface) -> None:
+        """Remove an address, whoever put it there."""
+        number = self.delete(self.find(name).index, interface)
+        if number:
+            raise OSError(number, f"cannot delete {interface}")
+
+    def overrun(self) -> None:
+        """Lose every notice that has not been read."""
+        for monitor in self._monitors:
+            monitor.overrun()
+
+    # What the kernel does
+
+    def find(self, name: str) -> Link:
+        """Return the interface; raises LinkNotFoundError."""
+        for link in self._links.values():
+            if link.name == name:
+                return link
+        raise LinkNotFoundError(f"there is no interface {name!r}")
+
+    def all_links(self) -> list[Link]:
+        """Return all interfaces by index."""
+        return [self._links[index] for index in sorted(self._links)]
+
+    def promote_secondaries(self, index: int) -> None:
+        """Switch promote_secondaries on."""
+        if index not in self._links:
+            raise LinkNotFoundError(f"no interface has index {index}")
+        self._links[index] = replace(self._links[index], promotes_secondaries=True)
+
+    def observed(self, link_index: int = 0) -> list[ObservedAddress]:
+        """Return the addresses of all interfaces, or of one."""
+        self.expire()
+        if link_index and link_index not in self._links:
+            raise LinkNotFoundError(f"no interface has index {link_index}")
+        return [self._observe(a) for a in self._addresses if link_index in (0, a.link_index)]
+
+    def insert(self, index: int, interface: IPInterface, *, valid_s: int | None, ours: bool) -> int:
+        """Add an address; return the errno."""
+        self.expire()
+        if index not in self._links:
+            return errno.ENODEV
+        if any(_same(a.interface, interface) for a in self._on(index)):
+            return errno.EEXIST
+        until = None if valid_s is None else self.clock.monotonic() + valid_s
+        added = _Address(interface, index, ours, until)
+        added.secondary = any(_primary_of(a, added) for a in self._on(index))
+        self._addresses.append(added)
+        self._tell_up(added)
+        return 0
+
+    def replace(self, index: int, interface: IPInterface, *, valid_s: int) -> int:
+        """Start an address's lifetime anew, or add it; either way it is ours then."""
+        self.expire()
+        for address in self._on(index):
+            if _same(address.interface, interface):
+                address.valid_until = self.clock.monotonic() + valid_s
+                address.ours = True
+                return 0
+        return self.insert(index, interface, valid_s=valid_s, ours=True)
+
+    def delete(self, index: int, interface: IPInterface) -> int:
+        """Delete an address; return the errno."""
+        self.expire()
+        if index not in self._links:
+            return errno.ENODEV
+        for address in self._on(index):
+            if address.interface == interface:
+                self._drop([address])
+                return 0
+        return errno.EADDRNOTAVAIL
+
+    def expire(self) -> float | None:
+        """Drop what has outlived its lifetime; return when the next one does."""
+        now = self.clock.monotonic()
+        over = [a for a in self._addresses if a.valid_until is not None and a.valid_until <= now]
+        self._drop(over)
+        return min((a.valid_until for a in self._addresses if a.valid_until), default=None)
+
+    def attach(self, monitor: "FakeMonitor") -> None:
+        """Send notices to a monitor."""
+        self._monitors.append(monitor)
+
+    def detach(self, monitor: "FakeMonitor") -> None:
+        """Send it no more."""
+        self._monitors.remove(monitor)
+
+    def _on(self, index: int) -> list[_Address]:
+        return [a for a in self._addresses if a.link_index == index]
+
+    def _store(self, link: Link) -> Link:
+        self._links[link.index] = link
+        self._tell(Notice(NoticeKind.LINK_CHANGED, link=link))
+        return link
+
+    def _drop(self, gone: Iterable[_Address]) -> None:
+        """Remove addresses; IPv4 secondaries fall with their primary, or one takes its place."""
+        for address in gone:
+            if address not in self._addresses:
+                continue  # fell with its primary
+            self._addresses.remove(address)
+            self._tell(Notice(NoticeKind.ADDRESS_REMOVED, address=self._observe(address)))
+            heirs = [a for a in self._on(address.link_index) if _primary_of(address, a)]
+            if self._links[address.link_index].promotes_secondaries:
+                for heir in heirs[:1]:
+                    heir.secondary = False
+                    self._tell_up(heir)
+            else:
+                self._drop(heirs)
+
+    def _observe(self, address: _Address) -> ObservedAddress:
+        valid_s = None
+        if address.valid_until is not None:
+            valid_s = max(0, round(address.valid_until - self.clock.monotonic()))
+        return ObservedAddress(
+            interface=address.interface,
+            link_index=address.link_index,
+            ours=address.ours,
+            valid_s=valid_s,
+        )
+
+    def _tell_up(self, address: _Address) -> None:
+        if not address.ours:
+            self._tell(Notice(NoticeKind.ADDRESS_CHANGED, address=self._observe(address)))
+        for monitor in self._monitors:
+            monitor.wake()  # it may be the next to expire
+
+    def _tell(self, notice: Notice) -> None:
+        for monitor in self._monitors:
+            monitor.receive(notice)
+
+
+class FakeAddressTable:
+    """`AddressSocket` on a `FakeNode`."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self._node = node
+
+    async def check_permission(self) -> None:
+        if not self._node.permitted:
+            raise PermissionDeniedError("it lacks the capability CAP_NET_ADMIN")
+
+    async def dump(self, link_index: int = 0) -> list[ObservedAddress]:
+        await self._node.clock.sleep(0)
+        return self._node.observed(link_index)
+
+    async def apply(
+        self, changes: Iterable[Change], *, ttl_s: int
+    ) -> AsyncIterator[list[ChangeResult]]:
+        waiting = iter(changes)
+        while batch := list(islice(waiting, _BATCH)):
+            await self.check_permission()
+            yield [ChangeResult(change, self._make(change, ttl_s)) for change in batch]
+            await self._node.clock.sleep(0)
+
+    def _make(self, change: Change, ttl_s: int) -> int:
+        self._node.applied.append(change)
+        failure = self._node.failures.get(change.interface, 0)
+        if failure:
+            return failure
+        index, interface = change.link_index, change.interface
+        if change.operation is Operation.DELETE:
+            return self._node.delete(index, interface)
+        if change.operation is Operation.REFRESH:
+            return self._node.replace(index, interface, valid_s=ttl_s)
+        return self._node.insert(index, interface, valid_s=ttl_s, ours=True)
+
+
+class FakeLinkTable:
+    """`RouteTable` on a `FakeNode`."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self._node = node
+
+    async def links(self) -> list[Link]:
+        return self._node.all_links()
+
+    async def link(self, name: str) -> Link:
+        return self._node.find(name)
+
+    async def promote_secondaries(self, link: Link) -> None:
+        await self._node.table.check_permission()
+        self._node.promote_secondaries(link.index)
+
+    async def gateways(self) -> frozenset[IPAddress]:
+        return frozenset(self._node.gateways)
+
+
+class FakeMonitor:
+    """`LinkMonitor` on a `FakeNode`; while it runs, lifetimes end at their time."""
+
+    def __init__(self, node: FakeNode, handler: Callable[[Notice], None], capacity: int) -> None:
+        self._node = node
+        self._handler = handler
+        self._capacity = capacity
+        self._unread: deque[Notice] = deque()
+        self._lost = False
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        self._node.attach(self)
+        try:
+            while True:
+                self._woken.clear()
+                self._node.expire()
+                self._deliver()
+                ends = self._node.expire()
+                delay_s = None if ends is None else max(0.0, ends - self._node.clock.monotonic())
+                try:
+                    async with asyncio.timeout(delay_s):
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self._node.detach(self)
+
+    def receive(self, notice: Notice) -> None:
+        if len(self._unread) >= self._capacity:
+            self.overrun()
+        elif not self._lost:
+            self._unread.append(notice)
+        self._woken.set()
+
+    def overrun(self) -> None:
+        self._unread.clear()
+        self._lost = True
+        self._woken.set()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def _deliver(self) -> None:
+        while self._unread:
+            self._handler(self._unread.popleft())
+        if self._lost:
+            self._lost = False
+            self._handler(Notice(NoticeKind.OVERRUN))
+
+
+def _same(present: IPInterface, asked: IPInterface) -> bool:
+    """Whether adding `asked` fails because of `present`: IPv6 does not look at the prefix."""
+    if present.version == 6:
+        return present.ip == asked.ip
+    return present == asked
+
+
+def _primary_of(first: _Address, second: _Address) -> bool:
+    """Whether `second` is, or would be, a secondary of `first`."""
+    return (
+        first.interface.version == 4
+        and not first.secondary
+        and first is not second
+        and first.link_index == second.link_index
+        and first.interface.network == second.interface.network
+    )

@@ -1,0 +1,246 @@
+"""Each fault: no hot loop, the cheapest way back, and one line when it begins and when it ends."""
+
+import asyncio
+
+import pytest
+
+from extip.api.core_v1 import Service, ServiceSpec
+from extip.api.meta_v1 import ObjectMeta
+from extip.cache.listwatch import Page, Unreadable
+from extip.errors import (
+    ApiAccessError,
+    ApiUnavailableError,
+    ExpiredError,
+    InvalidRequestError,
+    NotFoundError,
+)
+from tests.fakes.api_server import End
+from tests.fakes.virtual_time import run_virtually
+
+AWAY = ApiUnavailableError("cannot connect to https://api: connection refused")
+BUSY = ApiUnavailableError("too many requests (429)", status=429, retry_after_s=7.0)
+DENIED = ApiAccessError("RBAC does not allow it", status=403)
+EXPIRED = ExpiredError("too old resource version", status=410)
+NO_SUCH_KIND = NotFoundError("404 page not found", status=404)
+REJECTED = InvalidRequestError("bad request", status=400)
+
+
+def requests_between(rig, start_s, end_s):
+    return [asked for asked in rig.server.requests if start_s <= asked.at_s < end_s]
+
+
+@pytest.mark.parametrize(
+    ("fault", "at_most"),
+    [(AWAY, 30), (BUSY, 45), (DENIED, 20), (NO_SUCH_KIND, 20), (REJECTED, 20), (EXPIRED, 60)],
+    ids=["refused", "throttled", "denied", "missing", "rejected", "expired"],
+)
+@pytest.mark.parametrize("where", ["list", "watch"])
+def test_a_lasting_fault_is_asked_about_ever_more_rarely_and_said_once(rig, fault, at_most, where):
+    faults = rig.server.faults_on_list if where == "list" else rig.server.faults_on_watch
+    faults.extend([fault] * 10_000)
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(300)
+            assert not rig.informer.healthy
+            assert len(requests_between(rig, 0, 10)) <= 10
+            assert len(requests_between(rig, 0, 300)) <= at_most
+            assert rig.logger.events("warning") == ["watch_interrupted"]
+            faults.clear()
+            rig.server.create("later")
+            await asyncio.sleep(120)
+            assert rig.in_sync()
+            assert rig.informer.healthy
+            assert rig.logger.events()[-1] == "watch_recovered"
+            assert rig.logger.events().count("watch_recovered") == 1
+
+    run_virtually(main())
+
+
+def test_a_stream_that_ends_at_once_is_a_failure_but_needs_no_list(rig):
+    rig.server.faults_on_watch.extend([End()] * 10_000)
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(300)
+            assert len(rig.server.asked("watch")) <= 25
+            assert len(rig.server.asked("list")) == 1
+            assert rig.logger.events("warning") == ["watch_interrupted"]
+            rig.server.faults_on_watch.clear()
+            await asyncio.sleep(60)
+            assert rig.informer.healthy
+
+    run_virtually(main())
+
+
+def test_a_stream_that_ends_after_one_event_is_not_reopened_faster_than_once_a_second(rig):
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(1)
+            began_s = asyncio.get_running_loop().time()
+            for _ in range(1000):
+                rig.server.bookmark()
+                rig.server.break_streams(End())
+                await asyncio.sleep(0.1)
+            assert len(requests_between(rig, began_s, began_s + 100)) <= 101
+
+    run_virtually(main())
+
+
+def test_an_established_stream_that_breaks_is_reopened_at_once_from_the_last_version(rig):
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(30)
+            rig.server.create("a")
+            await asyncio.sleep(1)
+            rig.server.break_streams(ApiUnavailableError("the stream broke off"))
+            rig.server.create("b")
+            await asyncio.sleep(0.01)
+            assert rig.in_sync()
+            assert len(rig.server.asked("list")) == 1
+            assert rig.server.asked("watch")[-1].resource_version == "101"
+
+    run_virtually(main())
+
+
+def test_an_expired_version_leads_to_one_list_of_the_most_recent_state(rig):
+    async def main():
+        rig.server.create("stays")
+        rig.server.create("goes")
+        async with rig.running():
+            await asyncio.sleep(30)
+            rig.keys.clear()
+            stale = rig.server.page()
+            rig.server.cache_lag = stale  # an API server that lags must not win now
+            rig.server.faults_on_watch.append(EXPIRED)
+            rig.server.break_streams(End())
+            rig.server._streams.clear()  # what follows is not seen by the watch
+            rig.server.delete("default/goes")
+            rig.server.create("comes")
+            rig.server.compact()
+            await asyncio.sleep(2)
+            assert [asked.resource_version for asked in rig.server.asked("list")] == ["0", ""]
+            assert sorted(rig.keys) == ["default/comes", "default/goes"]
+            assert rig.in_sync()
+
+    run_virtually(main())
+
+
+def test_after_a_long_outage_an_expired_version_does_not_wait_for_the_backoff(rig):
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(10)
+            rig.server.faults_on_watch.extend([AWAY] * 8 + [EXPIRED])
+            rig.server.break_streams(AWAY)
+            while rig.server.faults_on_watch:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
+            assert len(rig.server.asked("list")) == 2
+
+    run_virtually(main())
+
+
+def test_too_large_a_version_on_a_list_asks_for_the_most_recent(rig):
+    rig.server.faults_on_list.append(ExpiredError("Too large resource version", status=504))
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(1)
+            assert [asked.resource_version for asked in rig.server.asked("list")] == ["0", ""]
+            assert rig.in_sync()
+
+    run_virtually(main())
+
+
+def test_retry_after_is_respected_within_reason(rig):
+    rig.server.faults_on_list.extend(
+        [
+            ApiUnavailableError("busy", status=429, retry_after_s=40.0),
+            ApiUnavailableError("busy", status=429, retry_after_s=86_400.0),
+        ]
+    )
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(300)
+
+    run_virtually(main())
+    first, second, third = (asked.at_s for asked in rig.server.asked("list"))
+    assert second - first == pytest.approx(40, abs=0.1)
+    assert third - second == pytest.approx(120, abs=0.1)
+
+
+def test_each_kind_of_trouble_is_said_once_and_recovery_once(rig):
+    rig.server.faults_on_list.extend([AWAY] * 5 + [DENIED] * 2 + [AWAY] * 2)
+    rig.server.faults_on_watch.extend([BUSY] * 2)
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(600)
+
+    run_virtually(main())
+    assert rig.logger.events() == [
+        "watch_interrupted",
+        "watch_interrupted",
+        "cache_synced",
+        "watch_interrupted",
+        "watch_recovered",
+    ]
+    reasons = [values["reason"] for level, _, values in rig.logger.said if level == "warning"]
+    assert reasons == ["unavailable", "denied", "throttled"]
+
+
+def test_a_stream_that_holds_for_a_moment_only_does_not_count_as_recovery(rig):
+    async def main():
+        async with rig.running():
+            for _ in range(100):
+                await asyncio.sleep(3)
+                rig.server.break_streams(AWAY)
+            assert rig.logger.events("warning", "info") == ["cache_synced", "watch_interrupted"]
+
+    run_virtually(main())
+
+
+def test_an_object_that_does_not_decode_keeps_its_last_readable_version(rig):
+    async def main():
+        rig.server.create("a", ips=("10.0.0.1",))
+        rig.server.create("b")
+        async with rig.running():
+            await asyncio.sleep(1)
+            bad = Unreadable(key="default/a", resource_version="500", reason="Expected `array`")
+            rig.server.send(bad)
+            rig.server.send(bad)
+            await asyncio.sleep(1)
+            assert rig.informer.store["default/a"].spec.external_ips == ("10.0.0.1",)
+            rig.server.break_streams(End())
+            await asyncio.sleep(2)
+            assert rig.server.asked("watch")[-1].resource_version == "500"
+            # the same by a list
+            good = Service(
+                metadata=ObjectMeta(name="c", namespace="default", resource_version="501"),
+                spec=ServiceSpec(),
+            )
+            rig.informer._reflector._replace(
+                Page(items=(good,), resource_version="501", unreadable=(bad,))
+            )
+            assert sorted(rig.informer.store) == ["default/a", "default/c"]
+            assert rig.count("extip_unreadable_objects_total") == 3
+            assert rig.logger.events("warning") == ["object_unreadable"]
+
+    run_virtually(main())
+
+
+def test_requests_events_and_restarts_are_counted(rig):
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(10)
+            rig.server.create("a")
+            rig.server.delete("default/a")
+            await asyncio.sleep(1)
+            rig.server.break_streams(EXPIRED)
+            await asyncio.sleep(1)
+
+    run_virtually(main())
+    assert rig.count("extip_lists_total") == 2
+    assert rig.count("extip_watch_events_total") == 2
+    assert rig.count("extip_watch_restarts_total", reason="expired") == 1
