@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -50,17 +52,23 @@ async def open_endpoint(
     configuration = source.configuration
     with _mended_by_a_person(source.name):
         api_client = ApiClient(configuration)
+    # Its connector has the TLS set-up. Its session has `trust_env`, which reads ~/.netrc in a
+    # thread for every request, and fails the request when that file names our server.
+    session = aiohttp.ClientSession(
+        connector=api_client.rest_client.pool_manager.connector, connector_owner=False
+    )
     try:
         yield Endpoint(
-            session=api_client.rest_client.pool_manager,
+            session=session,
             server=configuration.host,
             credentials=Credentials(
                 header, refresh=source.refresh, reload=source.reload, clock=clock
             ),
-            proxy=configuration.proxy,
+            proxy=configuration.proxy or _proxy_from_environment(configuration.host),
             tls_server_name=configuration.tls_server_name,
         )
     finally:
+        await session.close()
         await api_client.close()
 
 
@@ -131,6 +139,14 @@ def _header(configuration: Any) -> str:  # noqa: ANN401 - untyped library
     """Return the header that was loaded; files often end in a newline, which no header may have."""
     token: str | None = configuration.api_key.get("BearerToken")
     return (token or "").strip()
+
+
+def _proxy_from_environment(server: str) -> str | None:
+    """Return what ``HTTPS_PROXY`` (``HTTP_PROXY``) says, unless ``NO_PROXY`` names the host."""
+    url = urlsplit(server)
+    if proxy_bypass(url.netloc):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _check(path: str) -> None:

@@ -61,7 +61,9 @@ class FakeApiServer:
 
     # What users do
 
-    def create(self, name: str, *, namespace: str = "default", ips: tuple[str, ...] = ()) -> Service:
+    def create(
+        self, name: str, *, namespace: str = "default", ips: tuple[str, ...] = ()
+    ) -> Service:
         service = Service(
             metadata=ObjectMeta(name=name, namespace=namespace, uid=f"uid-{self.revision + 1}"),
             spec=ServiceSpec(external_ips=ips),

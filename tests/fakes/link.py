@@ -11,7 +11,9 @@ import errno
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
+from heapq import heappop, heappush
+from ipaddress import IPv4Interface, IPv4Network
+from itertools import count, islice
 
 from extip.clock import Clock
 from extip.errors import LinkNotFoundError, PermissionDeniedError
@@ -35,7 +37,7 @@ class _Address:
     link_index: int
     ours: bool
     valid_until: float | None
-    secondary: bool = False
+    present: bool = True
 
 
 class FakeNode:
@@ -52,7 +54,10 @@ class FakeNode:
         self.table = FakeAddressTable(self)
         self.links = FakeLinkTable(self)
         self._links: dict[int, Link] = {}
-        self._addresses: list[_Address] = []
+        self._addresses: dict[tuple[int, IPInterface | IPAddress], _Address] = {}
+        self._subnets: dict[tuple[int, IPv4Network], list[_Address]] = {}  # first is primary
+        self._ends: list[tuple[float, int, _Address]] = []
+        self._numbers = count()
         self._monitors: list[FakeMonitor] = []
         self._indexes = 1
 
@@ -78,7 +83,7 @@ class FakeNode:
         )
         return self._store(replace(link, **properties))  # type: ignore[arg-type]
 
-    def change_link(self, name: str, **properties: object) -> Link:
+    def change_link(self, name: str, /, **properties: object) -> Link:
         """Change fields of an interface. One that goes down loses its IPv6 addresses."""
         link = self.find(name)
         changed = replace(link, **properties)  # type: ignore[arg-type]
@@ -135,49 +140,57 @@ class FakeNode:
         self.expire()
         if link_index and link_index not in self._links:
             raise LinkNotFoundError(f"no interface has index {link_index}")
-        return [self._observe(a) for a in self._addresses if link_index in (0, a.link_index)]
+        everywhere = self._addresses.values()
+        return [self._observe(a) for a in everywhere if link_index in (0, a.link_index)]
 
     def insert(self, index: int, interface: IPInterface, *, valid_s: int | None, ours: bool) -> int:
         """Add an address; return the errno."""
         self.expire()
         if index not in self._links:
             return errno.ENODEV
-        if any(_same(a.interface, interface) for a in self._on(index)):
+        if _key(index, interface) in self._addresses:
             return errno.EEXIST
-        until = None if valid_s is None else self.clock.monotonic() + valid_s
-        added = _Address(interface, index, ours, until)
-        added.secondary = any(_primary_of(a, added) for a in self._on(index))
-        self._addresses.append(added)
+        added = _Address(interface, index, ours, None)
+        self._addresses[_key(index, interface)] = added
+        if isinstance(interface, IPv4Interface):
+            self._subnets.setdefault((index, interface.network), []).append(added)
+        if valid_s is not None:
+            self._set_lifetime(added, valid_s)
         self._tell_up(added)
         return 0
 
     def replace(self, index: int, interface: IPInterface, *, valid_s: int) -> int:
         """Start an address's lifetime anew, or add it; either way it is ours then."""
         self.expire()
-        for address in self._on(index):
-            if _same(address.interface, interface):
-                address.valid_until = self.clock.monotonic() + valid_s
-                address.ours = True
-                return 0
-        return self.insert(index, interface, valid_s=valid_s, ours=True)
+        present = self._addresses.get(_key(index, interface))
+        if present is None:
+            return self.insert(index, interface, valid_s=valid_s, ours=True)
+        present.ours = True
+        self._set_lifetime(present, valid_s)
+        return 0
 
     def delete(self, index: int, interface: IPInterface) -> int:
         """Delete an address; return the errno."""
         self.expire()
         if index not in self._links:
             return errno.ENODEV
-        for address in self._on(index):
-            if address.interface == interface:
-                self._drop([address])
-                return 0
-        return errno.EADDRNOTAVAIL
+        present = self._addresses.get(_key(index, interface))
+        if present is None or present.interface != interface:
+            return errno.EADDRNOTAVAIL
+        self._drop([present])
+        return 0
 
     def expire(self) -> float | None:
         """Drop what has outlived its lifetime; return when the next one does."""
         now = self.clock.monotonic()
-        over = [a for a in self._addresses if a.valid_until is not None and a.valid_until <= now]
-        self._drop(over)
-        return min((a.valid_until for a in self._addresses if a.valid_until), default=None)
+        while self._ends:
+            until, _, address = self._ends[0]
+            if address.present and address.valid_until == until and until > now:
+                return until
+            heappop(self._ends)
+            if address.valid_until == until:
+                self._drop([address])
+        return None
 
     def attach(self, monitor: "FakeMonitor") -> None:
         """Send notices to a monitor."""
@@ -188,7 +201,11 @@ class FakeNode:
         self._monitors.remove(monitor)
 
     def _on(self, index: int) -> list[_Address]:
-        return [a for a in self._addresses if a.link_index == index]
+        return [a for a in self._addresses.values() if a.link_index == index]
+
+    def _set_lifetime(self, address: _Address, valid_s: int) -> None:
+        address.valid_until = self.clock.monotonic() + valid_s
+        heappush(self._ends, (address.valid_until, next(self._numbers), address))
 
     def _store(self, link: Link) -> Link:
         self._links[link.index] = link
@@ -198,17 +215,24 @@ class FakeNode:
     def _drop(self, gone: Iterable[_Address]) -> None:
         """Remove addresses; IPv4 secondaries fall with their primary, or one takes its place."""
         for address in gone:
-            if address not in self._addresses:
+            if not address.present:
                 continue  # fell with its primary
-            self._addresses.remove(address)
+            address.present = False
+            del self._addresses[_key(address.link_index, address.interface)]
             self._tell(Notice(NoticeKind.ADDRESS_REMOVED, address=self._observe(address)))
-            heirs = [a for a in self._on(address.link_index) if _primary_of(address, a)]
-            if self._links[address.link_index].promotes_secondaries:
-                for heir in heirs[:1]:
-                    heir.secondary = False
-                    self._tell_up(heir)
-            else:
-                self._drop(heirs)
+            if isinstance(address.interface, IPv4Interface):
+                self._leave_subnet(address, (address.link_index, address.interface.network))
+
+    def _leave_subnet(self, address: _Address, subnet: tuple[int, IPv4Network]) -> None:
+        members = self._subnets[subnet]
+        was_primary = members[0] is address
+        members.remove(address)
+        if not members:
+            del self._subnets[subnet]
+        elif was_primary and self._links[address.link_index].promotes_secondaries:
+            self._tell_up(members[0])
+        elif was_primary:
+            self._drop(members[::-1])  # from the last: none of them is primary meanwhile
 
     def _observe(self, address: _Address) -> ObservedAddress:
         valid_s = None
@@ -339,19 +363,6 @@ class FakeMonitor:
             self._handler(Notice(NoticeKind.OVERRUN))
 
 
-def _same(present: IPInterface, asked: IPInterface) -> bool:
-    """Whether adding `asked` fails because of `present`: IPv6 does not look at the prefix."""
-    if present.version == 6:
-        return present.ip == asked.ip
-    return present == asked
-
-
-def _primary_of(first: _Address, second: _Address) -> bool:
-    """Whether `second` is, or would be, a secondary of `first`."""
-    return (
-        first.interface.version == 4
-        and not first.secondary
-        and first is not second
-        and first.link_index == second.link_index
-        and first.interface.network == second.interface.network
-    )
+def _key(index: int, interface: IPInterface) -> tuple[int, IPInterface | IPAddress]:
+    """Return what must be unique: in IPv6 the prefix length does not make an address another."""
+    return index, interface if interface.version == 4 else interface.ip

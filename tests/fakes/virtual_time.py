@@ -1,28 +1,56 @@
 """An event loop whose clock jumps to the next timer instead of waiting for it.
 
-Sockets work, as long as both ends are in this process: loopback delivers before `send` returns, so
-whatever is on its way is seen before time may jump, however loaded the machine is.
+Sockets work as long as both ends are in this process: time does not jump while anything is on its
+way between them, however loaded the machine is.
 """
 
 import asyncio
 import selectors
+import socket
 from collections.abc import Coroutine
 from selectors import SelectorKey
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-IO_GRACE_S = 0.002
-"""Real seconds that sockets get before virtual time jumps: for the kernel's deferred work."""
-
 STUCK_S = 5.0
 """Real seconds without timer and without input after which the test is declared deadlocked."""
+
+ROUND_TRIPS = 3
+"""A TCP handshake crosses the kernel's queue three times, more than anything else does."""
+
+
+class _Canary:
+    """A TCP connection to ourselves that shows whether loopback has delivered all there was.
+
+    Loopback packets wait in a first-in-first-out queue, which a busy machine may leave to a kernel
+    thread. What was sent before a byte on this connection has arrived when that byte has.
+    """
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._here = socket.create_connection(listener.getsockname())
+            self._there, _ = listener.accept()
+        for end in (self._here, self._there):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def settle(self) -> None:
+        for _ in range(ROUND_TRIPS):
+            self._here.send(b"?")
+            self._there.recv(1)
+            self._there.send(b"!")
+            self._here.recv(1)
+
+    def close(self) -> None:
+        self._here.close()
+        self._there.close()
 
 
 class _JumpingSelector(selectors.DefaultSelector):
     """Polls real file descriptors, and turns idle waiting into a jump of virtual time."""
 
     now = 0.0
+    _canary: _Canary | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         ready = super().select(0)
@@ -34,10 +62,17 @@ class _JumpingSelector(selectors.DefaultSelector):
                 raise RuntimeError("deadlock: every task waits, and no timer is pending")
             return ready
         if len(self.get_map()) > 1:  # more than the loop's own self-pipe
-            ready = super().select(IO_GRACE_S)
+            self._canary = self._canary or _Canary()
+            self._canary.settle()
+            ready = super().select(0)
         if not ready:
             self.now += timeout
         return ready
+
+    def close(self) -> None:
+        if self._canary is not None:
+            self._canary.close()
+        super().close()
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
