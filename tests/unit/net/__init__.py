@@ -1,0 +1,1 @@
+"""The pure half of the Linux adapter, and components on virtual time."""
