@@ -68,6 +68,11 @@ def by_hand(name, cidr, node="", **labels):
     )
 
 
+def move(claim, node):
+    """Return the patch as it goes on the wire."""
+    return msgspec.json.decode(msgspec.json.encode(assignment_patch(claim, node)))
+
+
 def made(cidr, *services, node="n1", **metadata):
     create = Create(interface=ip_interface(cidr), services=tuple(map(reference, services)))
     claim = new_claim(create, node=node)
@@ -187,7 +192,7 @@ def test_another_mask_takes_over_before_the_old_claim_goes():
 
 
 def test_a_move_remembers_where_the_claim_was():
-    patch = assignment_patch(made("10.0.0.1/24", "a", node="n1"), "n2")
+    patch = move(made("10.0.0.1/24", "a", node="n1"), "n2")
     assert patch == {
         "metadata": {
             "resourceVersion": "7",
@@ -198,13 +203,13 @@ def test_a_move_remembers_where_the_claim_was():
 
 
 def test_unassigning_removes_the_label_and_keeps_the_past():
-    patch = assignment_patch(made("10.0.0.1/24", "a", node="n1"), "")
+    patch = move(made("10.0.0.1/24", "a", node="n1"), "")
     assert patch["metadata"]["labels"] == {NODE_LABEL: None, PREVIOUS_NODE_LABEL: "n1"}
     assert patch["spec"] == {"nodeName": None}
 
 
 def test_a_first_assignment_has_no_past():
-    patch = assignment_patch(made("10.0.0.1/24", "a", node=""), "n1")
+    patch = move(made("10.0.0.1/24", "a", node=""), "n1")
     assert patch["metadata"]["labels"] == {NODE_LABEL: "n1"}
 
 
@@ -212,7 +217,7 @@ def test_a_node_chosen_by_hand_pins_the_claim_and_one_chosen_by_us_does_not():
     assert is_pinned(by_hand("mine", "10.0.0.1/24", node="n1"))
     free = by_hand("mine", "10.0.0.1/24")
     assert not is_pinned(free)
-    annotations = assignment_patch(free, "n1")["metadata"]["annotations"]
+    annotations = move(free, "n1")["metadata"]["annotations"]
     placed = by_hand("mine", "10.0.0.1/24", node="n1")
     meta = msgspec.structs.replace(placed.metadata, annotations=annotations)
     assert not is_pinned(msgspec.structs.replace(placed, metadata=meta))

@@ -1,0 +1,184 @@
+"""Which nodes may hold a claim, and for each of the others the one reason why not.
+
+Rules are tried in the order of `Obstacle`, so that the reason is the same each time: first what
+makes a node useless to every claim, then what this claim asks for.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from extip.api.meta_v1 import LabelSelector
+from extip.plan.link import IPAddress
+from extip.plan.selector import selects
+
+IPNetwork = IPv4Network | IPv6Network
+
+
+class Obstacle(StrEnum):
+    """Why a node may not hold a claim; the value is a reason of conditions."""
+
+    DEAD = "NodeDead"
+    DRAINING = "NodeDraining"
+    LINK_DOWN = "LinkDown"
+    DELETED = "NodeDeleted"
+    NOT_READY = "NodeNotReady"
+    EVICTING = "NodeEvicting"
+    EXCLUDED = "NodeExcluded"
+    NOT_SELECTED = "NodeNotSelected"
+    NO_ENDPOINT = "NoLocalEndpoint"
+    NO_LINK = "NoSuchLink"
+    NO_SUBNET = "NoMatchingSubnet"
+
+
+EXPLANATIONS: Mapping[Obstacle, str] = {
+    Obstacle.DEAD: "its controller sends no heartbeats",
+    Obstacle.DRAINING: "its controller is leaving, or it is being drained",
+    Obstacle.LINK_DOWN: "its interface has no carrier",
+    Obstacle.DELETED: "its Kubernetes node is being deleted",
+    Obstacle.NOT_READY: "its Kubernetes node is not ready",
+    Obstacle.EVICTING: "its Kubernetes node is cordoned and about to go",
+    Obstacle.EXCLUDED: "its Kubernetes node is labelled to be left out of load balancing",
+    Obstacle.NOT_SELECTED: "the pool's node selector does not match it",
+    Obstacle.NO_ENDPOINT: "it has no ready endpoint of a service with externalTrafficPolicy Local",
+    Obstacle.NO_LINK: "it has no interface of the name that the claim asks for",
+    Obstacle.NO_SUBNET: "no interface of it has a subnet that holds the IP",
+}
+
+OPTIONAL = frozenset(Obstacle) - {Obstacle.DEAD, Obstacle.NO_LINK}
+"""Rules that an operator may switch off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesNode:
+    """What the Node object says, when there is one of that name."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    deleted: bool = False
+    """It has a deletion timestamp."""
+    ready: bool = True
+    evicting: bool = False
+    """Unschedulable, and tainted as about to go away."""
+    excluded: bool = False
+    """Labelled ``node.kubernetes.io/exclude-from-external-load-balancers``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLinkFacts:
+    """An interface as its controller reported it."""
+
+    up: bool
+    """With carrier."""
+    subnets: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """All that decides about one node."""
+
+    name: str
+    alive: bool
+    draining: bool = False
+    link: str = ""
+    """The interface that its controller was given; empty when it chooses one by subnet."""
+    links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)
+    """By name; empty before the controller reported any, which then stands in nobody's way."""
+    kubernetes: KubernetesNode | None = None
+    """None: the controller's name is not that of a Kubernetes node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What one claim asks of a node."""
+
+    ip: IPAddress
+    link: str = ""
+    """Interface that the claim names; empty for the controller's own choice."""
+    node_selector: LabelSelector | None = None
+    """That of the pool."""
+    endpoint_nodes: frozenset[str] | None = None
+    """Nodes with ready endpoints, when a service wants local ones alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """The outcome for every node."""
+
+    nodes: frozenset[str]
+    obstacles: Mapping[str, Obstacle]
+    """By node, in order of names."""
+
+    def explain(self) -> str:
+        """Say in one line why nobody is eligible, for a condition's message."""
+        if not self.obstacles:
+            return "no node has registered"
+        reasons: dict[Obstacle, list[str]] = {}
+        for node, obstacle in self.obstacles.items():
+            reasons.setdefault(obstacle, []).append(node)
+        return "; ".join(
+            f"{_some(nodes)}: {EXPLANATIONS[obstacle]}" for obstacle, nodes in reasons.items()
+        )
+
+
+def judge(
+    nodes: Iterable[NodeFacts], needs: Needs, *, ignored: frozenset[Obstacle] = frozenset()
+) -> Eligibility:
+    """Decide for every node whether it may hold the claim.
+
+    `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be.
+    """
+    off = ignored & OPTIONAL
+    eligible: set[str] = set()
+    obstacles: dict[str, Obstacle] = {}
+    for node in nodes:
+        obstacle = next((o for o in _obstacles(node, needs) if o not in off), None)
+        if obstacle is None:
+            eligible.add(node.name)
+        else:
+            obstacles[node.name] = obstacle
+    return Eligibility(nodes=frozenset(eligible), obstacles=dict(sorted(obstacles.items())))
+
+
+def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
+    """Yield all that stands in the way, in order."""
+    if not node.alive:
+        yield Obstacle.DEAD
+    if node.draining:
+        yield Obstacle.DRAINING
+    link = needs.link or node.link
+    if link in node.links and not node.links[link].up:
+        yield Obstacle.LINK_DOWN
+    yield from _of_kubernetes(node.kubernetes, needs)
+    if needs.endpoint_nodes is not None and node.name not in needs.endpoint_nodes:
+        yield Obstacle.NO_ENDPOINT
+    if link and node.links and link not in node.links:
+        yield Obstacle.NO_LINK
+    if not link and not _has_subnet(node, needs.ip):
+        yield Obstacle.NO_SUBNET
+
+
+def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[Obstacle]:
+    if kubernetes is not None:
+        for stands, obstacle in (
+            (kubernetes.deleted, Obstacle.DELETED),
+            (not kubernetes.ready, Obstacle.NOT_READY),
+            (kubernetes.evicting, Obstacle.EVICTING),
+            (kubernetes.excluded, Obstacle.EXCLUDED),
+        ):
+            if stands:
+                yield obstacle
+    labels = {} if kubernetes is None else kubernetes.labels
+    if not selects(needs.node_selector, labels):
+        yield Obstacle.NOT_SELECTED
+
+
+def _has_subnet(node: NodeFacts, ip: IPAddress) -> bool:
+    return any(ip in subnet for link in node.links.values() if link.up for subnet in link.subnets)
+
+
+def _some(nodes: list[str]) -> str:
+    """Name up to three nodes: a cluster may have thousands."""
+    shown = 3
+    names = ", ".join(nodes[:shown])
+    return names if len(nodes) <= shown else f"{names} and {len(nodes) - shown} more"

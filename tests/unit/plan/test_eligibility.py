@@ -1,0 +1,110 @@
+"""Every node that may not hold a claim says why, and every rule is a rule of its own."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from extip.api.meta_v1 import LabelSelector
+from extip.plan.eligibility import (
+    EXPLANATIONS,
+    OPTIONAL,
+    KubernetesNode,
+    Needs,
+    NodeFacts,
+    NodeLinkFacts,
+    Obstacle,
+    judge,
+)
+
+IP = ip_address("10.0.0.1")
+LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}
+NEEDS = Needs(ip=IP)
+
+
+def node(name="n1", **facts):
+    defaults = {"alive": True, "link": "eth0", "links": LINKS, "kubernetes": KubernetesNode()}
+    return NodeFacts(**{"name": name, **defaults, **facts})
+
+
+CASES = [
+    (node(alive=False), NEEDS, Obstacle.DEAD),
+    (node(draining=True), NEEDS, Obstacle.DRAINING),
+    (node(links={"eth0": NodeLinkFacts(up=False)}), NEEDS, Obstacle.LINK_DOWN),
+    (
+        node(links=LINKS | {"eth1": NodeLinkFacts(up=False)}),
+        Needs(ip=IP, link="eth1"),
+        Obstacle.LINK_DOWN,
+    ),
+    (node(kubernetes=KubernetesNode(deleted=True)), NEEDS, Obstacle.DELETED),
+    (node(kubernetes=KubernetesNode(ready=False)), NEEDS, Obstacle.NOT_READY),
+    (node(kubernetes=KubernetesNode(evicting=True)), NEEDS, Obstacle.EVICTING),
+    (node(kubernetes=KubernetesNode(excluded=True)), NEEDS, Obstacle.EXCLUDED),
+    (
+        node(),
+        Needs(ip=IP, node_selector=LabelSelector(match_labels={"edge": "yes"})),
+        Obstacle.NOT_SELECTED,
+    ),
+    (
+        node(kubernetes=None),
+        Needs(ip=IP, node_selector=LabelSelector(match_labels={"edge": "yes"})),
+        Obstacle.NOT_SELECTED,
+    ),
+    (node(), Needs(ip=IP, endpoint_nodes=frozenset({"n2"})), Obstacle.NO_ENDPOINT),
+    (node(), Needs(ip=IP, link="eth7"), Obstacle.NO_LINK),
+    (node(link=""), Needs(ip=ip_address("10.0.1.1")), Obstacle.NO_SUBNET),
+    (node(link="", links={}), NEEDS, Obstacle.NO_SUBNET),
+]
+
+
+@pytest.mark.parametrize(("facts", "needs", "obstacle"), CASES)
+def test_a_node_that_may_not_hold_the_claim_says_why(facts, needs, obstacle):
+    result = judge([facts], needs)
+    assert result.nodes == frozenset()
+    assert result.obstacles == {"n1": obstacle}
+    assert EXPLANATIONS[obstacle] in result.explain()
+
+
+@pytest.mark.parametrize(("facts", "needs", "obstacle"), CASES)
+def test_each_rule_can_be_switched_off_but_for_those_that_cannot(facts, needs, obstacle):
+    result = judge([facts], needs, ignored=frozenset({obstacle}))
+    assert result.nodes == (frozenset({"n1"}) if obstacle in OPTIONAL else frozenset())
+
+
+def test_every_rule_has_a_case():
+    assert {obstacle for _, _, obstacle in CASES} == set(Obstacle) == set(EXPLANATIONS)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        node(),
+        node(kubernetes=None),
+        node(links={}),
+        node(link=""),
+        node(links=LINKS | {"eth1": NodeLinkFacts(up=False)}),
+    ],
+)
+def test_what_is_not_in_the_way_does_not_count(facts):
+    assert judge([facts], NEEDS).nodes == {"n1"}
+
+
+def test_a_claim_that_all_can_hold_finds_all():
+    needs = Needs(
+        ip=IP,
+        link="eth0",
+        node_selector=LabelSelector(match_labels={"edge": "yes"}),
+        endpoint_nodes=frozenset({"n1"}),
+    )
+    facts = node(kubernetes=KubernetesNode(labels={"edge": "yes"}))
+    assert judge([facts], needs).nodes == {"n1"}
+
+
+def test_the_first_of_several_reasons_is_named():
+    assert judge([node(alive=False, draining=True)], NEEDS).obstacles == {"n1": Obstacle.DEAD}
+
+
+def test_the_explanation_stays_short_in_a_large_cluster():
+    dead = [node(f"n{number:03d}", alive=False) for number in range(1000)]
+    text = judge([*dead, node("x", draining=True)], NEEDS).explain()
+    assert text.startswith("n000, n001, n002 and 997 more: its controller sends no heartbeats; x: ")
+    assert judge([], NEEDS).explain() == "no node has registered"
