@@ -6,6 +6,7 @@ killed. Without CAP_SYS_ADMIN everything is wrapped in a user namespace.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ INSIDE = Path(__file__).parent / "inside"
 START_TIMEOUT_S = 20.0
 _MAX_PACKET = 1 << 18
 _CAP_SYS_ADMIN = 21
+_PREFIX = "extip-lab-"
+_SWEEP_AFTER_S = 60.0
 
 
 def python(script: str, *args: str) -> list[str]:
@@ -33,7 +37,7 @@ def python(script: str, *args: str) -> list[str]:
 
 
 def pid_of(pidfd: int) -> int:
-    """The process behind a pidfd, as this process's pid namespace numbers it."""
+    """Return the process behind a pidfd, as this process's pid namespace numbers it."""
     for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
         if line.startswith("Pid:"):
             return int(line.split()[1])
@@ -41,7 +45,7 @@ def pid_of(pidfd: int) -> int:
 
 
 def wait_for_exit(pidfd: int, timeout_s: float | None) -> bool:
-    """True as soon as the process has ended, False after the time given (None: for ever)."""
+    """Return True as soon as the process has ended, False after the time given (None: never)."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
@@ -61,12 +65,14 @@ class Anchor:
     """Starts on construction; `close` ends it and waits until everything on it is gone."""
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="extip-lab-"))
+        _sweep()
+        self.directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         command = [*_unshare(), *python("init.py", str(theirs.fileno()), str(self.directory))]
         self._log = (self.directory / "anchor.log").open("wb")
+        fcntl.flock(self._log, fcntl.LOCK_SH)  # inherited: held as long as anything of it lives
         self._unshare = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -108,7 +114,7 @@ class Anchor:
             except OSError as error:
                 raise LabError(f"the lab's anchor is gone: {error}") from error
         for fd in received:
-            os.set_inheritable(fd, False)
+            os.set_inheritable(fd, False)  # noqa: FBT003 - takes it by position only
         if not reply["ok"]:
             raise LabError(reply["error"].strip())
         return reply, received
@@ -131,7 +137,7 @@ class Anchor:
         )
 
     def exit_status(self, number: int) -> int | None:
-        """The exit status of a spawned process (negative: the signal), None while it runs."""
+        """Return a process's exit status (negative: the signal), None while it runs."""
         status: int | None = self._ask("status", [], number=number)[0]["status"]
         return status
 
@@ -152,6 +158,16 @@ class Anchor:
         os.close(self._pidfd)
         self._log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove the folders of labs that were killed together with the process that started them."""
+    for log in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/anchor.log"):
+        with contextlib.suppress(OSError):  # another user's, or locked by a lab that lives
+            if time.time() - log.stat().st_mtime > _SWEEP_AFTER_S:
+                with log.open() as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(log.parent)
 
 
 def _unshare() -> list[str]:

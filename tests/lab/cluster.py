@@ -191,7 +191,7 @@ class Lab:
         self.kubectl("apply", "-f", "-", stdin=text)
 
     def outside_kubeconfig(self) -> Path:
-        """The admin's kubeconfig for programs outside of the lab; opens a port on loopback."""
+        """Write a kubeconfig for programs outside of the lab; opens a port on loopback."""
         return self.control_plane.outside_kubeconfig()
 
     def mount_service_account(
@@ -211,7 +211,7 @@ class Lab:
     def service_account_kubeconfig(
         self, namespace: str, name: str, *, expiration_s: int = 3600
     ) -> Path:
-        """A kubeconfig with a real token of a ServiceAccount that exists."""
+        """Write a kubeconfig with a real token of a ServiceAccount that exists."""
         return self.control_plane.service_account_kubeconfig(
             namespace, name, expiration_s=expiration_s
         )
@@ -296,7 +296,7 @@ class Lab:
         return sum(pss_kib(pid) for pid in pids) / 1024
 
     def node_of_mac(self, mac: str) -> str | None:
-        """The node whose LAN interface has this MAC, None when it is no node's."""
+        """Return the node whose LAN interface has this MAC, None when it is no node's."""
         return next((node.name for node in self.nodes.values() if node.mac == mac), None)
 
     def wait_for_http(

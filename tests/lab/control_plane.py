@@ -115,12 +115,12 @@ class ControlPlane:
         )
 
     def daemons(self) -> list[Daemon]:
-        """All programs of the control plane, in the order in which they start."""
+        """Return all programs of the control plane, in the order in which they start."""
         relay = [] if self.relay is None else [self.relay]
         return [self.etcd, self.api_server, self.controller_manager, *relay]
 
     def outside_kubeconfig(self) -> Path:
-        """A kubeconfig of the admin for programs outside of the lab, on this machine's loopback."""
+        """Write a kubeconfig of the admin for programs outside, on this machine's loopback."""
         if self._outside is None:
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 port = listener.getsockname()[1]
@@ -144,7 +144,7 @@ class ControlPlane:
         return int(self._switch.run(["/usr/bin/env", "python3", "-c", script]).stdout)
 
     def service_account_token(self, namespace: str, name: str, *, expiration_s: int) -> str:
-        """A token of a ServiceAccount by the TokenRequest API (at least 600 s)."""
+        """Return a token of a ServiceAccount by the TokenRequest API (at least 600 s)."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         body = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -155,7 +155,7 @@ class ControlPlane:
         return token
 
     def service_account_kubeconfig(self, namespace: str, name: str, *, expiration_s: int) -> Path:
-        """A kubeconfig with such a token."""
+        """Write a kubeconfig with such a token."""
         token = self.service_account_token(namespace, name, expiration_s=expiration_s)
         file = f"{namespace}-{name}-{secrets.token_hex(4)}"
         return write_kubeconfig(

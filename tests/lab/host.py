@@ -44,7 +44,7 @@ class Host:
         return f"<{type(self).__name__} {self.name}>"
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The small, fixed environment that processes of the lab get."""
+        """Return the small, fixed environment that processes of the lab get."""
         directory = str(self.anchor.directory)
         return {
             "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
@@ -146,7 +146,7 @@ class Host:
         return body.strip()
 
     def addresses(self, interface: str) -> list[Address]:
-        """The interface's addresses as the kernel tells them, in its order."""
+        """Return the interface's addresses as the kernel tells them, in its order."""
         with self.open_socket(socket.AF_NETLINK, socket.SOCK_RAW) as netlink:
             return dump_addresses(netlink, interface)
 
@@ -156,7 +156,7 @@ class Host:
         return json.loads(text) if text.strip() else None
 
     def neighbours(self) -> list[Neighbour]:
-        """The neighbour tables of this host, IPv4 and IPv6."""
+        """Return the neighbour tables of this host, IPv4 and IPv6."""
         entries = [*(self.ip_json("-4", "neigh") or []), *(self.ip_json("-6", "neigh") or [])]
         return [
             Neighbour(
@@ -182,7 +182,7 @@ class Host:
     def all_pids(self) -> set[int]:
         """Return every process in this host's network, whoever started it, but not the holder."""
         mine = _namespaces(self.holder_pid)
-        pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
         return {pid for pid in pids - {self.holder_pid} if _namespaces(pid) == mine}
 
 
@@ -192,6 +192,7 @@ def _namespaces(pid: int) -> tuple[int, int] | None:
     The pid namespace tells the lab's processes from the `unshare` that waits for the anchor.
     """
     try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino, os.stat(f"/proc/{pid}/ns/pid").st_ino
+        folder = Path(f"/proc/{pid}/ns")
+        return (folder / "net").stat().st_ino, (folder / "pid").stat().st_ino
     except OSError:
         return None

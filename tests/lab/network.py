@@ -47,7 +47,7 @@ SWITCH = QUIET | {
 
 
 def forwarding(*, on: bool) -> dict[str, str]:
-    """The sysctls of a host that forwards, or does not, in both families."""
+    """Return the sysctls of a host that forwards, or does not, in both families."""
     value = "1" if on else "0"
     return {"net/ipv4/ip_forward": value, "net/ipv6/conf/all/forwarding": value}
 
@@ -61,12 +61,12 @@ def lan_v6(host: int) -> str:
 
 
 def external_v4(number: int) -> str:
-    """An address on the LAN that nothing in the lab uses, from 0."""
+    """Return an address on the LAN that nothing in the lab uses, from 0."""
     return f"10.88.{1 + number // 250}.{1 + number % 250}"
 
 
 def external_v6(number: int) -> str:
-    """An IPv6 address on the LAN that nothing in the lab uses, from 0."""
+    """Return an IPv6 address on the LAN that nothing in the lab uses, from 0."""
     return f"fd00:88::1:{number:x}"
 
 
@@ -141,11 +141,9 @@ class Switch(Host):
         """Make the veths of ports, their far ends in their hosts."""
         commands = []
         for port in ports:
-            commands += [
-                f"link add {port.name} type veth peer name {port.interface}"
-                + f" address {port.mac} netns {port.host}",
-                f"link set {port.name} master {port.segment} up",
-            ]
+            far_end = f"{port.interface} address {port.mac} netns {port.host}"
+            commands.append(f"link add {port.name} type veth peer name {far_end}")
+            commands.append(f"link set {port.name} master {port.segment} up")
         self.batch(commands)
 
     def cut(self, *ports: Port) -> None:

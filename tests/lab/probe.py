@@ -18,7 +18,7 @@ TIMEOUT_S = 0.180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The result of one probe. Times as `time.monotonic`; `node` is None when there was an error."""
+    """The result of one probe; times as `time.monotonic`, `node` None when there was an error."""
 
     sent_s: float
     ended_s: float

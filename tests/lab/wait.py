@@ -12,7 +12,11 @@ PATIENCE_S = 60.0
 
 
 def wait_until(
-    condition: Callable[[], T], what: str, *, timeout: float = PATIENCE_S, poll_s: float = 0.01
+    condition: Callable[[], T | None],
+    what: str,
+    *,
+    timeout: float = PATIENCE_S,
+    poll_s: float = 0.01,
 ) -> T:
     """Return the first true value of the condition; LabError after `timeout` seconds.
 

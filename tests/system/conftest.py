@@ -48,17 +48,16 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def binaries() -> Binaries:
-    """The Kubernetes binaries; the one message about how to supply them when there are none."""
+    """Find the Kubernetes binaries; where there are none, one message says how to supply them."""
     try:
         return find_binaries()
     except BinariesError as error:
         pytest.exit(f"lab: {error}", returncode=2)
 
 
-def _start(config: pytest.Config, lab: Lab) -> Lab:
+def _start(config: pytest.Config, lab: Lab) -> None:
     lab.start()
     config.stash[_STARTS].append(lab)
-    return lab
 
 
 def _end(lab: Lab) -> None:
@@ -69,15 +68,16 @@ def _end(lab: Lab) -> None:
 
 @pytest.fixture(scope="session")
 def shared_lab(pytestconfig: pytest.Config, binaries: Binaries) -> Iterator[Lab]:
-    """A lab of three nodes for the whole session; tests take `lab`."""
-    lab = _start(pytestconfig, Lab(nodes=3))
+    """Keep a lab of three nodes for the whole session; tests take `lab`."""
+    lab = Lab(nodes=3)
+    _start(pytestconfig, lab)
     yield lab
     _end(lab)
 
 
 @pytest.fixture
 def lab(shared_lab: Lab) -> Iterator[Lab]:
-    """The shared lab as fresh as at its start; what the test leaves in it is removed after.
+    """Lend the shared lab, fresh as at its start; what the test leaves in it is removed after.
 
     For faults that `Lab.reset` undoes: cuts, carrier, killed and frozen programs, a stopped API
     server. A test that changes links, sysctls or the cluster's own objects takes `private_lab`.
@@ -89,7 +89,7 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
 
 @pytest.fixture
 def namespace(lab: Lab) -> str:
-    """A Kubernetes namespace of the test's own, with a backend pod on every node."""
+    """Make a Kubernetes namespace of the test's own, with a backend pod on every node."""
     name = f"test-{secrets.token_hex(4)}"
     lab.create_namespace(name)
     lab.add_backends(name)
@@ -101,8 +101,9 @@ def private_lab(pytestconfig: pytest.Config, binaries: Binaries) -> Iterator[Cal
     """Start labs for one test: `private_lab(nodes=2, ip_forward=False)`; they end after it."""
     with ExitStack() as stack:
 
-        def start(**options: int | float | bool) -> Lab:
-            lab = _start(pytestconfig, Lab(**options))
+        def start(nodes: int = 3, *, ip_forward: bool = True, node_grace_s: float = 40.0) -> Lab:
+            lab = Lab(nodes, ip_forward=ip_forward, node_grace_s=node_grace_s)
+            _start(pytestconfig, lab)
             stack.callback(_end, lab)
             return lab
 

@@ -14,7 +14,7 @@ async def main(text: str, port: int) -> None:
             await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), timeout=5)
             writer.write(answer)
             await writer.drain()
-        except (OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError):
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             return
         finally:
             writer.close()

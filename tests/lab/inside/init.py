@@ -2,11 +2,11 @@
 
 It speaks one JSON request and one JSON reply per packet over the socket that it inherits, file
 descriptors beside them. When the other end closes the socket, however it died, this process ends,
-and the kernel ends every process, namespace, link and mount of the lab with it.
+and with it the kernel ends every process, namespace, link and mount of the lab.
 
-Requests: ``host`` makes a host (net, uts and mount namespaces held by a sleeping process), ``spawn``
-starts a process in one, ``socket`` opens a socket in one, ``status`` tells how a process ended.
-Standard library only: it runs isolated from the project.
+Requests: ``host`` makes a host (net, uts and mount namespaces that a sleeping process holds),
+``spawn`` starts a process in one, ``socket`` opens a socket in one, ``status`` tells how a process
+ended. Standard library only: it runs isolated from the project.
 """
 
 import contextlib
@@ -19,12 +19,13 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWNET = 0x40000000
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 4096
 MAX_PACKET = 1 << 18
 NAMESPACES = ("net", "uts", "mnt")  # mnt last: entering it changes what /proc shows
 
@@ -51,10 +52,10 @@ def mount(source: str, target: str, kind: str) -> None:
 
 
 def set_sysctls(values: dict[str, str]) -> None:
-    """Write what this kernel has; a name that is not there (IPv6 off, no br_netfilter) is skipped."""
+    """Write what this kernel has; names that are not there (no br_netfilter) are skipped."""
     for name, value in values.items():
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/sys/{name}", "w") as file:
-            file.write(value)
+        with contextlib.suppress(FileNotFoundError):
+            Path("/proc/sys", name).write_text(value)
 
 
 def become_host(name: str, sysctls: dict[str, str]) -> None:
@@ -104,7 +105,7 @@ class Init:
         request = json.loads(packet)
         try:
             getattr(self, "do_" + request.pop("op"))(fds, **request)
-        except Exception:  # the other end raises it
+        except Exception:  # noqa: BLE001 - the other end raises it
             self._reply({"ok": False, "error": traceback.format_exc()})
         finally:
             for fd in fds:
@@ -159,15 +160,15 @@ class Init:
         if pid == 0:
             self._hold(name, sysctls, ready_w)
         os.close(ready_w)
-        with open(ready_r) as pipe:
+        with os.fdopen(ready_r) as pipe:
             error = pipe.read()
         if error != "ok":
             raise RuntimeError(error)
-        os.makedirs("/run/netns", exist_ok=True)
-        path = f"/run/netns/{name}"
-        with open(path, "w"):
-            pass
-        if libc.mount(f"/proc/{pid}/ns/net".encode(), path.encode(), b"none", 4096, None) != 0:
+        path = Path("/run/netns", name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        source, target = f"/proc/{pid}/ns/net".encode(), bytes(path)
+        if libc.mount(source, target, b"none", MS_BIND, None) != 0:
             raise OSError(ctypes.get_errno(), f"bind mount of {path}")
         return pid
 
@@ -180,7 +181,7 @@ class Init:
             os.closerange(3, 1024)
             while True:
                 signal.pause()
-        except BaseException:  # a forked child must not return into the caller's frames
+        except BaseException:  # noqa: BLE001 - a forked child must not return
             os.write(ready, traceback.format_exc().encode())
         finally:
             os._exit(1)
@@ -194,7 +195,7 @@ class Init:
         if pid == 0:
             self._exec(host, argv, env, cwd, fds, error_w)
         os.close(error_w)
-        with open(error_r) as pipe:
+        with os.fdopen(error_r) as pipe:
             error = pipe.read()
         if error:
             os.waitpid(pid, 0)
@@ -223,8 +224,8 @@ class Init:
                 os.dup2(fd, number)
             os.closerange(len(high), 99)
             program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
-            os.execve(program, argv, env)
-        except BaseException as failure:  # a forked child must not return into the caller's frames
+            os.execve(program, argv, env)  # noqa: S606 - that is what it is for
+        except BaseException as failure:  # noqa: BLE001 - a forked child must not return
             os.write(99, f"{argv[0]}: {failure}".encode())
         finally:
             os._exit(127)
@@ -239,7 +240,7 @@ class Init:
             setns(self._hosts[host][0])
             fd = socket.socket(family, kind, proto).detach()
             self._reply({"ok": True}, [fd])
-        except BaseException:  # a forked child must not return into the caller's frames
+        except BaseException:  # noqa: BLE001 - a forked child must not return
             self._reply({"ok": False, "error": traceback.format_exc()})
         finally:
             os._exit(0)

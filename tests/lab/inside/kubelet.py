@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 TIMEOUT_S = 5.0
@@ -29,7 +29,7 @@ class StatusError(Exception):
 
 
 def now() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def condition(kind: str, *, true: bool) -> dict[str, str]:
@@ -62,11 +62,13 @@ class Kubelet:
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
-            if response.status >= 400:
-                raise StatusError(response.status, response.read().decode())
         except BaseException:
             connection.close()
             raise
+        if response.status >= 400:
+            text = response.read().decode()
+            connection.close()
+            raise StatusError(response.status, text)
         return connection, response
 
     def request(

@@ -30,7 +30,7 @@ def mac_text(mac: bytes) -> str:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
+    """Compute the Internet checksum (RFC 1071)."""
     data += b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
@@ -83,7 +83,7 @@ class Observer:
         packet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         packet.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         packet.bind(("eth0", protocol))
-        packet.setblocking(False)
+        packet.settimeout(0)
         return packet
 
     def stop(self, *_: object) -> None:

@@ -109,7 +109,8 @@ class Prober:
             if not probe.requested:
                 error = probe.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if error:
-                    raise OSError(error, os.strerror(error))
+                    self._finish(probe, "!" + NAMES.get(error, os.strerror(error)))
+                    return
                 probe.socket.send(self._targets[probe.index][2])
                 probe.requested = True
                 self._epoll.modify(probe.socket.fileno(), select.EPOLLIN)

@@ -1,0 +1,1 @@
+"""Programs that run inside of a lab: scripts that use nothing but the standard library."""
