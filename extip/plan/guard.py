@@ -141,10 +141,10 @@ def _edge_of_subnet(candidate: IPInterface, subnets: frozenset[IPNetwork]) -> Re
 
 
 def _taken(ip: IPAddress, around: Surroundings) -> Refusal | None:
-    if ip in around.gateways:
-        return Refusal(Reason.GATEWAY, f"{ip} is a gateway in a routing table of this node")
     if ip in around.nodes:
         return Refusal(Reason.NODE, f"{ip} is the address of a cluster node")
+    if ip in around.gateways:
+        return Refusal(Reason.GATEWAY, f"{ip} is a gateway in a routing table of this node")
     if ip in around.foreign:
         return Refusal(
             Reason.LOCAL, f"{ip} is on this node already, and extip did not put it there"

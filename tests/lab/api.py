@@ -91,3 +91,11 @@ class ApiClient:
         except ApiStatusError as error:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise
+
+    def discard(self, path: str) -> None:
+        """Delete an object; one that is gone already is no error."""
+        try:
+            self.request("DELETE", path)
+        except ApiStatusError as error:
+            if error.status != http.HTTPStatus.NOT_FOUND:
+                raise

@@ -91,9 +91,9 @@ class Baseline:
         for node in self._lab.nodes.values():
             self._restore_links(node)
         for space, name in self._strange_services():
-            self._lab.delete_service(name, namespace=space)
+            self._lab.api.discard(f"/api/v1/namespaces/{space}/services/{name}")
         for name in self._list_namespaces() - self._namespaces:
-            self._lab.api.request("DELETE", f"/api/v1/namespaces/{name}")
+            self._lab.api.discard(f"/api/v1/namespaces/{name}")
         for host in (self._lab.client, self._lab.router):
             host.flush_neighbours()
 

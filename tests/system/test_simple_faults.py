@@ -110,13 +110,15 @@ def test_waits_for_an_interface_that_is_missing_and_goes_on_when_it_is_replaced(
 
 def test_addresses_come_back_after_the_interface_was_down(web, simple, node):
     """The kernel flushes IPv6 addresses when an interface goes down."""
-    extip = simple("--resync=10m", "--address-ttl=1h")
-    extip.wait_for_addresses(*BOTH)
-    node.run(["ip", "link", "set", "eth0", "down"])
+    node.run(["ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1"])
+    for end in ("late0", "late1"):
+        node.run(["ip", "link", "set", end, "up"])
+    extip = simple("--iface=late0", "--resync=10m", "--address-ttl=1h")
+    extip.wait_for_addresses(*BOTH, interface="late0")
+    node.run(["ip", "link", "set", "late0", "down"])
     wait_until(lambda: extip.events("link_changed", up=False), "the loss to be noticed")
-    node.run(["ip", "link", "set", "eth0", "up"])
-    extip.wait_for_addresses(*BOTH, timeout=10)
-    node.configure()
+    node.run(["ip", "link", "set", "late0", "up"])
+    extip.wait_for_addresses(*BOTH, interface="late0", timeout=10)
 
 
 # The API server.
@@ -125,7 +127,8 @@ def test_addresses_come_back_after_the_interface_was_down(web, simple, node):
 def test_addresses_stay_while_the_api_server_is_away(web, simple, lab, node, namespace):
     extip = simple("--address-ttl=3s", "--resync=1s")
     extip.wait_for_addresses(*BOTH)
-    assert lab.wait_for_http(IP) in lab.nodes
+    for ip in (IP, IP6):
+        assert lab.wait_for_http(ip) in lab.nodes
     monitor = deletions(node)
     with lab.probe([IP, IP6]) as probe:
         lab.api_server.stop()
