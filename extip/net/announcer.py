@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import heapq
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from extip.clock import Clock
 from extip.errors import PermissionDeniedError
@@ -45,16 +46,54 @@ class _Announced:
     """A frame has gone out since it came up."""
 
 
+class FrameSocket(Protocol):
+    """Where frames leave."""
+
+    def send(self, frame: bytes, /) -> int:
+        """Send one Ethernet frame; raises OSError."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+def open_frame_socket(link: Link) -> socket.socket | None:
+    """Return a socket that sends on `link` and receives nothing; None when the link is gone.
+
+    Raises `PermissionDeniedError`.
+    """
+    try:
+        opened = socket.socket(
+            socket.AF_PACKET,
+            socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+            0,  # no protocol: no frame is queued for it
+        )
+    except PermissionError as error:
+        raise PermissionDeniedError(_NEEDS_NET_RAW) from error
+    try:
+        opened.bind((link.name, 0))
+    except OSError:  # gone, or renamed, since it was seen: the next look brings what it is now
+        opened.close()
+        return None
+    return opened
+
+
 class Announcer:
     """The component that announces; the other methods may be called from any task of the loop."""
 
-    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        open_socket: Callable[[Link], FrameSocket | None] = open_frame_socket,
+    ) -> None:
         self._clock = clock
         self._metrics = metrics
         self._sent = {n: metrics.announcements.labels(family=f"ipv{n}") for n in (4, 6)}
         self._bucket = TokenBucket()
         self._link: Link | None = None
-        self._socket: socket.socket | None = None
+        self._open = open_socket
+        self._socket: FrameSocket | None = None
         self._announced: dict[IPAddress, _Announced] = {}
         self._due: list[tuple[float, int, _Announced]] = []
         self._pushed = 0
@@ -73,7 +112,7 @@ class Announcer:
         if before is None or (before.index, before.name) != (link.index, link.name):
             self._close()
         if self._socket is None:
-            self._socket = _open(link)
+            self._socket = self._open(link)
         anew = before is None or (before.index, before.mac) != (link.index, link.mac)
         if link.carrier and (anew or not (before and before.carrier)):
             self.restart()
@@ -169,21 +208,3 @@ class Announcer:
         opened, self._socket = self._socket, None
         if opened is not None:
             opened.close()
-
-
-def _open(link: Link) -> socket.socket | None:
-    """Return a socket that sends on `link` and receives nothing; None when the link is gone."""
-    try:
-        opened = socket.socket(
-            socket.AF_PACKET,
-            socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
-            0,  # no protocol: no frame is queued for it
-        )
-    except PermissionError as error:
-        raise PermissionDeniedError(_NEEDS_NET_RAW) from error
-    try:
-        opened.bind((link.name, 0))
-    except OSError:  # gone, or renamed, since it was seen: the next look brings what it is now
-        opened.close()
-        return None
-    return opened
