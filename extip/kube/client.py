@@ -5,8 +5,9 @@ Every call is bounded in time and raises a subclass of `ApiError` whose text nam
 may not have happened then.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar, cast
 
@@ -33,6 +34,9 @@ LIST_TIMEOUT_S = 60.0
 
 IDLE_TIMEOUT_S = 80.0
 """A watch that is silent for longer is half open: bookmarks come about every 60 s."""
+
+OPEN_TIMEOUT_S = 30.0
+"""Bound on the beginning of a watch, which may have to queue at a busy server."""
 
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
@@ -191,7 +195,11 @@ class ApiClient:
 
 
 class WatchStream(Generic[T]):
-    """The events of one open watch."""
+    """The events of one open watch.
+
+    It keeps its own idle timer: aiohttp's `sock_read` restarts for every packet, and is dropped
+    without a word when the framing of the body is damaged.
+    """
 
     def __init__(
         self,
@@ -200,10 +208,14 @@ class WatchStream(Generic[T]):
         transport: Transport,
         codec: ResourceCodec[T],
     ) -> None:
+        self._response = response
         self._lines = response.content
         self._request = request
         self._transport = transport
         self._codec = codec
+        self._clock = asyncio.get_running_loop().time
+        self._heard_s = self._clock()
+        self._idle = False
 
     def __aiter__(self) -> Self:
         return self
@@ -212,12 +224,36 @@ class WatchStream(Generic[T]):
         try:
             line = await self._lines.readline()
         except NETWORK_ERRORS as error:
+            if self._idle:
+                text = f"nothing was heard for {IDLE_TIMEOUT_S:.0f} s"
+                raise ApiUnavailableError(text, request=str(self._request)) from error
             raise self._transport.unavailable(self._request, error) from error
         if not line:
             raise StopAsyncIteration
         if not line.endswith(b"\n"):
             raise ApiUnavailableError("the stream broke off", request=str(self._request))
+        self._heard_s = self._clock()
         return self._codec.decode_event(line)
+
+    @contextmanager
+    def guarded(self) -> Iterator[Self]:
+        """Close the connection, and so wake the reader, when nothing is heard for too long."""
+        loop = asyncio.get_running_loop()
+
+        def check() -> None:
+            nonlocal timer
+            left_s = self._heard_s + IDLE_TIMEOUT_S - self._clock()
+            if left_s > 0:
+                timer = loop.call_later(left_s, check)
+            else:
+                self._idle = True
+                self._response.close()
+
+        timer = loop.call_later(IDLE_TIMEOUT_S, check)
+        try:
+            yield self
+        finally:
+            timer.cancel()
 
 
 class _ResourceListerWatcher(Generic[T]):

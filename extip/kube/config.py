@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -142,11 +143,23 @@ def _header(configuration: Any) -> str:  # noqa: ANN401 - untyped library
 
 
 def _proxy_from_environment(server: str) -> str | None:
-    """Return what ``HTTPS_PROXY`` (``HTTP_PROXY``) says, unless ``NO_PROXY`` names the host."""
+    """Return what ``HTTPS_PROXY`` (``HTTP_PROXY``) says, unless ``NO_PROXY`` names the host.
+
+    As in Go's clients, ``NO_PROXY`` may hold networks.
+    """
     url = urlsplit(server)
-    if proxy_bypass(url.netloc):
+    proxies = getproxies()
+    exceptions = proxies.get("no", "").split(",")
+    if proxy_bypass(url.netloc) or any(_contains(n.strip(), url.hostname) for n in exceptions):
         return None
-    return getproxies().get(url.scheme)
+    return proxies.get(url.scheme)
+
+
+def _contains(network: str, host: str | None) -> bool:
+    try:
+        return ip_address(host or "") in ip_network(network)
+    except ValueError:
+        return False
 
 
 def _check(path: str) -> None:
@@ -190,14 +203,10 @@ def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise ConfigurationError(f"{source}: {what}{end}") from error
-    except (
-        ConfigException,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        AssertionError,
-    ) as error:
+    except (ConfigException, ValueError) as error:
+        raise ConfigurationError(f"{source}: {one_line(str(error))}{end}") from error
+    except (TypeError, KeyError, AttributeError, AssertionError) as error:
         # kubernetes_asyncio takes the shape of the file for granted.
-        text = one_line(str(error)) or f"malformed ({type(error).__name__})"
-        raise ConfigurationError(f"{source}: {text}{end}") from error
+        raise ConfigurationError(
+            f"{source}: malformed: {one_line(str(error)) or type(error).__name__}{end}"
+        ) from error

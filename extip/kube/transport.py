@@ -3,6 +3,8 @@
 Nothing here logs: bodies hold Secrets, headers hold tokens.
 """
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -48,6 +50,8 @@ class Request:
     compressed: bool = False
     """Ask for gzip, unless the server is on this machine: it saves the wire, not the time."""
     timeout: aiohttp.ClientTimeout
+    open_timeout_s: float | None = None
+    """Bound on the time until the answer begins, where `timeout` has no total."""
 
     def __str__(self) -> str:
         """Return verb and resource: ``list services``."""
@@ -111,18 +115,19 @@ class Transport:
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         try:
-            response = await endpoint.session.request(
-                request.method,
-                endpoint.server + request.path,
-                params=request.query,
-                data=request.body,
-                headers=headers,
-                timeout=request.timeout,
-                allow_redirects=False,  # the token is for this server alone
-                proxy=endpoint.proxy,
-                server_hostname=endpoint.tls_server_name,
-                read_bufsize=READ_BUFFER_B,
-            )
+            async with asyncio.timeout(request.open_timeout_s):
+                response = await endpoint.session.request(
+                    request.method,
+                    endpoint.server + request.path,
+                    params=request.query,
+                    data=request.body,
+                    headers=headers,
+                    timeout=request.timeout,
+                    allow_redirects=False,  # the token is for this server alone
+                    proxy=endpoint.proxy,
+                    server_hostname=endpoint.tls_server_name,
+                    read_bufsize=READ_BUFFER_B,
+                )
         except NETWORK_ERRORS as error:
             self._requests.labels(request.verb, "0").inc()
             raise self.unavailable(request, error) from error
@@ -169,8 +174,10 @@ def _explain_connecting(error: aiohttp.ClientConnectorError, server: str) -> str
         case aiohttp.ClientConnectorDNSError():
             return f"the name of {server} does not resolve: {error.os_error.strerror}"
         case _:
-            text = error.os_error.strerror or str(error.os_error)
-            return f"cannot connect to {server}: {one_line(text)}"
+            # asyncio's own text names the address again, but not what happened.
+            number = error.os_error.errno
+            text = os.strerror(number) if number else one_line(str(error.os_error))
+            return f"cannot connect to {server}: {text}"
 
 
 def _retry_after_s(header: str) -> float | None:

@@ -110,6 +110,14 @@ async def truncated(exchange: Exchange) -> None:
     exchange.close()
 
 
+async def bad_framing(exchange: Exchange) -> None:
+    """Send something that is no chunk where one should begin, and stay."""
+    exchange.start()
+    exchange.writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+    await exchange.writer.drain()
+    await half_open(exchange)
+
+
 async def cut_line(exchange: Exchange) -> None:
     """End the stream properly, but in the middle of a line."""
     exchange.start()
@@ -218,14 +226,19 @@ class HttpApiServer:
         opening = self.api.watch(
             resource_version=query["resourceVersion"], timeout_s=int(query["timeoutSeconds"])
         )
+        started = False
         try:
             async with opening as events:
                 exchange.start()
+                started = True
                 await exchange.writer.drain()
                 async for event in events:
                     await exchange.chunk(msgspec.json.encode(event) + b"\n")
                 exchange.end()
         except ApiError as error:
+            if started:  # as when the server is killed
+                exchange.close()
+                return
             await exchange.answer(error.status, status_body(error.status, "Expired", str(error)))
 
     async def _serve_object(self, exchange: Exchange) -> None:

@@ -1,0 +1,154 @@
+"""A configuration that cannot work is named in one line, with what to do."""
+
+import asyncio
+import socket
+
+import pytest
+
+from extip.api.resources import SERVICES
+from extip.errors import ApiUnavailableError, ConfigurationError
+from extip.kube.client import connect
+from extip.kube.config import _proxy_from_environment
+from extip.metrics import Metrics
+from tests.unit.kube.conftest import kubeconfig
+
+
+async def attempt(path):
+    async with connect(str(path), metrics=Metrics("test")) as client:
+        await client.list(SERVICES)
+
+
+def explained(run, path):
+    with pytest.raises(ConfigurationError) as caught:
+        run(attempt(path))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 500
+    return text
+
+
+def test_a_missing_file(run, tmp_path):
+    path = tmp_path / "none"
+    assert explained(run, path) == f"kubeconfig {path}: {path}: No such file or directory"
+
+
+def test_a_directory(run, tmp_path):
+    assert "Is a directory" in explained(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "empty"),
+        ("just text", "not a kubeconfig file"),
+        ("a: [1, 2", "not valid YAML"),
+        ("\0", "not valid YAML"),
+        ("clusters: []", "no current-context is set"),
+        ("current-context: x", "there is no 'x' among its contexts"),
+        ("current-context: x\ncontexts: [{name: y}, 5]", "there is no 'x' among its contexts"),
+        (
+            "current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]",
+            "there is no 'c' among its clusters",
+        ),
+        (
+            "current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'ftp://x'}}]",
+            "the server of cluster 'c' is not an http(s) URL",
+        ),
+        ("current-context: x\ncontexts: [{name: x, context: 5}]", "malformed"),
+    ],
+)
+def test_a_file_that_is_no_kubeconfig(run, tmp_path, content, text):
+    path = tmp_path / "kubeconfig"
+    path.write_text(content)
+    assert text in explained(run, path)
+    assert str(path) in explained(run, path)
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "text"),
+    [
+        ("{tokenFile: /nowhere/token}", {}, "/nowhere/token: No such file"),
+        ("{client-certificate: /nowhere/crt}", {}, "/nowhere/crt"),
+        ("{}", {"certificate_authority": "/nowhere/ca"}, "/nowhere/ca"),
+        ("{}", {"certificate_authority_data": "aGVsbG8="}, "certificates or keys are unusable"),
+        ("{exec: {apiVersion: v1, command: /nowhere/plugin}}", {}, "/nowhere/plugin"),
+        ("{exec: {apiVersion: v1, command: /bin/false}}", {}, "exec: process returned 1"),
+        ("{exec: {apiVersion: v1, command: /bin/echo}}", {}, "exec: failed to decode"),
+    ],
+)
+def test_credentials_that_are_not_there(tmp_path, user, cluster, text):
+    path = kubeconfig(tmp_path, "https://127.0.0.1:1", user, **cluster)
+    assert text in explained(asyncio.run, path)
+
+
+def test_outside_a_cluster_it_says_which_flag_is_missing(run, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    text = explained(run, "")
+    assert "not in a pod" in text
+    assert "--kubeconfig" in text
+
+
+def unanswered(path):
+    with pytest.raises(ApiUnavailableError) as caught:
+        asyncio.run(attempt(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_refused_connection_names_the_server(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    text = unanswered(kubeconfig(tmp_path, url))
+    assert text.startswith(f"list services: cannot connect to {url}: ")
+    assert "refused" in text
+
+
+def test_a_name_that_does_not_resolve_is_said_so(tmp_path):
+    text = unanswered(kubeconfig(tmp_path, "https://api.extip.invalid:6443"))
+    assert text.startswith(
+        "list services: the name of https://api.extip.invalid:6443 does not resolve"
+    )
+
+
+def test_tls_to_a_server_without_it_is_said_so(tmp_path):
+    async def plain(reader, writer):
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def main():
+        async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            with pytest.raises(ApiUnavailableError, match="TLS with https://127.0.0.1:.* failed"):
+                await attempt(kubeconfig(tmp_path, url))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("environment", "server", "proxy"),
+    [
+        ({}, "https://10.0.0.1:6443", None),
+        ({"https_proxy": "http://p:3128"}, "https://10.0.0.1:6443", "http://p:3128"),
+        ({"http_proxy": "http://p:3128"}, "https://10.0.0.1:6443", None),
+        ({"https_proxy": "http://p:3128", "no_proxy": "api.lan"}, "https://api.lan", None),
+        ({"https_proxy": "http://p:3128", "no_proxy": ".lan"}, "https://api.lan:6443", None),
+        ({"https_proxy": "http://p:3128", "no_proxy": "10.0.0.1"}, "https://10.0.0.1:6443", None),
+        ({"https_proxy": "http://p:3128", "no_proxy": "a,10.0.0.0/8"}, "https://10.0.0.1", None),
+        (
+            {"https_proxy": "http://p:3128", "no_proxy": "10.0.0.0/8"},
+            "https://11.0.0.1",
+            "http://p:3128",
+        ),
+        ({"https_proxy": "http://p:3128", "no_proxy": "fd00::/8"}, "https://[fd00::1]:443", None),
+        ({"https_proxy": "http://p:3128", "no_proxy": "*"}, "https://10.0.0.1:6443", None),
+    ],
+)
+def test_a_proxy_from_the_environment(monkeypatch, environment, server, proxy):
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert _proxy_from_environment(server) == proxy
