@@ -216,6 +216,7 @@ class WatchStream(Generic[T]):
         self._clock = asyncio.get_running_loop().time
         self._heard_s = self._clock()
         self._idle = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -238,22 +239,20 @@ class WatchStream(Generic[T]):
     @contextmanager
     def guarded(self) -> Iterator[Self]:
         """Close the connection, and so wake the reader, when nothing is heard for too long."""
-        loop = asyncio.get_running_loop()
-
-        def check() -> None:
-            nonlocal timer
-            left_s = self._heard_s + IDLE_TIMEOUT_S - self._clock()
-            if left_s > 0:
-                timer = loop.call_later(left_s, check)
-            else:
-                self._idle = True
-                self._response.close()
-
-        timer = loop.call_later(IDLE_TIMEOUT_S, check)
+        self._check_silence()
         try:
             yield self
         finally:
-            timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _check_silence(self) -> None:
+        due_s = self._heard_s + IDLE_TIMEOUT_S
+        if self._clock() < due_s:
+            self._timer = asyncio.get_running_loop().call_at(due_s, self._check_silence)
+        else:
+            self._idle = True
+            self._response.close()
 
 
 class _ResourceListerWatcher(Generic[T]):

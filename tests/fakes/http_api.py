@@ -187,7 +187,7 @@ class HttpApiServer:
         self.always: Fault | None = None
         self.only_watches = False
         """Faults hit watches, not lists."""
-        self.token = ""
+        self.accepts = ""
         """The only bearer token that is accepted; empty accepts all."""
         self.url = ""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,7 +208,7 @@ class HttpApiServer:
     async def serve(self, exchange: Exchange) -> None:
         """Answer as a healthy server."""
         request = exchange.request
-        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+        if self.accepts and request.headers.get("authorization") != f"Bearer {self.accepts}":
             body = status_body(401, "Unauthorized", "Unauthorized")
             await exchange.answer(401, body)
         elif request.path != SERVICES_PATH:

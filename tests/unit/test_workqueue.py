@@ -13,7 +13,7 @@ from tests.fakes.virtual_time import run_virtually
 
 
 def queue(**options):
-    return WorkQueue(rng=Random(1), **options)
+    return WorkQueue(rng=Random(1), **options)  # noqa: S311
 
 
 def test_a_waiting_key_is_queued_once_and_order_is_kept():
@@ -108,13 +108,11 @@ def test_a_cancelled_worker_hands_the_wake_up_on():
     workers=st.integers(1, 4),
     seed=st.integers(0, 10_000),
 )
-def test_every_add_is_followed_by_work_and_no_key_is_worked_on_twice_at_a_time(
-    keys, workers, seed
-):
+def test_every_add_is_followed_by_work_and_no_key_is_worked_on_twice_at_a_time(keys, workers, seed):
     """For any interleaving of adds and workers."""
 
     async def main():
-        q, rng = queue(), Random(seed)
+        q, rng = queue(), Random(seed)  # noqa: S311
         wanted: dict[int, int] = {}
         seen: dict[int, int] = {}
         busy: set[int] = set()

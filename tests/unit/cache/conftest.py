@@ -3,12 +3,14 @@
 import asyncio
 from contextlib import asynccontextmanager
 from random import Random
+from typing import cast
 
 import pytest
 
 from extip.api.core_v1 import Service
 from extip.cache.informer import Informer
 from extip.clock import LoopClock
+from extip.log import Logger
 from extip.metrics import Metrics
 from tests.fakes.api_server import FakeApiServer
 from tests.fakes.recorder import RecordingLogger
@@ -26,9 +28,9 @@ class Rig:
             "services",
             self.server,
             clock=LoopClock(),
-            rng=Random(seed),
+            rng=Random(seed),  # noqa: S311
             metrics=self.metrics,
-            logger=self.logger,
+            logger=cast("Logger", self.logger),
         )
         self.informer.add_handler(self.keys.append)
 

@@ -55,7 +55,8 @@ def test_replace_reports_exactly_the_differences(before, after):
     store: Store[Service] = Store()
     store.replace(service(name, version) for name, version in before.items())
     changed = store.replace(service(name, version) for name, version in after.items())
-    assert {key.split("/")[1]: int(o.metadata.resource_version) for key, o in store.items()} == after
+    versions = {o.metadata.name: int(o.metadata.resource_version) for o in store.values()}
+    assert versions == after
     assert list(store.values()) == [store[key] for key in store]
     differences = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
     assert sorted(changed) == sorted(f"ns/{name}" for name in differences)

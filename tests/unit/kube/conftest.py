@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from extip.api.resources import SERVICES
 from extip.cache.informer import Informer
 from extip.clock import LoopClock
 from extip.kube.client import ApiClient, connect
+from extip.log import Logger
 from extip.metrics import Metrics
 from tests.fakes.http_api import HttpApiServer
 from tests.fakes.recorder import RecordingLogger
@@ -57,9 +59,9 @@ class Rig:
                 "services",
                 self.client.lister_watcher(SERVICES),
                 clock=LoopClock(),
-                rng=Random(1),
+                rng=Random(1),  # noqa: S311
                 metrics=self.metrics,
-                logger=self.logger,
+                logger=cast("Logger", self.logger),
             )
             yield self
 

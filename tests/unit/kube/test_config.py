@@ -51,8 +51,10 @@ def test_a_directory(run, tmp_path):
             "there is no 'c' among its clusters",
         ),
         (
-            "current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\n"
-            "clusters: [{name: c, cluster: {server: 'ftp://x'}}]",
+            (
+                "{current-context: x, contexts: [{name: x, context: {cluster: c}}],"
+                " clusters: [{name: c, cluster: {server: 'ftp://x'}}]}"
+            ),
             "the server of cluster 'c' is not an http(s) URL",
         ),
         ("current-context: x\ncontexts: [{name: x, context: 5}]", "malformed"),
@@ -120,7 +122,7 @@ def test_tls_to_a_server_without_it_is_said_so(tmp_path):
     async def main():
         async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
             url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            with pytest.raises(ApiUnavailableError, match="TLS with https://127.0.0.1:.* failed"):
+            with pytest.raises(ApiUnavailableError, match=r"TLS with https://127.0.0.1:.* failed"):
                 await attempt(kubeconfig(tmp_path, url))
 
     asyncio.run(main())

@@ -22,13 +22,13 @@ def token_file(tmp_path):
 
 def test_a_rotated_token_file_is_read_at_once_when_the_old_token_is_refused(rig, token_file, run):
     rig.user = f"{{tokenFile: {token_file}}}"
-    rig.server.token = "old"
+    rig.server.accepts = "old"
 
     async def main():
         async with rig.informing():
             await rig.informer.wait_synced()
             token_file.write_text("new\n")
-            rig.server.token = "new"
+            rig.server.accepts = "new"
             rig.server.api.create("a")
             page = await rig.client.list(SERVICES)
             assert len(page.items) == 1
@@ -73,7 +73,7 @@ def test_a_token_file_that_is_gone_for_a_while_does_not_take_the_token_away(rig,
 
 
 def test_a_token_that_is_refused_and_stays_the_same_is_not_tried_again(rig, run):
-    rig.server.token = "another"
+    rig.server.accepts = "another"
 
     async def main():
         async with rig.connected():
@@ -86,7 +86,7 @@ def test_a_token_that_is_refused_and_stays_the_same_is_not_tried_again(rig, run)
 
 def test_many_requests_refused_together_read_the_token_once(rig, token_file, run):
     rig.user = f"{{tokenFile: {token_file}}}"
-    rig.server.token = "new"
+    rig.server.accepts = "new"
 
     async def main():
         async with rig.connected():
@@ -114,12 +114,12 @@ def test_an_exec_plugin_is_run_for_the_token_and_again_when_that_is_refused(tmp_
 
     async def main():  # in real time: the plugin is a process
         give("old")
-        rig.server.token = "old"
+        rig.server.accepts = "old"
         async with rig.connected():
             await rig.client.list(SERVICES)
             give("new")
             await rig.client.list(SERVICES)
-            rig.server.token = "new"
+            rig.server.accepts = "new"
             await rig.client.list(SERVICES)
 
     asyncio.run(main())
@@ -127,7 +127,7 @@ def test_an_exec_plugin_is_run_for_the_token_and_again_when_that_is_refused(tmp_
 
 
 def in_cluster(tmp_path, monkeypatch, server):
-    """What a kubelet gives to a pod, with the API server's real address."""
+    """Lay out what a kubelet gives to a pod."""
     account = tmp_path / "serviceaccount"
     account.mkdir()
     (account / "token").write_text("old\n")
