@@ -1,6 +1,7 @@
 """Act one, `extip simple`: one node brings every external IP up."""
 
 import json
+from functools import partial
 
 from tests.demo.stage import Stage
 from tests.lab.cluster import Lab
@@ -26,7 +27,7 @@ def play(stage: Stage, lab: Lab) -> None:
     lab.add_service("web", IPS)
     up(stage, extip, *IPS)
     for ip in IPS:
-        stage.wait(f"client: GET http://{bracketed(ip)}/", lambda ip=ip: answer(lab, ip))
+        stage.wait(f"client: GET http://{bracketed(ip)}/", partial(answer, lab, ip))
 
     stage.title(f"Somebody removes {IPS[0]} by hand:  ip address del {IPS[0]}/32 dev eth0")
     node.run(["ip", "address", "del", f"{IPS[0]}/32", "dev", "eth0"])
@@ -59,18 +60,23 @@ def play(stage: Stage, lab: Lab) -> None:
 def up(stage: Stage, extip: Extip, *ips: str) -> None:
     """Wait until these IPs are on the interface."""
     for ip in ips:
-        stage.wait(f"{ip} is up", lambda ip=ip: ip in on_node(extip), "on n1, eth0")
+        stage.wait(f"{ip} is up", partial(is_up, extip, ip), "on n1, eth0")
 
 
 def gone(stage: Stage, extip: Extip, *ips: str) -> None:
     """Wait until these IPs are not on the interface."""
     for ip in ips:
-        stage.wait(f"{ip} is gone", lambda ip=ip: ip not in on_node(extip), "from n1")
+        stage.wait(f"{ip} is gone", partial(is_gone, extip, ip), "from n1")
 
 
-def on_node(extip: Extip) -> set[str]:
-    """Return the external IPs on the node's interface."""
-    return {address.split("/")[0] for address in extip.addresses()}
+def is_up(extip: Extip, ip: str) -> bool:
+    """Return whether an external IP is on the node's interface."""
+    return any(address.split("/")[0] == ip for address in extip.addresses())
+
+
+def is_gone(extip: Extip, ip: str) -> bool:
+    """Return whether an external IP is not on the node's interface."""
+    return not is_up(extip, ip)
 
 
 def answer(lab: Lab, ip: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from functools import partial
 
 import pytest
 
@@ -43,6 +44,14 @@ def events_about(lab, namespace, service, reason):
         for event in listed
         if event["involvedObject"]["name"] == service and event["reason"] == reason
     ]
+
+
+def announced_at_least(observer, ip, times):
+    return len(observer.announcements(ip)) >= times
+
+
+def up_in_metric(extip, count):
+    return extip.metric("extip_addresses_up") == count
 
 
 def set_external_ips(lab, namespace, name, *ips):
@@ -100,7 +109,7 @@ def test_announces_at_once_and_again(lab, namespace, simple, node):
         lab.add_service("web", ips, namespace=namespace)
         for ip in ips:
             extip.wait_for_event("address_added", address=f"{ip}/{32 if '.' in ip else 128}")
-            wait_until(lambda ip=ip: len(observer.announcements(ip)) >= 4, f"4 times {ip}")
+            wait_until(partial(announced_at_least, observer, ip, 4), f"4 times {ip}")
             sent = observer.announcements(ip)
             assert {a.node for a in sent} == {node.name}
             assert sent[3].time_s - sent[0].time_s == pytest.approx(2.0, abs=0.8)
@@ -134,7 +143,7 @@ def test_a_restart_adopts_without_a_flap(lab, namespace, simple, node):
         extip.process.wait()
         extip = simple("--on-exit=keep")
         extip.wait_for_event("reconcile_succeeded")
-        wait_until(lambda e=extip: e.metric("extip_addresses_up") == 5, "all adopted")
+        wait_until(partial(up_in_metric, extip, 5), "all adopted")
         assert extip.events("address_added") == []
         extip.wait_for_addresses(*wanted)
     assert deleted(monitor) == []
@@ -221,9 +230,7 @@ def test_refuses_what_would_hurt_and_says_so_once(lab, namespace, simple, node):
     accepted = [(f"bad-{number}", *pair) for number, pair in enumerate(refused.items())]
     for service, ip, reason in accepted:
         extip.wait_for_event("address_refused", address=ip, reason=reason)
-        wait_until(
-            lambda s=service, r=reason: events_about(lab, namespace, s, r), f"an Event on {service}"
-        )
+        wait_until(partial(events_about, lab, namespace, service, reason), f"an Event on {service}")
         assert extip.metric("extip_addresses_refused", reason=reason) >= 1
     passes = extip.metric("extip_reconciles_total", result="success")
     wait_until(

@@ -13,7 +13,8 @@ def derived(store, told):
 
 
 def test_follows_additions_changes_and_removals():
-    store, told = {}, []
+    store: dict[str, int] = {}
+    told: list[str] = []
     total = derived(store, told)
     assert total.value() == 0
     store.update(a=1, b=2)
@@ -31,7 +32,8 @@ def test_follows_additions_changes_and_removals():
 
 def test_is_silent_about_what_does_not_matter():
     """A cluster's services change all the time; only their external IPs are news."""
-    store, told = {"a": 1, "zero": 0}, []
+    store = {"a": 1, "zero": 0}
+    told: list[str] = []
     total = derived(store, told)
     total.update("a")
     before = total.value()

@@ -1,0 +1,317 @@
+"""The loop makes the interface right from any state, reacts to events, and rests otherwise."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_interface
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extip.clock import LoopClock
+from extip.errors import PermissionDeniedError
+from extip.metrics import Metrics
+from extip.net.monitor import NoticeKind
+from extip.plan.desire import Desire, Masks
+from extip.plan.guard import Guard
+from extip.plan.link import Operation
+from extip.plan.requests import Owner, collect
+from extip.reconcile.addresses import AddressReconciler
+from extip.reconcile.observe import AddressObserver, Inputs, Policy
+from tests.fakes.link import FakeNode
+from tests.fakes.virtual_time import run_virtually
+
+TTL_S, REFRESH_S, RESYNC_S = 6, 2.0, 20.0
+OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")
+
+
+class RecordingAnnouncer:
+    """Remembers what is being announced, and every order it got."""
+
+    def __init__(self):
+        self.announced = set()
+        self.links = []
+        self.log = []
+
+    def set_link(self, link):
+        self.links.append(link)
+
+    def announce(self, ips):
+        ips = set(ips)
+        assert not ips & self.announced, "announced twice"
+        self.announced |= ips
+        self.log.append(ips)
+
+    def withdraw(self, ips):
+        self.announced -= set(ips)
+
+
+class World:
+    """A node, what services ask for, and the reconciler between them."""
+
+    def __init__(self, *, link=True):
+        self.clock = LoopClock()
+        self.node = FakeNode(self.clock)
+        if link:
+            self.node.add_link("eth0")
+        self.inputs = None
+        self.announcer = RecordingAnnouncer()
+        self.decided: list[Desire] = []
+        self.wanted = set()
+        self.foreign = set()
+        self.metrics = Metrics("test")
+        policy = Policy(
+            iface="eth0",
+            masks=Masks(v4=24, v6=128),
+            guard=Guard(),
+            ttl_s=TTL_S,
+            refresh_s=REFRESH_S,
+            resync_s=RESYNC_S,
+        )
+        table, links = self.node.table, self.node.links
+        self.observer = AddressObserver(
+            policy, inputs=lambda: self.inputs, links=links, table=table
+        )
+        self.reconciler = AddressReconciler(
+            policy,
+            observer=self.observer,
+            links=links,
+            table=table,
+            announcer=self.announcer,
+            decided=self.decided.append,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    def want(self, *ips):
+        self.inputs = Inputs(requests=collect([(OWNER, ips)]), nodes=frozenset())
+        self.reconciler.trigger()
+
+    def ours(self):
+        return {str(a.interface) for a in self.node.observed() if a.ours}
+
+    def all(self):
+        return {str(a.interface) for a in self.node.observed()}
+
+    async def do_want(self, ips):
+        self.wanted = set(ips)
+        self.want(*ips)
+
+    async def do_steal(self, text):
+        if text in self.all():
+            self.node.take("eth0", ip_interface(text))
+            self.foreign.discard(text)
+
+    async def do_squat(self, text):
+        if text not in self.all():
+            self.node.put("eth0", ip_interface(text))
+            self.foreign.add(text)
+
+    async def do_down(self, seconds):
+        self.node.change_link("eth0", up=False, carrier=False)
+        await asyncio.sleep(seconds)
+        self.node.change_link("eth0", up=True, carrier=True)
+
+    async def do_overrun(self, _):
+        self.node.overrun()
+
+    async def do_wait(self, seconds):
+        await asyncio.sleep(seconds)
+
+    def _notice(self, notice):
+        if notice.kind is not NoticeKind.ROUTE_CHANGED:
+            self.reconciler.trigger()
+
+    @asynccontextmanager
+    async def running(self):
+        monitor = self.node.monitor(self._notice)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(c.run()) for c in (monitor, self.reconciler)]
+            await asyncio.sleep(0.01)
+            yield
+            for task in tasks:
+                task.cancel()
+
+
+def virtually(test):
+    """Run an async test in virtual time: hours pass in milliseconds."""
+
+    def run():
+        run_virtually(test())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+@virtually
+async def test_brings_up_announces_and_takes_down():
+    world = World()
+    world.want("10.0.0.1", "fd00::1")
+    async with world.running():
+        assert world.ours() == {"10.0.0.1/24", "fd00::1/128"}
+        assert world.announcer.announced == {ip_address("10.0.0.1"), ip_address("fd00::1")}
+        world.want("fd00::1")
+        await asyncio.sleep(0.01)
+        assert world.ours() == {"fd00::1/128"}
+        assert world.announcer.announced == {ip_address("fd00::1")}
+
+
+@virtually
+async def test_addresses_live_for_as_long_as_they_are_refreshed():
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        await asyncio.sleep(3600)
+        assert world.ours() == {"10.0.0.1/24"}
+    async with asyncio.timeout(TTL_S + 2):
+        monitor = world.node.monitor(lambda _: None)
+        task = asyncio.ensure_future(monitor.run())
+        await asyncio.sleep(TTL_S + 1)
+        task.cancel()
+    assert world.ours() == set()
+
+
+@virtually
+async def test_at_rest_it_only_refreshes():
+    world = World()
+    world.want("10.0.0.1", "fd00::1")
+    async with world.running():
+        done = len(world.node.applied)
+        await asyncio.sleep(60)
+        later = world.node.applied[done:]
+    assert {change.operation for change in later} == {Operation.REFRESH}
+    assert 2 * 60 / REFRESH_S * 0.8 <= len(later) <= 2 * 60 / REFRESH_S * 1.2
+    assert len(world.announcer.log) == 1
+
+
+@virtually
+async def test_holds_what_it_finds_until_every_input_is_known():
+    """Started while the API server is away: keep, refresh, remove nothing, add nothing."""
+    world = World()
+    index = world.node.find("eth0").index
+    world.node.insert(index, ip_interface("10.0.0.9/24"), valid_s=TTL_S, ours=True)
+    async with world.running():
+        await asyncio.sleep(100)
+        assert world.ours() == {"10.0.0.9/24"}
+        assert world.announcer.announced == {ip_address("10.0.0.9")}
+        world.want("10.0.0.1")
+        await asyncio.sleep(0.01)
+        assert world.ours() == {"10.0.0.1/24"}
+
+
+@virtually
+async def test_a_foreign_address_is_neither_adopted_nor_removed():
+    world = World()
+    world.node.put("eth0", ip_interface("10.0.0.1/24"))
+    world.want("10.0.0.1", "10.0.0.2")
+    async with world.running():
+        assert world.all() == {"10.0.0.1/24", "10.0.0.2/24"}
+        (rejection,) = world.decided[-1].rejected
+        assert (rejection.text, rejection.owner) == ("10.0.0.1", OWNER)
+        world.node.take("eth0", ip_interface("10.0.0.1/24"))
+        await asyncio.sleep(0.01)
+        assert world.ours() == {"10.0.0.1/24", "10.0.0.2/24"}
+        await asyncio.sleep(0)
+    await world.reconciler.release()
+    assert world.all() == set()
+
+
+@virtually
+async def test_a_hand_removed_address_is_back_before_the_next_refresh():
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        world.node.take("eth0", ip_interface("10.0.0.1/24"))
+        assert world.ours() == set()
+        await asyncio.sleep(0.01)
+        assert world.ours() == {"10.0.0.1/24"}
+        assert len(world.announcer.log) == 2
+
+
+@virtually
+async def test_waits_for_the_interface_and_follows_its_replacement():
+    world = World(link=False)
+    world.want("10.0.0.1")
+    async with world.running():
+        await asyncio.sleep(100)
+        assert "eth0 does not exist" in world.reconciler.problem()
+        assert world.reconciler.stuck() == ""
+        for _ in range(2):
+            world.node.add_link("eth0")
+            await asyncio.sleep(0.01)
+            assert world.ours() == {"10.0.0.1/24"}
+            assert world.reconciler.problem() == ""
+            world.node.remove_link("eth0")
+            await asyncio.sleep(0.01)
+            assert world.announcer.announced == set()
+            assert world.announcer.links[-1] is None
+
+
+@virtually
+async def test_one_failing_address_does_not_stop_the_others_and_is_tried_again():
+    world = World()
+    world.node.failures[ip_interface("10.0.0.1/24")] = 105
+    world.want("10.0.0.1", "10.0.0.2")
+    async with world.running():
+        assert world.ours() == {"10.0.0.2/24"}
+        assert "10.0.0.1" in world.reconciler.problem()
+        tried = len(world.node.applied)
+        await asyncio.sleep(60)
+        assert len(world.node.applied) - tried < 100, "hot loop"
+        world.node.failures.clear()
+        await asyncio.sleep(RESYNC_S)
+        assert world.ours() == {"10.0.0.1/24", "10.0.0.2/24"}
+        assert world.reconciler.problem() == ""
+
+
+@virtually
+async def test_a_missing_capability_ends_the_loop():
+    world = World()
+    world.node.permitted = False
+    world.want("10.0.0.1")
+    with pytest.raises(PermissionDeniedError):
+        await world.reconciler.run()
+
+
+@virtually
+async def test_a_loop_that_hangs_is_reported():
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        await asyncio.sleep(60)
+        assert world.reconciler.stuck() == ""
+    await asyncio.sleep(2 * RESYNC_S + 1)
+    assert "no pass" in world.reconciler.stuck()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("want"), st.sets(st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1"]))),
+        st.tuples(st.just("steal"), st.sampled_from(["10.0.0.1/24", "fd00::1/128"])),
+        st.tuples(st.just("squat"), st.sampled_from(["10.0.0.1/32", "10.0.0.2/24"])),
+        st.tuples(st.just("down"), st.floats(0, 10)),
+        st.tuples(st.just("overrun"), st.none()),
+        st.tuples(st.just("wait"), st.floats(0, 30)),
+    ),
+    max_size=12,
+)
+
+
+@given(STEPS)
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_it_converges(steps):
+    """After any sequence of hand-made changes the interface is right again, foreign ones intact."""
+
+    async def scenario():
+        world = World()
+        async with world.running():
+            for kind, argument in steps:
+                await getattr(world, f"do_{kind}")(argument)
+            await asyncio.sleep(RESYNC_S + 1)
+            taken = {text.split("/")[0] for text in world.foreign}
+            expected = world.wanted - taken
+            assert {text.split("/")[0] for text in world.ours()} == expected
+            assert world.foreign <= world.all()
+            assert {str(ip) for ip in world.announcer.announced} == expected
+
+    run_virtually(scenario())
