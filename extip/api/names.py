@@ -37,6 +37,10 @@ LEAVING_ANNOTATION = "ipcontroller.ext/leaving"
 """On a heartbeat Lease: the controller is about to stop (the reason is the value); its claims are
 to be moved now."""
 
+HEARTBEAT_ANNOTATION = "ipcontroller.ext/heartbeat-seconds"
+"""On a heartbeat Lease: how often it is renewed, as a decimal number. The Lease's own duration
+counts whole seconds, and heartbeats may be faster."""
+
 _HEARTBEAT_PREFIX = "extip-node-"
 _MAX_LABEL = 63
 _MAX_NAME = 253

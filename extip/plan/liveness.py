@@ -1,0 +1,241 @@
+"""Heartbeats seen x local time → who is alive, who is dead, and of whom nothing can be said.
+
+Only what was seen here counts, on this process's monotonic clock: a token that changed is a sign
+of life, its content is never compared with any clock. A node is overdue when its last sign of life
+is longer ago than `monitor_s` (or two of its heartbeats, if that is longer). Overdue is not dead:
+the verdict needs
+
+- a witness: another node whose heartbeats arrive on time. When everybody falls silent the fault is
+  on the way, and nobody is declared dead;
+- a fresh read that shows no newer heartbeat. One that was slow is asked for again later: what
+  slowed it may have slowed the heartbeat as well;
+- a whole such period since this process could last not see: after its watch was down, after a read
+  failed, after all were silent, every node starts anew.
+
+All instants are seconds on one monotonic timeline.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from heapq import heapify, heappop, heappush
+
+HEARTBEATS = 2
+"""A node may miss one heartbeat: it is never overdue before this many."""
+
+_ON_TIME = 1.25
+"""A witness may be late by this factor of its heartbeat: 10 % of jitter, and the way here."""
+
+_SLOW = 8
+"""A read that takes longer than this part of the period is slow; so is a gap in the watch."""
+
+
+class Verdict(StrEnum):
+    """What is known of a node."""
+
+    UNKNOWN = "unknown"
+    """Not heard since this process could see, or overdue without proof: it keeps what it has, and
+    gets nothing new."""
+    ALIVE = "alive"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What a Lease says at one time."""
+
+    token: str
+    """Differs whenever the node has renewed it; empty when the node has given it up."""
+    heartbeat_s: float
+    """How often the node renews it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Node:
+    token: str
+    heartbeat_s: float
+    period_s: float
+    seen_at: float
+    """Last sign of life, or when it was given a new start."""
+    interval_s: float = 0.0
+    """Time between its last two signs of life."""
+    verdict: Verdict = Verdict.UNKNOWN
+    since: float = 0.0
+    doubted: bool = False
+    """A slow read did not show a newer heartbeat."""
+
+    @property
+    def due_at(self) -> float:
+        return self.seen_at + self.period_s
+
+    def on_time(self, now: float) -> bool:
+        expected = max(self.heartbeat_s, self.interval_s)
+        return now - self.seen_at <= min(expected * _ON_TIME, self.period_s)
+
+
+class Liveness:
+    """The book of all nodes; every method is told the time."""
+
+    def __init__(self, monitor_s: float) -> None:
+        self._monitor_s = monitor_s
+        self._nodes: dict[str, _Node] = {}
+        self._due: list[tuple[float, str]] = []
+        self._blind = False
+        """Nothing was proved to arrive since something was in doubt."""
+        self._closed_at: float | None = None
+
+    def verdict(self, node: str) -> Verdict:
+        """Return what is known of a node."""
+        found = self._nodes.get(node)
+        return Verdict.UNKNOWN if found is None else found.verdict
+
+    def since(self, node: str) -> float | None:
+        """Return when the verdict became what it is; None for a node never heard of."""
+        found = self._nodes.get(node)
+        return None if found is None else found.since
+
+    def period_s(self, heartbeat_s: float) -> float:
+        """Return how long a node with such heartbeats may be silent."""
+        return max(self._monitor_s, HEARTBEATS * heartbeat_s)
+
+    def nodes(self) -> Mapping[str, Verdict]:
+        """Return every node that is known, with its verdict."""
+        return {name: node.verdict for name, node in self._nodes.items()}
+
+    def observe(self, name: str, beat: Beat, now: float, *, listed: bool = False) -> bool:
+        """Take in what a Lease says; return whether the verdict changed.
+
+        `listed`: it was found when everything was read for the first time, so it may be of any
+        age, and is no sign of life. A Lease that the node itself gave up says that it is gone.
+        """
+        node = self._nodes.get(name)
+        if node is not None and node.token == beat.token:
+            return False
+        period_s = self.period_s(beat.heartbeat_s)
+        if node is None:
+            node = self._nodes[name] = _Node(
+                token=beat.token,
+                heartbeat_s=beat.heartbeat_s,
+                period_s=period_s,
+                seen_at=now,
+                since=now,
+            )
+            heappush(self._due, (node.due_at, name))
+            listed = listed and bool(beat.token)
+        else:
+            node.interval_s = now - node.seen_at
+            sooner = now + period_s < node.due_at
+            node.token, node.heartbeat_s, node.period_s = beat.token, beat.heartbeat_s, period_s
+            if node.verdict is Verdict.DEAD or sooner:
+                heappush(self._due, (now + period_s, name))
+            listed = False
+        node.seen_at, node.doubted = now, False
+        if listed:
+            return False
+        if not beat.token:
+            return self._judge(node, Verdict.DEAD, now)
+        self._regain_sight(now)
+        return self._judge(node, Verdict.ALIVE, now)
+
+    def forget(self, name: str) -> None:
+        """Drop a node, for good: its Lease and whatever named it are gone."""
+        self._nodes.pop(name, None)
+
+    def next_due(self) -> float | None:
+        """Return when `overdue` is to be asked next; None when only an observation can matter."""
+        if self._blind or self._closed_at is not None:
+            return None
+        while self._due:
+            due_at, name = self._due[0]
+            node = self._nodes.get(name)
+            if node is None or node.verdict is Verdict.DEAD:
+                heappop(self._due)
+            elif node.due_at > due_at:
+                heappop(self._due)
+                heappush(self._due, (node.due_at, name))
+            else:
+                return due_at
+        return None
+
+    def overdue(self, now: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return who is overdue, and whose verdict changed to unknown by that; both sorted.
+
+        The first are to be confirmed by a fresh read. There are none when nobody witnesses that
+        heartbeats still arrive.
+        """
+        late = sorted(
+            name
+            for name, node in self._nodes.items()
+            if node.verdict is not Verdict.DEAD and node.due_at <= now
+        )
+        witnessed = any(
+            node.verdict is Verdict.ALIVE and node.on_time(now) and node.due_at > now
+            for node in self._nodes.values()
+        )
+        changed = tuple(n for n in late if self._judge(self._nodes[n], Verdict.UNKNOWN, now))
+        if late and not witnessed:
+            self._blind = True
+        return (tuple(late) if witnessed else ()), changed
+
+    def confirm(
+        self, late: tuple[str, ...], beats: Mapping[str, Beat], *, asked_at: float, now: float
+    ) -> tuple[str, ...]:
+        """Judge overdue nodes by a fresh read of all Leases; return whose verdict changed."""
+        changed = [name for name, beat in beats.items() if self.observe(name, beat, now)]
+        for name in () if self._closed_at is not None else late:
+            node = self._nodes.get(name)
+            if node is None or node.due_at > now:
+                continue  # heard from meanwhile
+            slow = now - asked_at > node.period_s / _SLOW
+            if slow and not node.doubted:
+                node.doubted = True
+                node.seen_at = now - node.period_s + _ON_TIME * node.heartbeat_s
+                heappush(self._due, (node.due_at, name))
+            elif self._judge(node, Verdict.DEAD, now):
+                changed.append(name)
+        return tuple(changed)
+
+    def read_failed(self) -> None:
+        """Note that a fresh read failed: nobody is judged until a heartbeat arrives."""
+        self._blind = True
+
+    def watch_closed(self, now: float) -> None:
+        """Note that heartbeats cannot be seen from now on."""
+        if self._closed_at is None:
+            self._closed_at = now
+
+    def watch_opened(self, now: float) -> None:
+        """Note that they can be seen again.
+
+        A gap too short to matter just does not count; after a longer one every node starts anew.
+        """
+        if self._closed_at is None:
+            return
+        gap_s, self._closed_at = now - self._closed_at, None
+        for node in self._nodes.values():
+            short = gap_s <= node.period_s / _SLOW
+            node.seen_at = min(now, node.seen_at + gap_s) if short else now
+        self._tidy()
+
+    def _regain_sight(self, now: float) -> None:
+        """Give all a new start, now that a heartbeat arrived after a time of doubt."""
+        if self._blind:
+            self._blind = False
+            for node in self._nodes.values():
+                node.seen_at = now
+            self._tidy()
+
+    def _tidy(self) -> None:
+        self._due = [
+            (node.due_at, name)
+            for name, node in self._nodes.items()
+            if node.verdict is not Verdict.DEAD
+        ]
+        heapify(self._due)
+
+    @staticmethod
+    def _judge(node: _Node, verdict: Verdict, now: float) -> bool:
+        if node.verdict is verdict:
+            return False
+        node.verdict, node.since = verdict, now
+        return True
