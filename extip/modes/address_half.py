@@ -20,7 +20,7 @@ from extip.net.instance_lock import InstanceLock
 from extip.net.monitor import LinkMonitor, Notice, NoticeKind
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
-from extip.plan.desire import Desire, Masks
+from extip.plan.desire import Desire
 from extip.plan.guard import Guard
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
@@ -104,7 +104,6 @@ def _policy(settings: AddressSettings) -> Policy:
     """Translate what the operator chose into what the reconciler needs."""
     return Policy(
         iface=settings.iface,
-        masks=Masks(v4=settings.mask, v6=settings.mask_v6),
         guard=Guard(allowed=settings.allow_cidrs),
         ttl_s=settings.address_ttl_s,
         refresh_s=settings.refresh_s,

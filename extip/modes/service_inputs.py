@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 
 from extip.api.core_v1 import Namespace, Node, Service
@@ -13,7 +14,7 @@ from extip.clock import Clock
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
 from extip.plan.link import IPAddress
-from extip.plan.requests import Owner, Requests, collect, parse_ip, service_owner
+from extip.plan.requests import Masks, Owner, Requests, collect, parse_ip, service_owner
 from extip.reconcile.observe import Inputs
 from extip.supervisor import Component
 
@@ -30,6 +31,7 @@ class ServiceInputs:
         self,
         client: ApiClient,
         *,
+        masks: Masks,
         service_selector: str,
         namespace_selector: str,
         changed: Callable[[], None],
@@ -54,7 +56,10 @@ class ServiceInputs:
             )
             self._namespaces.add_handler(self._namespace_changed)
         self._requests: Derived[Service, _Asked, Requests] = Derived(
-            get=self._services.store.get, extract=self._asked, combine=collect, changed=changed
+            get=self._services.store.get,
+            extract=self._asked,
+            combine=partial(collect, parse=masks.parse),
+            changed=changed,
         )
         self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
             get=self._nodes.store.get, extract=_addresses_of, combine=_union, changed=changed

@@ -26,7 +26,7 @@ from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half, open_observer
 from extip.modes.service_inputs import ServiceInputs
 from extip.plan.guard import Refusal
-from extip.plan.requests import Owner
+from extip.plan.requests import Masks, Owner
 from extip.reconcile.observe import Inputs, View
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import SimpleSettings
@@ -57,6 +57,7 @@ async def run(settings: SimpleSettings) -> None:
         ) as half:
             inputs = ServiceInputs(
                 client,
+                masks=Masks(v4=settings.address.mask, v6=settings.address.mask_v6),
                 service_selector=settings.service_selector,
                 namespace_selector=settings.namespace_selector,
                 changed=half.reconciler.trigger,
@@ -83,6 +84,7 @@ async def dry_run(settings: SimpleSettings) -> None:
     async with connect(settings.kubeconfig, metrics=metrics) as client:
         inputs = ServiceInputs(
             client,
+            masks=Masks(v4=settings.address.mask, v6=settings.address.mask_v6),
             service_selector=settings.service_selector,
             namespace_selector=settings.namespace_selector,
             changed=lambda: None,

@@ -1,25 +1,10 @@
 """Requests x surroundings → which addresses to bring up, and why not the others."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
 
 from extip.plan.guard import Guard, Reason, Refusal, Surroundings
-from extip.plan.link import IPAddress, IPInterface
+from extip.plan.link import IPInterface
 from extip.plan.requests import Owner, Requests
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Masks:
-    """Prefix lengths that external IPs get on the interface."""
-
-    v4: int
-    v6: int
-
-    def interface(self, ip: IPAddress) -> IPInterface:
-        """Return `ip` with the prefix length of its family."""
-        if ip.version == 4:  # noqa: PLR2004
-            return IPv4Interface((int(ip), self.v4))
-        return IPv6Interface((int(ip), self.v6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +25,7 @@ class Desire:
     rejected: frozenset[Rejection]
 
 
-def decide(requests: Requests, *, masks: Masks, guard: Guard, around: Surroundings) -> Desire:
+def decide(requests: Requests, *, guard: Guard, around: Surroundings) -> Desire:
     """Judge every request; each one is either wanted or refused with a reason."""
     wanted: set[IPInterface] = set()
     rejected = {
@@ -48,11 +33,10 @@ def decide(requests: Requests, *, masks: Masks, guard: Guard, around: Surroundin
         for text, owners in requests.malformed.items()
         for owner in owners
     }
-    for ip, owners in requests.wanted.items():
-        interface = masks.interface(ip)
+    for interface, owners in requests.wanted.items():
         refusal = guard.refuse(interface, around)
         if refusal is None:
             wanted.add(interface)
         else:
-            rejected.update(Rejection(str(ip), owner, refusal) for owner in owners)
+            rejected.update(Rejection(str(interface.ip), owner, refusal) for owner in owners)
     return Desire(wanted=frozenset(wanted), rejected=frozenset(rejected))

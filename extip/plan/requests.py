@@ -1,11 +1,11 @@
 """Services → the external IPs that they ask for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from extip.api.core_v1 import Service
-from extip.plan.link import IPAddress
+from extip.plan.link import IPAddress, IPInterface
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -22,10 +22,30 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Masks:
+    """Prefix lengths that external IPs get on the interface."""
+
+    v4: int
+    v6: int
+
+    def parse(self, text: str) -> IPInterface | None:
+        """Return the IP that a service writes, with the prefix length of its family.
+
+        None for anything else. Strict: no leading zeros, no prefix length, no IPv6 zone.
+        """
+        ip = parse_ip(text)
+        if ip is None:
+            return None
+        if ip.version == 4:  # noqa: PLR2004
+            return IPv4Interface((int(ip), self.v4))
+        return IPv6Interface((int(ip), self.v6))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
     """What all owners together ask for."""
 
-    wanted: Mapping[IPAddress, tuple[Owner, ...]] = field(default_factory=dict)
+    wanted: Mapping[IPInterface, tuple[Owner, ...]] = field(default_factory=dict)
     """Each external IP with who asks for it, in order of their names."""
     malformed: Mapping[str, tuple[Owner, ...]] = field(default_factory=dict)
     """What is no IP address, as it was written, with who wrote it."""
@@ -37,22 +57,21 @@ def service_owner(service: Service) -> Owner:
     return Owner(kind="Service", namespace=meta.namespace, name=meta.name, uid=meta.uid)
 
 
-def collect(asked: Iterable[tuple[Owner, Iterable[str]]]) -> Requests:
-    """Bring together what each owner asks for; one malformed entry never hides the others.
-
-    Parsing is strict: no leading zeros, no prefix length, no IPv6 zone.
-    """
-    wanted: dict[IPAddress, set[Owner]] = {}
+def collect(
+    asked: Iterable[tuple[Owner, Iterable[str]]], parse: Callable[[str], IPInterface | None]
+) -> Requests:
+    """Bring together what each owner asks for; one malformed entry never hides the others."""
+    wanted: dict[IPInterface, set[Owner]] = {}
     malformed: dict[str, set[Owner]] = {}
     for owner, texts in asked:
         for text in texts:
-            ip = parse_ip(text)
-            if ip is None:
+            interface = parse(text)
+            if interface is None:
                 malformed.setdefault(text, set()).add(owner)
             else:
-                wanted.setdefault(ip, set()).add(owner)
+                wanted.setdefault(interface, set()).add(owner)
     return Requests(
-        wanted={ip: tuple(sorted(owners)) for ip, owners in wanted.items()},
+        wanted={interface: tuple(sorted(owners)) for interface, owners in wanted.items()},
         malformed={text: tuple(sorted(owners)) for text, owners in malformed.items()},
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from extip.errors import LinkNotFoundError
 from extip.plan.addresses import AddressPlan, plan_addresses
-from extip.plan.desire import Desire, Masks, decide
+from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, surroundings
 from extip.plan.link import IPAddress, Link, ObservedAddress
 from extip.plan.requests import Requests
@@ -28,7 +28,6 @@ class Policy:
     """What the operator chose."""
 
     iface: str
-    masks: Masks
     guard: Guard
     ttl_s: int
     refresh_s: float
@@ -95,9 +94,7 @@ class AddressObserver:
             requests, was, desire = self._decided
             if requests is inputs.requests and was == around:
                 return desire
-        desire = decide(
-            inputs.requests, masks=self._policy.masks, guard=self._policy.guard, around=around
-        )
+        desire = decide(inputs.requests, guard=self._policy.guard, around=around)
         self._decided = (inputs.requests, around, desire)
         return desire
 

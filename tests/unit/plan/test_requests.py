@@ -1,15 +1,17 @@
 """Everything that services ask for is collected; malformed entries hide nothing."""
 
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.api.core_v1 import Service, ServiceSpec
 from extip.api.meta_v1 import ObjectMeta
-from extip.plan.desire import Masks, decide
+from extip.plan.desire import decide
 from extip.plan.guard import Guard, Reason, Surroundings
-from extip.plan.requests import Owner, collect, parse_ip, service_owner
+from extip.plan.requests import Masks, Owner, collect, parse_ip, service_owner
+
+MASKS = Masks(v4=24, v6=64)
 
 
 def owner(name):
@@ -17,22 +19,24 @@ def owner(name):
 
 
 def test_a_shared_ip_has_all_its_owners_in_order():
-    requests = collect([(owner("b"), ("10.0.0.1",)), (owner("a"), ("10.0.0.1", "10.0.0.2"))])
+    requests = collect(
+        [(owner("b"), ("10.0.0.1",)), (owner("a"), ("10.0.0.1", "10.0.0.2"))], MASKS.parse
+    )
     assert requests.wanted == {
-        ip_address("10.0.0.1"): (owner("a"), owner("b")),
-        ip_address("10.0.0.2"): (owner("a"),),
+        ip_interface("10.0.0.1/24"): (owner("a"), owner("b")),
+        ip_interface("10.0.0.2/24"): (owner("a"),),
     }
 
 
 def test_spellings_of_one_address_are_one_address():
-    requests = collect([(owner("a"), ("fd00::1", "fd00:0:0::1"))])
-    assert list(requests.wanted) == [ip_address("fd00::1")]
+    requests = collect([(owner("a"), ("fd00::1", "fd00:0:0::1"))], MASKS.parse)
+    assert list(requests.wanted) == [ip_interface("fd00::1/64")]
 
 
 def test_malformed_entries_are_kept_as_written_beside_the_others():
     texts = ("10.0.0.1", "010.0.0.2", "10.0.0.3/24", "fe80::1%eth0", "", "host", "1.2.3.4 ")
-    requests = collect([(owner("a"), texts)])
-    assert list(requests.wanted) == [ip_address("10.0.0.1")]
+    requests = collect([(owner("a"), texts)], MASKS.parse)
+    assert list(requests.wanted) == [ip_interface("10.0.0.1/24")]
     assert set(requests.malformed) == set(texts[1:])
 
 
@@ -47,15 +51,16 @@ def test_a_service_is_an_owner():
 
 @given(st.lists(st.text(max_size=20)))
 def test_any_text_is_either_an_address_or_malformed(texts):
-    requests = collect([(owner("a"), tuple(texts))])
+    requests = collect([(owner("a"), tuple(texts))], MASKS.parse)
     assert set(requests.malformed) == {t for t in texts if parse_ip(t) is None}
 
 
 def test_every_request_is_decided():
-    requests = collect([(owner("a"), ("10.0.0.1", "127.0.0.1", "x", "fd00::1", "10.1.0.1"))])
+    requests = collect(
+        [(owner("a"), ("10.0.0.1", "127.0.0.1", "x", "fd00::1", "10.1.0.1"))], MASKS.parse
+    )
     desire = decide(
         requests,
-        masks=Masks(v4=24, v6=64),
         guard=Guard(allowed=(ip_network("10.0.0.0/24"), ip_network("fd00::/64"))),
         around=Surroundings(),
     )

@@ -12,16 +12,17 @@ from extip.clock import LoopClock
 from extip.errors import PermissionDeniedError
 from extip.metrics import Metrics
 from extip.net.monitor import NoticeKind
-from extip.plan.desire import Desire, Masks
+from extip.plan.desire import Desire
 from extip.plan.guard import Guard
 from extip.plan.link import Operation
-from extip.plan.requests import Owner, collect
+from extip.plan.requests import Masks, Owner, collect
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
 from tests.fakes.link import FakeNode
 from tests.fakes.virtual_time import run_virtually
 
 TTL_S, REFRESH_S, RESYNC_S = 6, 2.0, 20.0
+MASKS = Masks(v4=24, v6=128)
 OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")
 
 
@@ -62,7 +63,6 @@ class World:
         self.metrics = Metrics("test")
         policy = Policy(
             iface="eth0",
-            masks=Masks(v4=24, v6=128),
             guard=Guard(),
             ttl_s=TTL_S,
             refresh_s=REFRESH_S,
@@ -84,7 +84,7 @@ class World:
         )
 
     def want(self, *ips):
-        self.inputs = Inputs(requests=collect([(OWNER, ips)]), nodes=frozenset())
+        self.inputs = Inputs(requests=collect([(OWNER, ips)], MASKS.parse), nodes=frozenset())
         self.reconciler.trigger()
 
     def ours(self):
