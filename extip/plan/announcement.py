@@ -20,6 +20,10 @@ BURST_FRAMES = 1000.0
 """Most frames at once after a quiet time: what a fail-over of that many addresses needs."""
 
 
+_WORTHWHILE = 20.0
+"""Frames to wait for when pacing: 10 ms of them."""
+
+
 def announce_at(started: float, round_number: int) -> float:
     """Return when the announcement of a round is due, the first round being 0.
 
@@ -69,5 +73,8 @@ class TokenBucket:
         return True
 
     def wait_s(self) -> float:
-        """Return the seconds from the last `take` until there is a token."""
-        return max(0.0, (1.0 - self.tokens) / self.rate)
+        """Return the seconds from the last `take` until it is worth while to go on.
+
+        That is a few tokens later, so that a long queue is not worked off by a timer per frame.
+        """
+        return max(0.0, (_WORTHWHILE - self.tokens) / self.rate)
