@@ -85,7 +85,7 @@ class EventSource(Wire, frozen=True):
 
 
 class Event(KubernetesObject, frozen=True):
-    """A core/v1 Event. Times are RFC 3339 in UTC."""
+    """A core/v1 Event. Times are RFC 3339 in UTC; the API server writes ``null`` for none."""
 
     involved_object: ObjectReference = ObjectReference()
     type: str = ""
@@ -93,8 +93,8 @@ class Event(KubernetesObject, frozen=True):
     reason: str = ""
     message: str = ""
     source: EventSource = EventSource()
-    first_timestamp: str = ""
-    last_timestamp: str = ""
+    first_timestamp: str | None = None
+    last_timestamp: str | None = None
     count: int = 0
     reporting_component: str = ""
     reporting_instance: str = ""

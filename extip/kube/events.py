@@ -21,7 +21,7 @@ from extip.log import get_logger
 from extip.metrics import Metrics
 from extip.plan.backoff import Backoff
 
-__all__ = ["EventRecorder", "ObjectReference"]
+__all__ = ["EventRecorder", "ObjectReference", "event_name"]
 
 COMPONENT = "extip"
 
@@ -80,7 +80,7 @@ class EventRecorder:
         `reason` is one CamelCase word for programs, `message` a sentence for people.
         """
         now = self._now()
-        name = _name(reference, reason, message)
+        name = event_name(reference, reason, message)
         known = self._pending.get(name)
         if known is not None:
             self._pending[name] = replace(known, last=now, count=known.count + 1)
@@ -191,7 +191,7 @@ class EventRecorder:
         return self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _name(reference: ObjectReference, reason: str, message: str) -> str:
+def event_name(reference: ObjectReference, reason: str, message: str) -> str:
     """Name an Event after its object and what it says; at most 253 characters (RFC 1123)."""
     identity = f"{reference.kind}\0{reference.uid}\0{reason}\0{message}"
     digest = sha256(identity.encode()).hexdigest()[:16]

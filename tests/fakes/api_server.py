@@ -188,19 +188,20 @@ class _Events:
         self._server = server
         self._stream = stream
         self._until_s = until_s
+        self._bookmark_s = asyncio.get_running_loop().time() + BOOKMARK_S
 
     def __aiter__(self) -> "_Events":
         return self
 
     async def __anext__(self) -> Item:
         loop = asyncio.get_running_loop()
-        wait_s = min(BOOKMARK_S, self._until_s - loop.time())
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout_at(min(self._bookmark_s, self._until_s)):
                 item = await self._stream.pending.get()
         except TimeoutError:
             if loop.time() >= self._until_s:
                 raise StopAsyncIteration from None
+            self._bookmark_s += BOOKMARK_S
             return self._server._bookmark()
         if isinstance(item, ApiError):
             raise item
