@@ -1,0 +1,55 @@
+"""`python -m tests.bench [NAME ...]`: exit code 1 when a bound is missed, 2 when it cannot run."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from tests.bench import netlink
+from tests.bench.figure import Figure, Table
+from tests.lab.binaries import BinariesError
+from tests.lab.errors import LabError
+
+GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
+    "netlink": ("add and dump addresses", netlink.measure),
+}
+
+
+def main() -> int:
+    """Run the chosen groups, all by default; returns the exit code."""
+    chosen = _chosen()
+    table, started, missed, last = Table(), time.monotonic(), 0, ""
+    print(table.heading(), flush=True)
+    try:
+        for name in chosen:
+            for figure in GROUPS[name][1]():
+                print(table.row(figure), flush=True)
+                missed += not figure.ok
+    except (BinariesError, LabError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    outcome = f"{missed} MISSED" if missed else "all bounds hold"
+    print(f"\n{outcome}; {time.monotonic() - started:.0f} s")
+    return 1 if missed else 0
+
+
+def _chosen() -> Sequence[str]:
+    groups = "\n".join(f"  {name:<14}{about}" for name, (about, _) in GROUPS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Measure extip against named baselines in the same run.",
+        epilog=f"groups:\n{groups}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="groups to run (default: all)")
+    names: list[str] = parser.parse_args().names
+    unknown = [name for name in names if name not in GROUPS]
+    if unknown:
+        parser.error(f"no group {unknown[0]!r}; there are: {', '.join(GROUPS)}")
+    return names or list(GROUPS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
