@@ -44,8 +44,7 @@ _PROTOCOL_SINCE = (5, 18)
 
 _FAMILY_HEADER = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
 _BODY = nlmsg.HEADER.size + _FAMILY_HEADER.size
-_CHANGE_V4 = struct.Struct("=IHHIIBBBBIHH4sHH4s")
-_CHANGE_V6 = struct.Struct("=IHHIIBBBBIHH16sHH16s")
+_FLAGS, _FLAGS_AT = struct.Struct("=H"), 6  # nlmsg_flags in the message
 _U32 = struct.Struct("=I")
 _U32_AT_4 = struct.Struct("=4xI")
 _CACHEINFO = struct.Struct("=IIII")  # preferred, valid, created, updated
@@ -56,6 +55,7 @@ _IFA_RT_PRIORITY, _IFA_PROTO = 9, 11
 _IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x02, 0x08, 0x40
 
 _FOREVER = 0xFFFFFFFF
+_V4, _V6 = 4, 6
 _IPV4_SIZE, _IPV6_SIZE = 4, 16
 _REMEMBERED = 20_000
 """Most addresses that are remembered, some 500 bytes each."""
@@ -91,44 +91,60 @@ class Encoder:
     """Encodes changes; a batch is one datagram."""
 
     def __init__(self, mark: Mark, *, ttl_s: int) -> None:
-        fixed = nlmsg.attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0, ttl_s, 0, 0))
-        fixed += nlmsg.attribute(_IFA_RT_PRIORITY, _U32.pack(MARK_METRIC))
+        put = nlmsg.attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0, ttl_s, 0, 0))
+        put += nlmsg.attribute(_IFA_RT_PRIORITY, _U32.pack(MARK_METRIC))
         if mark is Mark.PROTOCOL:
-            fixed += nlmsg.attribute(_IFA_PROTO, bytes([MARK_PROTOCOL]))
-        self._put_v4 = fixed
-        self._put_v6 = fixed + nlmsg.attribute(_IFA_FLAGS, _U32.pack(_IFA_F_NODAD))
+            put += nlmsg.attribute(_IFA_PROTO, bytes([MARK_PROTOCOL]))
+        nodad = nlmsg.attribute(_IFA_FLAGS, _U32.pack(_IFA_F_NODAD))
+        self._forms = {
+            (operation, family): _Form(operation, family, put + nodad if family == _V6 else put)
+            for operation in Operation
+            for family in (_V4, _V6)
+        }
 
     def batch(self, changes: Sequence[Change], first_sequence: int) -> bytes:
         """Return all changes as consecutive messages, numbered from `first_sequence`.
 
         Only the last one asks for an acknowledgement; the kernel reports each one that fails.
         """
-        last = len(changes) - 1
-        return b"".join(
-            self._message(change, first_sequence + n, nlmsg.NLM_F_ACK if n == last else 0)
-            for n, change in enumerate(changes)
-        )
-
-    def _message(self, change: Change, sequence: int, ack: int) -> bytes:
-        interface = change.interface
-        if isinstance(interface, IPv4Interface):
-            family, layout, put = AF_INET, _CHANGE_V4, self._put_v4
-        else:
-            family, layout, put = AF_INET6, _CHANGE_V6, self._put_v6
-        kind = nlmsg.RTM_NEWADDR
-        if change.operation is Operation.DELETE:
-            kind, put = nlmsg.RTM_DELADDR, b""
-        size = layout.size + len(put)
-        flags = _REQUEST_FLAGS[change.operation] | ack
-        ip, prefix = interface.packed, interface.network.prefixlen
-        word = 4 + len(ip)
-        return (
-            layout.pack(
-                size, kind, flags, sequence, 0,
-                family, prefix, 0, 0, change.link_index,
-                word, _IFA_LOCAL, ip, word, _IFA_ADDRESS, ip,
+        encoded = bytearray()
+        start, operation, version, form = 0, Operation.ADD, 0, self._forms[Operation.ADD, _V4]
+        for sequence, change in enumerate(changes, start=first_sequence):
+            interface = change.interface
+            if change.operation is not operation or interface.version != version:
+                operation, version = change.operation, interface.version
+                form = self._forms[operation, version]  # seldom: hashing an enum takes long
+            start = len(encoded)
+            encoded += form.message(
+                sequence, interface.network.prefixlen, change.link_index, interface.packed
             )
-            + put
+        if encoded:
+            (flags,) = _FLAGS.unpack_from(encoded, start + _FLAGS_AT)
+            _FLAGS.pack_into(encoded, start + _FLAGS_AT, flags | nlmsg.NLM_F_ACK)
+        return bytes(encoded)
+
+
+class _Form:
+    """All messages of one operation and family: they differ in four fields."""
+
+    __slots__ = ("_family", "_flags", "_kind", "_pack", "_put", "_size", "_word")
+
+    def __init__(self, operation: Operation, version: int, put: bytes) -> None:
+        delete = operation is Operation.DELETE
+        self._put = b"" if delete else put
+        self._kind = nlmsg.RTM_DELADDR if delete else nlmsg.RTM_NEWADDR
+        self._flags = _REQUEST_FLAGS[operation]
+        self._family, length = (AF_INET, _IPV4_SIZE) if version == _V4 else (AF_INET6, _IPV6_SIZE)
+        layout = struct.Struct(f"=IHHIIBBBBIHH{length}sHH{length}s{len(self._put)}s")
+        self._pack, self._size, self._word = layout.pack, layout.size, 4 + length
+
+    def message(self, sequence: int, prefix: int, link_index: int, ip: bytes) -> bytes:
+        """Return one message."""
+        word = self._word
+        return self._pack(
+            self._size, self._kind, self._flags, sequence, 0,
+            self._family, prefix, 0, 0, link_index,
+            word, _IFA_LOCAL, ip, word, _IFA_ADDRESS, ip, self._put,
         )  # fmt: skip
 
 

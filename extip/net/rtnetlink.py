@@ -25,6 +25,9 @@ _SLOW_S, _FAST_S = 0.010, 0.004
 one that takes less is doubled. (IPv6 takes 20 times as long as IPv4, and both grow with the
 number of addresses on the interface.)"""
 
+_TURN_S = 0.002
+"""Other tasks get their turn after a batch once this long has passed."""
+
 
 class AddressSocket(NetlinkSocket):
     """Reads and changes the addresses of its network namespace; enter it to open it."""
@@ -76,6 +79,7 @@ class AddressSocket(NetlinkSocket):
         """
         encoder = ifaddr.Encoder(self.mark, ttl_s=ttl_s)
         waiting, size = iter(changes), _FIRST_BATCH
+        yielded = self._clock.monotonic()
         while batch := list(islice(waiting, size)):
             first = self.reserve(len(batch))
             began = self._clock.monotonic()
@@ -87,12 +91,12 @@ class AddressSocket(NetlinkSocket):
             )
             took_s = self._clock.monotonic() - began
             raise_if_not_permitted(reply.errors)
-            yield [
-                ChangeResult(change, reply.errors.get(first + n, 0))
-                for n, change in enumerate(batch)
-            ]
+            failed = reply.errors.get
+            yield [ChangeResult(change, failed(first + n, 0)) for n, change in enumerate(batch)]
             if took_s > _SLOW_S:
                 size = max(1, size // 2)
             elif took_s < _FAST_S:
                 size = min(MAX_BATCH, size * 2)
-            await self._clock.sleep(0)
+            if self._clock.monotonic() - yielded > _TURN_S:
+                await self._clock.sleep(0)
+                yielded = self._clock.monotonic()
