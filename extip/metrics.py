@@ -18,47 +18,60 @@ class Metrics:
     def __init__(self, mode: str) -> None:
         self.registry = registry = CollectorRegistry()
         Gauge(
-            "extip_build_info", "Always 1; labels tell the build.", ["version", "mode"],
+            "extip_build_info",
+            "Always 1; labels tell the build.",
+            ["version", "mode"],
             registry=registry,
         ).labels(version=__version__, mode=mode).set(1)
 
         self.addresses_wanted = Gauge(
-            "extip_addresses_wanted", "External IPs that services ask for and that may come up.",
+            "extip_addresses_wanted",
+            "External IPs that services ask for and that may come up.",
             registry=registry,
         )
         self.addresses_up = Gauge(
             "extip_addresses_up", "External IPs that are on the interface now.", registry=registry
         )
         self.addresses_refused = Gauge(
-            "extip_addresses_refused", "External IPs asked for but refused, by reason.", ["reason"],
+            "extip_addresses_refused",
+            "External IPs asked for but refused, by reason.",
+            ["reason"],
             registry=registry,
         )
         self.address_changes = Counter(
             "extip_address_changes_total",
             "Addresses added to, refreshed on and deleted from the interface, and failures.",
-            ["operation", "result"], registry=registry,
+            ["operation", "result"],
+            registry=registry,
         )
         self.reconciles = Counter(
-            "extip_reconciles_total", "Passes over the interface, by result.", ["result"],
+            "extip_reconciles_total",
+            "Passes over the interface, by result.",
+            ["result"],
             registry=registry,
         )
         self.reconcile_duration = Histogram(
-            "extip_reconcile_duration_seconds", "Time of one pass over the interface.",
-            buckets=_FAST_BUCKETS, registry=registry,
+            "extip_reconcile_duration_seconds",
+            "Time of one pass over the interface.",
+            buckets=_FAST_BUCKETS,
+            registry=registry,
         )
         self.announcements = Counter(
             "extip_announcements_total",
             "Gratuitous ARP and unsolicited neighbour advertisement frames sent, by family.",
-            ["family"], registry=registry,
+            ["family"],
+            registry=registry,
         )
         self.announcement_failures = Counter(
-            "extip_announcement_failures_total", "Frames that the kernel refused to send.",
+            "extip_announcement_failures_total",
+            "Frames that the kernel refused to send.",
             registry=registry,
         )
         self.announce_delay = Histogram(
             "extip_announce_delay_seconds",
             "Time from an address being up to its first announcement.",
-            buckets=_FAST_BUCKETS, registry=registry,
+            buckets=_FAST_BUCKETS,
+            registry=registry,
         )
         self.netlink_overruns = Counter(
             "extip_netlink_overruns_total",
@@ -66,23 +79,74 @@ class Metrics:
             registry=registry,
         )
         self.watch_restarts = Counter(
-            "extip_watch_restarts_total", "Watches opened again, by resource and why.",
-            ["resource", "reason"], registry=registry,
+            "extip_watch_restarts_total",
+            "Watches opened again, by resource and why.",
+            ["resource", "reason"],
+            registry=registry,
         )
         self.lists = Counter(
-            "extip_lists_total", "Full lists read from the API server.", ["resource"],
+            "extip_lists_total",
+            "Full lists read from the API server.",
+            ["resource"],
             registry=registry,
         )
         self.watch_events = Counter(
-            "extip_watch_events_total", "Events received by watches.", ["resource"],
+            "extip_watch_events_total",
+            "Events received by watches.",
+            ["resource"],
+            registry=registry,
+        )
+        self.unreadable_objects = Counter(
+            "extip_unreadable_objects_total",
+            "Objects from the API server that did not decode and were left as last known.",
+            ["resource"],
             registry=registry,
         )
         self.api_requests = Counter(
             "extip_api_requests_total",
             "Requests to the API server by verb and HTTP code (0: no answer).",
-            ["verb", "code"], registry=registry,
+            ["verb", "code"],
+            registry=registry,
         )
         self.events_recorded = Counter(
-            "extip_events_recorded_total", "Kubernetes Events written, by result.", ["result"],
+            "extip_events_recorded_total",
+            "Kubernetes Events written, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self._add_claims_mode(registry)
+
+    def _add_claims_mode(self, registry: CollectorRegistry) -> None:
+        self.heartbeats = Counter(
+            "extip_heartbeats_total",
+            "Renewals of this node's Lease, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self.heartbeat_duration = Histogram(
+            "extip_heartbeat_duration_seconds",
+            "Time of one successful renewal of this node's Lease.",
+            buckets=_FAST_BUCKETS,
+            registry=registry,
+        )
+        self.nodes = Gauge(
+            "extip_nodes",
+            "Nodes with a controller, by what is known of them.",
+            ["state"],
+            registry=registry,
+        )
+        self.claims_moved = Counter(
+            "extip_claims_moved_total", "Claims given to another node.", registry=registry
+        )
+        self.leading = Gauge(
+            "leader_election_master_status",
+            "Whether this process holds the lease: 1 or 0; as client-go names it.",
+            ["name"],
+            registry=registry,
+        )
+        self.lease_renewals = Counter(
+            "extip_lease_renewals_total",
+            "Attempts to take or renew the lease of the leader, by result.",
+            ["result"],
             registry=registry,
         )

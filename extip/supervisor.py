@@ -7,7 +7,7 @@ is a fault too: a process that silently lost a part must not look healthy.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,6 +44,22 @@ async def run_beside(components: Sequence[Component], job: Callable[[], Awaitabl
         for task in tasks:
             task.cancel()
     return result
+
+
+async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, limit: int) -> None:
+    """Await `do(item)` for every item, at most `limit` at once; begun in the order of the items.
+
+    Raises an ExceptionGroup when one fails; the others are cancelled and awaited then.
+    """
+    waiting = iter(items)
+
+    async def work() -> None:
+        for item in waiting:
+            await do(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(limit):
+            group.create_task(work())
 
 
 async def stop_signal() -> str:

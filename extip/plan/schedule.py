@@ -1,0 +1,205 @@
+"""Wanted IPs, claims and nodes → the writes that put every wanted IP on a node that may hold it.
+
+Creating a claim and assigning it is one write. The order of writes is the order of urgency: claims
+whose node is gone first, then new ones, then who wants what, then what nobody wants any more.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.plan.claims import (
+    Create,
+    Delete,
+    SetServices,
+    claim_name,
+    index_claims,
+    is_pinned,
+    needs_label,
+    new_claim,
+    parse_cidr,
+    plan_claims,
+)
+from extip.plan.eligibility import EXPLANATIONS, Eligibility, Needs, NodeFacts, judge
+from extip.plan.link import IPAddress, IPInterface
+from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
+from extip.plan.requests import Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateClaim:
+    """Write a new claim, assigned already where somebody can take it."""
+
+    claim: IpClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignClaim:
+    """Give a claim to another node."""
+
+    claim: IpClaim
+    node: str
+    why: str
+    """Why it does not stay where it is, for people."""
+
+
+Write = CreateClaim | AssignClaim | SetServices | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The nodes, as far as they matter to claims."""
+
+    nodes: tuple[NodeFacts, ...]
+    unknown: frozenset[str] = frozenset()
+    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing."""
+    registered: Mapping[str, str] = field(default_factory=dict)
+    """When each node registered, as text that sorts by time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What to write, and what cannot be placed."""
+
+    writes: tuple[Write, ...]
+    waiting: Mapping[str, str]
+    """Claims that nobody can take, by name, with the reason."""
+
+
+def plan_schedule(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    claims: Sequence[IpClaim],
+    cluster: Cluster,
+    strategy: Strategy,
+) -> Schedule:
+    """Plan for all claims at once; applying the writes and planning again gives none.
+
+    All arguments must be complete: a claim that the scheduler made and that is not wanted goes.
+    """
+    actions = plan_claims(wanted, index_claims(claims))
+    deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
+    creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
+    by_name = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
+    rules = _Rules(cluster)
+    needs = {name: Needs(ip=create.interface.ip) for name, create in creates.items()}
+    needs |= _needs(by_name.values())
+    holders = {name: _inherited(create, claims) for name, create in creates.items()}
+    holders |= {name: claim.spec.node_name for name, claim in by_name.items()}
+    candidates = _candidates(needs, holders, rules)
+    moves = settle(candidates, strategy, cluster.registered)
+    placed = {move.claim: move for move in moves}
+    held = {c.claim: c.node for c in candidates if c.node in c.eligible}
+    writes: list[Write] = [
+        AssignClaim(claim=by_name[move.claim], node=move.target, why=rules.why_not(move.source))
+        for move in moves
+        if move.claim in by_name
+    ]
+    for name, create in creates.items():
+        node = placed[name].target if name in placed else held.get(name, "")
+        writes.append(CreateClaim(claim=new_claim(create, node=node)))
+    writes += _mislabelled(by_name.values(), placed)
+    writes += [
+        a for a in actions if isinstance(a, SetServices) and a.claim.metadata.name in by_name
+    ]
+    writes += [a for a in actions if isinstance(a, Delete)]
+    waiting = {
+        candidate.claim: rules.judge(needs[candidate.claim]).explain()
+        for candidate in candidates
+        if not candidate.eligible
+    }
+    return Schedule(writes=tuple(writes), waiting=waiting)
+
+
+def plan_rebalance(
+    claims: Iterable[IpClaim], cluster: Cluster, *, steady: frozenset[str], limit: int
+) -> tuple[AssignClaim, ...]:
+    """Return up to `limit` moves towards an even load, to `steady` nodes alone."""
+    by_name = {claim.metadata.name: claim for claim in claims}
+    holders = {name: claim.spec.node_name for name, claim in by_name.items()}
+    rules = _Rules(cluster)
+    candidates = [
+        Candidate(
+            claim=c.claim,
+            node=c.node,
+            eligible=c.eligible & steady if c.node in steady else frozenset(),
+        )
+        for c in _candidates(_needs(by_name.values()), holders, rules)
+    ]
+    return tuple(_levelled(by_name, move) for move in rebalance(candidates, limit=limit))
+
+
+def _levelled(by_name: Mapping[str, IpClaim], move: Move) -> AssignClaim:
+    return AssignClaim(
+        claim=by_name[move.claim], node=move.target, why=f"{move.source} holds more than its share"
+    )
+
+
+class _Rules:
+    """Eligibility, decided once for all claims with the same needs."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._by_subnet = any(not node.link for node in cluster.nodes)
+        self._known: dict[tuple[IPAddress | None, str], Eligibility] = {}
+        self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
+
+    def judge(self, needs: Needs) -> Eligibility:
+        key = (needs.ip if self._by_subnet else None, needs.link)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = judge(self._cluster.nodes, needs)
+        return found
+
+    def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
+        """Return who may take the claim; a holder of whom nothing is known may keep it."""
+        nodes = self.judge(needs).nodes
+        if holder not in self._cluster.unknown:
+            return nodes
+        return self._staying.setdefault((nodes, holder), nodes | {holder})
+
+    def why_not(self, node: str) -> str:
+        """Say why a node holds nothing, for the history of a claim."""
+        if not node:
+            return "it had no node"
+        for eligibility in self._known.values():
+            obstacle = eligibility.obstacles.get(node)
+            if obstacle is not None:
+                return f"{node}: {EXPLANATIONS[obstacle]}"
+        return f"{node} is not there any more"
+
+
+def _needs(claims: Iterable[IpClaim]) -> dict[str, Needs]:
+    """Return the needs of claims that placement decides about, by name.
+
+    Left out are those that cannot be read, and those that a person pinned to a node.
+    """
+    return {
+        claim.metadata.name: Needs(ip=interface.ip, link=claim.spec.link)
+        for claim in claims
+        if (interface := parse_cidr(claim.spec.cidr)) is not None and not is_pinned(claim)
+    }
+
+
+def _candidates(
+    needs: Mapping[str, Needs], holders: Mapping[str, str], rules: _Rules
+) -> list[Candidate]:
+    return [
+        Candidate(claim=name, node=holders[name], eligible=rules.eligible(need, holders[name]))
+        for name, need in needs.items()
+    ]
+
+
+def _inherited(create: Create, claims: Sequence[IpClaim]) -> str:
+    """Return the node of the claim that this one replaces, so that a new mask moves nothing."""
+    if not create.replaces:
+        return ""
+    return next((c.spec.node_name for c in claims if c.metadata.name == create.replaces), "")
+
+
+def _mislabelled(claims: Iterable[IpClaim], placed: Mapping[str, Move]) -> list[Write]:
+    """Return claims whose node cannot see them, for instance since a person set only nodeName."""
+    return [
+        AssignClaim(claim=claim, node=claim.spec.node_name, why="its label named another node")
+        for claim in claims
+        if claim.metadata.name not in placed and needs_label(claim)
+    ]

@@ -1,0 +1,299 @@
+"""Makes every wanted IP sit on a node that may hold it: one pass over all claims, level-triggered.
+
+Runs only while this process leads. A pass plans over everything (`extip.plan.schedule`) and writes
+what differs: moves off dead nodes first, then new claims, each a single write; conditions after
+that. Our own writes count before the watch shows them, so that no pass undoes or repeats the last.
+
+Every write carries a precondition or creates: a decision that went stale (a frozen leader that
+thaws) fails at the API server instead of undoing its successor's.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from extip import log
+from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
+from extip.api.meta_v1 import Condition
+from extip.cache.mutation import Overlay
+from extip.clock import Clock
+from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
+from extip.metrics import Metrics
+from extip.plan.backoff import Backoff
+from extip.plan.claims import Delete, SetServices, assignment_patch, services_patch
+from extip.plan.conditions import find_condition, with_condition
+from extip.plan.desire import Desire, decide
+from extip.plan.guard import Guard, Surroundings
+from extip.plan.link import IPAddress
+from extip.plan.placement import Strategy
+from extip.plan.requests import Requests
+from extip.plan.schedule import (
+    AssignClaim,
+    Cluster,
+    CreateClaim,
+    Write,
+    plan_rebalance,
+    plan_schedule,
+)
+from extip.supervisor import for_each
+
+CONCURRENCY = 16
+"""Writes at once: more gain little and make each of them slow."""
+
+WRITE_S = 4.0
+"""Bound on a write; below lease duration less renew deadline, so that it is over, one way or the
+other, before another process may lead."""
+
+_BATCH = 512
+"""Writes after which a pass looks again at what has happened meanwhile."""
+
+_STATUSES = 64
+"""Conditions written in a pass, when there is nothing more urgent."""
+
+_REBALANCED = 2
+"""Claims moved by one step of rebalancing."""
+
+_REBALANCE_S = 0.5
+"""Time between two such steps."""
+
+_STALE_S = 0.1
+"""Time that the watch gets to show what a stale decision had not seen."""
+
+_CONDITIONS_S = 1.0
+"""Time after which conditions that could not be written are tried again."""
+
+_YIELD_S = 0.001
+"""Between batches: anything more urgent goes first."""
+
+_RETRY = Backoff(initial_s=0.2, cap_s=15.0)
+
+
+class ClaimStore(Protocol):
+    """Where claims are written; every call raises ApiError."""
+
+    async def create(self, claim: IpClaim) -> IpClaim:
+        """Create a claim. Raises ConflictError when there is one of that name."""
+
+    async def patch(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim."""
+
+    async def patch_status(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim's status."""
+
+    async def delete(self, claim: IpClaim) -> None:
+        """Delete a claim."""
+
+
+class Historian(Protocol):
+    """Tells users what was decided about a claim, where they look."""
+
+    def moved(self, claim: IpClaim, node: str, why: str) -> None:
+        """Record that `claim` was given to another node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerInputs:
+    """Everything that a pass decides over, but the claims themselves."""
+
+    requests: Requests
+    node_ips: frozenset[IPAddress]
+    cluster: Cluster
+    steady: frozenset[str]
+    """Nodes that were alive for long enough to be given claims of others; empty: none are."""
+
+
+class ClaimScheduler:
+    """The loop that creates, assigns, moves and deletes claims."""
+
+    def __init__(  # noqa: PLR0913 - a composition of ports
+        self,
+        *,
+        strategy: Strategy,
+        guard: Guard,
+        inputs: Callable[[], SchedulerInputs | None],
+        claims: Overlay[IpClaim],
+        store: ClaimStore,
+        historian: Historian,
+        decided: Callable[[Desire], None],
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        self._strategy = strategy
+        self._guard = guard
+        self._inputs = inputs
+        self._claims = claims
+        self._store = store
+        self._historian = historian
+        self._tell = decided
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._log = log.get_logger("scheduling")
+        self._triggered = asyncio.Event()
+        self._why: dict[str, str] = {}
+        self._problem = ""
+        self._stale = False
+
+    def trigger(self) -> None:
+        """Ask for a pass soon; many calls before it are one."""
+        self._triggered.set()
+
+    async def run(self) -> None:
+        """Pass over the claims whenever something may have changed; until cancelled."""
+        self._claims.forget()
+        failures = 0
+        while True:
+            self._triggered.clear()
+            again_s = await self._pass()
+            failures = failures + 1 if self._problem else 0
+            if failures:
+                again_s = _RETRY.delay_s(failures, self._rng.random())
+            try:
+                async with asyncio.timeout(again_s):
+                    await self._triggered.wait()
+            except TimeoutError:
+                continue
+
+    async def _pass(self) -> float | None:
+        """Write what differs; return when to look again without a trigger, None for never."""
+        inputs = self._inputs()
+        if inputs is None:
+            return None
+        claims = list(self._claims.current().values())
+        desire = decide(
+            inputs.requests, guard=self._guard, around=Surroundings(nodes=inputs.node_ips)
+        )
+        self._tell(desire)
+        wanted = {interface: inputs.requests.wanted[interface] for interface in desire.wanted}
+        schedule = plan_schedule(wanted, claims, inputs.cluster, self._strategy)
+        if schedule.writes:
+            await self._write_all(schedule.writes[:_BATCH])
+            return _STALE_S if self._stale else _YIELD_S
+        if again_s := await self._write_conditions(claims, schedule.waiting):
+            return again_s
+        return await self._rebalance(claims, inputs)
+
+    async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
+        """Move a few claims to where they even the load out, when nothing else is to do."""
+        if self._strategy is not Strategy.FAIR or not inputs.steady:
+            self._settled("")
+            return None
+        moves = plan_rebalance(claims, inputs.cluster, steady=inputs.steady, limit=_REBALANCED)
+        await self._write_all(moves)
+        return _REBALANCE_S if moves else None
+
+    async def _write_all(self, writes: Sequence[Write]) -> None:
+        failures: list[ApiError] = []
+        self._stale = False
+
+        async def write(one: Write) -> None:
+            try:
+                async with asyncio.timeout(WRITE_S):
+                    await self._write(one)
+            except (ConflictError, NotFoundError) as error:
+                self._log.debug("decision_was_stale", error=str(error))
+                self._stale = True
+            except ApiError as error:
+                failures.append(error)
+            except TimeoutError:
+                failures.append(ApiUnavailableError(f"no answer within {WRITE_S:.0f} s"))
+
+        await for_each(writes, write, limit=CONCURRENCY)
+        self._settled(str(failures[0]) if failures else "", count=len(failures))
+
+    async def _write(self, write: Write) -> None:
+        match write:
+            case CreateClaim(claim=claim):
+                self._claims.wrote(await self._store.create(claim))
+                self._log.info(
+                    "claim_created", claim=claim.metadata.name, node=claim.spec.node_name
+                )
+            case AssignClaim(claim=claim, node=node, why=why):
+                patched = await self._store.patch(claim, assignment_patch(claim, node))
+                self._claims.wrote(patched)
+                self._why[claim.metadata.name] = why
+                self._log.info(
+                    "claim_assigned",
+                    claim=claim.metadata.name,
+                    node=node,
+                    before=claim.spec.node_name,
+                    reason=why,
+                )
+                self._historian.moved(claim, node, why)
+                self._metrics.claims_moved.inc()
+            case SetServices(claim=claim):
+                self._claims.wrote(await self._store.patch(claim, services_patch(write)))
+            case Delete(claim=claim):
+                await self._store.delete(claim)
+                self._claims.deleted(claim)
+                self._why.pop(claim.metadata.name, None)
+                self._log.info("claim_deleted", claim=claim.metadata.name)
+
+    async def _write_conditions(
+        self, claims: Sequence[IpClaim], waiting: Mapping[str, str]
+    ) -> float | None:
+        """Say of each claim where it was put or why it waits; return when to go on with it."""
+        stale = [
+            (claim, condition)
+            for claim in claims
+            if (condition := self._assigned(claim, waiting.get(claim.metadata.name, "")))
+        ]
+
+        async def write(one: tuple[IpClaim, Condition]) -> None:
+            claim, condition = one
+            now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+            patch = {
+                "metadata": {"resourceVersion": claim.metadata.resource_version},
+                "status": {
+                    "conditions": with_condition(claim.status.conditions, condition, now=now)
+                },
+            }
+            try:
+                async with asyncio.timeout(WRITE_S):
+                    self._claims.wrote(await self._store.patch_status(claim, patch))
+            except (ApiError, TimeoutError) as error:  # nothing depends on it; tried again
+                self._log.debug("condition_not_written", error=str(error))
+                self._stale = True
+
+        self._stale = False
+        await for_each(stale[:_STATUSES], write, limit=CONCURRENCY // 2)
+        if self._stale:
+            return _CONDITIONS_S
+        return _YIELD_S if len(stale) > _STATUSES else None
+
+    def _assigned(self, claim: IpClaim, waiting: str) -> Condition | None:
+        """Return the condition that the claim should have and has not."""
+        node = claim.spec.node_name
+        if waiting:
+            status, reason, message = "False", "NoEligibleNode", waiting
+        elif node:
+            why = self._why.get(claim.metadata.name)
+            status, reason, message = "True", "Assigned", f"to {node}" + (f"; {why}" if why else "")
+        else:
+            return None
+        known = find_condition(claim.status.conditions, ASSIGNED)
+        if (
+            known is not None
+            and (known.status, known.reason) == (status, reason)
+            # A new leader does not know why; what the last one wrote stays.
+            and (known.message == message or known.message.startswith(f"{message}; "))
+        ):
+            return None
+        return Condition(
+            type=ASSIGNED,
+            status=status,
+            reason=reason,
+            message=message,
+            observed_generation=claim.metadata.generation,
+        )
+
+    def _settled(self, problem: str, *, count: int = 0) -> None:
+        """Log trouble once when it begins and once when it is over."""
+        if problem and not self._problem:
+            self._log.warning("writes_failed", count=count, error=problem)
+        elif self._problem and not problem:
+            self._log.info("writes_succeeded")
+        self._problem = problem

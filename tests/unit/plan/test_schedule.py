@@ -1,0 +1,164 @@
+"""One plan for all claims: it converges, moves only what must move, and says why."""
+
+from ipaddress import ip_interface, ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
+from extip.api.meta_v1 import FullObjectMeta
+from extip.plan.claims import Delete, SetServices
+from extip.plan.eligibility import NodeFacts, NodeLinkFacts
+from extip.plan.placement import Strategy
+from extip.plan.requests import Owner
+from extip.plan.schedule import (
+    AssignClaim,
+    Cluster,
+    CreateClaim,
+    plan_rebalance,
+    plan_schedule,
+)
+
+LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}
+INTERFACES = [ip_interface(f"10.0.0.{n}/32") for n in range(1, 9)]
+NODES = ["n1", "n2", "n3"]
+
+
+def owner(name="web"):
+    return Owner(kind="Service", namespace="default", name=name, uid=name)
+
+
+def cluster(alive, *, unknown=(), draining=(), known=NODES):
+    return Cluster(
+        nodes=tuple(
+            NodeFacts(
+                name=name, alive=name in alive, draining=name in draining, link="eth0", links=LINKS
+            )
+            for name in known
+        ),
+        unknown=frozenset(unknown),
+    )
+
+
+def apply(claims, schedule):
+    """Make the writes, as the API server would."""
+    by_name = {c.metadata.name: c for c in claims}
+    for write in schedule.writes:
+        if isinstance(write, CreateClaim):
+            assert write.claim.metadata.name not in by_name
+            by_name[write.claim.metadata.name] = write.claim
+            continue
+        old = by_name[write.claim.metadata.name]
+        if isinstance(write, Delete):
+            del by_name[old.metadata.name]
+        elif isinstance(write, SetServices):
+            by_name[old.metadata.name] = changed(old, services=write.services)
+        else:
+            by_name[old.metadata.name] = changed(old, node=write.node)
+    return list(by_name.values())
+
+
+def changed(claim, *, node=None, services=None):
+    labels = dict(claim.metadata.labels or {})
+    if node is not None:
+        labels["ipnode"] = node
+    spec = IpClaimSpec(
+        cidr=claim.spec.cidr,
+        node_name=claim.spec.node_name if node is None else node,
+        services=claim.spec.services if services is None else services,
+    )
+    return IpClaim(metadata=FullObjectMeta(name=claim.metadata.name, labels=labels), spec=spec)
+
+
+def schedule(wanted, claims, nodes, strategy=Strategy.FAIR):
+    return plan_schedule({i: (owner(),) for i in wanted}, claims, nodes, strategy)
+
+
+def by_node(claims):
+    return {c.metadata.name: c.spec.node_name for c in claims}
+
+
+def test_creating_and_assigning_is_one_write():
+    planned = schedule(INTERFACES[:3], [], cluster(NODES))
+    assert [type(w) for w in planned.writes] == [CreateClaim] * 3
+    assert sorted(by_node(apply([], planned)).values()) == NODES
+
+
+def test_a_dead_nodes_claims_move_first_and_say_why():
+    claims = apply([], schedule(INTERFACES[:6], [], cluster(NODES)))
+    planned = schedule(INTERFACES[:7], claims, cluster(["n1", "n3"]))
+    assert [type(w) for w in planned.writes] == [AssignClaim, AssignClaim, CreateClaim]
+    assert all("no heartbeats" in w.why for w in planned.writes[:2])
+    moved = by_node(apply(claims, planned))
+    assert all(moved[n] == node for n, node in by_node(claims).items() if node != "n2")
+    assert "n2" not in moved.values()
+
+
+def test_a_node_of_which_nothing_is_known_keeps_what_it_has_and_gets_nothing():
+    claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
+    planned = schedule(INTERFACES[:6], claims, cluster(["n1", "n3"], unknown=["n2"]))
+    assert all(isinstance(w, CreateClaim) for w in planned.writes)
+    assert list(by_node(apply(claims, planned)).values()).count("n2") == 1
+
+
+def test_nothing_moves_when_all_are_dead():
+    claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
+    planned = schedule(INTERFACES[:3], claims, cluster([]))
+    assert planned.writes == ()
+    assert len(planned.waiting) == 3
+
+
+def test_with_nobody_there_a_claim_waits_and_says_why():
+    planned = schedule(INTERFACES[:1], [], cluster([], known=[]))
+    (write,) = planned.writes
+    assert write.claim.spec.node_name == ""
+    assert planned.waiting == {"10-0-0-1-32": "no node has registered"}
+
+
+def test_a_draining_node_is_emptied():
+    claims = apply([], schedule(INTERFACES[:6], [], cluster(NODES)))
+    moved = by_node(
+        apply(claims, schedule(INTERFACES[:6], claims, cluster(NODES, draining=["n1"])))
+    )
+    assert set(moved.values()) == {"n2", "n3"}
+
+
+def test_another_mask_moves_nothing():
+    claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
+    wider = [ip_interface(f"{i.ip}/24") for i in INTERFACES[:3]]
+    after = by_node(apply(claims, schedule(wider, claims, cluster(NODES))))
+    assert {n.removesuffix("-24"): node for n, node in after.items()} == {
+        n.removesuffix("-32"): node for n, node in by_node(claims).items()
+    }
+
+
+def test_rebalancing_evens_the_load_out_to_steady_nodes_alone():
+    claims = apply([], schedule(INTERFACES, [], cluster(["n1", "n2"])))
+    assert plan_rebalance(claims, cluster(NODES), steady=frozenset({"n1", "n2"}), limit=9) == ()
+    moves = plan_rebalance(claims, cluster(NODES), steady=frozenset(NODES), limit=9)
+    assert {m.node for m in moves} == {"n3"}
+    assert len(moves) == 2
+    assert len(plan_rebalance(claims, cluster(NODES), steady=frozenset(NODES), limit=1)) == 1
+
+
+subsets = st.sets(st.sampled_from(NODES))
+
+
+@given(
+    st.lists(st.tuples(st.sets(st.sampled_from(INTERFACES)), subsets, subsets), max_size=6),
+    st.sampled_from(list(Strategy)),
+)
+def test_whatever_came_before_one_round_settles_everything(history, strategy):
+    claims: list[IpClaim] = []
+    for wanted, alive, unknown in history:
+        before = by_node(claims)
+        nodes = cluster(alive, unknown=unknown - alive)
+        claims = apply(claims, schedule(wanted, claims, nodes, strategy))
+        assert schedule(wanted, claims, nodes, strategy).writes == ()
+        after = by_node(claims)
+        assert set(after) == {f"10-0-0-{int(i.ip) & 255}-32" for i in wanted}
+        for name, node in after.items():
+            if alive:
+                assert node in alive | unknown
+            if before.get(name) in alive | unknown:
+                assert node == before[name], "moved without need"
