@@ -77,5 +77,5 @@ class ListerWatcher(Protocol[T]):
 
         The iterator ends when the server ends the stream, after about `timeout_s` seconds. Entering
         and iterating raise `ExpiredError` when the version is too old, and `ApiUnavailableError`
-        when the stream breaks or nothing, not even a bookmark, is heard for too long.
+        when the stream breaks. A stream that has fallen silent is for the caller to notice.
         """

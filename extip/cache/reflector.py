@@ -12,7 +12,7 @@ One task, `run()`, owns it; it ends only by cancellation.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from http import HTTPStatus
 from random import Random
 from typing import Generic, TypeVar
@@ -53,6 +53,11 @@ no sooner than this after it began."""
 _WATCH_AGAIN = (ApiUnavailableError, ApiAccessError)
 """Failures that say nothing against the version: the next watch goes on from there."""
 
+IDLE_TIMEOUT_S = 80.0
+"""A stream on which nothing is heard for longer may be half open, and is opened anew. Servers send
+bookmarks about every 60 s; old ones (1.20) send none until something has changed since their start,
+so silence alone is no trouble."""
+
 STEADY_S = 5.0
 """A stream that holds this long ends the trouble before it."""
 
@@ -87,6 +92,7 @@ class Reflector(Generic[T]):
         self._unreadable_said: set[str] = set()
         self._resource_version = ""
         self._heard = False
+        self._silence_said = False
         self.last_contact_s: float | None = None
         """When the server was last heard, on the clock's timeline; None for never."""
 
@@ -130,15 +136,16 @@ class Reflector(Generic[T]):
             began_s = self._clock.monotonic()
             self._heard = False
             failure: ApiError | None = None
+            silent = False
             try:
-                await self._stream()
+                silent = await self._stream()
             except ApiError as error:
                 failure = error
             lasted_s = self._clock.monotonic() - began_s
             if failure is None and lasted_s < SHORT_S and not self._heard:
                 failure = ApiUnavailableError("the server ended the stream at once")
             if failure is None:
-                self._count_restart("ended")
+                self._count_restart("idle" if silent else "ended")
                 delay_s = SHORT_S - lasted_s
             else:
                 self._count_restart(_reason(failure))
@@ -148,23 +155,42 @@ class Reflector(Generic[T]):
             if failure is not None and not isinstance(failure, _WATCH_AGAIN):
                 return
 
-    async def _stream(self) -> None:
+    async def _stream(self) -> bool:
+        """Apply what one stream brings; return whether it was given up because it was silent."""
         opening = self._lister_watcher.watch(
             resource_version=self._resource_version,
             timeout_s=self._rng.randint(*WATCH_TIMEOUT_S),
         )
         async with opening as events:
-            self._contact()
             steady = asyncio.get_running_loop().call_later(STEADY_S, self._recovery.steady)
             try:
-                async for event in events:
-                    self._apply(event)
+                return await self._read(events)
             finally:
                 steady.cancel()
 
+    async def _read(self, events: AsyncIterator[WatchEvent[T] | Unreadable]) -> bool:
+        armed_s = self._contact()
+        idle = asyncio.timeout(IDLE_TIMEOUT_S)
+        try:
+            async with idle:
+                async for event in events:
+                    heard_s = self._contact()
+                    self._apply(event)
+                    if heard_s - armed_s > 1.0:  # not for each event of a flood
+                        armed_s = heard_s
+                        idle.reschedule(heard_s + IDLE_TIMEOUT_S)
+        except TimeoutError:
+            if not idle.expired():
+                raise
+            if not self._silence_said:
+                self._silence_said = True
+                self._logger.info("watch_silent", after_s=IDLE_TIMEOUT_S)
+            return True
+        return False
+
     def _apply(self, event: WatchEvent[T] | Unreadable) -> None:
-        self._contact()
         self._heard = True
+        self._silence_said = False
         self._events.inc()
         if isinstance(event, Unreadable):
             self._skip(event)
@@ -180,8 +206,9 @@ class Reflector(Generic[T]):
         if key is not None:
             self._changed((key,))
 
-    def _contact(self) -> None:
-        self.last_contact_s = self._clock.monotonic()
+    def _contact(self) -> float:
+        self.last_contact_s = now_s = self._clock.monotonic()
+        return now_s
 
     def _failed(self, error: ApiError, *, established: bool = False) -> float:
         """Note the failure; return the delay before the next request.

@@ -5,9 +5,8 @@ Every call is bounded in time and raises a subclass of `ApiError` whose text nam
 may not have happened then.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar, cast
 
@@ -31,9 +30,6 @@ REQUEST_TIMEOUT_S = 10.0
 
 LIST_TIMEOUT_S = 60.0
 """Bound on a list; the API server itself gives up after 60 s."""
-
-IDLE_TIMEOUT_S = 80.0
-"""A watch that is silent for longer is half open: bookmarks come about every 60 s."""
 
 OPEN_TIMEOUT_S = 30.0
 """Bound on the beginning of a watch, which may have to queue at a busy server."""
@@ -140,10 +136,13 @@ class ApiClient:
                 "allowWatchBookmarks": "true",
                 "timeoutSeconds": str(timeout_s),
             },
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=IDLE_TIMEOUT_S),
+            # No `sock_read`: aiohttp drops that timer when the framing of a body is damaged, and
+            # tells no reader. The reflector watches for silence.
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S),
+            open_timeout_s=OPEN_TIMEOUT_S,
         )
         async with self._transport.open(request) as response:
-            yield WatchStream(response, request, self._transport, self._codec(resource))
+            yield WatchStream(response.content, request, self._transport, self._codec(resource))
 
     async def get(self, resource: Resource[T], *, name: str, namespace: str = "") -> T:
         """Return one object."""
@@ -195,28 +194,19 @@ class ApiClient:
 
 
 class WatchStream(Generic[T]):
-    """The events of one open watch.
-
-    It keeps its own idle timer: aiohttp's `sock_read` restarts for every packet, and is dropped
-    without a word when the framing of the body is damaged.
-    """
+    """The events of one open watch."""
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        lines: aiohttp.StreamReader,
         request: Request,
         transport: Transport,
         codec: ResourceCodec[T],
     ) -> None:
-        self._response = response
-        self._lines = response.content
+        self._lines = lines
         self._request = request
         self._transport = transport
         self._codec = codec
-        self._clock = asyncio.get_running_loop().time
-        self._heard_s = self._clock()
-        self._idle = False
-        self._timer: asyncio.TimerHandle | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -225,34 +215,12 @@ class WatchStream(Generic[T]):
         try:
             line = await self._lines.readline()
         except NETWORK_ERRORS as error:
-            if self._idle:
-                text = f"nothing was heard for {IDLE_TIMEOUT_S:.0f} s"
-                raise ApiUnavailableError(text, request=str(self._request)) from error
             raise self._transport.unavailable(self._request, error) from error
         if not line:
             raise StopAsyncIteration
         if not line.endswith(b"\n"):
             raise ApiUnavailableError("the stream broke off", request=str(self._request))
-        self._heard_s = self._clock()
         return self._codec.decode_event(line)
-
-    @contextmanager
-    def guarded(self) -> Iterator[Self]:
-        """Close the connection, and so wake the reader, when nothing is heard for too long."""
-        self._check_silence()
-        try:
-            yield self
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-
-    def _check_silence(self) -> None:
-        due_s = self._heard_s + IDLE_TIMEOUT_S
-        if self._clock() < due_s:
-            self._timer = asyncio.get_running_loop().call_at(due_s, self._check_silence)
-        else:
-            self._idle = True
-            self._response.close()
 
 
 class _ResourceListerWatcher(Generic[T]):

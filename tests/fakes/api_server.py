@@ -53,6 +53,8 @@ class FakeApiServer:
         self.faults_on_list: deque[ApiError] = deque()
         self.faults_on_watch: deque[ApiError | End] = deque()
         """`End` opens the stream and ends it at once."""
+        self.bookmarks = True
+        """Old servers send none until something has changed since their start."""
         self.requests: list[Asked] = []
         self.cache_lag: Page[Service] | None = None
         """What a list at resourceVersion 0 returns instead of the truth, when set."""
@@ -202,7 +204,7 @@ class _Events:
             if loop.time() >= self._until_s:
                 raise StopAsyncIteration from None
             self._bookmark_s += BOOKMARK_S
-            return self._server._bookmark()
+            return self._server._bookmark() if self._server.bookmarks else await anext(self)
         if isinstance(item, ApiError):
             raise item
         if isinstance(item, End):

@@ -243,3 +243,32 @@ def test_requests_events_and_restarts_are_counted(rig):
     assert rig.count("extip_lists_total") == 2
     assert rig.count("extip_watch_events_total") == 2
     assert rig.count("extip_watch_restarts_total", reason="expired") == 1
+
+
+def test_a_stream_without_bookmarks_is_opened_anew_now_and_then_and_that_is_no_trouble(rig):
+    rig.server.bookmarks = False
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(3600)
+            assert rig.informer.healthy
+            assert len(rig.server.asked("list")) == 1
+            assert 40 <= len(rig.server.asked("watch")) <= 46
+            assert rig.logger.events() == ["cache_synced", "watch_silent"]
+            assert rig.count("extip_watch_restarts_total", reason="idle") >= 40
+
+    run_virtually(main())
+
+
+def test_a_stream_with_something_to_say_is_not_given_up_as_silent(rig):
+    rig.server.bookmarks = False
+
+    async def main():
+        async with rig.running():
+            for number in range(10):
+                await asyncio.sleep(20)
+                rig.server.create(f"s{number}")
+            await asyncio.sleep(79)
+            assert len(rig.server.asked("watch")) == 1
+
+    run_virtually(main())
