@@ -5,20 +5,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.bench import netlink
+from tests.bench import announce, netlink
 from tests.bench.figure import Figure, Table
 from tests.lab.binaries import BinariesError
 from tests.lab.errors import LabError
 
 GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "netlink": ("add and dump addresses", netlink.measure),
+    "announce": ("bring addresses up and announce them", announce.measure),
 }
 
 
 def main() -> int:
     """Run the chosen groups, all by default; returns the exit code."""
     chosen = _chosen()
-    table, started, missed, last = Table(), time.monotonic(), 0, ""
+    table, started, missed = Table(), time.monotonic(), 0
     print(table.heading(), flush=True)
     try:
         for name in chosen:

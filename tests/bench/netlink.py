@@ -38,7 +38,7 @@ def _add(version: int, count: int, rounds: int, bound: float) -> Figure:
         by_extip, by_ip = alternate(
             rounds,
             partial(_add_by_extip, wanted),
-            partial(_add_by_ip, batch),
+            partial(added_by_ip_s, batch),
             pause_s=_SETTLE_S[version],
         )
     return Figure(
@@ -51,7 +51,8 @@ def _add(version: int, count: int, rounds: int, bound: float) -> Figure:
     )
 
 
-def _add_by_ip(batch: Path) -> float:
+def added_by_ip_s(batch: Path) -> float:
+    """Let `ip` add them in a fresh namespace; return how long it ran."""
     with Segment():
         return run_time_s(["ip", "-batch", batch])
 

@@ -1,0 +1,120 @@
+"""From "a thousand addresses are wanted" to the last one's announcement at a neighbour."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+
+from extip import log
+from extip.clock import LoopClock
+from extip.metrics import Metrics
+from extip.modes.address_half import open_address_half
+from extip.net.announcer import Announcer
+from extip.net.links import LinkSocket
+from extip.net.rtnetlink import AddressSocket
+from extip.plan.link import IPInterface
+from extip.plan.requests import Owner, Requests
+from extip.reconcile.observe import Inputs
+from extip.settings import AddressSettings
+from extip.supervisor import Component, run_beside
+from tests.bench.addresses import TTL_S, additions, batch_file, interfaces
+from tests.bench.figure import Figure
+from tests.bench.netlink import added_by_ip_s
+from tests.bench.sampling import MS, alternate, median
+from tests.bench.segment import IFACE, Segment
+
+_COUNT = 1000
+_ROUNDS = 9
+_PATIENCE_S = 10.0
+
+AllHeard = Callable[[], Awaitable[None]]
+"""Waits until the neighbour has heard of every address."""
+
+Arm = Callable[[Sequence[IPInterface], AllHeard], Awaitable[float]]
+"""Brings addresses up, announces them, waits; returns when it began (`time.time`)."""
+
+
+def measure() -> Iterator[Figure]:
+    """Add and announce: by the two parts that do it, and by all that a start consists of."""
+    log.configure("json", "error")
+    wanted = interfaces(4, _COUNT)
+    with batch_file(wanted) as batch:
+        parts, whole, by_ip = alternate(
+            _ROUNDS,
+            partial(_announced_s, wanted, _by_parts),
+            partial(_announced_s, wanted, _by_first_pass),
+            partial(added_by_ip_s, batch),
+            pause_s=0.3,
+        )
+    for what, runs in (("netlink and announcer", parts), ("the whole first pass", whole)):
+        yield Figure(
+            what=f"{_COUNT:,} up, last one announced: {what}",
+            measured=MS * median(runs),
+            unit="ms",
+            baseline=MS * median(by_ip),
+            baseline_name="ip -batch, adding only",
+            at_most=1.0,
+        )
+
+
+def _announced_s(wanted: Sequence[IPInterface], arm: Arm) -> float:
+    """Return the time from the arm's start until the neighbour first heard of the last address."""
+    expected = {interface.packed for interface in wanted}
+    heard: dict[bytes, float] = {}
+    with Segment() as segment:
+
+        async def all_heard() -> None:
+            async with asyncio.timeout(_PATIENCE_S):
+                while not expected <= heard.keys():
+                    await asyncio.sleep(0.1)
+                    for sender, moment in segment.heard().items():
+                        heard.setdefault(sender, moment)
+
+        started = asyncio.run(arm(wanted, all_heard))
+    return max(heard[sender] for sender in expected) - started
+
+
+async def _by_parts(wanted: Sequence[IPInterface], all_heard: AllHeard) -> float:
+    clock = LoopClock()
+    announcer = Announcer(clock=clock, metrics=Metrics("bench"))
+    async with AddressSocket(clock=clock) as table, LinkSocket(clock=clock) as links:
+        link = await links.link(IFACE)
+        announcer.set_link(link)
+        changes = additions(wanted, link.index)
+
+        async def add() -> float:
+            started = time.time()
+            async for results in table.apply(changes, ttl_s=TTL_S):
+                announcer.announce(
+                    [result.change.interface.ip for result in results if not result.errno]
+                )
+            await all_heard()
+            return started
+
+        return await run_beside([Component("announcer", announcer.run)], add)
+
+
+async def _by_first_pass(wanted: Sequence[IPInterface], all_heard: AllHeard) -> float:
+    """Look at the node, plan, judge every address, add, announce: what a start does."""
+    owners = [Owner(kind="Service", namespace="d", name=str(ip), uid="") for ip in wanted]
+    asked = {ip: (owner,) for ip, owner in zip(wanted, owners, strict=True)}
+    inputs = Inputs(requests=Requests(wanted=asked), nodes=frozenset())
+    settings = AddressSettings(
+        iface=IFACE,
+        mask=32,
+        mask_v6=128,
+        resync_s=TTL_S,
+        address_ttl_s=TTL_S,
+        on_exit="keep",
+        allow_cidrs=(),
+    )
+    async with open_address_half(
+        settings,
+        inputs=lambda: inputs,
+        decided=lambda _: None,
+        clock=LoopClock(),
+        metrics=Metrics("bench"),
+    ) as half:
+        started = time.time()
+        await run_beside(half.components, all_heard)
+    return started
