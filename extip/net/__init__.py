@@ -1,1 +1,13 @@
-"""The Linux node: netlink, raw sockets, and the frames and messages that go through them."""
+"""The Linux node: netlink, raw sockets, and the frames and messages that go through them.
+
+=================  ============================================================================
+`rtnetlink`        `AddressSocket`: addresses, dumped and changed in bulk
+`routes`           `RouteTable`: interfaces and gateways
+`monitor`          `LinkMonitor`: what others change, as it happens
+`announcer`        `Announcer`: gratuitous ARP and unsolicited neighbour advertisements
+`instance_lock`    `InstanceLock`: one controller in a network namespace
+`links` `netlink`  the sockets behind them; `event_filter` what the event socket leaves out
+`ifaddr` `iflink`  pure: messages about addresses and interfaces, in the framing of `nlmsg`
+`frames`           pure: Ethernet frames
+=================  ============================================================================
+"""

@@ -21,7 +21,7 @@ from enum import Enum
 
 from extip.errors import NetlinkError
 from extip.metrics import Metrics
-from extip.net import ifaddr, iflink, nlmsg
+from extip.net import event_filter, ifaddr, iflink, nlmsg
 from extip.net.netlink import open_netlink
 from extip.plan.link import Link, ObservedAddress
 
@@ -74,19 +74,25 @@ class Notice:
 
 
 class LinkMonitor:
-    """The component that listens to rtnetlink(7) groups."""
+    """The component that listens to rtnetlink(7) groups.
+
+    `own_port` is the port of the socket that our own changes go through (`AddressSocket.port`):
+    what it adds need not be queued and read only to be left out.
+    """
 
     def __init__(
         self,
         handler: Callable[[Notice], None],
         *,
         metrics: Metrics,
+        own_port: int = 0,
         mark: ifaddr.Mark | None = None,
         receive_buffer: int = _RECEIVE_BUFFER,
     ) -> None:
         self._handler = handler
         self._metrics = metrics
         self._decoder = ifaddr.Decoder(mark or ifaddr.mark_for_kernel(os.uname().release))
+        self._own_port = own_port
         self._receive_buffer = receive_buffer
         self._buffer = bytearray(_DATAGRAM)
         self._overrun = False
@@ -100,6 +106,7 @@ class LinkMonitor:
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO, "listen to netlink") from error
         with contextlib.closing(opened):
+            event_filter.attach(opened, self._own_port)
             loop.add_reader(opened, self._readable, opened, failed)
             try:
                 await failed
