@@ -279,6 +279,8 @@ async def test_a_removed_interface_takes_its_addresses_along(node: Node) -> None
         await notices.until(lambda: any(not n.removed and _named(n, IFACE) for n in notices.seen))
     assert (await node.links.link(IFACE)).index != before.index
     assert await on_link(node) == {}
+    with pytest.raises(LinkNotFoundError):
+        await node.links.promote_secondaries(before)
 
 
 async def test_down_keeps_ipv4_and_drops_ipv6(node: Node) -> None:
