@@ -52,7 +52,8 @@ class Beat:
 
 @dataclass(slots=True, kw_only=True)
 class _Node:
-    token: str
+    token: str | None
+    """None while no Lease of it was seen."""
     heartbeat_s: float
     period_s: float
     seen_at: float
@@ -102,6 +103,11 @@ class Liveness:
         """Return every node that is known, with its verdict."""
         return {name: node.verdict for name, node in self._nodes.items()}
 
+    def expect(self, name: str, now: float) -> None:
+        """Know of a node that something names; with no Lease ever, it is dead after a period."""
+        if name not in self._nodes:
+            self._add(name, None, self._monitor_s / HEARTBEATS, now)
+
     def observe(self, name: str, beat: Beat, now: float, *, listed: bool = False) -> bool:
         """Take in what a Lease says; return whether the verdict changed.
 
@@ -111,23 +117,11 @@ class Liveness:
         node = self._nodes.get(name)
         if node is not None and node.token == beat.token:
             return False
-        period_s = self.period_s(beat.heartbeat_s)
-        if node is None:
-            node = self._nodes[name] = _Node(
-                token=beat.token,
-                heartbeat_s=beat.heartbeat_s,
-                period_s=period_s,
-                seen_at=now,
-                since=now,
-            )
-            heappush(self._due, (node.due_at, name))
+        if node is None or node.token is None:
             listed = listed and bool(beat.token)
+            node = self._add(name, beat.token, beat.heartbeat_s, now)
         else:
-            node.interval_s = now - node.seen_at
-            sooner = now + period_s < node.due_at
-            node.token, node.heartbeat_s, node.period_s = beat.token, beat.heartbeat_s, period_s
-            if node.verdict is Verdict.DEAD or sooner:
-                heappush(self._due, (now + period_s, name))
+            self._renew(name, node, beat, now)
             listed = False
         node.seen_at, node.doubted = now, False
         if listed:
@@ -194,6 +188,25 @@ class Liveness:
             elif self._judge(node, Verdict.DEAD, now):
                 changed.append(name)
         return tuple(changed)
+
+    def _add(self, name: str, token: str | None, heartbeat_s: float, now: float) -> _Node:
+        node = self._nodes[name] = _Node(
+            token=token,
+            heartbeat_s=heartbeat_s,
+            period_s=self.period_s(heartbeat_s),
+            seen_at=now,
+            since=now,
+        )
+        heappush(self._due, (node.due_at, name))
+        return node
+
+    def _renew(self, name: str, node: _Node, beat: Beat, now: float) -> None:
+        node.interval_s = now - node.seen_at
+        due_at = now + self.period_s(beat.heartbeat_s)
+        if node.verdict is Verdict.DEAD or due_at < node.due_at:
+            heappush(self._due, (due_at, name))
+        node.token, node.heartbeat_s = beat.token, beat.heartbeat_s
+        node.period_s = self.period_s(beat.heartbeat_s)
 
     def read_failed(self) -> None:
         """Note that a fresh read failed: nobody is judged until a heartbeat arrives."""

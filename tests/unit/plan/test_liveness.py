@@ -175,6 +175,19 @@ def test_a_forgotten_node_is_not_known():
     assert liveness.next_due() == PERIOD_S
 
 
+def test_a_node_that_something_names_but_that_has_no_lease_is_dead_after_a_period():
+    liveness = alive("b")
+    liveness.expect("ghost", 0.0)
+    liveness.expect("b", 0.0)
+    liveness.observe("b", beat(1), 3.5)
+    assert liveness.verdict("ghost") is Verdict.UNKNOWN
+    assert confirm(liveness, liveness.overdue(4.0)[0], 4.0) == ("ghost",)
+    liveness.expect("ghost", 5.0)
+    assert liveness.verdict("ghost") is Verdict.DEAD
+    assert liveness.observe("ghost", beat(0), 6.0)
+    assert liveness.next_due() == 7.5
+
+
 steps = st.lists(
     st.tuples(
         st.floats(0.01, 3.0),

@@ -1,0 +1,1 @@
+"""Heartbeats over Leases: `publisher` on each node, `monitor` where nodes are watched."""

@@ -1,0 +1,203 @@
+"""Tells which nodes are alive, from their Leases as they are seen here.
+
+Transitions come exactly when they are due, by a timer for the node that is due first; there is no
+polling. What counts as proof is decided by `extip.plan.liveness`. It runs on standby too, so that
+a new leader knows at once.
+
+One task, `run`, owns it. `lease_changed` is an informer's handler; `watch_opened` and
+`watch_closed` are told by the informer's `TrackedListerWatcher`. The other methods may be called
+from any task of the same loop.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from extip import log
+from extip.api.coordination_v1 import Lease
+from extip.api.names import node_of_lease
+from extip.clock import Clock
+from extip.errors import ApiError
+from extip.heartbeat.protocol import beat_of, leaving_reason
+from extip.metrics import Metrics
+from extip.plan.liveness import Liveness, Verdict
+
+READ_S = 5.0
+"""Bound on the fresh read that confirms a death."""
+
+
+class LeaseReader(Protocol):
+    """Reads all heartbeat Leases, as they are now."""
+
+    async def read(self) -> Iterable[Lease]:
+        """Return them from a quorum, not from a cache. Raises ApiError."""
+
+
+class Monitor:
+    """The verdict on every node."""
+
+    def __init__(
+        self,
+        reader: LeaseReader,
+        *,
+        get: Callable[[str], Lease | None],
+        monitor_s: float,
+        changed: Callable[[str], None],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """`get` looks a Lease up by its key; `changed` is told nodes to look at again."""
+        self._reader = reader
+        self._get = get
+        self._monitor_s = monitor_s
+        self._tell = changed
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log.get_logger("liveness")
+        self._liveness = Liveness(monitor_s)
+        self._leaving: dict[str, str] = {}
+        self._raised: set[str] = set()
+        self._poked = asyncio.Event()
+        self._waking_at: float | None = None
+        self._opened = False
+
+    def verdict(self, node: str) -> Verdict:
+        """Return what is known of a node."""
+        return self._liveness.verdict(node)
+
+    def nodes(self) -> Mapping[str, Verdict]:
+        """Return every node that is known, with its verdict."""
+        return self._liveness.nodes()
+
+    def since(self, node: str) -> float | None:
+        """Return when the verdict became what it is, on the clock's monotonic timeline."""
+        return self._liveness.since(node)
+
+    def leaving(self, node: str) -> str:
+        """Return why a node is about to stop; empty when it is not."""
+        return self._leaving.get(node, "")
+
+    @property
+    def settled(self) -> bool:
+        """Whether the watch has been open and nothing is unknown of any node.
+
+        Before that, whoever was heard first would get everything that has no place yet.
+        """
+        return self._opened and Verdict.UNKNOWN not in self._liveness.nodes().values()
+
+    def expect(self, node: str) -> None:
+        """Have a verdict on a node that a claim names, also when it has no Lease.
+
+        To be called only once the Leases were listed.
+        """
+        self._liveness.expect(node, self._clock.monotonic())
+        self._wake_if_sooner()
+
+    def forget(self, node: str) -> None:
+        """Drop a node whose Lease is gone and that no claim names."""
+        self._liveness.forget(node)
+        self._leaving.pop(node, None)
+        self._raised.discard(node)
+
+    def lease_changed(self, key: str) -> None:
+        """Look at a Lease again.
+
+        One that was deleted says nothing: its node may be alive and about to write it again, and
+        is found dead by its silence otherwise.
+        """
+        now = self._clock.monotonic()
+        if not self._opened:
+            self._liveness.watch_closed(now)
+        lease = self._get(key)
+        node = None if lease is None else node_of_lease(lease.metadata.name)
+        if lease is None or node is None:
+            return
+        beat = beat_of(lease)
+        self._warn_if_raised(node, beat.heartbeat_s)
+        changed = self._liveness.observe(node, beat, now, listed=not self._opened)
+        reason = leaving_reason(lease)
+        if reason != self._leaving.get(node, ""):
+            self._leaving[node] = reason
+            self._log.info("node_leaving" if reason else "node_staying", node=node, reason=reason)
+            changed = True
+        if changed:
+            self._announce((node,))
+        self._wake_if_sooner()
+
+    def watch_opened(self) -> None:
+        """Note that Leases can be seen from now on."""
+        now = self._clock.monotonic()
+        self._liveness.watch_closed(now)
+        self._liveness.watch_opened(now)
+        self._opened = True
+        self._wake_if_sooner()
+
+    def watch_closed(self) -> None:
+        """Note that Leases cannot be seen from now on."""
+        self._liveness.watch_closed(self._clock.monotonic())
+
+    async def run(self) -> None:
+        """Judge whoever is due, when it is due; until cancelled."""
+        while True:
+            self._poked.clear()
+            due_at = self._waking_at = self._liveness.next_due()
+            if due_at is not None and due_at <= self._clock.monotonic():
+                await self._judge()
+                continue
+            try:
+                async with asyncio.timeout_at(due_at):
+                    await self._poked.wait()
+            except TimeoutError:
+                pass  # it is due
+
+    async def _judge(self) -> None:
+        asked_at = self._clock.monotonic()
+        late, changed = self._liveness.overdue(asked_at)
+        self._announce(changed)
+        if not late:
+            return
+        try:
+            async with asyncio.timeout(READ_S):
+                leases = await self._reader.read()
+        except (ApiError, TimeoutError) as error:
+            self._liveness.read_failed()
+            self._log.warning("liveness_unknown", nodes=len(late), error=str(error) or "timed out")
+            return
+        beats = {
+            node: beat_of(lease)
+            for lease in leases
+            if (node := node_of_lease(lease.metadata.name)) is not None
+        }
+        now = self._clock.monotonic()
+        self._announce(self._liveness.confirm(late, beats, asked_at=asked_at, now=now))
+
+    def _announce(self, nodes: Iterable[str]) -> None:
+        """Log and count what changed, and tell the owner."""
+        told = False
+        for node in nodes:
+            told = True
+            verdict = self._liveness.verdict(node)
+            report = self._log.info if verdict is Verdict.ALIVE else self._log.warning
+            report("node_liveness_changed", node=node, state=verdict.value)
+            self._tell(node)
+        if told:
+            states = Counter(self._liveness.nodes().values())
+            for verdict in Verdict:
+                self._metrics.nodes.labels(state=verdict.value).set(states[verdict])
+
+    def _wake_if_sooner(self) -> None:
+        due_at = self._liveness.next_due()
+        if due_at is not None and (self._waking_at is None or due_at < self._waking_at):
+            self._poked.set()
+
+    def _warn_if_raised(self, node: str, heartbeat_s: float) -> None:
+        period_s = self._liveness.period_s(heartbeat_s)
+        if period_s > self._monitor_s and node not in self._raised:
+            self._raised.add(node)
+            self._log.warning(
+                "monitor_raised",
+                node=node,
+                period_s=period_s,
+                reason=f"--monitor is shorter than two heartbeats of {heartbeat_s:g} s",
+            )

@@ -1,0 +1,99 @@
+"""What a heartbeat Lease says, written and read. Pure; both ends use it.
+
+The Lease names who beats (the holder), how often, and whether it is about to leave. Its times are
+for people. It is given up by an empty holder.
+"""
+
+from datetime import datetime
+from math import ceil, isfinite
+
+import msgspec
+
+from extip.api.coordination_v1 import Lease, LeaseSpec
+from extip.api.meta_v1 import FullObjectMeta
+from extip.api.names import (
+    COMPONENT_LABEL,
+    HEARTBEAT_ANNOTATION,
+    HEARTBEAT_COMPONENT,
+    LEAVING_ANNOTATION,
+    NODE_LABEL,
+    heartbeat_lease,
+    node_label,
+)
+from extip.plan.liveness import HEARTBEATS, Beat
+
+DEFAULT_HEARTBEAT_S = 2.0
+"""Of a Lease that does not say how often it is renewed."""
+
+
+def new_lease(node: str, namespace: str) -> Lease:
+    """Return the Lease of a node that has none yet; nobody holds it."""
+    return Lease(metadata=FullObjectMeta(name=heartbeat_lease(node), namespace=namespace))
+
+
+def renewed(
+    lease: Lease, *, node: str, identity: str, heartbeat_s: float, leaving: str, now: datetime
+) -> Lease:
+    """Return the Lease as `identity` renews it, or takes it; what others added to it stays."""
+    metadata = lease.metadata
+    annotations = {
+        **(metadata.annotations or {}),
+        HEARTBEAT_ANNOTATION: f"{heartbeat_s:g}",
+    }
+    annotations.pop(LEAVING_ANNOTATION, None)
+    if leaving:
+        annotations[LEAVING_ANNOTATION] = leaving
+    labels = {
+        **(metadata.labels or {}),
+        COMPONENT_LABEL: HEARTBEAT_COMPONENT,
+        NODE_LABEL: node_label(node),
+    }
+    taken = lease.holder != identity
+    spec = lease.spec
+    return msgspec.structs.replace(
+        lease,
+        metadata=msgspec.structs.replace(metadata, labels=labels, annotations=annotations),
+        spec=LeaseSpec(
+            holder_identity=identity,
+            lease_duration_seconds=max(1, ceil(HEARTBEATS * heartbeat_s)),
+            acquire_time=wire_time(now) if taken else spec.acquire_time,
+            renew_time=wire_time(now),
+            lease_transitions=(spec.lease_transitions or 0) + taken,
+        ),
+    )
+
+
+def given_up(lease: Lease, *, now: datetime) -> Lease:
+    """Return the Lease as its holder leaves it behind."""
+    annotations = dict(lease.metadata.annotations or {})
+    annotations.pop(LEAVING_ANNOTATION, None)
+    return msgspec.structs.replace(
+        lease,
+        metadata=msgspec.structs.replace(lease.metadata, annotations=annotations),
+        spec=msgspec.structs.replace(lease.spec, holder_identity="", renew_time=wire_time(now)),
+    )
+
+
+def beat_of(lease: Lease) -> Beat:
+    """Return what a Lease says of its node at this time."""
+    token = f"{lease.holder} {lease.spec.renew_time}" if lease.holder else ""
+    return Beat(token=token, heartbeat_s=_heartbeat_s(lease))
+
+
+def leaving_reason(lease: Lease) -> str:
+    """Return why the node is about to stop; empty when it stays."""
+    return (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION, "")
+
+
+def wire_time(now: datetime) -> str:
+    """Return a MicroTime as the API server writes it; `now` is in UTC."""
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _heartbeat_s(lease: Lease) -> float:
+    text = (lease.metadata.annotations or {}).get(HEARTBEAT_ANNOTATION, "")
+    try:
+        seconds = float(text)
+    except ValueError:
+        return DEFAULT_HEARTBEAT_S
+    return seconds if isfinite(seconds) and seconds > 0 else DEFAULT_HEARTBEAT_S
