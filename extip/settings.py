@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import ceil
+from pathlib import Path
 from typing import Literal
 
 from extip.errors import ConfigurationError
@@ -19,6 +20,11 @@ MIN_ADDRESS_TTL_S = 3
 
 MIN_RESYNC_S = 0.1
 """A resync reads every address of the node; more often than this it only burns the processor."""
+
+MIN_MONITOR_S = 0.05
+"""Shorter than this, a busy API server would make live nodes look dead."""
+
+_NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 _IFNAMSIZ = 15
 """Longest name of an interface, without the terminating NUL (linux/if.h)."""
@@ -143,3 +149,81 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
         service_selector=service_selector,
         http=http,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerSettings:
+    """`extip scheduler`."""
+
+    kubeconfig: str
+    mask: int
+    mask_v6: int
+    nodefilter: Literal["fair", "first-alive"]
+    """How claims are spread over controllers."""
+    monitor_s: float
+    """A controller is dead when its last heartbeat is longer ago; never less than two of its
+    heartbeats."""
+    rebalance_after_s: float
+    """A node must have been alive for so long before claims of others are moved to it; 0: never."""
+    allow_cidrs: tuple[IPNetwork, ...]
+    namespace: str
+    """Where the heartbeat Leases of the controllers are."""
+    leader_elect: bool
+    lease_duration_s: float
+    renew_deadline_s: float
+    retry_period_s: float
+    lease_name: str
+    lease_namespace: str
+    http: tuple[str, int] | None
+
+
+def scheduler_settings(  # noqa: PLR0913 - one argument per flag
+    *,
+    kubeconfig: str,
+    mask: int,
+    mask_v6: int,
+    nodefilter: Literal["fair", "first-alive"],
+    monitor: float,
+    rebalance_after: float,
+    allow_cidr: tuple[IPNetwork, ...],
+    namespace: str,
+    leader_elect: bool,
+    leader_elect_lease_duration: float,
+    leader_elect_renew_deadline: float,
+    leader_elect_retry_period: float,
+    leader_elect_resource_name: str,
+    leader_elect_resource_namespace: str,
+    http: tuple[str, int] | None,
+) -> SchedulerSettings:
+    """Build the settings of `extip scheduler` from its flags; durations are in seconds.
+
+    The namespaces default to the pod's own. Raises ConfigurationError.
+    """
+    if monitor < MIN_MONITOR_S:
+        raise ConfigurationError(f"--monitor must be at least {MIN_MONITOR_S:g} s")
+    namespace = namespace or own_namespace()
+    return SchedulerSettings(
+        kubeconfig=kubeconfig,
+        mask=mask,
+        mask_v6=mask_v6,
+        nodefilter=nodefilter,
+        monitor_s=monitor,
+        rebalance_after_s=rebalance_after,
+        allow_cidrs=allow_cidr,
+        namespace=namespace,
+        leader_elect=leader_elect,
+        lease_duration_s=leader_elect_lease_duration,
+        renew_deadline_s=leader_elect_renew_deadline,
+        retry_period_s=leader_elect_retry_period,
+        lease_name=leader_elect_resource_name,
+        lease_namespace=leader_elect_resource_namespace or namespace,
+        http=http,
+    )
+
+
+def own_namespace() -> str:
+    """Return the namespace of the pod that this process runs in, or ``kube-system``."""
+    try:
+        return Path(_NAMESPACE_FILE).read_text().strip() or "kube-system"
+    except OSError:
+        return "kube-system"

@@ -2,7 +2,7 @@
 
 from msgspec import field
 
-from extip.api.meta_v1 import KubernetesObject, Wire
+from extip.api.meta_v1 import KubernetesObject, ObjectMeta, Wire
 
 
 class ServiceSpec(Wire, frozen=True):
@@ -49,15 +49,47 @@ class NodeAddress(Wire, frozen=True):
     address: str = ""
 
 
+class NodeCondition(Wire, frozen=True):
+    """One condition of a node."""
+
+    type: str = ""
+    status: str = ""
+
+
 class NodeStatus(Wire, frozen=True):
     """What the kubelet reports."""
 
     addresses: tuple[NodeAddress, ...] | None = None
+    conditions: tuple[NodeCondition, ...] | None = None
+
+
+class Taint(Wire, frozen=True):
+    """Why pods keep away from a node."""
+
+    key: str = ""
+    effect: str = ""
+
+
+class NodeSpec(Wire, frozen=True):
+    """What the cluster wants of a node."""
+
+    unschedulable: bool = False
+    """Cordoned."""
+    taints: tuple[Taint, ...] | None = None
+
+
+class NodeMeta(ObjectMeta, frozen=True):
+    """Metadata of a node that decides where IPs may be."""
+
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
 
 
 class Node(KubernetesObject, frozen=True):
     """A core/v1 Node."""
 
+    metadata: NodeMeta = NodeMeta()
+    spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
 

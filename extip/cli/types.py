@@ -18,7 +18,10 @@ class _Parsed(click.ParamType[T], Generic[T]):
         self._parse = parse
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None  # noqa: ANN401 - click's own signature
+        self,
+        value: Any,  # noqa: ANN401 - click's own signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> T:
         """Parse a text."""
         try:

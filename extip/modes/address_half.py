@@ -80,7 +80,11 @@ async def open_address_half(
                 clock=clock,
                 metrics=metrics,
             )
-            monitor = LinkMonitor(_on_notice(settings.iface, observer, reconciler), metrics=metrics)
+            monitor = LinkMonitor(
+                _on_notice(settings.iface, observer, reconciler),
+                metrics=metrics,
+                own_port=table.port,
+            )
             yield AddressHalf(
                 reconciler=reconciler,
                 components=(

@@ -27,7 +27,7 @@ class ServiceInputs:
     Selectors are label selectors that the API server evaluates; empty ones select everything.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a composition of ports and plain values
         self,
         client: ApiClient,
         *,
@@ -62,7 +62,7 @@ class ServiceInputs:
             changed=changed,
         )
         self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
-            get=self._nodes.store.get, extract=_addresses_of, combine=_union, changed=changed
+            get=self._nodes.store.get, extract=addresses_of, combine=union, changed=changed
         )
         self._services.add_handler(self._requests.update)
         self._nodes.add_handler(self._node_ips.update)
@@ -115,11 +115,12 @@ class ServiceInputs:
                 self._requests.update(key)
 
 
-def _addresses_of(node: Node) -> frozenset[IPAddress] | None:
+def addresses_of(node: Node) -> frozenset[IPAddress] | None:
     """Return the IPs of a node; its names do not matter here."""
     ips = (parse_ip(address.address) for address in node.status.addresses or ())
     return frozenset(ip for ip in ips if ip is not None) or None
 
 
-def _union(parts: Iterable[frozenset[IPAddress]]) -> frozenset[IPAddress]:
+def union(parts: Iterable[frozenset[IPAddress]]) -> frozenset[IPAddress]:
+    """Bring the IPs of all nodes together."""
     return frozenset().union(*parts)

@@ -16,7 +16,6 @@ import asyncio
 import sys
 
 from extip import __version__, log
-from extip.api.core_v1 import ObjectReference
 from extip.clock import LoopClock
 from extip.errors import FatalError
 from extip.health import HealthServer
@@ -24,9 +23,9 @@ from extip.kube.client import connect
 from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half, open_observer
+from extip.modes.refusal_events import EventReporter
 from extip.modes.service_inputs import ServiceInputs
-from extip.plan.guard import Refusal
-from extip.plan.requests import Masks, Owner
+from extip.plan.requests import Masks
 from extip.reconcile.observe import Inputs, View
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import SimpleSettings
@@ -121,24 +120,6 @@ def render(view: View) -> str:
     if not lines:
         return f"nothing to do on {view.link.name}: no service asks for an external IP\n"
     return "".join(f"{verb:<8}{what:<44}{why}".rstrip() + "\n" for verb, what, why in lines)
-
-
-class EventReporter:
-    """Refusals as Kubernetes Events on the objects that asked."""
-
-    def __init__(self, events: EventRecorder) -> None:
-        self._events = events
-
-    def refused(self, owner: Owner, refusal: Refusal) -> None:
-        """Record a Warning on `owner`."""
-        self._events.record(
-            ObjectReference(
-                kind=owner.kind, namespace=owner.namespace, name=owner.name, uid=owner.uid
-            ),
-            type="Warning",
-            reason=refusal.reason.value,
-            message=refusal.message,
-        )
 
 
 def _http(

@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
@@ -64,9 +65,8 @@ class Change:
     interface: IPInterface
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeResult:
-    """How the kernel answered a change."""
+class ChangeResult(NamedTuple):
+    """How the kernel answered a change; a tuple, since thousands are made in the hot path."""
 
     change: Change
     errno: int

@@ -20,7 +20,7 @@ from extip.plan.claims import (
     parse_cidr,
     plan_claims,
 )
-from extip.plan.eligibility import EXPLANATIONS, Eligibility, Needs, NodeFacts, judge
+from extip.plan.eligibility import EXPLANATIONS, Eligibility, Needs, NodeFacts, Obstacle, judge
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
 from extip.plan.requests import Owner
@@ -55,6 +55,8 @@ class Cluster:
     """Nodes neither proved dead nor heard of: they keep what they have, and get nothing."""
     registered: Mapping[str, str] = field(default_factory=dict)
     """When each node registered, as text that sorts by time."""
+    ignored: frozenset[Obstacle] = frozenset()
+    """Rules of eligibility that are switched off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,9 @@ class _Rules:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._by_subnet = any(not node.link for node in cluster.nodes)
+        self._by_subnet = Obstacle.NO_SUBNET not in cluster.ignored and any(
+            not node.link for node in cluster.nodes
+        )
         self._known: dict[tuple[IPAddress | None, str], Eligibility] = {}
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
 
@@ -147,7 +151,9 @@ class _Rules:
         key = (needs.ip if self._by_subnet else None, needs.link)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = judge(self._cluster.nodes, needs)
+            found = self._known[key] = judge(
+                self._cluster.nodes, needs, ignored=self._cluster.ignored
+            )
         return found
 
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:

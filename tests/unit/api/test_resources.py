@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from extip.api.core_v1 import Event, Namespace, Node, Service
-from extip.api.meta_v1 import KubernetesObject, ObjectMeta
+from extip.api.meta_v1 import KubernetesObject
 from extip.api.resources import EVENTS, NAMESPACES, NODES, SERVICES, Resource
 
 
@@ -44,7 +44,7 @@ def test_paths_of_named_groups():
 @pytest.mark.parametrize("kind", [Service, Node, Namespace, Event])
 def test_a_bookmark_decodes_as_any_kind(kind):
     body = b'{"kind":"X","metadata":{"resourceVersion":"7","creationTimestamp":null},"spec":{}}'
-    assert msgspec.json.decode(body, type=kind).metadata == ObjectMeta(resource_version="7")
+    assert msgspec.json.decode(body, type=kind).metadata.resource_version == "7"
 
 
 def test_a_service_decodes_with_what_is_used():

@@ -1,0 +1,86 @@
+"""Flags that several commands share, declared once."""
+
+from collections.abc import Callable
+
+import click
+
+from extip.cli.types import DURATION, LISTEN, NETWORK
+
+
+def address_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags of every mode that puts addresses on an interface."""
+    for option in reversed(
+        [
+            click.option("--iface", default="eth0", help="Interface that IP addresses are put on."),
+            click.option(
+                "--mask", default=32, type=click.IntRange(1, 32), help="Prefix length of IPv4 IPs."
+            ),
+            click.option(
+                "--mask-v6",
+                default=128,
+                type=click.IntRange(1, 128),
+                help="Prefix length of IPv6 IPs.",
+            ),
+            click.option(
+                "--resync",
+                default="20s",
+                type=DURATION,
+                help="How often the state of all IPs is compared anew.",
+            ),
+            click.option(
+                "--address-ttl",
+                type=DURATION,
+                show_default="two resyncs",
+                help="The kernel removes the addresses this long after extip died or hung.",
+            ),
+            click.option(
+                "--on-exit",
+                default="release",
+                type=click.Choice(["release", "keep"]),
+                help="On an orderly stop: remove the addresses, or leave them to their TTL.",
+            ),
+            click.option(
+                "--allow-cidr",
+                "allow_cidr",
+                multiple=True,
+                type=NETWORK,
+                help="Bring up only external IPs inside this network. Repeatable.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def process_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags that every mode has."""
+    for option in reversed(
+        [
+            click.option(
+                "--kubeconfig",
+                default="",
+                show_default="in-cluster",
+                help="Kubeconfig file; empty: the pod's ServiceAccount.",
+            ),
+            click.option(
+                "--http",
+                default="127.0.0.1:9188",
+                type=LISTEN,
+                help="Where /metrics, /livez and /readyz are served; empty: nowhere.",
+            ),
+            click.option(
+                "--log-format",
+                default="console",
+                type=click.Choice(["console", "json"]),
+                help="How log events are written.",
+            ),
+            click.option(
+                "--log-level",
+                default="info",
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                help="Least severe events that are written.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command

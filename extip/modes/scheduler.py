@@ -1,0 +1,164 @@
+"""`extip scheduler`: distributes IP claims over the controllers that are alive.
+
+::
+
+    run
+    ├── informer-services, -ipclaims, -ipnodes, -nodes, -leases   on standby too
+    ├── liveness    who is alive, from the Leases ────┐
+    ├── elector                                       │
+    │   └── scheduling   only while leading ◄─────────┘
+    ├── events      what was decided, as Kubernetes Events
+    └── http        /metrics /livez /readyz
+"""
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from random import Random
+
+from extip import __version__, log
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.resources import IP_CLAIMS
+from extip.cache.mutation import Overlay
+from extip.clock import LoopClock
+from extip.health import HealthServer
+from extip.kube.client import ApiClient, connect
+from extip.kube.events import EventRecorder, ObjectReference
+from extip.kube.lease_lock import LeaseLock
+from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
+from extip.metrics import Metrics
+from extip.modes.refusal_events import EventReporter
+from extip.modes.scheduler_inputs import SchedulingInputs
+from extip.plan.guard import Guard
+from extip.plan.placement import Strategy
+from extip.plan.requests import Masks
+from extip.reconcile.refusals import RefusalLedger
+from extip.reconcile.scheduling import ClaimScheduler
+from extip.settings import SchedulerSettings
+from extip.supervisor import Component, run_beside, stop_signal
+
+
+async def run(settings: SchedulerSettings) -> None:
+    """Run until SIGTERM or SIGINT; raises FatalError, alone or in a group."""
+    clock, metrics, logger = LoopClock(), Metrics("scheduler"), log.get_logger("scheduler")
+    identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+    rng = Random()  # noqa: S311 - jitter
+    logger.info("started", version=__version__, identity=identity, pid=os.getpid())
+    async with connect(settings.kubeconfig, metrics=metrics) as client:
+        events = EventRecorder(client, clock=clock, metrics=metrics)
+        inputs = SchedulingInputs(
+            client,
+            masks=Masks(v4=settings.mask, v6=settings.mask_v6),
+            namespace=settings.namespace,
+            monitor_s=settings.monitor_s,
+            rebalance_after_s=settings.rebalance_after_s,
+            clock=clock,
+            metrics=metrics,
+        )
+        scheduling = ClaimScheduler(
+            strategy=Strategy(settings.nodefilter),
+            guard=Guard(allowed=settings.allow_cidrs),
+            inputs=inputs.current,
+            claims=Overlay(inputs.claims.store, clock=clock),
+            store=_Claims(client),
+            historian=_Historian(events),
+            decided=RefusalLedger(EventReporter(events), metrics).record,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        inputs.changed = scheduling.trigger
+        elector = LeaderElector(
+            LeaseLock(client, name=settings.lease_name, namespace=settings.lease_namespace),
+            name=settings.lease_name,
+            namespace=settings.lease_namespace,
+            identity=identity,
+            timing=Timing(
+                lease_duration_s=settings.lease_duration_s,
+                renew_deadline_s=settings.renew_deadline_s,
+                retry_period_s=settings.retry_period_s,
+            ),
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        components = [
+            *inputs.components(),
+            *_leading(settings, elector, scheduling, clock),
+            Component("events", events.run),
+            *_http(settings, inputs, metrics),
+        ]
+        logger.info("stopping", signal=await run_beside(components, stop_signal))
+
+
+def _leading(
+    settings: SchedulerSettings,
+    elector: LeaderElector,
+    scheduling: ClaimScheduler,
+    clock: LoopClock,
+) -> Sequence[Component]:
+    """Return what decides: under election, or at once with an eye on rivals."""
+    decide = Component("scheduling", scheduling.run)
+    if settings.leader_elect:
+        return [Component("elector", partial(elector.run, lambda: [decide]))]
+    return [decide, Component("elector", partial(warn_of_rivals, elector, clock=clock))]
+
+
+class _Claims:
+    """IpClaims at the API server; implements `ClaimStore`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def create(self, claim: IpClaim) -> IpClaim:
+        """Create a claim."""
+        return await self._client.create(IP_CLAIMS, claim)
+
+    async def patch(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim."""
+        return await self._client.patch(IP_CLAIMS, patch, name=claim.metadata.name)
+
+    async def patch_status(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim's status."""
+        return await self._client.patch(
+            IP_CLAIMS, patch, name=claim.metadata.name, subresource="status"
+        )
+
+    async def delete(self, claim: IpClaim) -> None:
+        """Delete a claim."""
+        await self._client.delete(IP_CLAIMS, name=claim.metadata.name)
+
+
+class _Historian:
+    """Moves as Kubernetes Events on the claims; implements `Historian`."""
+
+    def __init__(self, events: EventRecorder) -> None:
+        self._events = events
+
+    def moved(self, claim: IpClaim, node: str, why: str) -> None:
+        """Record that `claim` was given to another node."""
+        before = claim.spec.node_name
+        self._events.record(
+            ObjectReference(
+                api_version=IP_CLAIMS.api_version,
+                kind=IP_CLAIMS.kind,
+                name=claim.metadata.name,
+                uid=claim.metadata.uid,
+            ),
+            type="Normal",
+            reason="Moved" if before else "Assigned",
+            message=f"from {before} to {node}: {why}" if before else f"to {node}: {why}",
+        )
+
+
+def _http(
+    settings: SchedulerSettings, inputs: SchedulingInputs, metrics: Metrics
+) -> list[Component]:
+    if settings.http is None:
+        return []
+    server = HealthServer(
+        settings.http, live={}, ready={"caches": inputs.problem}, registry=metrics.registry
+    )
+    return [Component("http", server.run)]

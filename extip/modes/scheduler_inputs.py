@@ -1,0 +1,205 @@
+"""What the scheduler learns from the API server; kept up to date on standby too."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Iterable
+from functools import partial
+from random import Random
+from typing import Any
+
+from extip.api.coordination_v1 import Lease
+from extip.api.core_v1 import Node, Service
+from extip.api.ipcontroller_v1 import READY, IpClaim, IpNode
+from extip.api.names import HEARTBEAT_SELECTOR
+from extip.api.resources import IP_CLAIMS, IP_NODES, LEASES, NODES, SERVICES
+from extip.cache.derived import Derived
+from extip.cache.informer import Informer
+from extip.cache.tracked import TrackedListerWatcher
+from extip.clock import Clock
+from extip.heartbeat.monitor import Monitor
+from extip.kube.client import ApiClient
+from extip.kube.lease_lock import HeartbeatReader
+from extip.metrics import Metrics
+from extip.modes.service_inputs import addresses_of, union
+from extip.plan.conditions import find_condition
+from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
+from extip.plan.link import IPAddress
+from extip.plan.liveness import Verdict
+from extip.plan.nodes import kubernetes_node
+from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
+from extip.plan.schedule import Cluster
+from extip.reconcile.scheduling import SchedulerInputs
+from extip.supervisor import Component
+
+_Asked = tuple[Owner, tuple[str, ...]]
+
+
+class SchedulingInputs:
+    """Informers, the heartbeat monitor, and what follows from them."""
+
+    def __init__(  # noqa: PLR0913 - a composition of ports and plain values
+        self,
+        client: ApiClient,
+        *,
+        masks: Masks,
+        namespace: str,
+        monitor_s: float,
+        rebalance_after_s: float,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        rng = Random()  # noqa: S311 - jitter
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a pass may come to another result."""
+        self._clock = clock
+        self._rebalance_after_s = rebalance_after_s
+        self._monitor_s = monitor_s
+        self._warm = False
+
+        def informer(name: str, lister_watcher: Any) -> Informer[Any]:  # noqa: ANN401
+            return Informer(name, lister_watcher, clock=clock, rng=rng, metrics=metrics)
+
+        self._services: Informer[Service] = informer("services", client.lister_watcher(SERVICES))
+        self.claims: Informer[IpClaim] = informer("ipclaims", client.lister_watcher(IP_CLAIMS))
+        self._ip_nodes: Informer[IpNode] = informer("ipnodes", client.lister_watcher(IP_NODES))
+        self._nodes: Informer[Node] = informer("nodes", client.lister_watcher(NODES))
+        leases = client.lister_watcher(
+            LEASES, namespace=namespace, label_selector=HEARTBEAT_SELECTOR
+        )
+        self._leases: Informer[Lease] = informer(
+            "leases",
+            TrackedListerWatcher(
+                leases,
+                opened=lambda: self.monitor.watch_opened(),  # noqa: PLW0108 - made below
+                closed=lambda: self.monitor.watch_closed(),  # noqa: PLW0108
+            ),
+        )
+        self.monitor = Monitor(
+            HeartbeatReader(client, namespace=namespace),
+            get=self._leases.store.get,
+            monitor_s=monitor_s,
+            changed=self._liveness_changed,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._leases.add_handler(self.monitor.lease_changed)
+        self._requests: Derived[Service, _Asked, Requests] = Derived(
+            get=self._services.store.get,
+            extract=_asked,
+            combine=partial(collect, parse=masks.parse),
+            changed=self._tell,
+        )
+        self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
+            get=self._nodes.store.get, extract=addresses_of, combine=union, changed=self._tell
+        )
+        self._kubernetes: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = (
+            Derived(
+                get=self._nodes.store.get,
+                extract=lambda node: (node.metadata.name, kubernetes_node(node)),
+                combine=dict,
+                changed=self._tell,
+            )
+        )
+        self._services.add_handler(self._requests.update)
+        self._nodes.add_handler(self._node_ips.update)
+        self._nodes.add_handler(self._kubernetes.update)
+        self._ip_nodes.add_handler(lambda _: self._tell())
+        self.claims.add_handler(self._claim_changed)
+
+    def current(self) -> SchedulerInputs | None:
+        """Return the inputs; None until every cache has synced and liveness is known.
+
+        Liveness counts as known when nothing is unknown of any node, or at the latest one monitor
+        period after the caches have synced: before that, the first controller to be heard would
+        get everything.
+        """
+        self._warm = self._warm or self.monitor.settled
+        if not self._warm or not all(i.has_synced for i in self._informers()):
+            return None
+        verdicts = self.monitor.nodes()
+        kubernetes = self._kubernetes.value()
+        names = sorted({*verdicts, *self._ip_nodes.store})
+        return SchedulerInputs(
+            requests=self._requests.value(),
+            node_ips=self._node_ips.value(),
+            cluster=Cluster(
+                nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
+                unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
+                ignored=frozenset({Obstacle.NO_SUBNET}),  # every controller is told its interface
+                registered={
+                    n.metadata.name: n.metadata.creation_timestamp
+                    for n in self._ip_nodes.store.values()
+                },
+            ),
+            steady=frozenset(n for n in names if self._is_steady(n)),
+        )
+
+    async def wait_synced(self) -> None:
+        """Wait until every cache has been filled."""
+        for informer in self._informers():
+            await informer.wait_synced()
+
+    def components(self) -> list[Component]:
+        """Return what has to run."""
+        return [
+            *(Component(informer.name, informer.run) for informer in self._informers()),
+            Component("liveness", self.monitor.run),
+            Component("first-sync", self._announce_first_sync),
+        ]
+
+    def problem(self) -> str:
+        """Return which caches have never been filled; empty when all have (a readiness check)."""
+        missing = [i.name for i in self._informers() if not i.has_synced]
+        return f"not synced yet: {', '.join(missing)}" if missing else ""
+
+    def _informers(self) -> tuple[Informer[Any], ...]:
+        return (self._services, self.claims, self._ip_nodes, self._nodes, self._leases)
+
+    def _facts(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
+        ip_node = self._ip_nodes.store.get(name)
+        draining = bool(self.monitor.leaving(name))
+        if ip_node is not None:
+            ready = find_condition(ip_node.status.conditions, READY)
+            draining |= ip_node.spec.draining or (ready is not None and ready.status == "False")
+        return NodeFacts(
+            name=name,
+            alive=self.monitor.verdict(name) is Verdict.ALIVE,
+            draining=draining,
+            kubernetes=kubernetes,
+        )
+
+    def _is_steady(self, name: str) -> bool:
+        if not self._rebalance_after_s or self.monitor.verdict(name) is not Verdict.ALIVE:
+            return False
+        since = self.monitor.since(name)
+        return since is not None and self._clock.monotonic() - since >= self._rebalance_after_s
+
+    def _liveness_changed(self, node: str) -> None:
+        self._tell()
+        if self._rebalance_after_s and self.monitor.verdict(node) is Verdict.ALIVE:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._rebalance_after_s + 0.1, self._tell)
+
+    def _claim_changed(self, key: str) -> None:
+        claim = self.claims.store.get(key)
+        if claim is not None and claim.spec.node_name and self._leases.has_synced:
+            self.monitor.expect(claim.spec.node_name)
+        self._tell()
+
+    async def _announce_first_sync(self) -> None:
+        await self.wait_synced()
+        gc.freeze()  # the caches are here to stay: spare every later collection the walk
+        for key in self.claims.store:
+            self._claim_changed(key)
+        await self._clock.sleep(self._monitor_s)
+        self._warm = True
+        self._tell()
+        await asyncio.get_running_loop().create_future()
+
+    def _tell(self) -> None:
+        self.changed()
+
+
+def _asked(service: Service) -> _Asked | None:
+    ips: Iterable[str] | None = service.spec.external_ips
+    return (service_owner(service), tuple(ips)) if ips else None
