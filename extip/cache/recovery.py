@@ -31,16 +31,23 @@ class Recovery:
         return reason in self._said
 
     def failed(
-        self, reason: str, error: str, backoff: Backoff, *, retry_after_s: float | None = None
+        self,
+        reason: str,
+        error: str,
+        backoff: Backoff,
+        *,
+        retry_after_s: float | None = None,
+        at_once: bool = False,
     ) -> float:
         """Note a failure; return the seconds to wait before the next try.
 
         `reason` is its kind: one of the same kind is logged at debug level until `steady`.
+        `at_once` leaves out the backoff, but not what the server asked for.
         """
         if not self._failures:
             self._since_s = self._clock.monotonic()
         self._failures += 1
-        delay_s = backoff.delay_s(self._failures, self._rng.random())
+        delay_s = 0.0 if at_once else backoff.delay_s(self._failures, self._rng.random())
         if retry_after_s is not None:
             delay_s = max(delay_s, min(retry_after_s, MAX_RETRY_AFTER_S))
         log = self._logger.debug if reason in self._said else self._logger.warning

@@ -222,13 +222,13 @@ class Reflector(Generic[T]):
         at_once = (transient and established) or (
             isinstance(error, ExpiredError) and not self._recovery.saw(reason)
         )
-        delay_s = self._recovery.failed(
+        return self._recovery.failed(
             reason,
             str(error),
             TRANSIENT_BACKOFF if transient else ACCESS_BACKOFF,
             retry_after_s=retry_after_s,
+            at_once=at_once,
         )
-        return (retry_after_s or 0.0) if at_once else delay_s
 
     def _count_restart(self, reason: str) -> None:
         self._restarts.labels(self._resource_name, reason).inc()

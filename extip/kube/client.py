@@ -17,7 +17,6 @@ from extip.api.meta_v1 import KubernetesObject, ObjectMeta
 from extip.api.resources import Resource
 from extip.cache.listwatch import ListerWatcher, Page, Unreadable, WatchEvent
 from extip.clock import Clock, LoopClock
-from extip.errors import ApiUnavailableError
 from extip.kube.codec import ResourceCodec
 from extip.kube.config import open_endpoint
 from extip.kube.transport import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Request, Transport
@@ -218,8 +217,6 @@ class WatchStream(Generic[T]):
             raise self._transport.unavailable(self._request, error) from error
         if not line:
             raise StopAsyncIteration
-        if not line.endswith(b"\n"):
-            raise ApiUnavailableError("the stream broke off", request=str(self._request))
         return self._codec.decode_event(line)
 
 

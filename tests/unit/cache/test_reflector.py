@@ -272,3 +272,16 @@ def test_a_stream_with_something_to_say_is_not_given_up_as_silent(rig):
             assert len(rig.server.asked("watch")) == 1
 
     run_virtually(main())
+
+
+def test_the_next_trouble_after_a_recovery_is_said_again(rig):
+    async def main():
+        async with rig.running():
+            for _ in range(3):
+                await asyncio.sleep(60)
+                rig.server.faults_on_watch.extend([AWAY] * 2)
+                rig.server.break_streams(AWAY)
+            await asyncio.sleep(60)
+
+    run_virtually(main())
+    assert rig.logger.events() == ["cache_synced"] + ["watch_interrupted", "watch_recovered"] * 3
