@@ -33,10 +33,14 @@ JITTER = 0.1
 """Share of a heartbeat by which the next one comes earlier or later: many nodes, one API server."""
 
 _BOUND = 0.9
-"""Part of a heartbeat that one renewal may take, as long as none has timed out."""
+"""Part of a heartbeat that one request may take, as long as none has timed out."""
 
-_MAX_BOUND_S = 10.0
-"""Longest bound, however slow the API server is."""
+_MAX_BOUND_S = 5.0
+"""Longest bound on a request, however slow the API server is: when one hangs since the way there
+is cut, this is how late it may be noticed that the way is open again."""
+
+_MAX_RETRY_AFTER_S = 10.0
+"""No `Retry-After` may silence a heartbeat for longer."""
 
 _RELEASE_S = 1.0
 """Bound on giving the Lease up."""
@@ -135,8 +139,7 @@ class Publisher:
     async def _attempt(self, started: float) -> float:
         """Renew once; return the seconds from `started` to the next attempt."""
         try:
-            async with asyncio.timeout(self._bound_s):
-                wait_s = await self._renew(started)
+            wait_s = await self._renew(started)
         except TimeoutError:
             error = ApiUnavailableError(f"no answer within {self._bound_s:.2f} s")
             self._bound_s = min(2 * self._bound_s, _MAX_BOUND_S)
@@ -147,9 +150,7 @@ class Publisher:
             return self._failed(error)
         if wait_s is not None:
             return wait_s
-        took_s = self._clock.monotonic() - started
-        self._bound_s = min(max(_BOUND * self._heartbeat_s, 2 * took_s), _MAX_BOUND_S)
-        self._metrics.heartbeat_duration.observe(took_s)
+        self._metrics.heartbeat_duration.observe(self._clock.monotonic() - started)
         self._succeeded(started)
         return self._heartbeat_s * (1 + JITTER * (2 * self._rng.random() - 1))
 
@@ -179,7 +180,8 @@ class Publisher:
 
     async def _read(self) -> Lease:
         try:
-            return await self._store.get()
+            async with asyncio.timeout(self._bound_s):
+                return await self._store.get()
         except NotFoundError:
             return new_lease(self._node, self._namespace)
 
@@ -192,9 +194,13 @@ class Publisher:
             leaving=self._leaving,
             now=self._clock.utcnow(),
         )
-        if lease.metadata.resource_version:
-            return await self._store.replace(body)
-        return await self._store.create(body)
+        exists = bool(lease.metadata.resource_version)
+        asked_at = self._clock.monotonic()
+        async with asyncio.timeout(self._bound_s):
+            written = await (self._store.replace(body) if exists else self._store.create(body))
+        took_s = self._clock.monotonic() - asked_at
+        self._bound_s = min(max(_BOUND * self._heartbeat_s, 2 * took_s), _MAX_BOUND_S)
+        return written
 
     def _wait_for_rival(self, lease: Lease, now: float) -> float | None:
         """Return after how long to look again, or None when the rival has fallen silent.
@@ -254,5 +260,5 @@ class Publisher:
         report("heartbeat_failed", error=str(error), attempt=self._failures)
         delay_s = self._retry.delay_s(self._failures, self._rng.random())
         if isinstance(error, ApiUnavailableError) and error.retry_after_s is not None:
-            delay_s = max(delay_s, min(error.retry_after_s, _MAX_BOUND_S))
+            delay_s = max(delay_s, min(error.retry_after_s, _MAX_RETRY_AFTER_S))
         return delay_s

@@ -106,21 +106,10 @@ class LeaseClient:
         delivery = self._server.deliver(self._who, verb)
         answer: asyncio.Future[Lease] = loop.create_future()
 
-        def arrive() -> None:
-            """Act as the server does, whether or not the client still waits."""
-            try:
-                result = carry_out()
-            except (ConflictError, NotFoundError) as error:
-                if not answer.done():
-                    answer.set_exception(error)
-            else:
-                if not answer.done():
-                    answer.set_result(result)
-
         if not delivery.answered:
             answer.cancel()
         if delivery.arrives:
-            loop.call_later(delivery.there_s, arrive)
+            loop.call_later(delivery.there_s, _arrive, answer, carry_out)
         if not delivery.answered:
             await asyncio.sleep(delivery.there_s + delivery.back_s)
             raise ApiUnavailableError("the connection broke")
@@ -130,3 +119,15 @@ class LeaseClient:
             answer.cancel()
         await asyncio.sleep(delivery.back_s)
         return result
+
+
+def _arrive(answer: "asyncio.Future[Lease]", carry_out: Callable[[], Lease]) -> None:
+    """Act as the server does, whether or not the client still waits."""
+    try:
+        result = carry_out()
+    except (ConflictError, NotFoundError) as error:
+        if not answer.done():
+            answer.set_exception(error)
+    else:
+        if not answer.done():
+            answer.set_result(result)
