@@ -112,7 +112,8 @@ class ApiClient:
             compressed=True,
             timeout=_within(LIST_TIMEOUT_S),
         )
-        return self._codec(resource).decode_list(await self._transport.read(request))
+        body = await self._transport.read(request)
+        return self._codec(resource).decode_list(body, request=str(request))
 
     @asynccontextmanager
     async def watch(
@@ -204,6 +205,7 @@ class WatchStream(Generic[T]):
     ) -> None:
         self._lines = lines
         self._request = request
+        self._name = str(request)
         self._transport = transport
         self._codec = codec
 
@@ -217,7 +219,7 @@ class WatchStream(Generic[T]):
             raise self._transport.unavailable(self._request, error) from error
         if not line:
             raise StopAsyncIteration
-        return self._codec.decode_event(line)
+        return self._codec.decode_event(line, request=self._name)
 
 
 class _ResourceListerWatcher(Generic[T]):

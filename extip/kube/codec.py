@@ -71,19 +71,19 @@ class ResourceCodec(Generic[T]):
         except msgspec.MsgspecError as error:
             raise InvalidRequestError(f"unreadable {self._resource.kind}: {error}") from error
 
-    def decode_list(self, body: bytes | bytearray) -> Page[T]:
+    def decode_list(self, body: bytes | bytearray, *, request: str = "") -> Page[T]:
         """Decode a list. Raises `ApiUnavailableError` when the body is not a list at all."""
         try:
             page = self._list.decode(body)
         except msgspec.MsgspecError:
-            return self._decode_each(body)
+            return self._decode_each(body, request)
         return Page(
             items=page.items or (),
             resource_version=page.metadata.resource_version,
             continue_token=page.metadata.continue_token,
         )
 
-    def decode_event(self, line: bytes) -> WatchEvent[T] | Unreadable:
+    def decode_event(self, line: bytes, *, request: str = "") -> WatchEvent[T] | Unreadable:
         """Decode one line of a watch stream.
 
         Raises what an ``ERROR`` event stands for, and `ApiUnavailableError` for garbage: a stream
@@ -97,18 +97,21 @@ class ResourceCodec(Generic[T]):
             event = self._raw_event.decode(line)
             if event.type == "ERROR":
                 status = self._status.decode(event.object)
-                raise error_of(status.code, status.message, reason=status.reason)
+                raise error_of(status.code, status.message, reason=status.reason, request=request)
             if event.type not in EventType.__members__:
-                raise ApiUnavailableError(f"unknown watch event {one_line(event.type)!r}")
+                text = f"unknown watch event {one_line(event.type)!r}"
+                raise ApiUnavailableError(text, request=request)
         except msgspec.MsgspecError as error:
-            raise ApiUnavailableError(f"unreadable watch event: {error}") from error
+            raise ApiUnavailableError(
+                f"unreadable watch event: {error}", request=request
+            ) from error
         return self._unreadable(event.object, reason)
 
-    def _decode_each(self, body: bytes | bytearray) -> Page[T]:
+    def _decode_each(self, body: bytes | bytearray, request: str) -> Page[T]:
         try:
             page = self._raw_list.decode(body)
         except msgspec.MsgspecError as error:
-            raise ApiUnavailableError(f"unreadable list: {error}") from error
+            raise ApiUnavailableError(f"unreadable list: {error}", request=request) from error
         items: list[T] = []
         unreadable: list[Unreadable] = []
         for raw in page.items or ():

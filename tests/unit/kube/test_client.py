@@ -177,7 +177,7 @@ def test_a_retry_after_that_is_no_number_is_ignored(rig, run, header):
         (api.half_open, "no answer from http://127.0.0.1:.* in time", 60),
         (api.closed, "http://127.0.0.1:.* closed the connection", 1),
         (api.truncated, "the answer of http://127.0.0.1:.* broke off", 1),
-        (api.cut_line, "unreadable list", 1),
+        (api.cut_line, "list services: unreadable list", 1),
         (api.refused(200, b"hello"), "unreadable list", 1),
         (api.refused(302, b"", Location="http://example.invalid/"), r"\(302\)", 1),
     ],

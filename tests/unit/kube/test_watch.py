@@ -234,7 +234,7 @@ def test_an_error_event_ends_the_stream_with_what_it_stands_for(rig, run):
             rig.server.faults.append(FAULTS["410 event"])
             source = rig.client.lister_watcher(SERVICES)
             async with source.watch(resource_version="1", timeout_s=300) as events:
-                with pytest.raises(ExpiredError, match="too old resource version"):
+                with pytest.raises(ExpiredError, match="watch services: too old resource version"):
                     await anext(events)
 
     run(main())

@@ -1,0 +1,152 @@
+"""Sees to it that the API server serves our kinds.
+
+Whether it does is found out by listing them, which whoever needs them may do anyway: reading the
+definitions themselves takes a permission that nobody else needs.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from random import Random
+
+import msgspec
+
+from extip import log
+from extip.api.apiextensions_v1 import CustomResourceDefinition
+from extip.api.crds import DEFINITIONS
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
+from extip.api.resources import (
+    CUSTOM_RESOURCE_DEFINITIONS,
+    IP_CLAIM_POOLS,
+    IP_CLAIMS,
+    IP_NODES,
+    Resource,
+)
+from extip.api.schema import Json
+from extip.clock import Clock
+from extip.errors import (
+    ApiAccessError,
+    ApiError,
+    ApiUnavailableError,
+    ConflictError,
+    FatalError,
+    NotFoundError,
+)
+from extip.kube.client import ApiClient, Scope
+from extip.plan.backoff import Backoff
+
+OwnKind = Resource[IpClaim] | Resource[IpNode] | Resource[IpClaimPool]
+
+_KINDS: tuple[OwnKind, ...] = (IP_CLAIMS, IP_NODES, IP_CLAIM_POOLS)
+
+_SERVED_S = 30.0
+"""How long a definition may take to be served; a second is usual."""
+
+_POLL = Backoff(initial_s=0.1, cap_s=2.0)
+_RETRY = Backoff(initial_s=0.8, cap_s=30.0)
+
+_ADVICE = "run `extip crds --apply` or `kubectl apply -f manifests/crds.yaml` as an administrator"
+
+
+class Definitions:
+    """Creates and updates the definitions of our kinds."""
+
+    def __init__(self, client: ApiClient, *, clock: Clock, rng: Random) -> None:
+        self._client = client
+        self._clock = clock
+        self._rng = rng
+        self._log = log.get_logger("crds")
+
+    async def ensure(self) -> None:
+        """Return once all kinds are served; create the definitions that are missing.
+
+        One that is there stays as it is. While the API server does not answer this goes on trying.
+        Raises FatalError, which says what to run, when this process may not create them.
+        """
+        failures = 0
+        while True:
+            try:
+                missing = [kind for kind in _KINDS if not await self._is_served(kind)]
+                await self._create(missing)
+                break
+            except ApiUnavailableError as error:
+                failures += 1
+                delay_s = _RETRY.delay_s(failures, self._rng.random())
+                report = self._log.warning if failures == 1 else self._log.debug
+                report("definitions_unknown", error=str(error), delay_s=round(delay_s, 2))
+                await self._clock.sleep(delay_s)
+            except ApiError as error:
+                raise FatalError(f"cannot use the kinds of extip: {error}; {_ADVICE}") from error
+        if missing:
+            await self._wait_served(missing)
+
+    async def apply(self) -> list[tuple[str, str]]:
+        """Create or update every definition; return name and outcome of each.
+
+        Raises ApiError, and FatalError when they are not served in time.
+        """
+        outcomes = [await self._apply(definition) for definition in map(_document, DEFINITIONS)]
+        await self._wait_served(_KINDS)
+        return outcomes
+
+    async def _apply(self, wanted: CustomResourceDefinition) -> tuple[str, str]:
+        name = wanted.metadata.name
+        try:
+            found = await self._client.get(CUSTOM_RESOURCE_DEFINITIONS, name=name)
+        except NotFoundError:
+            await self._client.create(CUSTOM_RESOURCE_DEFINITIONS, wanted)
+            return name, "created"
+        body = msgspec.structs.replace(found, spec=wanted.spec)
+        written = await self._client.replace(CUSTOM_RESOURCE_DEFINITIONS, body)
+        changed = written.metadata.generation != found.metadata.generation
+        return name, "updated" if changed else "unchanged"
+
+    async def _create(self, missing: Iterable[OwnKind]) -> None:
+        names = {f"{kind.plural}.{kind.group}" for kind in missing}
+        for definition in map(_document, DEFINITIONS):
+            name = definition.metadata.name
+            if name not in names:
+                continue
+            try:
+                await self._client.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
+            except ConflictError:
+                continue  # somebody else was quicker
+            except ApiAccessError as error:
+                raise FatalError(
+                    f"the CustomResourceDefinition {name} is missing and may not be created from "
+                    f"here: {_ADVICE}"
+                ) from error
+            self._log.info("definition_created", definition=name)
+
+    async def _is_served(self, kind: OwnKind) -> bool:
+        try:
+            await self._client.list(kind, Scope(), limit=1)
+        except NotFoundError:
+            return False
+        return True
+
+    async def _wait_served(self, kinds: Iterable[OwnKind]) -> None:
+        try:
+            async with asyncio.timeout(_SERVED_S):
+                for kind in kinds:
+                    await self._wait_for(kind)
+        except TimeoutError:
+            raise FatalError(
+                f"the API server does not serve the kinds of extip {_SERVED_S:.0f} s after they "
+                "were defined: look at `kubectl get crd -o yaml` for conditions that are not True"
+            ) from None
+
+    async def _wait_for(self, kind: OwnKind) -> None:
+        tries = 0
+        while True:
+            try:
+                if await self._is_served(kind):
+                    return
+            except ApiUnavailableError:
+                pass  # a definition that is being set up answers 429 or 503
+            tries += 1
+            await self._clock.sleep(_POLL.delay_s(tries, self._rng.random()))
+
+
+def _document(definition: Json) -> CustomResourceDefinition:
+    """Return a definition as it goes on the wire."""
+    return msgspec.json.decode(msgspec.json.encode(definition), type=CustomResourceDefinition)
