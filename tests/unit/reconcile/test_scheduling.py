@@ -1,0 +1,291 @@
+"""The scheduling loop writes what differs, survives an API that fails, and repeats nothing."""
+
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from random import Random
+
+import pytest
+
+from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.cache.mutation import Overlay
+from extip.clock import LoopClock
+from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
+from extip.metrics import Metrics
+from extip.plan.conditions import find_condition
+from extip.plan.eligibility import NodeFacts
+from extip.plan.guard import Guard
+from extip.plan.placement import Strategy
+from extip.plan.requests import Masks, Owner, collect
+from extip.plan.schedule import Cluster
+from extip.reconcile.scheduling import CONCURRENCY, ClaimScheduler, SchedulerInputs
+from tests.fakes.virtual_time import run_virtually
+
+LATENCY_S, WATCH_S = 0.005, 0.02
+MASKS = Masks(v4=32, v6=128)
+
+
+class ClaimServer:
+    """IpClaims as an API server keeps them; the watch shows changes a little later."""
+
+    def __init__(self):
+        self.objects: dict[str, IpClaim] = {}
+        self.cache: dict[str, IpClaim] = {}
+        self.writes: list[tuple[str, str]] = []
+        self.error = None
+        self.active = self.most_active = 0
+        self._versions = itertools.count(1)
+
+    async def create(self, claim):
+        async with self._answering("create", claim):
+            if claim.metadata.name in self.objects:
+                raise ConflictError("exists")
+            return self._store(claim.metadata.name, claim.metadata.labels, claim.spec, None)
+
+    async def patch(self, claim, patch):
+        async with self._answering("patch", claim):
+            old = self._current(claim, patch)
+            labels = {**(old.metadata.labels or {}), **patch["metadata"].get("labels", {})}
+            spec = IpClaimSpec(
+                cidr=old.spec.cidr,
+                node_name=patch["spec"].get("nodeName", old.spec.node_name) or "",
+                services=patch["spec"].get("services", old.spec.services),
+            )
+            labels = {key: value for key, value in labels.items() if value is not None}
+            return self._store(old.metadata.name, labels, spec, old.status.conditions)
+
+    async def patch_status(self, claim, patch):
+        async with self._answering("status", claim):
+            old = self._current(claim, patch)
+            conditions: tuple[Condition, ...] = patch["status"]["conditions"]
+            return self._store(old.metadata.name, old.metadata.labels, old.spec, conditions)
+
+    async def delete(self, claim):
+        async with self._answering("delete", claim):
+            if self.objects.pop(claim.metadata.name, None) is None:
+                raise NotFoundError("gone")
+            self._show(claim.metadata.name)
+
+    @asynccontextmanager
+    async def _answering(self, verb, claim):
+        self.active += 1
+        self.most_active = max(self.most_active, self.active)
+        try:
+            await asyncio.sleep(LATENCY_S)
+            if self.error is not None:
+                raise self.error
+            self.writes.append((verb, claim.metadata.name))
+            yield
+        finally:
+            self.active -= 1
+
+    def _current(self, claim, patch):
+        old = self.objects.get(claim.metadata.name)
+        if old is None:
+            raise NotFoundError("gone")
+        if patch["metadata"]["resourceVersion"] != old.metadata.resource_version:
+            raise ConflictError("changed")
+        return old
+
+    def _store(self, name, labels, spec, conditions):
+        metadata = FullObjectMeta(
+            name=name, uid=name, labels=labels, resource_version=str(next(self._versions))
+        )
+        new = IpClaim(metadata=metadata, spec=spec, status=IpClaimStatus(conditions=conditions))
+        self.objects[name] = new
+        self._show(name)
+        return new
+
+    def _show(self, name):
+        new = self.objects.get(name)
+
+        def show():
+            if new is None:
+                self.cache.pop(name, None)
+            else:
+                self.cache[name] = new
+
+        asyncio.get_running_loop().call_later(WATCH_S, show)
+
+
+class World:
+    """The loop, its server, and what it is told."""
+
+    def __init__(self, strategy=Strategy.FAIR):
+        self.server = ClaimServer()
+        self.moves = []
+        self.rejected = []
+        self.alive = {"n1", "n2", "n3"}
+        self.steady = frozenset()
+        self.ips = ()
+        clock = LoopClock()
+        self.scheduler = ClaimScheduler(
+            strategy=strategy,
+            guard=Guard(),
+            inputs=self.inputs,
+            claims=Overlay(self.server.cache, clock=clock),
+            store=self.server,
+            historian=self,
+            decided=lambda desire: self.rejected.append(desire.rejected),
+            clock=clock,
+            rng=Random(1),  # noqa: S311 - repeatable
+            metrics=Metrics("test"),
+        )
+
+    def moved(self, claim, node, why):
+        self.moves.append((claim.metadata.name, claim.spec.node_name, node, why))
+
+    def inputs(self):
+        owner = Owner(kind="Service", namespace="default", name="web", uid="u")
+        nodes = tuple(NodeFacts(name=n, alive=n in self.alive) for n in ("n1", "n2", "n3"))
+        return SchedulerInputs(
+            requests=collect([(owner, self.ips)], MASKS.parse),
+            node_ips=frozenset({ip_address("10.0.0.99")}),
+            cluster=Cluster(nodes=nodes, ignored=frozenset({"NoMatchingSubnet"})),
+            steady=self.steady,
+        )
+
+    async def ask(self, *ips, wait_s=1.0):
+        self.ips = ips
+        self.scheduler.trigger()
+        await asyncio.sleep(wait_s)
+
+    def placed(self):
+        return {c.spec.cidr: c.spec.node_name for c in self.server.objects.values()}
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.ensure_future(self.scheduler.run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def virtually(test):
+    def run():
+        run_virtually(test())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+def ips(count):
+    return tuple(f"10.0.{1 + n // 200}.{1 + n % 200}" for n in range(count))
+
+
+@virtually
+async def test_each_claim_is_created_assigned_in_one_write_and_then_explained():
+    async with World().running() as world:
+        await world.ask(*ips(6))
+        assert sorted(world.placed().values()) == ["n1", "n1", "n2", "n2", "n3", "n3"]
+        assert [verb for verb, _ in world.server.writes].count("create") == 6
+        assert [verb for verb, _ in world.server.writes].count("patch") == 0
+        for claim in world.server.objects.values():
+            condition = find_condition(claim.status.conditions, ASSIGNED)
+            assert (condition.status, condition.message) == ("True", f"to {claim.spec.node_name}")
+        done = len(world.server.writes)
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        assert len(world.server.writes) == done, "wrote again what was right"
+
+
+@virtually
+async def test_a_dead_nodes_claims_move_many_at_once_and_with_a_reason():
+    async with World().running() as world:
+        await world.ask(*ips(300), wait_s=3)
+        before = world.placed()
+        world.server.writes.clear()
+        world.alive = {"n1", "n3"}
+        world.scheduler.trigger()
+        await asyncio.sleep(100 / CONCURRENCY * LATENCY_S + 0.05)
+        assert "n2" not in world.placed().values()
+        moved = {cidr for cidr, node in before.items() if node == "n2"}
+        assert {cidr for cidr, node in world.placed().items() if before[cidr] != node} == moved
+        assert all("no heartbeats" in why for *_, why in world.moves)
+        await asyncio.sleep(3)
+        patches = [name for verb, name in world.server.writes if verb == "patch"]
+        assert len(patches) == len(moved)
+        assert world.server.most_active <= CONCURRENCY
+
+
+@virtually
+async def test_refused_ips_get_no_claim():
+    async with World().running() as world:
+        await world.ask("10.0.0.99", "127.0.0.1", "10.0.0.1")
+        assert set(world.placed()) == {"10.0.0.1/32"}
+        assert {r.text for r in world.rejected[-1]} == {"10.0.0.99", "127.0.0.1"}
+
+
+@virtually
+async def test_nobody_eligible_is_said_in_the_claim():
+    world = World()
+    world.alive = set()
+    async with world.running():
+        await world.ask("10.0.0.1")
+        (claim,) = world.server.objects.values()
+        condition = find_condition(claim.status.conditions, ASSIGNED)
+        assert (condition.status, condition.reason) == ("False", "NoEligibleNode")
+        assert "no heartbeats" in condition.message
+        world.alive = {"n2"}
+        world.scheduler.trigger()
+        await asyncio.sleep(1)
+        assert set(world.placed().values()) == {"n2"}
+
+
+@virtually
+async def test_an_api_server_that_fails_is_asked_again_with_patience():
+    async with World().running() as world:
+        world.server.error = ApiUnavailableError("no answer")
+        await world.ask(*ips(3), wait_s=60)
+        world.server.error = None
+        await asyncio.sleep(30)
+        assert len(world.placed()) == 3
+
+
+@pytest.mark.parametrize("error", [ConflictError("changed"), NotFoundError("gone")])
+def test_a_stale_decision_is_no_hot_loop(error):
+    async def scenario():
+        async with World().running() as world:
+            world.server.error = error
+            passes = len(world.rejected)
+            await world.ask("10.0.0.1", wait_s=10)
+            assert len(world.rejected) - passes < 150
+            world.server.error = None
+            await asyncio.sleep(1)
+            assert len(world.placed()) == 1
+
+    run_virtually(scenario())
+
+
+@virtually
+async def test_rebalances_gently_when_nothing_else_is_to_do():
+    world = World()
+    world.alive = {"n1", "n2"}
+    async with world.running():
+        await world.ask(*ips(60), wait_s=3)
+        world.alive = {"n1", "n2", "n3"}
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        assert "n3" not in world.placed().values()
+        world.steady = frozenset(world.alive)
+        world.scheduler.trigger()
+        await asyncio.sleep(2)
+        assert 0 < list(world.placed().values()).count("n3") < 20, "not all at once"
+        await asyncio.sleep(10)
+        assert sorted(map(list(world.placed().values()).count, world.alive)) == [20, 20, 20]
+
+
+@virtually
+async def test_first_alive_keeps_all_together():
+    async with World(Strategy.FIRST_ALIVE).running() as world:
+        await world.ask(*ips(9))
+        (node,) = set(world.placed().values())
+        world.alive -= {node}
+        world.scheduler.trigger()
+        await asyncio.sleep(1)
+        (other,) = set(world.placed().values())
+        assert other != node
