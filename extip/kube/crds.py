@@ -7,13 +7,14 @@ definitions themselves takes a permission that nobody else needs.
 import asyncio
 from collections.abc import Iterable
 from random import Random
+from typing import cast
 
 import msgspec
 
 from extip import log
 from extip.api.apiextensions_v1 import CustomResourceDefinition
 from extip.api.crds import DEFINITIONS
-from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
+from extip.api.meta_v1 import KubernetesObject
 from extip.api.resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
     IP_CLAIM_POOLS,
@@ -34,9 +35,9 @@ from extip.errors import (
 from extip.kube.client import ApiClient, Scope
 from extip.plan.backoff import Backoff
 
-OwnKind = Resource[IpClaim] | Resource[IpNode] | Resource[IpClaimPool]
+AnyKind = Resource[KubernetesObject]
 
-_KINDS: tuple[OwnKind, ...] = (IP_CLAIMS, IP_NODES, IP_CLAIM_POOLS)
+_KINDS = cast("tuple[AnyKind, ...]", (IP_CLAIMS, IP_NODES, IP_CLAIM_POOLS))  # only ever listed
 
 _SERVED_S = 30.0
 """How long a definition may take to be served; a second is usual."""
@@ -67,7 +68,7 @@ class Definitions:
             try:
                 missing = [kind for kind in _KINDS if not await self._is_served(kind)]
                 await self._create(missing)
-                break
+                await self._wait_served(missing)
             except ApiUnavailableError as error:
                 failures += 1
                 delay_s = _RETRY.delay_s(failures, self._rng.random())
@@ -76,8 +77,8 @@ class Definitions:
                 await self._clock.sleep(delay_s)
             except ApiError as error:
                 raise FatalError(f"cannot use the kinds of extip: {error}; {_ADVICE}") from error
-        if missing:
-            await self._wait_served(missing)
+            else:
+                return
 
     async def apply(self) -> list[tuple[str, str]]:
         """Create or update every definition; return name and outcome of each.
@@ -100,7 +101,7 @@ class Definitions:
         changed = written.metadata.generation != found.metadata.generation
         return name, "updated" if changed else "unchanged"
 
-    async def _create(self, missing: Iterable[OwnKind]) -> None:
+    async def _create(self, missing: Iterable[AnyKind]) -> None:
         names = {f"{kind.plural}.{kind.group}" for kind in missing}
         for definition in map(_document, DEFINITIONS):
             name = definition.metadata.name
@@ -117,14 +118,14 @@ class Definitions:
                 ) from error
             self._log.info("definition_created", definition=name)
 
-    async def _is_served(self, kind: OwnKind) -> bool:
+    async def _is_served(self, kind: AnyKind) -> bool:
         try:
             await self._client.list(kind, Scope(), limit=1)
         except NotFoundError:
             return False
         return True
 
-    async def _wait_served(self, kinds: Iterable[OwnKind]) -> None:
+    async def _wait_served(self, kinds: Iterable[AnyKind]) -> None:
         try:
             async with asyncio.timeout(_SERVED_S):
                 for kind in kinds:
@@ -135,7 +136,7 @@ class Definitions:
                 "were defined: look at `kubectl get crd -o yaml` for conditions that are not True"
             ) from None
 
-    async def _wait_for(self, kind: OwnKind) -> None:
+    async def _wait_for(self, kind: AnyKind) -> None:
         tries = 0
         while True:
             try:

@@ -1,0 +1,28 @@
+"""`extip crds`."""
+
+import click
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--apply",
+    "apply_",
+    is_flag=True,
+    help="Create or update them in the cluster instead of printing them.",
+)
+@click.option(
+    "--kubeconfig",
+    default="",
+    show_default="in-cluster",
+    help="Kubeconfig file for --apply; empty: the pod's ServiceAccount.",
+)
+def crds(*, apply_: bool, kubeconfig: str) -> None:
+    """Print the CustomResourceDefinitions of extip, or apply them."""
+    import asyncio  # noqa: PLC0415
+
+    from extip.modes import crds as mode  # noqa: PLC0415
+
+    if apply_:
+        asyncio.run(mode.apply(kubeconfig))
+    else:
+        mode.show()
