@@ -5,14 +5,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.bench import announce, command_line, netlink, repair, rest
+from tests.bench import announce, cache, command_line, first_answer, netlink, repair, rest
 from tests.bench.figure import Figure, Table
 from tests.lab.binaries import BinariesError
 from tests.lab.errors import LabError
 
 GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
+    "first-answer": ("service created to first answer by its IP", first_answer.measure),
     "netlink": ("add and dump addresses", netlink.measure),
     "announce": ("bring addresses up and announce them", announce.measure),
+    "cache": ("list and watch services", cache.measure),
     "repair": ("bring a removed address back", repair.measure),
     "rest": ("memory and processor when nothing happens", rest.measure),
     "command-line": ("start the program", command_line.measure),
