@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,7 @@ class ClaimsCluster:
 @pytest.fixture
 def cluster(lab, namespace):
     """Three controllers and one scheduler."""
-    lab.kubectl("apply", "-f", "manifests/crds.yaml")
+    lab.apply(Path("manifests/crds.yaml").read_text())
     made = ClaimsCluster(lab, namespace)
     for name in lab.nodes:
         made.start_controller(name)

@@ -15,7 +15,8 @@ from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.conditions import find_condition
-from extip.plan.eligibility import NodeFacts
+from extip.plan.desire import Rejection
+from extip.plan.eligibility import NodeFacts, Obstacle
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
 from extip.plan.requests import Masks, Owner, collect
@@ -116,9 +117,9 @@ class World:
     def __init__(self, strategy=Strategy.FAIR):
         self.server = ClaimServer()
         self.moves = []
-        self.rejected = []
+        self.rejected: list[frozenset[Rejection]] = []
         self.alive = {"n1", "n2", "n3"}
-        self.steady = frozenset()
+        self.steady: frozenset[str] = frozenset()
         self.ips = ()
         clock = LoopClock()
         self.scheduler = ClaimScheduler(
@@ -143,7 +144,7 @@ class World:
         return SchedulerInputs(
             requests=collect([(owner, self.ips)], MASKS.parse),
             node_ips=frozenset({ip_address("10.0.0.99")}),
-            cluster=Cluster(nodes=nodes, ignored=frozenset({"NoMatchingSubnet"})),
+            cluster=Cluster(nodes=nodes, ignored=frozenset({Obstacle.NO_SUBNET})),
             steady=self.steady,
         )
 
@@ -163,6 +164,13 @@ class World:
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+
+def assigned(claim):
+    """Return the condition that every claim must have by now."""
+    condition = find_condition(claim.status.conditions, ASSIGNED)
+    assert condition is not None
+    return condition
 
 
 def virtually(test):
@@ -185,7 +193,7 @@ async def test_each_claim_is_created_assigned_in_one_write_and_then_explained():
         assert [verb for verb, _ in world.server.writes].count("create") == 6
         assert [verb for verb, _ in world.server.writes].count("patch") == 0
         for claim in world.server.objects.values():
-            condition = find_condition(claim.status.conditions, ASSIGNED)
+            condition = assigned(claim)
             assert (condition.status, condition.message) == ("True", f"to {claim.spec.node_name}")
         done = len(world.server.writes)
         world.scheduler.trigger()
@@ -227,7 +235,7 @@ async def test_nobody_eligible_is_said_in_the_claim():
     async with world.running():
         await world.ask("10.0.0.1")
         (claim,) = world.server.objects.values()
-        condition = find_condition(claim.status.conditions, ASSIGNED)
+        condition = assigned(claim)
         assert (condition.status, condition.reason) == ("False", "NoEligibleNode")
         assert "no heartbeats" in condition.message
         world.alive = {"n2"}
