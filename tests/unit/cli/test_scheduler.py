@@ -1,0 +1,67 @@
+"""The flags of `extip scheduler`, as the specification writes them."""
+
+import pytest
+from click.testing import CliRunner
+
+from extip import settings as settings_module
+from extip.cli import cli
+from extip.modes import scheduler as mode
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """Return the settings that a command line leads to."""
+
+    def invoke(*arguments, **environment):
+        seen = []
+
+        async def run(settings):
+            seen.append(settings)
+
+        monkeypatch.setattr(mode, "run", run)
+        result = CliRunner().invoke(
+            cli, ["scheduler", *arguments], env=environment, auto_envvar_prefix="EXTIP"
+        )
+        assert result.exit_code == 0, result.output + str(result.exception)
+        return seen[0]
+
+    return invoke
+
+
+def test_defaults_are_those_of_the_specification(chosen):
+    made = chosen()
+    assert made.kubeconfig == ""
+    assert made.mask == 32
+    assert made.nodefilter == "fair"
+    assert made.monitor_s == 4
+    assert made.leader_elect is False
+    assert (made.lease_duration_s, made.renew_deadline_s, made.retry_period_s) == (15, 10, 2)
+    assert made.namespace == made.lease_namespace == "kube-system"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        (["--leader-elect"], {}, True),
+        (["--leader-elect=true"], {}, True),
+        (["--leader-elect=false"], {}, False),
+        (["--leader-elect", "--mask=24"], {}, True),
+        ([], {"EXTIP_SCHEDULER_LEADER_ELECT": "true"}, True),
+        ([], {"EXTIP_SCHEDULER_LEADER_ELECT": "false"}, False),
+    ],
+)
+def test_leader_elect_works_bare_and_with_a_value(chosen, arguments, environment, expected):
+    assert chosen(*arguments, **environment).leader_elect is expected
+
+
+def test_the_pods_namespace_is_the_default(chosen, monkeypatch, tmp_path):
+    (tmp_path / "namespace").write_text("edge\n")
+    monkeypatch.setattr(settings_module, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
+    made = chosen("--leader-elect-resource-namespace=other")
+    assert (made.namespace, made.lease_namespace) == ("edge", "other")
+
+
+def test_a_monitor_that_kills_everybody_is_refused():
+    result = CliRunner().invoke(cli, ["scheduler", "--monitor=1ms"])
+    assert result.exit_code == 1
+    assert "--monitor" in str(result.exception)
