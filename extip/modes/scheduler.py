@@ -3,6 +3,7 @@
 ::
 
     run
+    ├── definitions the CRDs are there, or made
     ├── informer-services, -ipclaims, -ipnodes, -nodes, -leases   on standby too
     ├── liveness    who is alive, from the Leases ────┐
     ├── elector                                       │
@@ -29,6 +30,7 @@ from extip.kube.events import EventRecorder, ObjectReference
 from extip.kube.lease_lock import LeaseLock
 from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
 from extip.metrics import Metrics
+from extip.modes.definitions import DefinitionsGate
 from extip.modes.refusal_events import EventReporter
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.guard import Guard
@@ -84,8 +86,10 @@ async def run(settings: SchedulerSettings) -> None:
             rng=rng,
             metrics=metrics,
         )
+        gate = DefinitionsGate(client, clock=clock, rng=rng)
         components = [
-            *inputs.components(),
+            Component("definitions", gate.run),
+            *map(gate.hold, inputs.components()),
             *_leading(settings, elector, scheduling, clock),
             Component("events", events.run),
             *_http(settings, inputs, metrics),

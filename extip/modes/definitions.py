@@ -1,0 +1,32 @@
+"""Nothing reads or writes our kinds before the API server serves them."""
+
+import asyncio
+from random import Random
+
+from extip.clock import Clock
+from extip.kube.client import ApiClient
+from extip.kube.crds import Definitions
+from extip.supervisor import Component
+
+
+class DefinitionsGate:
+    """Ensures the definitions once, and holds other components back until then."""
+
+    def __init__(self, client: ApiClient, *, clock: Clock, rng: Random) -> None:
+        self._definitions = Definitions(client, clock=clock, rng=rng)
+        self._served = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ensure the definitions; raises FatalError, which says what to run, when it may not."""
+        await self._definitions.ensure()
+        self._served.set()
+        await asyncio.get_running_loop().create_future()  # until cancelled
+
+    def hold(self, component: Component) -> Component:
+        """Return the component, begun only once our kinds are served."""
+
+        async def run() -> None:
+            await self._served.wait()
+            await component.run()
+
+        return Component(component.name, run)
