@@ -1,0 +1,121 @@
+"""The definitions on a real server: made when missing, kept to, and open to old manifests."""
+
+import json
+import subprocess
+import sys
+
+EXTIP = [sys.executable, "-m", "extip"]
+
+POOL = """
+apiVersion: ipcontroller.ext/v1
+kind: IpClaimPool
+metadata:
+  name: test-pool
+spec:
+  cidr: 192.168.16.248/29
+  ranges:
+  - ['192.168.16.250', '192.168.16.252']
+"""
+
+CLAIM = """
+apiVersion: ipcontroller.ext/v1
+kind: IpClaim
+metadata:
+  name: testclaim
+  labels:
+    ipnode: node-1
+spec:
+  cidr: 10.10.0.2/24
+  nodeName: node-1
+"""
+
+
+def extip(lab, *args):
+    return subprocess.run(
+        [*EXTIP, "crds", *args, "--kubeconfig", lab.outside_kubeconfig()],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def dry_run(lab, kind, **spec):
+    """Return what the server says of an object, without keeping it."""
+    manifest = {
+        "apiVersion": "ipcontroller.ext/v1",
+        "kind": kind,
+        "metadata": {"name": "test"},
+        "spec": spec,
+    }
+    command = [
+        str(lab.binaries.kubectl),
+        f"--kubeconfig={lab.outside_kubeconfig()}",
+        *("create", "--dry-run=server", "-f", "-"),
+    ]
+    found = subprocess.run(
+        command,
+        input=json.dumps(manifest),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return found.stdout + found.stderr
+
+
+def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(private_lab):
+    lab = private_lab(nodes=1)
+    applied = extip(lab, "--apply")
+    assert applied.returncode == 0, applied.stderr
+    assert applied.stdout.count(" created\n") == 3
+    again = extip(lab, "--apply")
+    assert again.stdout.count(" unchanged\n") == 3
+
+    for name in ("ipclaims", "ipnodes", "ipclaimpools"):
+        definition = lab.kubectl_json("get", "crd", f"{name}.ipcontroller.ext")
+        conditions = {c["type"]: c["status"] for c in definition["status"]["conditions"]}
+        assert conditions["Established"] == "True"
+        assert "NonStructuralSchema" not in conditions
+
+    lab.apply(POOL)
+    lab.apply(CLAIM)
+    pool = lab.kubectl_json("get", "ipp", "test-pool")
+    assert pool["spec"]["ranges"] == [["192.168.16.250", "192.168.16.252"]]
+    assert pool["spec"]["autoAssign"] is True
+    claim = lab.kubectl_json("get", "ipc", "testclaim")
+    assert claim["spec"] == {"cidr": "10.10.0.2/24", "nodeName": "node-1"}
+    header, row = lab.kubectl("get", "ipc").splitlines()
+    assert header.split() == ["NAME", "IP", "NODE", "UP", "REASON", "SINCE", "SERVICE", "AGE"]
+    assert row.split()[:3] == ["testclaim", "10.10.0.2/24", "node-1"]
+    assert "testclaim" in lab.kubectl("get", "extip")
+
+    for kind, spec, complaint in (
+        ("IpClaim", {"cidr": "fakeclaim"}, "spec.cidr"),
+        ("IpClaim", {"cidr": "10.0.0.1"}, "spec.cidr"),
+        ("IpClaim", {"nodeName": "n1"}, "cidr"),
+        ("IpClaim", {"cidr": "10.0.0.1/24", "nodeName": "Node_1"}, "spec.nodeName"),
+        ("IpClaim", {"cidr": "10.0.0.1/24", "link": "a-name-that-is-too-long"}, "spec.link"),
+        ("IpClaimPool", {"cidr": "10.0.0.0/24", "ranges": [["10.0.0.1"]]}, "spec.ranges"),
+        ("IpClaimPool", {"cidr": "10.0.0.0/24", "ranges": [["10.0.0.1", "x"]]}, "spec.ranges"),
+    ):
+        said = dry_run(lab, kind, **spec)
+        assert complaint in said, (spec, said)
+        assert "created" not in said, spec
+    for kind, accepted in (
+        ("IpClaim", {"cidr": "fd00::1/128", "nodeName": "node.example", "link": "eth1"}),
+        ("IpNode", {}),
+        ("IpNode", {"draining": True}),
+    ):
+        assert "created" in dry_run(lab, kind, **accepted), accepted
+
+
+def test_without_permission_one_line_says_what_is_missing(lab):
+    lab.kubectl("create", "serviceaccount", "test-bare")
+    node = next(iter(lab.nodes.values()))
+    kubeconfig = lab.service_account_kubeconfig("default", "test-bare")
+    refused = node.run([*EXTIP, "crds", "--apply", "--kubeconfig", str(kubeconfig)], check=False)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "RBAC does not allow it" in line
+    assert "customresourcedefinitions" in line
