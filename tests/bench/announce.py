@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
 
 from extip import log
@@ -24,13 +24,13 @@ from tests.bench.sampling import MS, alternate, median
 from tests.bench.segment import IFACE, Segment
 
 _COUNT = 1000
-_ROUNDS = 9
+_ROUNDS = 11
 _PATIENCE_S = 10.0
 
 AllHeard = Callable[[], Awaitable[None]]
 """Waits until the neighbour has heard of every address."""
 
-Arm = Callable[[Sequence[IPInterface], AllHeard], Awaitable[float]]
+Arm = Callable[[Sequence[IPInterface], AllHeard], Coroutine[None, None, float]]
 """Brings addresses up, announces them, waits; returns when it began (`time.time`)."""
 
 
@@ -46,14 +46,17 @@ def measure() -> Iterator[Figure]:
             partial(added_by_ip_s, batch),
             pause_s=0.3,
         )
-    for what, runs in (("netlink and announcer", parts), ("the whole first pass", whole)):
+    for what, runs, bound in (
+        ("netlink and announcements", parts, 1.0),
+        ("the whole first pass", whole, None),
+    ):
         yield Figure(
             what=f"{_COUNT:,} up, last one announced: {what}",
             measured=MS * median(runs),
             unit="ms",
             baseline=MS * median(by_ip),
             baseline_name="ip -batch, adding only",
-            at_most=1.0,
+            at_most=bound,
         )
 
 

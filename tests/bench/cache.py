@@ -23,7 +23,7 @@ from tests.lab.control_plane import write_kubeconfig
 from tests.lab.network import API_SERVER_IP
 
 _COUNT = 10_000
-_LIST_ROUNDS, _WATCH_ROUNDS = 5, 3
+_LIST_ROUNDS, _WATCH_ROUNDS = 7, 3
 _CLIENTS = ("with_extip", "with_lightkube", "with_kubernetes_asyncio")
 _CAPTURE_S = 10
 

@@ -14,14 +14,15 @@ _RATIO_DIGITS_BELOW = 0.1
 class Figure:
     """A measured value with its bound.
 
-    `kind` says what the bound is about: the ratio to the baseline, the difference from it, or, where
-    there is no baseline, the value itself.
+    `kind` says what the bound is about: the ratio to the baseline, the difference from it, or the
+    value itself.
     """
 
     what: str
     measured: float
     unit: str
-    at_most: float
+    at_most: float | None
+    """None for a figure that is only told."""
     kind: Kind = "ratio"
     baseline: float = 0.0
     baseline_name: str = ""
@@ -38,7 +39,7 @@ class Figure:
     @property
     def ok(self) -> bool:
         """Whether the bound holds."""
-        return self.compared <= self.at_most
+        return self.at_most is None or self.compared <= self.at_most
 
     def cells(self) -> tuple[str, ...]:
         """Write the line's cells, in the order of the headings."""
@@ -48,15 +49,19 @@ class Figure:
             "difference": f"{self.compared:+.1f} {self.unit}",
             "value": "",
         }[self.kind]
-        bound = f"{_short(self.at_most)} x" if self.kind == "ratio" else self._amount(self.at_most)
         return (
             self.what,
             self._amount(self.measured),
             baseline if self.baseline_name else "",
             compared,
-            f"<= {bound}",
-            "ok" if self.ok else "MISSED",
+            *self._verdict(),
         )
+
+    def _verdict(self) -> tuple[str, str]:
+        if self.at_most is None:
+            return "", ""
+        bound = f"{_short(self.at_most)} x" if self.kind == "ratio" else self._amount(self.at_most)
+        return f"<= {bound}", "ok" if self.ok else "MISSED"
 
     def _amount(self, value: float) -> str:
         return f"{_short(value)} {self.unit}"
@@ -85,7 +90,5 @@ class Table:
         return self._row(figure.cells())
 
     def _row(self, cells: Iterable[str]) -> str:
-        padded = (
-            f"{cell:<{width}}" for cell, width in zip(cells, self._WIDTHS, strict=True)
-        )
+        padded = (f"{cell:<{width}}" for cell, width in zip(cells, self._WIDTHS, strict=True))
         return "  ".join(padded).rstrip()

@@ -39,7 +39,5 @@ def measure() -> Iterator[Figure]:
 
 
 def _delete(host: Host, ip: str, mode: str) -> list[dict[str, float]]:
-    results: list[dict[str, float]] = program.run(
-        host, "deletions", "eth0", ip, _IN_A_BLOCK, mode
-    )
+    results: list[dict[str, float]] = program.run(host, "deletions", "eth0", ip, _IN_A_BLOCK, mode)
     return results

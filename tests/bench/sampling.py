@@ -12,9 +12,7 @@ T = TypeVar("T")
 MS = 1000.0
 
 
-def alternate(
-    rounds: int, *arms: Callable[[], T], pause_s: float = 0.0
-) -> tuple[list[T], ...]:
+def alternate(rounds: int, *arms: Callable[[], T], pause_s: float = 0.0) -> tuple[list[T], ...]:
     """Run the arms in turn, `rounds` times; return each arm's results.
 
     Every other round goes backwards, so that no arm always profits from what the one before left

@@ -75,8 +75,8 @@ class Deletions:
 def main(iface: str, address: str, count: str, mode: str) -> None:
     # A notice has to be read before the next one comes, so this goes before whoever repairs.
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-        os.environ["PATH"] = os.environ.get("PATH", os.defpath)
+        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK  # but `ip` runs as it always does
+        os.sched_setscheduler(0, policy, os.sched_param(1))
     deletions = Deletions(iface, address)
     results = []
     for _ in range(int(count)):

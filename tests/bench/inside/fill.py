@@ -40,8 +40,7 @@ def service(number: int, *, external: bool) -> dict[str, Any]:
         "meta.helm.sh/release-namespace": "default",
         "prometheus.io/scrape": "true",
         "prometheus.io/path": "/metrics",
-        "storefront.example.com/contact": "checkout-oncall@storefront.example.com",
-        "storefront.example.com/description": "Takes the basket through payment and shipping. " * 3,
+        "storefront.example.com/description": "Takes the basket through payment and shipping.",
     }
     return {
         "metadata": {"name": name, "labels": labels, "annotations": annotations},
