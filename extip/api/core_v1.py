@@ -3,6 +3,12 @@
 from msgspec import field
 
 from extip.api.meta_v1 import KubernetesObject, ObjectMeta, Wire
+from extip.api.names import (
+    ADDRESSES_ANNOTATION,
+    ALLOCATED_ANNOTATION,
+    AUTO_ANNOTATION,
+    POOL_ANNOTATION,
+)
 
 
 class ServiceSpec(Wire, frozen=True):
@@ -18,6 +24,7 @@ class LoadBalancerIngress(Wire, frozen=True):
     """One way in that a load balancer gave to a service."""
 
     ip: str = ""
+    hostname: str = ""
     ip_mode: str = ""
     """``VIP``, ``Proxy``, or empty (which means VIP)."""
 
@@ -39,6 +46,48 @@ class Service(KubernetesObject, frozen=True):
 
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
+
+
+class ServiceAnnotations(Wire, frozen=True):
+    """The annotations that ask for addresses; all others stay out of memory."""
+
+    external_ip: str = field(default="", name=AUTO_ANNOTATION)
+    pool: str = field(default="", name=POOL_ANNOTATION)
+    addresses: str = field(default="", name=ADDRESSES_ANNOTATION)
+    allocated: str = field(default="", name=ALLOCATED_ANNOTATION)
+
+
+class ServicePort(Wire, frozen=True):
+    """A port that a service listens on."""
+
+    port: int = 0
+    protocol: str = "TCP"
+
+
+class DetailedServiceMeta(ObjectMeta, frozen=True):
+    """Metadata of a service that decides which addresses it gets."""
+
+    labels: dict[str, str] | None = None
+    annotations: ServiceAnnotations | None = None
+    creation_timestamp: str = ""
+    """RFC 3339 in UTC, to the second."""
+
+
+class DetailedServiceSpec(ServiceSpec, frozen=True):
+    """What decides which addresses a service gets."""
+
+    ip_families: tuple[str, ...] | None = None
+    """``IPv4`` or ``IPv6``, the primary one first."""
+    ip_family_policy: str = ""
+    """``SingleStack``, ``PreferDualStack`` or ``RequireDualStack``."""
+    ports: tuple[ServicePort, ...] | None = None
+
+
+class DetailedService(Service, frozen=True):
+    """A core/v1 Service for the allocation of addresses; simple mode does with less."""
+
+    metadata: DetailedServiceMeta = DetailedServiceMeta()
+    spec: DetailedServiceSpec = DetailedServiceSpec()
 
 
 class NodeAddress(Wire, frozen=True):
@@ -95,6 +144,18 @@ class Node(KubernetesObject, frozen=True):
 
 class Namespace(KubernetesObject, frozen=True):
     """A core/v1 Namespace; its name is all that is needed."""
+
+
+class LabelledMeta(ObjectMeta, frozen=True):
+    """Metadata that selectors look at."""
+
+    labels: dict[str, str] | None = None
+
+
+class LabelledNamespace(KubernetesObject, frozen=True):
+    """A core/v1 Namespace whose labels decide which pools serve it."""
+
+    metadata: LabelledMeta = LabelledMeta()
 
 
 class ObjectReference(Wire, frozen=True):

@@ -28,6 +28,21 @@ PLACEMENT_AUTOMATIC = "automatic"
 """On an IpClaim made by hand that the scheduler gave a node, so that it may move it again. A
 `nodeName` written by hand carries none, and pins the claim to that node."""
 
+AUTO_ANNOTATION = "external-ip"
+AUTO = "auto"
+"""On a Service: give it an address per IP family from a pool, in `spec.externalIPs`."""
+
+POOL_ANNOTATION = "ipcontroller.ext/pool"
+"""On a Service: names of the pools to take addresses from, separated by commas, preferred first."""
+
+ADDRESSES_ANNOTATION = "ipcontroller.ext/addresses"
+"""On a Service: the addresses to give to it, separated by commas. Several services may ask for the
+same one when their ports differ."""
+
+ALLOCATED_ANNOTATION = "ipcontroller.ext/allocated"
+"""On a Service: which of its `spec.externalIPs` come from a pool. Written together with them, so
+that they can be told from those that a person wrote."""
+
 COMPONENT_LABEL = "app.kubernetes.io/component"
 HEARTBEAT_COMPONENT = "extip-heartbeat"
 HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"

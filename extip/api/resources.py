@@ -5,7 +5,14 @@ from typing import Generic, TypeVar
 
 from extip.api.apiextensions_v1 import CustomResourceDefinition
 from extip.api.coordination_v1 import Lease
-from extip.api.core_v1 import Event, Namespace, Node, Service
+from extip.api.core_v1 import (
+    DetailedService,
+    Event,
+    LabelledNamespace,
+    Namespace,
+    Node,
+    Service,
+)
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.meta_v1 import KubernetesObject
 from extip.api.names import GROUP
@@ -44,9 +51,25 @@ class Resource(Generic[T]):
 SERVICES = Resource(
     group="", version="v1", plural="services", kind="Service", namespaced=True, type=Service
 )
+DETAILED_SERVICES = Resource(
+    group="",
+    version="v1",
+    plural="services",
+    kind="Service",
+    namespaced=True,
+    type=DetailedService,
+)
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False, type=Node)
 NAMESPACES = Resource(
     group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False, type=Namespace
+)
+LABELLED_NAMESPACES = Resource(
+    group="",
+    version="v1",
+    plural="namespaces",
+    kind="Namespace",
+    namespaced=False,
+    type=LabelledNamespace,
 )
 EVENTS = Resource(
     group="", version="v1", plural="events", kind="Event", namespaced=True, type=Event
