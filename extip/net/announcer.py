@@ -89,7 +89,8 @@ class Announcer:
     ) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._sent = {n: metrics.announcements.labels(family=f"ipv{n}") for n in (4, 6)}
+        self._counters = {n: metrics.announcements.labels(family=f"ipv{n}") for n in (4, 6)}
+        self._sent = dict.fromkeys(self._counters, 0)  # not in the counters yet: they are slow
         self._bucket = TokenBucket()
         self._link: Link | None = None
         self._open = open_socket
@@ -126,6 +127,7 @@ class Announcer:
             if number < _FRAMES_PER_TURN and self._can_send() and self._bucket.take(now):
                 self._send(entry, now)
             self._push(entry)
+        self._count()
 
     def withdraw(self, ips: Iterable[IPAddress]) -> None:
         """Stop announcing."""
@@ -147,6 +149,7 @@ class Announcer:
         try:
             while True:
                 wait_s = await self._send_due()
+                self._count()
                 self._woken.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
@@ -199,10 +202,17 @@ class Announcer:
         except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN: the next round repeats it
             self._metrics.announcement_failures.inc()
             return
-        self._sent[entry.ip.version].inc()
+        self._sent[entry.ip.version] += 1
         if not entry.said:
             entry.said = True
             self._metrics.announce_delay.observe(now - entry.up_at)
+
+    def _count(self) -> None:
+        """Bring the counters up to date with what was sent."""
+        for version, sent in self._sent.items():
+            if sent:
+                self._counters[version].inc(sent)
+                self._sent[version] = 0
 
     def _close(self) -> None:
         opened, self._socket = self._socket, None
