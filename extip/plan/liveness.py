@@ -7,8 +7,9 @@ the verdict needs
 
 - a witness: another node whose heartbeats arrive on time. When everybody falls silent the fault is
   on the way, and nobody is declared dead;
-- a fresh read that shows no newer heartbeat. One that was slow is asked for again later: what
-  slowed it may have slowed the heartbeat as well;
+- a fresh read that shows no newer heartbeat. One that was slow is asked for again later, and one
+  that follows a silence of all nodes a moment later: what held the others up may just be over, and
+  the heartbeat on its way;
 - a whole such period since this process could last not see: after its watch was down, after a read
   failed, after all were silent, every node starts anew.
 
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from heapq import heapify, heappop, heappush
+from math import inf
 
 HEARTBEATS = 2
 """A node may miss one heartbeat: it is never overdue before this many."""
@@ -26,8 +28,29 @@ HEARTBEATS = 2
 _ON_TIME = 1.25
 """A witness may be late by this factor of its heartbeat: 10 % of jitter, and the way here."""
 
-_SLOW = 8
-"""A read that takes longer than this part of the period is slow; so is a gap in the watch."""
+_STRETCH = 1.5
+"""A node that was overdue and is alive is reached slowly: next time it may be silent for its last
+interval times this..."""
+_MAX_STRETCH = 3
+"""... but no longer than its period times this."""
+
+_GAP = 8
+"""A gap in the watch that is longer than this part of the period matters."""
+
+_SLOW = 40
+"""A read that takes longer than this part of the period is slow..."""
+_SLOW_AGAIN = 2
+"""... and is repeated after so many times as long, and this part of a heartbeat: a node whose
+renewal was held up reads its Lease, and writes it."""
+_SLOW_READS = 2
+"""So often; then the verdict is what it shows, however slow it is."""
+
+_QUIET = 4
+"""When nobody was heard for this part of a heartbeat, writes may have been held up..."""
+_QUIET_AGAIN = 40
+_QUIET_READS = 4
+"""... and the read is repeated after this part of it, or after so many times as long as it took:
+time for those that are waiting to arrive."""
 
 
 class Verdict(StrEnum):
@@ -58,16 +81,31 @@ class _Node:
     period_s: float
     seen_at: float
     """Last sign of life, or when it was given a new start."""
+    heard_at: float = -inf
+    """Last sign of life."""
     interval_s: float = 0.0
     """Time between its last two signs of life."""
+    was_overdue: bool = False
+    """The last one came later than it may."""
     verdict: Verdict = Verdict.UNKNOWN
     since: float = 0.0
-    doubted: bool = False
-    """A slow read did not show a newer heartbeat."""
+    slow_reads: int = 0
+    """Reads that were slow and did not show a newer heartbeat."""
+    after_quiet: bool = False
+    """A read after a silence of all did not show one."""
+
+    @property
+    def patience_s(self) -> float:
+        if not self.was_overdue:
+            return self.period_s
+        return min(_STRETCH * self.interval_s, _MAX_STRETCH * self.period_s)
 
     @property
     def due_at(self) -> float:
-        return self.seen_at + self.period_s
+        return self.seen_at + self.patience_s
+
+    def defer(self, until: float) -> None:
+        self.seen_at = until - self.patience_s
 
     def on_time(self, now: float) -> bool:
         expected = max(self.heartbeat_s, self.interval_s)
@@ -84,6 +122,8 @@ class Liveness:
         self._blind = False
         """Nothing was proved to arrive since something was in doubt."""
         self._closed_at: float | None = None
+        self._heard_at = -inf
+        """Last sign of life of any node."""
 
     def verdict(self, node: str) -> Verdict:
         """Return what is known of a node."""
@@ -123,11 +163,12 @@ class Liveness:
         else:
             self._renew(name, node, beat, now)
             listed = False
-        node.seen_at, node.doubted = now, False
+        node.seen_at, node.slow_reads, node.after_quiet = now, 0, False
         if listed:
             return False
         if not beat.token:
             return self._judge(node, Verdict.DEAD, now)
+        node.heard_at = self._heard_at = now
         self._regain_sight(now)
         return self._judge(node, Verdict.ALIVE, now)
 
@@ -176,18 +217,29 @@ class Liveness:
     ) -> tuple[str, ...]:
         """Judge overdue nodes by a fresh read of all Leases; return whose verdict changed."""
         changed = [name for name, beat in beats.items() if self.observe(name, beat, now)]
+        self._grant_time(now - asked_at, now)
         for name in () if self._closed_at is not None else late:
             node = self._nodes.get(name)
             if node is None or node.due_at > now:
-                continue  # heard from meanwhile
-            slow = now - asked_at > node.period_s / _SLOW
-            if slow and not node.doubted:
-                node.doubted = True
-                node.seen_at = now - node.period_s + _ON_TIME * node.heartbeat_s
-                heappush(self._due, (node.due_at, name))
+                continue  # heard from meanwhile, or to be asked for again
+            quiet_s = asked_at - self._heard_at
+            if quiet_s > node.heartbeat_s / _QUIET and not node.after_quiet:
+                node.after_quiet = True
+                node.defer(
+                    now + max(node.heartbeat_s / _QUIET_AGAIN, _QUIET_READS * (now - asked_at))
+                )
             elif self._judge(node, Verdict.DEAD, now):
                 changed.append(name)
         return tuple(changed)
+
+    def _grant_time(self, took_s: float, now: float) -> None:
+        """After a slow read, let nobody be due before what held it up can be over."""
+        for node in self._nodes.values():
+            slow = took_s > node.period_s / _SLOW
+            again_s = _SLOW_AGAIN * took_s + node.heartbeat_s / _SLOW_AGAIN
+            if slow and node.slow_reads < _SLOW_READS and node.due_at < now + again_s:
+                node.slow_reads += 1
+                node.defer(now + again_s)
 
     def _add(self, name: str, token: str | None, heartbeat_s: float, now: float) -> _Node:
         node = self._nodes[name] = _Node(
@@ -201,12 +253,15 @@ class Liveness:
         return node
 
     def _renew(self, name: str, node: _Node, beat: Beat, now: float) -> None:
-        node.interval_s = now - node.seen_at
-        due_at = now + self.period_s(beat.heartbeat_s)
-        if node.verdict is Verdict.DEAD or due_at < node.due_at:
-            heappush(self._due, (due_at, name))
+        was_due_at = node.due_at
+        dead = node.verdict is Verdict.DEAD
+        node.interval_s = 0.0 if dead or node.heard_at == -inf else now - node.heard_at
+        node.was_overdue = node.interval_s > node.period_s
         node.token, node.heartbeat_s = beat.token, beat.heartbeat_s
         node.period_s = self.period_s(beat.heartbeat_s)
+        node.seen_at = now
+        if dead or node.due_at < was_due_at:
+            heappush(self._due, (node.due_at, name))
 
     def read_failed(self) -> None:
         """Note that a fresh read failed: nobody is judged until a heartbeat arrives."""
@@ -226,7 +281,7 @@ class Liveness:
             return
         gap_s, self._closed_at = now - self._closed_at, None
         for node in self._nodes.values():
-            short = gap_s <= node.period_s / _SLOW
+            short = gap_s <= node.period_s / _GAP
             node.seen_at = min(now, node.seen_at + gap_s) if short else now
         self._tidy()
 

@@ -27,14 +27,14 @@ def confirm(liveness, late, now, beats=None, took_s=0.0):
 def test_a_silent_node_is_overdue_a_period_after_its_last_heartbeat_and_dead_once_confirmed():
     liveness = alive("a", "b")
     assert liveness.next_due() == PERIOD_S
-    liveness.observe("b", beat(1), 3.5)
+    liveness.observe("b", beat(1), 3.8)
     assert liveness.overdue(3.99) == ((), ())
     assert liveness.overdue(4.0) == (("a",), ("a",))
     assert liveness.verdict("a") is Verdict.UNKNOWN
     assert confirm(liveness, ("a",), 4.01) == ("a",)
     assert liveness.verdict("a") is Verdict.DEAD
     assert liveness.since("a") == 4.01
-    assert liveness.next_due() == 7.5
+    assert liveness.next_due() == 7.8
 
 
 def test_a_heartbeat_that_only_the_fresh_read_shows_saves_a_node():
@@ -47,8 +47,9 @@ def test_a_heartbeat_that_only_the_fresh_read_shows_saves_a_node():
 
 def test_a_dead_node_is_alive_with_its_next_heartbeat_and_can_die_again():
     liveness = alive("a", "b")
-    liveness.observe("b", beat(1), 3.5)
+    liveness.observe("b", beat(1), 3.8)
     confirm(liveness, liveness.overdue(4.0)[0], 4.01)
+    assert liveness.verdict("a") is Verdict.DEAD
     assert liveness.observe("a", beat(1), 5.0)
     assert liveness.verdict("a") is Verdict.ALIVE
     liveness.observe("b", beat(2), 8.9)
@@ -82,7 +83,7 @@ def test_others_that_are_late_themselves_are_no_witnesses():
 
 def test_two_of_three_can_die_at_once():
     liveness = alive("a", "b", "c")
-    liveness.observe("c", beat(1), 3.0)
+    liveness.observe("c", beat(1), 3.6)
     late, _ = liveness.overdue(4.0)
     assert confirm(liveness, late, 4.0) == ("a", "b")
 
@@ -97,15 +98,58 @@ def test_a_fresh_read_that_fails_judges_nobody():
     assert liveness.next_due() == 13.0
 
 
-def test_a_slow_read_does_not_convict_at_once_but_a_second_one_does():
+def test_slow_reads_give_everybody_time_but_not_for_ever():
+    """What slows a read slows heartbeats, too: a node reads its Lease and writes it."""
+    liveness = alive("a", "b", "c")
+    now, reads = 4.0, 0
+    while liveness.verdict("a") is not Verdict.DEAD:
+        reads += 1
+        assert liveness.next_due() == now
+        liveness.observe("b", beat(reads), now - 0.1)
+        late, _ = liveness.overdue(now)
+        assert late == ("a", "c")
+        now += 1.5
+        liveness.observe("b", beat(-reads), now - 0.1)
+        confirm(liveness, late, now, took_s=1.5)
+        now += 2 * 1.5 + HEARTBEAT_S / 2
+    assert reads == 3
+    assert liveness.verdict("c") is Verdict.DEAD
+
+
+def test_a_slow_read_spares_those_who_were_overdue_while_it_lasted():
+    liveness = alive("a")
+    liveness.observe("b", beat(0), 1.5)
+    liveness.observe("c", beat(0), 3.9)
+    late, _ = liveness.overdue(4.0)
+    assert late == ("a",)
+    confirm(liveness, late, 6.0, took_s=2.0)
+    assert liveness.next_due() >= 7.9
+
+
+def test_after_a_silence_of_all_the_read_is_repeated_a_moment_later():
+    """The API server may have stood still, and renewals are on their way."""
     liveness = alive("a", "b")
-    liveness.observe("b", beat(1), 5.0)
-    assert confirm(liveness, ("a",), 6.0, took_s=2.0) == ()
+    liveness.observe("b", beat(1), 3.0)
+    assert confirm(liveness, liveness.overdue(4.0)[0], 4.0) == ()
     again = liveness.next_due()
-    assert again == 6.0 + 1.25 * HEARTBEAT_S
-    liveness.observe("b", beat(2), 8.0)
-    assert confirm(liveness, liveness.overdue(again)[0], 10.5, took_s=2.0) == ("a",)
-    assert liveness.verdict("a") is Verdict.DEAD
+    assert again == 4.0 + HEARTBEAT_S / 40
+    assert confirm(liveness, liveness.overdue(again)[0], again, {"a": beat(9)}) == ("a",)
+    assert liveness.verdict("a") is Verdict.ALIVE
+
+
+def test_who_was_late_and_is_alive_may_be_as_late_once_more():
+    liveness = alive("a", "b")
+    liveness.observe("a", beat(1), 1.0)
+    liveness.observe("a", beat(2), 7.0)
+    liveness.observe("b", beat(1), 7.0)
+    liveness.observe("b", beat(2), 9.0)
+    assert liveness.next_due() == 13.0
+    liveness.observe("b", beat(3), 15.0)
+    assert liveness.overdue(15.9)[0] == ()
+    liveness.observe("a", beat(3), 15.95)
+    liveness.observe("a", beat(4), 17.0)
+    liveness.observe("b", beat(4), 20.0)
+    assert liveness.next_due() == 21.0
 
 
 def test_while_the_watch_is_closed_nobody_is_judged_and_then_all_start_anew():
@@ -134,7 +178,7 @@ def test_what_the_first_list_shows_may_be_of_any_age():
     assert liveness.verdict("old") is Verdict.UNKNOWN
     liveness.observe("new", beat(0), 1.0)
     assert liveness.verdict("new") is Verdict.ALIVE
-    liveness.observe("new", beat(1), 3.0)
+    liveness.observe("new", beat(1), 3.8)
     assert confirm(liveness, liveness.overdue(4.0)[0], 4.0) == ("old",)
 
 
@@ -179,13 +223,13 @@ def test_a_node_that_something_names_but_that_has_no_lease_is_dead_after_a_perio
     liveness = alive("b")
     liveness.expect("ghost", 0.0)
     liveness.expect("b", 0.0)
-    liveness.observe("b", beat(1), 3.5)
+    liveness.observe("b", beat(1), 3.8)
     assert liveness.verdict("ghost") is Verdict.UNKNOWN
     assert confirm(liveness, liveness.overdue(4.0)[0], 4.0) == ("ghost",)
     liveness.expect("ghost", 5.0)
     assert liveness.verdict("ghost") is Verdict.DEAD
     assert liveness.observe("ghost", beat(0), 6.0)
-    assert liveness.next_due() == 7.5
+    assert liveness.next_due() == 7.8
 
 
 steps = st.lists(
@@ -237,7 +281,7 @@ def test_nobody_dies_within_a_period_of_its_last_heartbeat_or_without_a_witness(
     st.floats(10.0, 20.0),
     st.integers(0, 19),
 )
-def test_one_death_among_punctual_nodes_is_known_exactly_at_the_period(phases, death_at, which):
+def test_one_death_among_punctual_nodes_is_known_when_the_period_is_over(phases, death_at, which):
     """The bound that fail-over is built on."""
     names = [f"n{number}" for number in range(len(phases))]
     dead = names[which % len(names)]
@@ -257,4 +301,4 @@ def test_one_death_among_punctual_nodes_is_known_exactly_at_the_period(phases, d
             if changed:
                 died_at = due_at
         liveness.observe(name, beat(number), at)
-    assert died_at == last + PERIOD_S
+    assert last + PERIOD_S <= died_at <= last + PERIOD_S + HEARTBEAT_S / 40
