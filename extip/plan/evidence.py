@@ -1,0 +1,134 @@
+"""Claims and services → who has which address, as far as they say so."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.names import POOL_LABEL
+from extip.plan.claims import parse_cidr
+from extip.plan.demand import Demand
+from extip.plan.link import IPAddress, IPInterface
+from extip.plan.pools import Pools
+from extip.plan.requests import Owner, Requests
+
+Ports = frozenset[tuple[str, int]]
+"""Protocols and numbers."""
+
+_interface = lru_cache(1 << 16)(parse_cidr)
+
+
+class Strength(IntEnum):
+    """How sure it is that a service has an address; the smallest wins."""
+
+    CLAIMED_AND_SHOWN = 0
+    CLAIMED = 1
+    SHOWN = 2
+
+
+def _no_ports(_owner: Owner) -> Ports:
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What else decides about addresses."""
+
+    requests: Requests = field(default_factory=Requests)
+    """External IPs that services have by writing them."""
+    node_ips: frozenset[IPAddress] = frozenset()
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels of the namespaces."""
+    freed: Iterable[IPAddress] = ()
+    """Addresses that were given back lately, the oldest first: used again last, and in order."""
+    ports: Callable[[Owner], Ports] = _no_ports
+    """The ports of a service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An address that is claimed for a service."""
+
+    interface: IPInterface
+    pool: str
+    """The claim's label; empty when the address was not allocated."""
+
+
+class Evidence:
+    """An index of what is there before a pass; only `users` grows during it."""
+
+    def __init__(
+        self, demands: Sequence[Demand], pools: Pools, claims: Iterable[IpClaim], context: Context
+    ) -> None:
+        self.users: dict[IPAddress, object] = dict.fromkeys(context.node_ips, "a node")
+        """Addresses that are not to be given to anybody else, with who has them."""
+        self.explicit = {i.ip: owners for i, owners in context.requests.wanted.items()}
+        """Who wrote which address into `spec.externalIPs`."""
+        self.shown: dict[IPAddress, set[Owner]] = {}
+        """Which services have it in their status."""
+        self._pools = pools
+        self._context = context
+        self._by_hand: set[IPAddress] = set()
+        self._claimed: dict[ServiceReference, dict[IPAddress, Claimed]] = {}
+        for claim in claims:
+            self._read(claim)
+        for ip, owners in self.explicit.items():
+            self.users[ip] = owners[0]
+        for demand in demands:
+            for ip in demand.given:
+                self.shown.setdefault(ip, set()).add(demand.owner)
+                self.users[ip] = demand.owner
+
+    def claimed(self, owner: Owner) -> Mapping[IPAddress, Claimed]:
+        """Return the addresses that are claimed for the service."""
+        reference = ServiceReference(namespace=owner.namespace, name=owner.name, uid=owner.uid)
+        return self._claimed.get(reference, {})
+
+    def is_claimed(self, ip: IPAddress, owner: Owner) -> bool:
+        """Whether the address is claimed for the service, or by hand for whoever wants it."""
+        return ip in self._by_hand or ip in self.claimed(owner)
+
+    def of(self, demand: Demand) -> dict[IPAddress, Strength]:
+        """Return the addresses that the service has been given, before anybody judges them."""
+        if not demand.families:
+            return {}
+        shown = {*demand.given} if demand.to_status else set[IPAddress]()
+        if demand.to_external_ips:
+            shown |= {*demand.external}
+        written = {*demand.external} - {*demand.recorded}  # claimed for that reason alone
+        found = {
+            ip: Strength.CLAIMED_AND_SHOWN if ip in shown else Strength.CLAIMED
+            for ip, claimed in self.claimed(demand.owner).items()
+            if (claimed.pool or self._pools.of(ip)) and ip not in written
+        }
+        for ip in shown:
+            pool = self._pools.of(ip)
+            if ip not in found and pool is not None and self.serves(pool.name, demand):
+                found[ip] = Strength.SHOWN
+        return found
+
+    def serves(self, pool: str, demand: Demand) -> bool:
+        """Whether the pool's selectors match the service."""
+        labels = self._context.namespaces.get(demand.owner.namespace, {})
+        return self._pools.by_name[pool].serves(demand.labels, labels)
+
+    def is_foreign(self, ip: IPAddress, demand: Demand) -> bool:
+        """Whether an address in a status that is not ours to write came from somebody else."""
+        claimed = self.claimed(demand.owner).get(ip)
+        if claimed is not None and claimed.pool:
+            return False
+        return demand.other_class or self._pools.of(ip) is None
+
+    def _read(self, claim: IpClaim) -> None:
+        interface = _interface(claim.spec.cidr)
+        if interface is None:
+            return
+        services = claim.spec.services or ()
+        self.users[interface.ip] = services[0] if services else f"IpClaim {claim.metadata.name}"
+        if not claim.managed:
+            self._by_hand.add(interface.ip)
+            return
+        label = (claim.metadata.labels or {}).get(POOL_LABEL, "")
+        for reference in services:
+            self._claimed.setdefault(reference, {})[interface.ip] = Claimed(interface, label)
