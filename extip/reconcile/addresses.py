@@ -13,6 +13,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from extip import log
 from extip.clock import Clock
@@ -31,6 +32,21 @@ _GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 
 _LOGS_PER_TURN = 50
 """Lines logged before other tasks get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a pass came to."""
+
+    problem: str
+    """What is still in the way; empty when the interface is right."""
+    holding: bool = False
+    """All went well, but nobody knows yet what is wanted."""
+
+    @property
+    def result(self) -> str:
+        """Return the label of the metric."""
+        return "holding" if self.holding else "failure" if self.problem else "success"
 
 
 class AddressReconciler:
@@ -62,6 +78,7 @@ class AddressReconciler:
         self._up: set[IPAddress] = set()
         self._failing: dict[Change, int] = {}
         self._refresh_due = 0.0
+        self._resync_due = 0.0
         self._passed_at: float | None = None
         self._problem = "no pass over the interface yet"
 
@@ -90,8 +107,9 @@ class AddressReconciler:
         if self._passed_at is None:
             return ""
         age_s = self._clock.monotonic() - self._passed_at
-        limit_s = max(self._policy.ttl_s, 2 * self._policy.resync_s)
-        return f"no pass over the interface for {age_s:.0f} s" if age_s > limit_s else ""
+        if age_s <= self._policy.ttl_s:
+            return ""
+        return f"no pass over the interface for {age_s:.0f} s"
 
     async def run(self) -> None:
         """Pass over the interface whenever something may have changed; until cancelled.
@@ -99,18 +117,20 @@ class AddressReconciler:
         Raises FatalError when the kernel refuses for want of a capability.
         """
         failures = 0
+        self._passed_at = self._clock.monotonic()
         while True:
             self._triggered.clear()
-            succeeded = await self._attempt()
-            failures = 0 if succeeded else failures + 1
-            delay_s = min(self._policy.resync_s, self._policy.refresh_s)
+            failures = 0 if await self._attempt() else failures + 1
+            delay_s = min(self._refresh_due, self._resync_due) - self._clock.monotonic()
             if failures:
-                delay_s = min(delay_s, _RETRY_S * 2 ** min(failures - 1, 10))
+                delay_s = min(
+                    self._policy.refresh_s, self._policy.resync_s, _RETRY_S * 2 ** min(failures, 10)
+                )
             try:
-                async with asyncio.timeout(delay_s):
+                async with asyncio.timeout(max(0.0, delay_s)):
                     await self._triggered.wait()
             except TimeoutError:
-                self._observer.forget()  # a resync takes nothing on trust
+                continue
 
     async def release(self) -> None:
         """Delete every address with our mark; called after `run` was cancelled.
@@ -124,47 +144,83 @@ class AddressReconciler:
         self._log.info("addresses_released", count=len(deletes))
 
     async def _attempt(self) -> bool:
+        """Make a pass; return whether there is no reason to try again soon."""
         started = self._clock.monotonic()
         try:
-            problem = await self._pass(started)
+            outcome = await self._pass(started)
         except LinkNotFoundError:
-            problem = f"interface {self._policy.iface} does not exist; waiting for it"
+            outcome = _Outcome(f"interface {self._policy.iface} does not exist; waiting for it")
             self._set_link(None)
             self._withdraw(set(self._up))
         except LinkError as error:
-            problem = str(error)
+            outcome = _Outcome(str(error))
         self._passed_at = self._clock.monotonic()
         self._metrics.reconcile_duration.observe(self._passed_at - started)
-        self._metrics.reconciles.labels(result="failure" if problem else "success").inc()
-        if problem != self._problem:
-            if problem:
-                self._log.warning("reconcile_failed", reason=problem)
-            elif self._problem:
+        self._metrics.reconciles.labels(result=outcome.result).inc()
+        if outcome.problem != self._problem:
+            self._problem = outcome.problem
+            if outcome.holding:
+                self._log.info("addresses_held", addresses=len(self._up), reason=outcome.problem)
+            elif outcome.problem:
+                self._log.warning("reconcile_failed", reason=outcome.problem)
+            else:
                 self._log.info("reconcile_succeeded", addresses=len(self._up))
-            self._problem = problem
-        return not problem
+        return outcome.holding or not outcome.problem
 
-    async def _pass(self, now: float) -> str:
-        """Make the interface right; return what is still in the way."""
+    async def _pass(self, now: float) -> "_Outcome":
+        """Make the interface right, as far as can be."""
+        if now >= self._resync_due:
+            self._observer.forget()  # a resync takes nothing on trust
+            self._resync_due = now + self._policy.resync_s
         refresh = now >= self._refresh_due
         view = await self._observer.observe(refresh=refresh)
         self._set_link(view.link)
-        if not view.link.promotes_secondaries and _drops_secondaries(view.plan.changes):
-            await self._links.promote_secondaries(view.link)
-            self._log.info(
-                "secondaries_promoted",
-                reason="deleting a primary address must not take the others of its subnet down",
-            )
         self._notice_losses(view)
         self._announce(view.plan.up - self._up)
-        failures = await self._apply(view.plan.changes)
+        changes = await self._protected(view.plan.changes, known=view.link)
+        failures = await self._apply(changes)
         if refresh and not any(f.change.operation is Operation.REFRESH for f in failures):
             self._refresh_due = now + self._policy.refresh_s
-        if view.desire is not None:
-            self._tell(view.desire)
-            self._metrics.addresses_wanted.set(len(view.desire.wanted))
         self._metrics.addresses_up.set(len(self._up))
-        return self._describe(failures)
+        problem = self._describe(failures) or view.problem
+        if view.desire is None:
+            return _Outcome(problem or "what services want is not known yet", holding=not problem)
+        self._tell(view.desire)
+        self._metrics.addresses_wanted.set(len(view.desire.wanted))
+        return _Outcome(problem)
+
+    async def _protected(
+        self, changes: Sequence[Change], *, known: Link | None = None
+    ) -> Sequence[Change]:
+        """Return the changes that take no address of others down when one of ours goes.
+
+        An address that comes first to an IPv4 subnet is the primary one; by default the kernel
+        drops the others with it, also when its lifetime ends after a kill -9. So the kernel is
+        told to promote them, before anything else; where it refuses, such an address stays.
+        """
+        indexes = {change.link_index for change in changes if _has_subnet(change)}
+        if not indexes or (
+            known is not None and known.promotes_secondaries and indexes == {known.index}
+        ):
+            return changes
+        refused = set()
+        for link in await self._links.links():
+            if link.index not in indexes or link.promotes_secondaries:
+                continue
+            try:
+                await self._links.promote_secondaries(link)
+            except LinkError as error:
+                refused.add(link.index)
+                self._log.warning("secondaries_not_promoted", link=link.name, error=str(error))
+            else:
+                self._log.info("secondaries_promoted", link=link.name)
+        return [
+            change
+            for change in changes
+            if change.link_index not in refused
+            or change.operation is not Operation.DELETE
+            or not _has_subnet(change)
+        ]
 
     async def _apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
         """Make the changes, announce each batch as it comes up; return what failed."""
@@ -272,14 +328,10 @@ def _is_done(result: ChangeResult) -> bool:
     )
 
 
-def _drops_secondaries(changes: Iterable[Change]) -> bool:
-    """Whether a delete among `changes` may be of the primary address of an IPv4 subnet."""
-    return any(
-        change.operation is Operation.DELETE
-        and change.interface.version == 4  # noqa: PLR2004
-        and change.interface.network.prefixlen < change.interface.max_prefixlen
-        for change in changes
-    )
+def _has_subnet(change: Change) -> bool:
+    """Whether other addresses may depend on this one: IPv4, and not a host route."""
+    interface = change.interface
+    return interface.version == 4 and interface.network.prefixlen < 32  # noqa: PLR2004
 
 
 def _explain(change: Change, number: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from extip.errors import LinkNotFoundError
+from extip.errors import LinkNotFoundError, NetlinkError
 from extip.plan.addresses import AddressPlan, plan_addresses
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, surroundings
@@ -43,6 +43,8 @@ class View:
     desire: Desire | None
     """None while the inputs are not known."""
     plan: AddressPlan
+    problem: str = ""
+    """What could not be read; the plan then rests on what was known before."""
 
 
 class AddressObserver:
@@ -60,7 +62,9 @@ class AddressObserver:
         self._inputs = inputs
         self._links = links
         self._table = table
-        self._routing: tuple[frozenset[IPAddress], frozenset[int]] | None = None
+        self._gateways: frozenset[IPAddress] | None = None
+        self._gateways_read = -1
+        self._generation = 0
         self._decided: tuple[Requests, Surroundings, Desire] | None = None
 
     def forget(self) -> None:
@@ -69,27 +73,49 @@ class AddressObserver:
         They are kept between passes, since a node may have many routes; routes alone are no
         reason for a pass.
         """
-        self._routing = None
+        self._generation += 1
 
     async def observe(self, *, refresh: bool) -> View:
-        """Look at the node and plan; changes nothing."""
+        """Look at the node and plan; changes nothing.
+
+        Addresses are read last: what is planned over them is done to them next. Where the routes
+        cannot be read the last known gateways count; where there are none yet, what is up is held.
+        Raises LinkError.
+        """
         link = await self._links.link(self._policy.iface)
+        problem = await self._read_gateways()
+        exempt = await self._exempt_links()
         observed = await self._table.dump()
         inputs = self._inputs()
-        desire = None if inputs is None else await self._desire(inputs, observed)
+        desire = None
+        if inputs is not None and self._gateways is not None:
+            desire = self._decide(
+                inputs,
+                surroundings(
+                    observed, gateways=self._gateways, nodes=inputs.nodes, exempt_links=exempt
+                ),
+            )
         plan = plan_addresses(
             wanted=None if desire is None else desire.wanted,
             observed=observed,
             link_index=link.index,
             refresh=refresh,
         )
-        return View(link=link, observed=observed, desire=desire, plan=plan)
+        return View(link=link, observed=observed, desire=desire, plan=plan, problem=problem)
 
-    async def _desire(self, inputs: Inputs, observed: Sequence[ObservedAddress]) -> Desire:
-        if self._routing is None:
-            self._routing = (await self._links.gateways(), await self._exempt_links())
-        gateways, exempt = self._routing
-        around = surroundings(observed, gateways=gateways, nodes=inputs.nodes, exempt_links=exempt)
+    async def _read_gateways(self) -> str:
+        """Read the gateways when they may have changed; return why that failed."""
+        generation = self._generation
+        if self._gateways_read == generation:
+            return ""
+        try:
+            self._gateways = await self._links.gateways()
+        except NetlinkError as error:
+            return f"cannot read the routes: {error}"
+        self._gateways_read = generation  # a change meanwhile has made it stale already
+        return ""
+
+    def _decide(self, inputs: Inputs, around: Surroundings) -> Desire:
         if self._decided is not None:
             requests, was, desire = self._decided
             if requests is inputs.requests and was == around:

@@ -14,6 +14,9 @@ class LinkTable(Protocol):
     async def link(self, name: str) -> Link:
         """Return the interface; raises LinkNotFoundError."""
 
+    async def links(self) -> Sequence[Link]:
+        """Return all interfaces."""
+
     async def gateways(self) -> frozenset[IPAddress]:
         """Return the next hops of all routing tables, both families."""
 

@@ -22,7 +22,14 @@ class RefusalLedger:
         """Take the outcome of a decision; costs nothing when it is the one of last time."""
         if desire.rejected == self._told:
             return
-        for rejection in sorted(desire.rejected - self._told, key=_order):
+        refused = {(rejection.text, rejection.owner) for rejection in desire.rejected}
+        ended = {(r.text, r.owner) for r in self._told - desire.rejected} - refused
+        news = sorted(desire.rejected - self._told, key=_order)
+        self._told = desire.rejected
+        self._measure(desire)
+        for text, owner in sorted(ended):
+            self._log.info("address_refusal_ended", address=text, service=str(owner))
+        for rejection in news:
             self._log.warning(
                 "address_refused",
                 address=rejection.text,
@@ -31,11 +38,8 @@ class RefusalLedger:
                 message=rejection.refusal.message,
             )
             self._reporter.refused(rejection.owner, rejection.refusal)
-        for rejection in sorted(self._told - desire.rejected, key=_order):
-            self._log.info(
-                "address_refusal_ended", address=rejection.text, service=str(rejection.owner)
-            )
-        self._told = desire.rejected
+
+    def _measure(self, desire: Desire) -> None:
         refused = {rejection.text: rejection.refusal.reason for rejection in desire.rejected}
         counts = Counter(refused.values())
         for reason in Reason:

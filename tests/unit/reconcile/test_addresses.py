@@ -1,6 +1,7 @@
 """The loop makes the interface right from any state, reacts to events, and rests otherwise."""
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_interface
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extip.clock import LoopClock
-from extip.errors import PermissionDeniedError
+from extip.errors import NetlinkError, PermissionDeniedError
 from extip.metrics import Metrics
 from extip.net.monitor import NoticeKind
 from extip.plan.desire import Desire
@@ -131,6 +132,10 @@ class World:
             yield
             for task in tasks:
                 task.cancel()
+
+
+async def failing_gateways():
+    raise NetlinkError(errno.EINTR, "dump routes")
 
 
 def virtually(test):
@@ -262,6 +267,141 @@ async def test_one_failing_address_does_not_stop_the_others_and_is_tried_again()
         await asyncio.sleep(RESYNC_S)
         assert world.ours() == {"10.0.0.1/24", "10.0.0.2/24"}
         assert world.reconciler.problem() == ""
+
+
+@virtually
+async def test_ill_timed_triggers_do_not_put_the_refresh_off():
+    """Two refreshes may fail before an address expires; triggers must not eat that up."""
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        least = TTL_S
+        for _ in range(200):
+            await asyncio.sleep(0.97)
+            world.reconciler.trigger()
+            await asyncio.sleep(0)
+            least = min(least, *(a.valid_s for a in world.node.observed()))
+        assert least >= TTL_S - REFRESH_S - 1
+
+
+@virtually
+async def test_routes_that_cannot_be_read_cost_no_address():
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        world.node.links.gateways = failing_gateways
+        world.want("10.0.0.1", "10.0.0.2")
+        await asyncio.sleep(10 * TTL_S)
+        assert world.ours() == {"10.0.0.1/24", "10.0.0.2/24"}
+        assert "routes" in world.reconciler.problem()
+
+
+@virtually
+async def test_without_any_routes_read_what_is_up_is_held():
+    world = World()
+    world.node.links.gateways = failing_gateways
+    index = world.node.find("eth0").index
+    world.node.insert(index, ip_interface("10.0.0.9/24"), valid_s=TTL_S, ours=True)
+    world.want("10.0.0.1")
+    async with world.running():
+        await asyncio.sleep(10 * TTL_S)
+        assert world.ours() == {"10.0.0.9/24"}
+
+
+@virtually
+async def test_a_route_that_changes_while_routes_are_read_counts_in_the_next_pass():
+    world = World()
+    world.want("10.0.0.1")
+    read = world.node.links.gateways
+
+    async def slow():
+        found = await read()
+        await asyncio.sleep(0.5)
+        return found
+
+    async with world.running():
+        world.node.links.gateways = slow
+        world.observer.forget()
+        world.reconciler.trigger()
+        await asyncio.sleep(0.1)
+        world.node.gateways.add(ip_address("10.0.0.1"))
+        world.observer.forget()  # as the monitor does
+        await asyncio.sleep(0.5)
+        world.reconciler.trigger()
+        await asyncio.sleep(1)
+        assert world.ours() == set()
+
+
+@virtually
+async def test_a_resync_reads_the_routes_even_when_triggers_never_pause():
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        world.node.gateways.add(ip_address("10.0.0.1"))
+        for _ in range(int(RESYNC_S) + 2):
+            await asyncio.sleep(1)
+            world.reconciler.trigger()
+        await asyncio.sleep(0)
+        assert world.ours() == set()
+
+
+@virtually
+async def test_kube_proxys_own_interface_may_come_later():
+    world = World()
+    world.want("10.0.0.1", "fd00::1")
+    async with world.running():
+        world.node.add_link("kube-ipvs0")
+        for text in ("10.0.0.1/32", "fd00::1/128"):
+            world.node.put("kube-ipvs0", ip_interface(text))
+        await asyncio.sleep(1)
+        assert world.ours() == {"10.0.0.1/24", "fd00::1/128"}
+        assert world.announcer.announced == {ip_address("10.0.0.1"), ip_address("fd00::1")}
+
+
+@pytest.mark.parametrize("end", ["release", "expire"])
+def test_addresses_of_others_do_not_fall_with_ours(end):
+    """By default the kernel drops an IPv4 subnet's other addresses with its first one."""
+
+    async def scenario():
+        world = World()
+        world.node.change_link("eth0", promotes_secondaries=False)
+        world.want("10.0.0.1")
+        async with world.running():
+            world.node.put("eth0", ip_interface("10.0.0.9/24"))
+            await asyncio.sleep(1)
+        if end == "release":
+            await world.reconciler.release()
+        else:
+            monitor = asyncio.ensure_future(world.node.monitor(lambda _: None).run())
+            await asyncio.sleep(TTL_S + 1)
+            monitor.cancel()
+        assert world.all() == {"10.0.0.9/24"}
+
+    run_virtually(scenario())
+
+
+@virtually
+async def test_is_not_ready_before_it_knows_what_is_wanted():
+    world = World()
+    async with world.running():
+        await asyncio.sleep(5)
+        assert "not known" in world.reconciler.problem()
+        world.want("10.0.0.1")
+        await asyncio.sleep(0.01)
+        assert world.reconciler.problem() == ""
+
+
+@virtually
+async def test_a_first_pass_that_hangs_is_reported():
+    world = World()
+
+    async def hang(_):
+        await asyncio.get_running_loop().create_future()
+
+    world.node.links.link = hang
+    async with world.running():
+        await asyncio.sleep(TTL_S + 1)
+        assert "no pass" in world.reconciler.stuck()
 
 
 @virtually
