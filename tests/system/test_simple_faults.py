@@ -152,7 +152,7 @@ def test_starts_while_the_api_server_is_away(web, simple, lab):
     assert extip.process.terminate() == 0
     lab.api_server.stop()
     extip = simple("--address-ttl=4s", "--resync=1s")
-    extip.wait_for_event("reconcile_succeeded")
+    extip.wait_for_event("addresses_held")
     time.sleep(6)
     assert extip.addresses() == set(BOTH)
     assert "not synced yet" in extip.http("/readyz")

@@ -3,9 +3,10 @@
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
 from extip.cache.mutation import LASTS_S, Overlay
+from extip.clock import LoopClock
 
 
-class Hand:
+class Hand(LoopClock):
     """A clock moved by hand."""
 
     now = 0.0
@@ -38,7 +39,8 @@ def test_a_deletion_counts_until_the_watch_has_it_or_a_new_object_of_that_name()
 
 
 def test_what_others_undid_unseen_does_not_stay_for_ever():
-    clock, store = Hand(), {}
+    clock = Hand()
+    store: dict[str, IpClaim] = {}
     overlay = Overlay(store, clock=clock)
     overlay.wrote(claim("a", 10))
     assert set(overlay.current()) == {"a"}
@@ -47,7 +49,7 @@ def test_what_others_undid_unseen_does_not_stay_for_ever():
 
 
 def test_a_lost_leadership_forgets_everything():
-    overlay = Overlay({}, clock=Hand())
+    overlay: Overlay[IpClaim] = Overlay({}, clock=Hand())
     overlay.wrote(claim("a", 10))
     overlay.forget()
     assert overlay.current() == {}

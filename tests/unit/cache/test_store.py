@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.api.core_v1 import Node, Service
+from extip.api.core_v1 import Node, NodeMeta, Service
 from extip.api.meta_v1 import ObjectMeta
 from extip.cache.store import Store
 
@@ -16,7 +16,7 @@ def service(name, version="1"):
 
 def test_keys_are_namespace_and_name_or_name_alone():
     nodes: Store[Node] = Store()
-    assert nodes.put(Node(metadata=ObjectMeta(name="n1", resource_version="1"))) == "n1"
+    assert nodes.put(Node(metadata=NodeMeta(name="n1", resource_version="1"))) == "n1"
     services: Store[Service] = Store()
     assert services.put(service("a")) == "ns/a"
     assert services["ns/a"] == services.get("ns/a") == service("a")
