@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import ceil
 from pathlib import Path
+from socket import gethostname
 from typing import Literal
 
+from extip.api.names import is_node_name
 from extip.errors import ConfigurationError
 
 IPNetwork = IPv4Network | IPv6Network
@@ -23,6 +25,9 @@ MIN_RESYNC_S = 0.1
 
 MIN_MONITOR_S = 0.05
 """Shorter than this, a busy API server would make live nodes look dead."""
+
+MIN_HEARTBEAT_S = 0.05
+"""More often than this, heartbeats burn the processors of the API server and nothing is gained."""
 
 _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
@@ -147,6 +152,84 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
         kubeconfig=kubeconfig,
         namespace_selector=namespace_selector,
         service_selector=service_selector,
+        http=http,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """`extip controller`."""
+
+    address: AddressSettings
+    kubeconfig: str
+    node: str
+    """Name of the node: that of its IpNode and, with a prefix, of its Lease."""
+    heartbeat_s: float
+    """How often the Lease is renewed."""
+    drain_timeout_s: float
+    """How long an address is kept for the next holder to be up; 0: not at all."""
+    namespace: str
+    """Where its Lease is."""
+    http: tuple[str, int] | None
+
+    @property
+    def trust_s(self) -> float:
+        """How long what is known of the claims may be acted on without a word from the API server.
+
+        Before two heartbeats are missed nobody else takes over. And within two thirds of their
+        lifetime no address can have run out unseen, since they are refreshed three times in it: so
+        none is added from old knowledge, however long this process was frozen.
+        """
+        return min(self.address.address_ttl_s * 2 / 3, max(2 * self.heartbeat_s, 1.0))
+
+
+def controller_settings(  # noqa: PLR0913 - one argument per flag
+    *,
+    iface: str,
+    mask: int,
+    mask_v6: int,
+    resync: float,
+    address_ttl: float | None,
+    on_exit: OnExit,
+    allow_cidr: tuple[IPNetwork, ...],
+    kubeconfig: str,
+    hb: float,
+    hostname: str,
+    drain_timeout: float,
+    namespace: str,
+    http: tuple[str, int] | None,
+) -> ControllerSettings:
+    """Build the settings of `extip controller` from its flags; durations are in seconds.
+
+    Without `address_ttl`, addresses live for three heartbeats, at least 3 s. Without `hostname`,
+    the operating system's is taken, in lower case as Kubernetes names nodes. Raises
+    ConfigurationError.
+    """
+    if hb < MIN_HEARTBEAT_S:
+        raise ConfigurationError(f"--hb must be at least {MIN_HEARTBEAT_S:g} s")
+    node = hostname or gethostname().lower()
+    if not is_node_name(node):
+        raise ConfigurationError(
+            f"--hostname: {node!r} cannot name a node; lower-case letters, digits, dots and "
+            "hyphens can"
+        )
+    return ControllerSettings(
+        address=AddressSettings(
+            iface=iface,
+            mask=mask,
+            mask_v6=mask_v6,
+            resync_s=resync,
+            address_ttl_s=ceil(max(3 * hb, MIN_ADDRESS_TTL_S))
+            if address_ttl is None
+            else ceil(address_ttl),
+            on_exit=on_exit,
+            allow_cidrs=allow_cidr,
+        ),
+        kubeconfig=kubeconfig,
+        node=node,
+        heartbeat_s=hb,
+        drain_timeout_s=drain_timeout,
+        namespace=namespace or own_namespace(),
         http=http,
     )
 

@@ -8,6 +8,8 @@ import sys
 import click
 
 from extip import __version__
+from extip.cli.controller import controller
+from extip.cli.crds import crds
 from extip.cli.scheduler import scheduler
 from extip.cli.simple import simple
 from extip.errors import ExtipError, FatalError
@@ -26,7 +28,9 @@ def cli() -> None:
 
 
 cli.add_command(simple)
+cli.add_command(controller)
 cli.add_command(scheduler)
+cli.add_command(crds)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def address_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--address-ttl",
                 type=DURATION,
-                show_default="two resyncs",
+                show_default="two resyncs; of a controller: three heartbeats",
                 help="The kernel removes the addresses this long after extip died or hung.",
             ),
             click.option(

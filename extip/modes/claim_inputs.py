@@ -1,0 +1,197 @@
+"""What a controller learns from the API server: its own claims, those that left, node addresses."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from extip.api.core_v1 import Node
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
+from extip.api.resources import IP_CLAIMS, NODES
+from extip.cache.derived import Derived
+from extip.cache.informer import Informer
+from extip.cache.listwatch import MOST_RECENT
+from extip.clock import Clock
+from extip.kube.client import ApiClient, Scope
+from extip.metrics import Metrics
+from extip.modes.service_inputs import addresses_of, union
+from extip.plan.handover import version_of
+from extip.plan.link import IPAddress
+from extip.plan.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
+from extip.reconcile.handover import Handover
+from extip.reconcile.observe import Inputs
+from extip.reconcile.trust import CacheTrust, Reading
+from extip.supervisor import Component
+
+_FOLLOWERS = 4
+"""Claims that left and are asked for at once."""
+
+
+class ClaimInputs:
+    """Informers, what may be believed of them, and what follows from it.
+
+    Only the claims of this node are watched, so the cost is that of what it holds.
+    """
+
+    def __init__(  # noqa: PLR0913 - a composition of ports and plain values
+        self,
+        client: ApiClient,
+        *,
+        node: str,
+        iface: str,
+        trust_s: float,
+        handover_s: float,
+        changed: Callable[[], None],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """Compose; `changed` is called when the inputs differ, durations are in seconds."""
+        rng = Random()  # noqa: S311 - jitter
+        self._node = node
+        self._iface = iface
+        self._tell = changed
+        self._client = client
+        self._scope = Scope(label_selector=f"{NODE_LABEL}={node_label(node)}")
+        former = f"{PREVIOUS_NODE_LABEL}={node_label(node)}"
+        self.claims: Informer[IpClaim] = Informer(
+            "ipclaims",
+            client.lister_watcher(IP_CLAIMS, label_selector=self._scope.label_selector),
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        self._former: Informer[IpClaim] = Informer(
+            "former-ipclaims",
+            client.lister_watcher(IP_CLAIMS, label_selector=former),
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        self._nodes: Informer[Node] = Informer(
+            "nodes", client.lister_watcher(NODES), clock=clock, rng=rng, metrics=metrics
+        )
+        self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
+            get=self._nodes.store.get, extract=addresses_of, combine=union, changed=self._changed
+        )
+        self.trust = CacheTrust(
+            self.claims.store, read=self._read, limit_s=trust_s, changed=self._changed, clock=clock
+        )
+        self._handover = Handover(
+            node=node,
+            watched=self._former.store.get,
+            fetch=partial(self._get, client),
+            timeout_s=handover_s,
+            changed=self._changed,
+            clock=clock,
+            rng=rng,
+        )
+        self._mine: dict[str, tuple[HeldClaim, int]] = {}
+        self._together: NodeClaims | None = None
+        self._moved = asyncio.Event()
+        self._given_up = False
+        self._up: frozenset[IPAddress] = frozenset()
+        self.claims.add_handler(self._claim_changed)
+        self._former.add_handler(self._handover.look)
+        self._nodes.add_handler(self._node_ips.update)
+
+    def current(self) -> Inputs | None:
+        """Return the inputs; None while not all is known, or while it may be out of date."""
+        if not all(i.has_synced for i in (self.claims, self._nodes)) or not self.trust.holds():
+            return None
+        return Inputs(requests=self.together().requests, nodes=self._node_ips.value())
+
+    def together(self) -> NodeClaims:
+        """Return all claims of this node; the very same object until something changes."""
+        if self._together is None:
+            self._together = bring_together(
+                (claim for claim, _ in self._mine.values() if not self.trust.overtaken(claim.name)),
+                iface=self._iface,
+                kept=self._handover.kept(),
+            )
+        return self._together
+
+    def set_up(self, up: frozenset[IPAddress]) -> None:
+        """Take note of which addresses are on the interface."""
+        if up != self._up:
+            self._up = up
+            self._moved.set()
+
+    async def wait_left(self) -> None:
+        """Wait until no claim is up here any more, nor an address kept for the next holder."""
+        while not self._given_up and self._is_needed():
+            self._moved.clear()
+            await self._moved.wait()
+
+    def give_up(self) -> None:
+        """End `wait_left`."""
+        self._given_up = True
+        self._moved.set()
+
+    def _is_needed(self) -> bool:
+        return bool(self._handover.kept()) or any(
+            claim.interface is not None and claim.interface.ip in self._up
+            for claim in self.together().claims
+        )
+
+    def components(self) -> list[Component]:
+        """Return what has to run."""
+        informers: list[Informer[IpClaim] | Informer[Node]]
+        informers = [self.claims, self._former, self._nodes]
+        return [
+            *(Component(informer.name, informer.run) for informer in informers),
+            *(Component(f"handover-{n}", self._handover.run) for n in range(_FOLLOWERS)),
+            Component("trust", self.trust.run),
+            Component("first-sync", self._announce_first_sync),
+        ]
+
+    def problem(self) -> str:
+        """Return which caches have never been filled; empty when all have (a readiness check)."""
+        missing = [i.name for i in (self.claims, self._nodes) if not i.has_synced]
+        return f"not synced yet: {', '.join(missing)}" if missing else ""
+
+    async def _announce_first_sync(self) -> None:
+        """Tell `changed` when all inputs are known: with no claim at all, no key ever does."""
+        await self.claims.wait_synced()
+        await self._nodes.wait_synced()
+        self._changed()
+        await asyncio.get_running_loop().create_future()
+
+    def _claim_changed(self, name: str) -> None:
+        claim = self.claims.store.get(name)
+        before = self._mine.pop(name, None)
+        was_lost = self.trust.caught_up(name)
+        if claim is not None and claim.spec.node_name == self._node:
+            self._mine[name] = held_claim(claim), version_of(claim)
+            self._handover.returned(name)
+            if before is not None and before[0] == self._mine[name][0] and not was_lost:
+                return  # its status, or something else that does not matter here
+        elif before is None:
+            return
+        elif not was_lost:
+            self._claim_left(*before)
+        self._changed()
+
+    def _claim_left(self, claim: HeldClaim, version: int) -> None:
+        """Keep its address for the next holder, if it was moved while this node is known to live.
+
+        Otherwise others went on without this node, and it must be quick to make way.
+        """
+        if claim.interface is not None and claim.interface.ip in self._up and self.trust.orderly():
+            self._handover.left(claim, version=version)
+
+    def _changed(self) -> None:
+        self._together = None
+        self._moved.set()
+        self._tell()
+
+    async def _read(self) -> Reading:
+        page = await self._client.list(IP_CLAIMS, self._scope, resource_version=MOST_RECENT)
+        names = {c.metadata.name for c in page.items if c.spec.node_name == self._node}
+        # One that does not decode stays as it was last known.
+        names.update(unreadable.key for unreadable in page.unreadable)
+        return Reading(names=frozenset(names), version=int(page.resource_version))
+
+    @staticmethod
+    async def _get(client: ApiClient, name: str) -> IpClaim:
+        return await client.get(IP_CLAIMS, name=name)

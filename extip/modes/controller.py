@@ -1,0 +1,338 @@
+"""`extip controller`: brings the claims of its node up there, and says that the node is alive.
+
+::
+
+    run
+    ├── definitions our kinds are served ─► holds back the informers and the registration
+    ├── informer-ipclaims          claims of this node ──┐
+    ├── informer-former-ipclaims   claims that left ─────┼─► inputs ──► addresses ──► interface
+    ├── informer-nodes             node IPs ─────────────┘                │   └──► announcer
+    ├── handover    addresses kept until the next holder is up            ├──► claim-status
+    ├── trust       claims read anew after silence ◄── heartbeat          └──► registration
+    ├── heartbeat   renews the node's Lease
+    ├── monitor     netlink events ──► addresses
+    ├── events      refusals, as Kubernetes Events on claims and services
+    └── http        /metrics /livez /readyz
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+
+from extip import __version__, log
+from extip.api.coordination_v1 import Lease
+from extip.api.ipcontroller_v1 import IpClaim, IpNode
+from extip.api.names import heartbeat_lease
+from extip.api.resources import IP_CLAIMS, IP_NODES
+from extip.clock import Clock, LoopClock
+from extip.errors import FatalError
+from extip.health import HealthServer
+from extip.heartbeat.publisher import LeaseStore, Publisher
+from extip.kube.client import ApiClient, connect
+from extip.kube.events import EventRecorder
+from extip.kube.lease_lock import LeaseLock
+from extip.metrics import Metrics
+from extip.modes.address_half import AddressHalf, open_address_half
+from extip.modes.claim_inputs import ClaimInputs
+from extip.modes.definitions import DefinitionsGate
+from extip.modes.refusal_events import EventReporter
+from extip.net.identity import place
+from extip.net.routes import RouteTable
+from extip.net.rtnetlink import AddressSocket
+from extip.plan.desire import Desire
+from extip.plan.link import IPAddress
+from extip.plan.node_claims import NodeClaims, outcomes
+from extip.reconcile.claim_status import CONCURRENCY, ClaimStatusWriter
+from extip.reconcile.node_registration import NodeRegistration
+from extip.reconcile.observe import Inputs
+from extip.reconcile.refusals import RefusalLedger
+from extip.settings import ControllerSettings
+from extip.supervisor import Component, run_beside, stop_signal
+
+_DEFINITIONS_S = 10.0
+"""Between two looks whether somebody has made our kinds known to the API server."""
+
+_LOOK_S = 1.0
+"""Between two looks at what the passes over the interface came to, for those that failed."""
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Run until SIGTERM or SIGINT, then until others have the IPs; raises FatalError."""
+    clock, metrics, logger = LoopClock(), Metrics("controller"), log.get_logger("controller")
+    logger.info(
+        "started",
+        version=__version__,
+        node=settings.node,
+        link=settings.address.iface,
+        ttl_s=settings.address.address_ttl_s,
+        pid=os.getpid(),
+    )
+
+    def current() -> Inputs | None:
+        return controller.inputs.current()
+
+    def decided(desire: Desire) -> None:
+        controller.decided(desire)
+
+    async with (
+        connect(settings.kubeconfig, metrics=metrics) as client,
+        RouteTable(clock=clock) as links,
+        AddressSocket(clock=clock) as table,
+        open_address_half(
+            settings.address, inputs=current, decided=decided, clock=clock, metrics=metrics
+        ) as half,
+    ):
+        controller = _Controller(settings, client, half, clock=clock, metrics=metrics)
+        registration = controller.registration(links, table)
+        components = controller.components(registration)
+        logger.info("stopping", signal=await run_beside(components, controller.until_left))
+        await controller.end()
+
+
+class _Controller:
+    """The parts, what flows between them, and how it comes to its end."""
+
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        client: ApiClient,
+        half: AddressHalf,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._half = half
+        self._clock = clock
+        self._metrics = metrics
+        self._rng = rng = Random()  # noqa: S311 - jitter
+        self._log = log.get_logger("controller")
+        self._events = EventRecorder(client, clock=clock, metrics=metrics, instance=settings.node)
+        self._ledger = RefusalLedger(EventReporter(self._events), metrics)
+        self.inputs = ClaimInputs(
+            client,
+            node=settings.node,
+            iface=settings.address.iface,
+            trust_s=settings.trust_s,
+            handover_s=settings.drain_timeout_s,
+            changed=half.reconciler.trigger,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._statuses = ClaimStatusWriter(
+            self.inputs.claims.store,
+            _ClaimStore(client),
+            node=settings.node,
+            link=settings.address.iface,
+            clock=clock,
+            rng=rng,
+        )
+        self.inputs.claims.add_handler(self._statuses.look)
+        lock = LeaseLock(client, name=heartbeat_lease(settings.node), namespace=settings.namespace)
+        self._publisher = Publisher(
+            _HeardLease(lock, heard=self.inputs.trust.heard, clock=clock),
+            node=settings.node,
+            namespace=settings.namespace,
+            identity=place(settings.node),
+            heartbeat_s=settings.heartbeat_s,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        self._registration: NodeRegistration | None = None
+        self._desire: Desire | None = None
+        self._told: tuple[NodeClaims, Desire, frozenset[IPAddress], str] | None = None
+
+    def registration(self, links: RouteTable, table: AddressSocket) -> NodeRegistration:
+        """Compose what tells the cluster of this node."""
+        self._registration = NodeRegistration(
+            _NodeStore(self._client, self._settings.node),
+            node=self._settings.node,
+            iface=self._settings.address.iface,
+            version=__version__,
+            claims=lambda: len(self.inputs.together().claims),
+            links=links,
+            addresses=table,
+            resync_s=self._settings.address.resync_s,
+            clock=self._clock,
+            rng=self._rng,
+        )
+        return self._registration
+
+    def components(self, registration: NodeRegistration) -> list[Component]:
+        """Return what has to run."""
+        gate = DefinitionsGate(self._client, clock=self._clock, rng=self._rng)
+        held = [*self.inputs.components(), Component("registration", registration.run)]
+        return [
+            Component("definitions", partial(self._wait_for_definitions, gate)),
+            *map(gate.hold, held),
+            *self._half.components,
+            Component("heartbeat", self._publisher.run),
+            *(Component(f"claim-status-{n}", self._statuses.run) for n in range(CONCURRENCY)),
+            Component("report", self._look),
+            Component("events", self._events.run),
+            *self._http(),
+        ]
+
+    def decided(self, desire: Desire) -> None:
+        """Hand on what a pass over the interface came to."""
+        self._ledger.record(desire)
+        self._desire = desire
+        self._report()
+
+    async def until_left(self) -> str:
+        """Wait for a signal, and then until others have the IPs; return the signal's name.
+
+        A second signal ends the wait, and so does `--drain-timeout`. Without a heartbeat lately
+        nobody could be told, and nobody is waited for.
+        """
+        name = await stop_signal()
+        if self._settings.address.on_exit == "release" and self.inputs.trust.orderly():
+            self._log.info("draining", signal=name)
+            self._publisher.leave(f"stopped by {name}")
+            await run_beside([Component("impatience", self._impatience)], self._drain)
+        return name
+
+    async def end(self) -> None:
+        """Remove the addresses and give the Lease up; after the components were cancelled."""
+        if self._settings.address.on_exit == "release":
+            await self._half.release()
+            await self._publisher.release()
+            await self._statuses.stop()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_s):
+                await self.inputs.wait_left()
+        except TimeoutError:
+            self._log.warning("drain_timed_out", reason="not every IP is up on another node")
+
+    async def _impatience(self) -> None:
+        """Stop waiting at a second signal."""
+        self._log.warning("drain_cut_short", signal=await stop_signal())
+        self.inputs.give_up()
+        await asyncio.get_running_loop().create_future()
+
+    async def _look(self) -> None:
+        """Report now and then as well: passes that failed hand nothing on."""
+        while True:
+            await self._clock.sleep(_LOOK_S)
+            self._report()
+
+    def _report(self) -> None:
+        """Tell claims and node what differs; costs next to nothing when nothing does."""
+        reconciler = self._half.reconciler
+        up, problem = reconciler.up, reconciler.problem()
+        self.inputs.set_up(up)
+        if self._registration is not None:
+            self._registration.trigger()
+        if self._desire is None:
+            return
+        claims = self.inputs.together()
+        told = (claims, self._desire, up, problem)
+        if told != self._told:
+            self._told = told
+            iface = self._settings.address.iface
+            self._statuses.decided(
+                outcomes(claims, self._desire, up=up, iface=iface, problem=problem)
+            )
+
+    async def _wait_for_definitions(self, gate: DefinitionsGate) -> None:
+        """Go on once our kinds are served; until then say what a person has to do."""
+        said = ""
+        while True:
+            try:
+                await gate.run()
+            except FatalError as error:
+                if str(error) != said:
+                    self._log.error("waiting_for_definitions", error=str(error))
+                    said = str(error)
+            await self._clock.sleep(_DEFINITIONS_S)
+
+    def _http(self) -> list[Component]:
+        if self._settings.http is None:
+            return []
+        server = HealthServer(
+            self._settings.http,
+            live={"addresses": self._half.reconciler.stuck},
+            ready={
+                "caches": self.inputs.problem,
+                "heartbeat": self._silence,
+                "addresses": self._half.reconciler.problem,
+            },
+            registry=self._metrics.registry,
+        )
+        return [Component("http", server.run)]
+
+    def _silence(self) -> str:
+        """Return for how long no heartbeat was taken; empty when that is not for long."""
+        age_s = self._publisher.age_s()
+        if age_s is None:
+            return "no heartbeat yet"
+        late = age_s > 3 * self._settings.heartbeat_s + 1.0
+        return f"the last heartbeat was {age_s:.0f} s ago" if late else ""
+
+
+class _HeardLease:
+    """Tells when the API server takes a heartbeat; implements `LeaseStore`."""
+
+    def __init__(self, inner: LeaseStore, *, heard: Callable[[float], None], clock: Clock) -> None:
+        self._inner = inner
+        self._heard = heard
+        self._clock = clock
+
+    async def get(self) -> Lease:
+        """Return the Lease."""
+        return await self._inner.get()
+
+    async def create(self, lease: Lease) -> Lease:
+        """Create the Lease."""
+        return await self._timed(self._inner.create, lease)
+
+    async def replace(self, lease: Lease) -> Lease:
+        """Replace the Lease."""
+        return await self._timed(self._inner.replace, lease)
+
+    async def _timed(self, write: Callable[[Lease], Awaitable[Lease]], lease: Lease) -> Lease:
+        sent_at = self._clock.monotonic()
+        written = await write(lease)
+        self._heard(sent_at)
+        return written
+
+
+class _ClaimStore:
+    """IpClaims at the API server; implements `ClaimStatusStore`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def get(self, name: str) -> IpClaim:
+        """Return a claim."""
+        return await self._client.get(IP_CLAIMS, name=name)
+
+    async def patch_status(self, name: str, patch: object) -> IpClaim:
+        """Merge into a claim's status."""
+        return await self._client.patch(IP_CLAIMS, patch, name=name, subresource="status")
+
+
+class _NodeStore:
+    """The IpNode of this node at the API server; implements `NodeStore`."""
+
+    def __init__(self, client: ApiClient, node: str) -> None:
+        self._client = client
+        self._node = node
+
+    async def get(self) -> IpNode:
+        """Return it."""
+        return await self._client.get(IP_NODES, name=self._node)
+
+    async def create(self, node: IpNode) -> IpNode:
+        """Create it."""
+        return await self._client.create(IP_NODES, node)
+
+    async def patch_status(self, patch: object) -> IpNode:
+        """Merge into its status."""
+        return await self._client.patch(IP_NODES, patch, name=self._node, subresource="status")

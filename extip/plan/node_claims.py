@@ -1,0 +1,223 @@
+"""The claims of one node → what to ask of its interface, and what became of each claim.
+
+One claim an IP: of two claims that name the same one the older holds it. Addresses that are handed
+over to another node are kept beside the claims until that node has them up.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from extip.api.ipcontroller_v1 import ACCEPTED, UP, IpClaim, IpClaimStatus
+from extip.api.meta_v1 import Condition
+from extip.plan.claims import parse_cidr
+from extip.plan.conditions import is_true, with_condition
+from extip.plan.desire import Desire
+from extip.plan.link import IPAddress, IPInterface
+from extip.plan.requests import Owner, Requests
+
+KIND = "IpClaim"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldClaim:
+    """What matters of a claim to the node that it is assigned to."""
+
+    name: str
+    created: str
+    cidr: str
+    interface: IPInterface | None
+    """None when `cidr` is no address with a prefix length."""
+    link: str
+    """The interface that it asks for; empty for any."""
+    owners: tuple[Owner, ...]
+    """The claim itself, and the services behind it: whoever is to hear of a refusal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeClaims:
+    """All claims of a node."""
+
+    claims: tuple[HeldClaim, ...] = ()
+    requests: Requests = field(default_factory=Requests)
+    duplicates: Mapping[str, str] = field(default_factory=dict)
+    """By name, claims whose IP another claim holds: the name of that one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a claim here."""
+
+    cidr: str
+    """That of the claim when this was found."""
+    accepted: bool
+    up: bool
+    reason: str
+    """Of the one that is not True; empty when both are."""
+    message: str
+
+
+def held_claim(claim: IpClaim) -> HeldClaim:
+    """Take apart what the API server says."""
+    meta = claim.metadata
+    services = (
+        Owner(kind="Service", namespace=s.namespace, name=s.name, uid=s.uid)
+        for s in claim.spec.services or ()
+    )
+    return HeldClaim(
+        name=meta.name,
+        created=meta.creation_timestamp,
+        cidr=claim.spec.cidr,
+        interface=parse_cidr(claim.spec.cidr),
+        link=claim.spec.link,
+        owners=(Owner(kind=KIND, namespace="", name=meta.name, uid=meta.uid), *services),
+    )
+
+
+def bring_together(
+    claims: Iterable[HeldClaim], *, iface: str, kept: Iterable[HeldClaim] = ()
+) -> NodeClaims:
+    """Return what the claims ask of `iface`, next to the addresses in `kept`.
+
+    Claims that ask for another interface ask nothing of this one.
+    """
+    known = tuple(sorted(claims, key=_age))
+    wanted: dict[IPInterface, tuple[Owner, ...]] = {}
+    malformed: dict[str, tuple[Owner, ...]] = {}
+    holders: dict[IPAddress, str] = {}
+    duplicates: dict[str, str] = {}
+    for claim in known:
+        if claim.interface is None:
+            malformed[claim.cidr] = (*malformed.get(claim.cidr, ()), *claim.owners)
+        elif claim.link not in ("", iface):
+            continue
+        elif claim.interface.ip in holders:
+            duplicates[claim.name] = holders[claim.interface.ip]
+        else:
+            holders[claim.interface.ip] = claim.name
+            wanted[claim.interface] = claim.owners
+    for claim in kept:
+        if claim.interface is not None and claim.interface.ip not in holders:
+            wanted[claim.interface] = claim.owners
+    return NodeClaims(
+        claims=known,
+        requests=Requests(wanted=wanted, malformed=malformed),
+        duplicates=duplicates,
+    )
+
+
+def outcomes(
+    claims: NodeClaims, desire: Desire, *, up: frozenset[IPAddress], iface: str, problem: str
+) -> dict[str, Outcome]:
+    """Return by name what became of each claim; those not decided about yet are left out.
+
+    `up` are the addresses on the interface, `problem` is what was in the way of the last pass.
+    """
+    refusals = {
+        rejection.owner.name: rejection.refusal
+        for rejection in desire.rejected
+        if rejection.owner.kind == KIND
+    }
+    found: dict[str, Outcome] = {}
+    for claim in claims.claims:
+        refusal = refusals.get(claim.name)
+        if claim.interface is None:
+            message = f"{claim.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
+            found[claim.name] = _refused(claim, "MalformedCidr", message)
+        elif claim.link not in ("", iface):
+            message = f"the claim asks for interface {claim.link}; this controller has {iface}"
+            found[claim.name] = _down(claim, "LinkMismatch", message)
+        elif claim.name in claims.duplicates:
+            message = f"claim {claims.duplicates[claim.name]} holds the same IP"
+            found[claim.name] = _refused(claim, "DuplicateAddress", message)
+        elif refusal is not None:
+            found[claim.name] = _refused(claim, refusal.reason.value, refusal.message)
+        elif claim.interface in desire.wanted:
+            if claim.interface.ip in up:
+                found[claim.name] = _up(claim)
+            else:
+                found[claim.name] = _down(claim, "AddressMissing", problem or "it was removed")
+    return found
+
+
+def stopped(outcome: Outcome) -> Outcome:
+    """Return what is left of an outcome once the controller has removed its addresses."""
+    if not outcome.up:
+        return outcome
+    return replace(
+        outcome, up=False, reason="ControllerStopped", message="the controller was stopped"
+    )
+
+
+def reported(
+    claim: IpClaim, outcome: Outcome, *, node: str, link: str, now: str
+) -> IpClaimStatus | None:
+    """Return the status that the claim should have; None when it has it already.
+
+    Conditions of others are left as they are, and so is another node as the holder while this one
+    does not have the IP up. `now` is RFC 3339 in UTC.
+    """
+    before = claim.status
+    holder, where, since = before.holder, before.link, before.since
+    if outcome.up:
+        if (holder, where) != (node, link) or not is_true(before.conditions, UP):
+            since = now
+        holder, where = node, link
+    elif holder == node:
+        holder = where = since = ""
+    conditions = before.conditions
+    for condition in _conditions(outcome, node, claim.metadata.generation):
+        conditions = with_condition(conditions, condition, now=now)
+    after = IpClaimStatus(conditions=conditions, holder=holder, link=where, since=since)
+    return None if after == before else after
+
+
+def status_patch(claim: IpClaim, status: IpClaimStatus) -> dict[str, object]:
+    """Return the merge patch that writes the status.
+
+    It fails with a conflict when the claim has changed since: a list of conditions replaces the
+    one that is there, and others write into it too.
+    """
+    # The fields that are empty are left out when encoding; a merge patch removes by null.
+    return {
+        "metadata": {"resourceVersion": claim.metadata.resource_version},
+        "status": {
+            "conditions": status.conditions,
+            "holder": status.holder or None,
+            "link": status.link or None,
+            "since": status.since or None,
+        },
+    }
+
+
+def _conditions(outcome: Outcome, node: str, generation: int) -> tuple[Condition, Condition]:
+    accepted = Condition(
+        type=ACCEPTED,
+        status="True" if outcome.accepted else "False",
+        reason="Accepted" if outcome.accepted else outcome.reason,
+        message="" if outcome.accepted else outcome.message,
+        observed_generation=generation,
+    )
+    up = Condition(
+        type=UP,
+        status="True" if outcome.up else "False",
+        reason="AddressUp" if outcome.up else outcome.reason,
+        message=f"on {node}" if outcome.up else f"on {node}: {outcome.message}",
+        observed_generation=generation,
+    )
+    return accepted, up
+
+
+def _up(claim: HeldClaim) -> Outcome:
+    return Outcome(cidr=claim.cidr, accepted=True, up=True, reason="", message="")
+
+
+def _down(claim: HeldClaim, reason: str, message: str) -> Outcome:
+    return Outcome(cidr=claim.cidr, accepted=True, up=False, reason=reason, message=message)
+
+
+def _refused(claim: HeldClaim, reason: str, message: str) -> Outcome:
+    return Outcome(cidr=claim.cidr, accepted=False, up=False, reason=reason, message=message)
+
+
+def _age(claim: HeldClaim) -> tuple[str, str]:
+    return claim.created, claim.name

@@ -1,0 +1,83 @@
+"""What a controller says of its node: its interfaces, and whether it can hold claims."""
+
+from collections.abc import Iterable, Sequence
+
+from extip.api.ipcontroller_v1 import READY, IpNodeStatus, NodeLink
+from extip.api.meta_v1 import Condition
+from extip.plan.conditions import with_condition
+from extip.plan.link import IPInterface, Link, ObservedAddress
+
+MAX_LINKS = 16
+"""Interfaces told of: a node has hundreds where it runs pods, and they come and go."""
+
+
+def node_links(
+    links: Iterable[Link], observed: Sequence[ObservedAddress], *, iface: str
+) -> tuple[NodeLink, ...]:
+    """Return the interfaces to tell of: `iface` first, there or not, then those with addresses.
+
+    Addresses are the node's own: neither external IPs nor link-local ones, which say nothing.
+    """
+    known = {link.name: link for link in links}
+    others = (
+        link.name
+        for link in sorted(known.values(), key=_index)
+        if link.name != iface and link.announces and _addresses(link, observed)
+    )
+    names = [iface, *others]
+    found = ((name, known.get(name)) for name in names[:MAX_LINKS])
+    return tuple(
+        NodeLink(name=name)
+        if link is None
+        else NodeLink(
+            name=name,
+            mac=link.mac.hex(":") if any(link.mac) else "",
+            addresses=_addresses(link, observed),
+            up=link.carrier,
+        )
+        for name, link in found
+    )
+
+
+def node_status(
+    before: IpNodeStatus, links: tuple[NodeLink, ...], *, version: str, claims: int, now: str
+) -> IpNodeStatus:
+    """Return the status that the node should have; equal to `before` when it has it already.
+
+    The first of `links` is the interface that claims are brought up on. `now` is RFC 3339 in UTC.
+    """
+    iface = links[0]
+    if iface.up:
+        ready = Condition(type=READY, status="True", reason="LinkUp", message=f"on {iface.name}")
+    elif iface.mac or iface.addresses:
+        message = f"interface {iface.name} has no carrier"
+        ready = Condition(type=READY, status="False", reason="NoCarrier", message=message)
+    else:
+        message = f"interface {iface.name} does not exist, or is down"
+        ready = Condition(type=READY, status="False", reason="LinkMissing", message=message)
+    return IpNodeStatus(
+        links=links,
+        version=version,
+        claims=claims,
+        conditions=with_condition(before.conditions, ready, now=now),
+    )
+
+
+def _index(link: Link) -> int:
+    return link.index
+
+
+def _order(interface: IPInterface) -> tuple[int, int]:
+    return interface.version, int(interface.ip)
+
+
+def _addresses(link: Link, observed: Sequence[ObservedAddress]) -> tuple[str, ...] | None:
+    own = (
+        address.interface
+        for address in observed
+        if address.link_index == link.index
+        and not address.ours
+        and not address.interface.ip.is_link_local
+    )
+    in_order = sorted(own, key=_order)
+    return tuple(str(interface) for interface in in_order) or None

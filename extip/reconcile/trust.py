@@ -1,0 +1,141 @@
+"""May the claims in the cache be acted on? Only while they cannot have been given away unseen.
+
+A node that sends no heartbeats is replaced by others. A process that was frozen, or cut off from
+the API server, must therefore not add or announce anything from what it knew before: its claims
+are read anew first. What the cache still has and that reading lacks does not count any more until
+the watch has caught up with it.
+
+Trust lasts `limit_s` from a heartbeat or a reading; heartbeats that follow one another within that
+time extend it. The first heartbeat comes before everything: until then the node's name may be
+another controller's.
+
+The owner task is `CacheTrust.run`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from extip import log
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.clock import Clock
+from extip.errors import ApiError
+from extip.plan.handover import version_of
+
+_FIRST_BOUND_S = 1.0
+_MAX_BOUND_S = 4.0
+"""Bounds on one reading: doubled when it is not enough, so that a connection that died in an
+outage costs little after it, and a slow API server is still read."""
+
+_RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a quorum of the API server said."""
+
+    names: frozenset[str]
+    """This node's claims."""
+    version: int
+    """As of when; versions grow with each change."""
+
+
+class CacheTrust:
+    """Knows since when nobody was heard, and what to leave out of the cache."""
+
+    def __init__(
+        self,
+        cache: Mapping[str, IpClaim],
+        *,
+        read: Callable[[], Awaitable[Reading]],
+        limit_s: float,
+        changed: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        """`read` returns the node's claims as they are now, or raises ApiError."""
+        self._cache = cache
+        self._read = read
+        self._limit_s = limit_s
+        self._changed = changed
+        self._clock = clock
+        self._log = log.get_logger("trust")
+        self._heard_at: float | None = None
+        self._proved_at: float | None = None
+        self._lost: set[str] = set()
+        self._lost_by = 0
+        self._wake = asyncio.Event()
+        self._bound_s = _FIRST_BOUND_S
+
+    def heard(self, sent_at: float) -> None:
+        """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
+        self._heard_at = sent_at
+        if self._proved_at is not None and sent_at - self._proved_at <= self._limit_s:
+            self._proved_at = max(self._proved_at, sent_at)
+        else:
+            self._wake.set()
+
+    def holds(self) -> bool:
+        """Return whether what the cache says may be acted on now."""
+        return self._recent(self._proved_at)
+
+    def orderly(self) -> bool:
+        """Return whether a claim that leaves now is moved while this node is known to live."""
+        return self.holds() and self._recent(self._heard_at)
+
+    def overtaken(self, name: str) -> bool:
+        """Return whether the cache has a claim that is known not to be this node's any more."""
+        claim = self._cache.get(name)
+        return name in self._lost and claim is not None and version_of(claim) <= self._lost_by
+
+    def caught_up(self, name: str) -> bool:
+        """Return whether the cache did not know of a loss until now; for each change of a claim."""
+        if name not in self._lost or self.overtaken(name):
+            return False
+        self._lost.discard(name)
+        return True
+
+    async def run(self) -> None:
+        """Read the claims whenever trust is lost; until cancelled."""
+        while True:
+            self._wake.clear()
+            if self._heard_at is None:
+                await self._wake.wait()
+            elif self._proved_at is not None and self.holds():
+                rest_s = self._proved_at + self._limit_s - self._clock.monotonic()
+                await self._clock.sleep(rest_s + 0.001)
+            elif not await self._review():
+                await self._pause()
+
+    async def _review(self) -> bool:
+        """Read the claims once; return whether they may be acted on again."""
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._bound_s):
+                reading = await self._read()
+        except TimeoutError:
+            self._bound_s = min(2 * self._bound_s, _MAX_BOUND_S)
+            return False
+        except ApiError as error:
+            self._log.debug("claims_not_read", error=str(error))
+            return False
+        self._bound_s = _FIRST_BOUND_S
+        self._lost = {
+            name
+            for name, claim in self._cache.items()
+            if name not in reading.names and version_of(claim) <= reading.version
+        }
+        self._lost_by = reading.version
+        self._proved_at = started
+        self._log.info("claims_read", count=len(reading.names), lost=len(self._lost))
+        self._changed()
+        return True
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_RETRY_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _recent(self, at: float | None) -> bool:
+        return at is not None and self._clock.monotonic() - at <= self._limit_s
