@@ -200,10 +200,14 @@ class Decoder:
             for kind, first, behind in nlmsg.attributes(buffer, start + _BODY, end)
         }
         absent = (0, b"")
-        ip = found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS, absent))[1]
-        interface = _interface(ip, prefix)
+        far = found.get(_IFA_ADDRESS, absent)[1]
+        ip = found.get(_IFA_LOCAL, (0, far))[1]
+        interface, peer = _interface(ip, prefix), None
         if interface is None:
             return None
+        if far != ip:  # IPv4 names the address itself in both
+            other = _interface(far, prefix)
+            peer = other and other.ip
         if _IFA_FLAGS in found:
             flags = int.from_bytes(found[_IFA_FLAGS][1], sys.byteorder)
         if self._mark is Mark.PROTOCOL:
@@ -218,6 +222,7 @@ class Decoder:
             ours=ours,
             valid_s=_valid_s(raw, 0) if whole else None,
             tentative=flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED) != 0,
+            peer=peer,
         )
         if whole:
             if len(self._known) >= _REMEMBERED:
@@ -236,6 +241,7 @@ def _with_lifetime(address: ObservedAddress, valid_s: int | None) -> ObservedAdd
         ours=address.ours,
         valid_s=valid_s,
         tentative=address.tentative,
+        peer=address.peer,
     )
 
 

@@ -44,6 +44,8 @@ class ObservedAddress:
     """Remaining valid lifetime in seconds; None is for ever."""
     tentative: bool = False
     """IPv6 duplicate address detection is not over, or it failed."""
+    peer: IPAddress | None = None
+    """The other end of a point-to-point address; its prefix length is the one in `interface`."""
 
 
 class Operation(Enum):

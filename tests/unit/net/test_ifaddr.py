@@ -2,7 +2,7 @@
 
 import struct
 import sys
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -128,13 +128,37 @@ def test_an_address_under_duplicate_detection_is_tentative(flags: int, *, tentat
     assert observed.tentative is tentative
 
 
-def test_the_local_address_of_a_pair_counts_not_the_peer() -> None:
-    body = struct.pack("=BBBBI", 2, 32, 0, 0, 1)
-    body += nlmsg.attribute(1, bytes([10, 0, 0, 9])) + nlmsg.attribute(2, bytes([10, 0, 0, 1]))
+@pytest.mark.parametrize(
+    ("family", "local", "peer", "prefix"),
+    [(2, "10.0.0.1", "10.0.0.9", 32), (2, "10.0.0.1", "10.9.0.9", 24), (10, "fd00::1", "fd09::9", 64)],
+)
+def test_the_local_address_of_a_pair_counts_and_the_peer_is_told(
+    family: int, local: str, peer: str, prefix: int
+) -> None:
+    decoder = Decoder(Mark.PROTOCOL)
+    for valid in (30, 29, 29):
+        body = struct.pack("=BBBBI", family, prefix, 0, 0, 1)
+        body += nlmsg.attribute(1, ip_address(peer).packed)
+        body += nlmsg.attribute(2, ip_address(local).packed)
+        body += nlmsg.attribute(6, struct.pack("=IIII", valid, valid, 0, 0))
+        message = nlmsg.message(nlmsg.RTM_NEWADDR, 0, 0, body)
+        observed = decoder.decode(message, 0, len(message))
+        assert observed is not None
+        assert observed.interface == ip_interface(f"{local}/{prefix}")
+        assert observed.peer == ip_address(peer)
+        assert observed.valid_s == valid
+
+
+@pytest.mark.parametrize("named", [(1, 2), (2,), (1,)])
+def test_an_address_without_a_peer_has_none(named: tuple[int, ...]) -> None:
+    """IPv4 gives the address twice, IPv6 once; some write only the local one."""
+    body = struct.pack("=BBBBI", 2, 24, 0, 0, 1)
+    body += b"".join(nlmsg.attribute(kind, bytes([10, 0, 0, 1])) for kind in named)
     message = nlmsg.message(nlmsg.RTM_NEWADDR, 0, 0, body)
     observed = Decoder(Mark.PROTOCOL).decode(message, 0, len(message))
     assert observed is not None
-    assert observed.interface == ip_interface("10.0.0.1/32")
+    assert observed.interface == ip_interface("10.0.0.1/24")
+    assert observed.peer is None
     assert observed.valid_s is None
 
 
