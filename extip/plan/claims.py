@@ -9,6 +9,7 @@ the one claim of that IP.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Interface, IPv6Interface, NetmaskValueError
+from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
@@ -25,6 +26,8 @@ from extip.api.names import (
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.requests import Owner
 
+_NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
+
 _IPV4_PARTS = 4
 _IPV6_PARTS = 8
 _GROUP_BITS = 16
@@ -39,14 +42,17 @@ class Create:
     replaces: str = ""
     """Name of the claim of the same IP with another prefix length that it takes over from: its
     node is the place to choose, and it is deleted only once this one exists."""
+    pool: str = ""
+    """The pool that the IP was allocated from; empty when services wrote it themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetServices:
-    """Other services want the IP than the claim says."""
+    """Other services want the IP than the claim says, or it is that of another pool."""
 
     claim: IpClaim
     services: tuple[ServiceReference, ...]
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +128,31 @@ def index_claims(claims: Iterable[IpClaim]) -> ClaimIndex:
 
 
 def plan_claims(
-    wanted: Mapping[IPInterface, tuple[Owner, ...]], index: ClaimIndex
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    index: ClaimIndex,
+    pools: Mapping[IPInterface, str] = _NO_POOLS,
 ) -> tuple[Action, ...]:
     """Plan for every IP at once, in order of IPs; see `plan_claim`.
 
-    Both arguments must be complete: what is missing from `wanted` is deleted.
+    The first two must be complete: what is missing from `wanted` is deleted. `pools` has the names
+    of the pools that wanted IPs were allocated from.
     """
     by_ip = {interface.ip: interface for interface in wanted}
     actions: list[Action] = []
     for ip in sorted(by_ip.keys() | index.by_ip.keys(), key=_numeric):
         interface = by_ip.get(ip)
         owners = () if interface is None else wanted[interface]
-        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()))
+        pool = "" if interface is None else pools.get(interface, "")
+        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()), pool=pool)
     return tuple(actions)
 
 
 def plan_claim(
-    interface: IPInterface | None, owners: Sequence[Owner], existing: Sequence[IpClaim]
+    interface: IPInterface | None,
+    owners: Sequence[Owner],
+    existing: Sequence[IpClaim],
+    *,
+    pool: str = "",
 ) -> tuple[Action, ...]:
     """Plan for one IP: `interface` is None when nobody wants it; `existing` are all its claims.
 
@@ -158,20 +172,21 @@ def plan_claim(
                 interface=interface,
                 services=services,
                 replaces=rest[0].metadata.name if rest else "",
+                pool=pool,
             )
         )
-    elif (kept.spec.services or ()) != services:
-        actions.append(SetServices(kept, services))
+    elif (kept.spec.services or ()) != services or pool_of(kept) != pool:
+        actions.append(SetServices(kept, services, pool))
     return (*actions, *(Delete(claim) for claim in rest))
 
 
-def new_claim(create: Create, *, node: str = "", pool: str = "") -> IpClaim:
+def new_claim(create: Create, *, node: str = "") -> IpClaim:
     """Build the claim to write, assigned to `node` when there is one."""
     labels = {MANAGED_BY_LABEL: MANAGED_BY}
     if node:
         labels[NODE_LABEL] = node_label(node)
-    if pool:
-        labels[POOL_LABEL] = pool
+    if create.pool:
+        labels[POOL_LABEL] = create.pool
     return IpClaim(
         metadata=FullObjectMeta(name=claim_name(create.interface), labels=labels),
         spec=IpClaimSpec(
@@ -202,10 +217,15 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
 
 def services_patch(action: SetServices) -> dict[str, object]:
     """Return the merge patch that writes who wants the IP; conflicts like `assignment_patch`."""
-    return {
-        "metadata": {"resourceVersion": action.claim.metadata.resource_version},
-        "spec": {"services": action.services},
-    }
+    metadata: dict[str, object] = {"resourceVersion": action.claim.metadata.resource_version}
+    if action.pool != pool_of(action.claim):
+        metadata["labels"] = {POOL_LABEL: action.pool or None}
+    return {"metadata": metadata, "spec": {"services": action.services}}
+
+
+def pool_of(claim: IpClaim) -> str:
+    """Return the name of the pool that the claim's IP was allocated from; empty for none."""
+    return (claim.metadata.labels or {}).get(POOL_LABEL, "")
 
 
 def is_pinned(claim: IpClaim) -> bool:

@@ -1,13 +1,16 @@
 """A service → the addresses that it asks to be given, and those that it says it has."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from extip.api.core_v1 import DetailedService, DetailedServiceSpec, LoadBalancerIngress
 from extip.api.core_v1 import ServiceAnnotations as Annotations
 from extip.api.names import AUTO
 from extip.plan.link import IPAddress
 from extip.plan.requests import Owner, parse_ip, service_owner
+
+T = TypeVar("T", bound=Hashable)
 
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _LOAD_BALANCER = "LoadBalancer"
@@ -93,9 +96,14 @@ def _families(spec: DetailedServiceSpec) -> tuple[int, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
+    return _unique(word for part in text.split(",") if (word := part.strip()))
 
 
 def _addresses(texts: tuple[str, ...]) -> tuple[IPAddress, ...]:
     found = (parse_ip(text) for text in texts)
-    return tuple(dict.fromkeys(ip for ip in found if ip is not None))
+    return _unique(ip for ip in found if ip is not None)
+
+
+def _unique(items: Iterable[T]) -> tuple[T, ...]:
+    """Return each item once, in order of its first appearance."""
+    return tuple(dict.fromkeys(items, 0))

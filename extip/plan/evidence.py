@@ -6,8 +6,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
-from extip.api.names import POOL_LABEL
-from extip.plan.claims import parse_cidr
+from extip.plan.claims import parse_cidr, pool_of
 from extip.plan.demand import Demand
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pools
@@ -129,6 +128,6 @@ class Evidence:
         if not claim.managed:
             self._by_hand.add(interface.ip)
             return
-        label = (claim.metadata.labels or {}).get(POOL_LABEL, "")
+        label = pool_of(claim)
         for reference in services:
             self._claimed.setdefault(reference, {})[interface.ip] = Claimed(interface, label)

@@ -37,7 +37,8 @@ def pool_status_patch(
     listed = {str(ip): str(used[ip]) for ip in _first(used)}
     known = shown.status.allocated or {}
     allocated: dict[str, str | None] = {ip: u for ip, u in listed.items() if known.get(ip) != u}
-    allocated |= dict.fromkeys(known.keys() - listed.keys())
+    for ip in known.keys() - listed.keys():
+        allocated[ip] = None  # a merge patch removes what is null
     free = pool.size - len(used)
     conditions = shown.status.conditions
     for condition in (_exhausted(pool, free), _overlapping(pool)):

@@ -6,8 +6,10 @@ whose node is gone first, then new ones, then who wants what, then what nobody w
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.meta_v1 import LabelSelector
 from extip.plan.claims import (
     Create,
     Delete,
@@ -19,11 +21,14 @@ from extip.plan.claims import (
     new_claim,
     parse_cidr,
     plan_claims,
+    pool_of,
 )
 from extip.plan.eligibility import EXPLANATIONS, Eligibility, Needs, NodeFacts, Obstacle, judge
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
 from extip.plan.requests import Owner
+
+_NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,8 @@ class Cluster:
     """When each node registered, as text that sorts by time."""
     ignored: frozenset[Obstacle] = frozenset()
     """Rules of eligibility that are switched off."""
+    node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
+    """Which nodes hold the addresses of a pool, by its name; a pool without one has no entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +80,25 @@ def plan_schedule(
     claims: Sequence[IpClaim],
     cluster: Cluster,
     strategy: Strategy,
+    *,
+    pools: Mapping[IPInterface, str] = _NO_POOLS,
 ) -> Schedule:
     """Plan for all claims at once; applying the writes and planning again gives none.
 
     All arguments must be complete: a claim that the scheduler made and that is not wanted goes.
+    `pools` has the names of the pools that wanted IPs were allocated from.
     """
-    actions = plan_claims(wanted, index_claims(claims))
+    actions = plan_claims(wanted, index_claims(claims), pools)
     deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
     creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
     by_name = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
     rules = _Rules(cluster)
-    needs = {name: Needs(ip=create.interface.ip) for name, create in creates.items()}
-    needs |= _needs(by_name.values())
+    selectors = cluster.node_selectors
+    needs = {
+        name: Needs(ip=create.interface.ip, node_selector=selectors.get(create.pool))
+        for name, create in creates.items()
+    }
+    needs |= _needs(by_name.values(), selectors)
     holders = {name: _inherited(create, claims) for name, create in creates.items()}
     holders |= {name: claim.spec.node_name for name, claim in by_name.items()}
     candidates = _candidates(needs, holders, rules)
@@ -125,7 +139,7 @@ def plan_rebalance(
             node=c.node,
             eligible=c.eligible & steady if c.node in steady else frozenset(),
         )
-        for c in _candidates(_needs(by_name.values()), holders, rules)
+        for c in _candidates(_needs(by_name.values(), cluster.node_selectors), holders, rules)
     ]
     return tuple(_levelled(by_name, move) for move in rebalance(candidates, limit=limit))
 
@@ -144,11 +158,12 @@ class _Rules:
         self._by_subnet = Obstacle.NO_SUBNET not in cluster.ignored and any(
             not node.link for node in cluster.nodes
         )
-        self._known: dict[tuple[IPAddress | None, str], Eligibility] = {}
+        self._known: dict[tuple[IPAddress | None, str, int], Eligibility] = {}
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
 
     def judge(self, needs: Needs) -> Eligibility:
-        key = (needs.ip if self._by_subnet else None, needs.link)
+        selector = id(needs.node_selector)  # those of the cluster, which outlives this
+        key = (needs.ip if self._by_subnet else None, needs.link, selector)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = judge(
@@ -174,13 +189,15 @@ class _Rules:
         return f"{node} is not there any more"
 
 
-def _needs(claims: Iterable[IpClaim]) -> dict[str, Needs]:
+def _needs(claims: Iterable[IpClaim], selectors: Mapping[str, LabelSelector]) -> dict[str, Needs]:
     """Return the needs of claims that placement decides about, by name.
 
     Left out are those that cannot be read, and those that a person pinned to a node.
     """
     return {
-        claim.metadata.name: Needs(ip=interface.ip, link=claim.spec.link)
+        claim.metadata.name: Needs(
+            ip=interface.ip, link=claim.spec.link, node_selector=selectors.get(pool_of(claim))
+        )
         for claim in claims
         if (interface := parse_cidr(claim.spec.cidr)) is not None and not is_pinned(claim)
     }

@@ -135,9 +135,8 @@ def test_a_wanted_ip_gets_a_claim_that_names_who_wants_it():
 
 def test_creating_and_assigning_is_one_object():
     claim = new_claim(
-        Create(interface=ip_interface("10.0.0.1/24"), services=(reference("a"),)),
+        Create(interface=ip_interface("10.0.0.1/24"), services=(reference("a"),), pool="blue"),
         node="n1",
-        pool="blue",
     )
     assert claim.spec.node_name == "n1"
     assert claim.metadata.labels == {
