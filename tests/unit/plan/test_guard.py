@@ -1,6 +1,6 @@
 """What may never come up is refused, with one reason each."""
 
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Network, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
@@ -106,6 +106,48 @@ def test_our_own_and_kube_proxys_addresses_are_not_conflicts():
     )
     assert around.foreign == {ip_address("10.0.0.7")}
     assert around.subnets == {ip_network("10.0.0.0/24")}
+
+
+@pytest.mark.parametrize(
+    ("local", "peer", "last", "between"),
+    [
+        ("10.66.0.1/32", "10.66.0.2", None, "10.66.0.3"),
+        ("10.66.0.1/24", "10.67.0.2", "10.67.0.255", "10.66.0.255"),
+        ("fd66::1/64", "fd67::2", "fd67::", "fd66::"),
+    ],
+)
+def test_the_other_end_of_a_point_to_point_address_is_a_neighbour(local, peer, last, between):
+    """Its subnet is on-link; that of the local address is not."""
+    tunnel = ObservedAddress(
+        interface=ip_interface(local),
+        link_index=2,
+        ours=False,
+        valid_s=None,
+        peer=ip_address(peer),
+    )
+    around = surroundings([tunnel], gateways=frozenset(), nodes=frozenset())
+    for ip in (peer, local.split("/")[0]):
+        refusal = Guard().refuse(ip_interface(ip), around)
+        assert refusal is not None
+        assert refusal.reason is Reason.LOCAL
+    assert Guard().refuse(ip_interface(between), around) is None
+    if last is not None:
+        assert Guard().refuse(ip_interface(last), around) is not None
+
+
+def test_subnets_are_looked_through_once_and_not_for_each_candidate():
+    written = 0
+
+    class Network(IPv4Network):
+        def __str__(self):
+            nonlocal written
+            written += 1
+            return super().__str__()
+
+    around = Surroundings(subnets=frozenset(Network(f"10.{n}.0.0/24") for n in range(10)))
+    for n in range(1000):
+        assert Guard().refuse(ip_interface(f"11.0.{n // 250}.{n % 250 + 1}/32"), around) is None
+    assert written <= 40
 
 
 @given(st.ip_addresses(), st.integers(0, 128))
