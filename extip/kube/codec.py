@@ -32,6 +32,7 @@ MAX_MESSAGE = 400
 
 
 class _List(Wire, Generic[I], frozen=True):
+    kind: str = "List"
     metadata: ListMeta = ListMeta()
     items: tuple[I, ...] | None = None
 
@@ -72,11 +73,16 @@ class ResourceCodec(Generic[T]):
             raise InvalidRequestError(f"unreadable {self._resource.kind}: {error}") from error
 
     def decode_list(self, body: bytes | bytearray, *, request: str = "") -> Page[T]:
-        """Decode a list. Raises `ApiUnavailableError` when the body is not a list at all."""
+        """Decode a list. Raises `ApiUnavailableError` when the body is not a list at all.
+
+        Something in between may answer 200 with JSON of its own. As a list without objects, that
+        would take every address away; but any list of an API server has a version.
+        """
         try:
             page = self._list.decode(body)
         except msgspec.MsgspecError:
             return self._decode_each(body, request)
+        _require_list(page, request)
         return Page(
             items=page.items or (),
             resource_version=page.metadata.resource_version,
@@ -112,6 +118,7 @@ class ResourceCodec(Generic[T]):
             page = self._raw_list.decode(body)
         except msgspec.MsgspecError as error:
             raise ApiUnavailableError(f"unreadable list: {error}", request=request) from error
+        _require_list(page, request)
         items: list[T] = []
         unreadable: list[Unreadable] = []
         for raw in page.items or ():
@@ -134,6 +141,11 @@ class ResourceCodec(Generic[T]):
         return Unreadable(
             key=metadata.key, resource_version=metadata.resource_version, reason=reason
         )
+
+
+def _require_list(page: _List[I], request: str) -> None:
+    if not page.metadata.resource_version or not page.kind.endswith("List"):
+        raise ApiUnavailableError("the answer is not a list", request=request)
 
 
 def error_of_body(

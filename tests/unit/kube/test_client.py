@@ -69,7 +69,10 @@ def test_lists_ask_for_what_they_are_told(rig, run):
 
     async def main():
         async with rig.connected():
-            rig.server.objects["/api/v1/namespaces/ns/services"] = {"metadata": {}, "items": None}
+            rig.server.objects["/api/v1/namespaces/ns/services"] = {
+                "metadata": {"resourceVersion": "7"},
+                "items": None,
+            }
             page = await rig.client.list(
                 SERVICES,
                 scope,
@@ -216,6 +219,45 @@ def test_a_body_that_is_no_object_is_the_servers_fault_and_said(rig, run):
         async with rig.connected():
             with pytest.raises(InvalidRequestError, match="unreadable Service"):
                 await rig.client.get(SERVICES, name="a", namespace="ns")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"status": "ok"},
+        {"metadata": {}, "items": []},
+        {"metadata": {}, "items": [{"spec": 5}]},
+        {"kind": "Status", "metadata": {}, "status": "Success"},
+        {"kind": "Service", "metadata": {"name": "a", "resourceVersion": "7"}},
+        {"kind": "Service", "metadata": {"resourceVersion": "7"}, "items": [{"spec": 5}]},
+    ],
+)
+def test_an_answer_that_is_no_list_is_not_taken_for_an_empty_one(rig, run, body):
+    async def answers(exchange):
+        await exchange.answer(200, body)
+
+    async def main():
+        async with rig.connected():
+            rig.server.always = answers
+            with pytest.raises(ApiUnavailableError, match="list services: the answer is not a list"):
+                await rig.client.list(SERVICES)
+
+    run(main())
+
+
+def test_a_list_of_its_kind_may_be_empty(rig, run):
+    async def answers(exchange):
+        body = {"kind": "ServiceList", "metadata": {"resourceVersion": "7"}, "items": []}
+        await exchange.answer(200, body)
+
+    async def main():
+        async with rig.connected():
+            rig.server.always = answers
+            page = await rig.client.list(SERVICES)
+            assert (page.items, page.resource_version) == ((), "7")
 
     run(main())
 

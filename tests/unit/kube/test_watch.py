@@ -118,7 +118,10 @@ def test_objects_of_the_largest_size_pass_by_list_and_by_watch(rig, run):
                 "metadata": {"name": "big", "namespace": "ns", "annotations": {"a": big}},
                 "spec": {"externalIPs": ["10.0.0.1"]},
             }
-            rig.server.objects["/api/v1/namespaces/ns/services"] = {"items": [item] * 3}
+            rig.server.objects["/api/v1/namespaces/ns/services"] = {
+                "metadata": {"resourceVersion": "1"},
+                "items": [item] * 3,
+            }
             source = rig.client.lister_watcher(SERVICES, namespace="ns")
             page = await source.list(resource_version="0")
             assert [s.spec.external_ips for s in page.items] == [("10.0.0.1",)] * 3
