@@ -130,7 +130,11 @@ def test_an_address_under_duplicate_detection_is_tentative(flags: int, *, tentat
 
 @pytest.mark.parametrize(
     ("family", "local", "peer", "prefix"),
-    [(2, "10.0.0.1", "10.0.0.9", 32), (2, "10.0.0.1", "10.9.0.9", 24), (10, "fd00::1", "fd09::9", 64)],
+    [
+        (2, "10.0.0.1", "10.0.0.9", 32),
+        (2, "10.0.0.1", "10.9.0.9", 24),
+        (10, "fd00::1", "fd09::9", 64),
+    ],
 )
 def test_the_local_address_of_a_pair_counts_and_the_peer_is_told(
     family: int, local: str, peer: str, prefix: int
