@@ -93,7 +93,8 @@ class ResourceCodec(Generic[T]):
         """Decode one line of a watch stream.
 
         Raises what an ``ERROR`` event stands for, and `ApiUnavailableError` for garbage: a stream
-        that is damaged once cannot be trusted further.
+        that is damaged once cannot be trusted further. Of a deleted object the identity is enough:
+        where the rest does not decode, it has its defaults.
         """
         try:
             return self._event.decode(line)
@@ -111,6 +112,8 @@ class ResourceCodec(Generic[T]):
             raise ApiUnavailableError(
                 f"unreadable watch event: {error}", request=request
             ) from error
+        if event.type == EventType.DELETED and (gone := self._bare(event.object)) is not None:
+            return WatchEvent(EventType.DELETED, gone)
         return self._unreadable(event.object, reason)
 
     def _decode_each(self, body: bytes | bytearray, request: str) -> Page[T]:
@@ -132,6 +135,16 @@ class ResourceCodec(Generic[T]):
             unreadable=tuple(unreadable),
             continue_token=page.metadata.continue_token,
         )
+
+    def _bare(self, raw: msgspec.Raw) -> T | None:
+        """Return the object with nothing but its identity; None when that is not readable."""
+        try:
+            identity = self._identity.decode(raw)
+        except msgspec.MsgspecError:
+            return None
+        if not identity.metadata.name or not identity.metadata.resource_version:
+            return None
+        return self._object.decode(msgspec.json.encode(identity))
 
     def _unreadable(self, raw: msgspec.Raw, reason: str) -> Unreadable:
         try:

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from extip.api.core_v1 import Service
-from extip.api.meta_v1 import ObjectMeta
-from extip.api.resources import SERVICES
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.meta_v1 import FullObjectMeta, ObjectMeta
+from extip.api.resources import IP_CLAIMS, SERVICES
+from extip.cache.listwatch import EventType, WatchEvent
 from extip.errors import ApiUnavailableError, ExpiredError
 from tests.fakes import http_api as api
 
@@ -193,6 +195,58 @@ def test_one_object_that_does_not_decode_hides_no_other(rig, run):
 
     run(main())
     assert rig.sample("extip_unreadable_objects_total", resource="services") == 3
+
+
+def test_a_deletion_counts_even_when_the_object_does_not_decode(rig, run):
+    bad = {
+        "metadata": {"name": "a", "namespace": "ns", "resourceVersion": "8"},
+        "spec": {"externalIPs": "10.0.0.1"},
+    }
+    rig.server.api.create("a", namespace="ns")
+
+    async def streams(exchange):
+        exchange.start()
+        await exchange.event("DELETED", {"metadata": 5})
+        await exchange.event("DELETED", {"metadata": {"name": 5}})
+        await asyncio.sleep(5)
+        await exchange.event("DELETED", bad)
+        await asyncio.sleep(5)
+        exchange.end()
+
+    async def main():
+        async with rig.informing():
+            await rig.informer.wait_synced()
+            rig.server.only_watches = True
+            rig.server.faults.append(streams)
+            rig.server.api.break_streams(ApiUnavailableError("broke off", status=500))
+            await asyncio.sleep(4)
+            assert list(rig.informer.store) == ["ns/a"]
+            await asyncio.sleep(4)
+            assert list(rig.informer.store) == []
+            await asyncio.sleep(5)
+            assert rig.server.requests[-1].query["resourceVersion"] == "8"
+
+    run(main())
+
+
+def test_a_deletion_of_a_kind_with_full_metadata_has_metadata_of_that_kind(rig, run):
+    bad = {"metadata": {"name": "a", "uid": "u", "resourceVersion": "8"}, "spec": 5}
+
+    async def streams(exchange):
+        exchange.start()
+        await exchange.event("DELETED", bad)
+        exchange.end()
+
+    async def main():
+        async with rig.connected():
+            rig.server.faults.append(streams)
+            source = rig.client.lister_watcher(IP_CLAIMS)
+            async with source.watch(resource_version="1", timeout_s=300) as events:
+                seen = [event async for event in events]
+            gone = IpClaim(metadata=FullObjectMeta(name="a", uid="u", resource_version="8"))
+            assert seen == [WatchEvent(EventType.DELETED, gone)]
+
+    run(main())
 
 
 def test_null_lists_are_as_good_as_none(rig, run):
