@@ -25,8 +25,9 @@ __all__ = ["EventRecorder", "ObjectReference", "event_name"]
 
 COMPONENT = "extip"
 
-PENDING_MAX = 256
-"""Events that wait to be written; beyond that the oldest is dropped."""
+PENDING_MAX = 10_000
+"""Events that wait to be written; beyond that the oldest is dropped. Whoever records something does
+so once, when it begins: room for each address of a large cluster, in 10 MB."""
 
 BURST = 25
 """Events that may be written at once, as client-go's spam filter allows per object."""
@@ -65,6 +66,7 @@ class EventRecorder:
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
         self._wake = asyncio.Event()
         self._said: set[str] = set()
+        self._overflown = False
         self._logger = get_logger("events")
 
     def record(
@@ -87,7 +89,7 @@ class EventRecorder:
             return
         if len(self._pending) >= PENDING_MAX:
             self._pending.popitem(last=False)
-            self._recorded.labels("dropped").inc()
+            self._dropped()
         self._pending[name] = _Pending(
             reference=reference,
             type=type,
@@ -177,10 +179,16 @@ class EventRecorder:
         if newer is not None:
             pending = replace(newer, first=pending.first, count=newer.count + pending.count)
         elif len(self._pending) >= PENDING_MAX:
-            self._recorded.labels("dropped").inc()
+            self._dropped()
             return
         self._pending[name] = pending
         self._pending.move_to_end(name, last=False)
+
+    def _dropped(self) -> None:
+        self._recorded.labels("dropped").inc()
+        if not self._overflown:
+            self._overflown = True
+            self._logger.warning("events_dropped", waiting=PENDING_MAX)
 
     def _say(self, kind: str, error: ApiError) -> None:
         if kind not in self._said:

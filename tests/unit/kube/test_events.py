@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 from extip.clock import LoopClock
-from extip.kube.events import BURST, PENDING_MAX, EventRecorder, ObjectReference
+from extip.kube import events
+from extip.kube.events import BURST, EventRecorder, ObjectReference
 from extip.log import Logger
 from tests.fakes import http_api as api
 
@@ -131,13 +132,30 @@ def test_a_burst_is_written_at_once_and_the_rest_at_a_steady_rate(rig, run):
     run(main())
 
 
-def test_while_the_server_is_away_the_newest_wait_and_the_oldest_are_dropped(rig, run):
+def test_every_address_of_a_large_cluster_may_be_refused_at_once(rig, run):
+    async def main():
+        async with recording(rig) as recorder:
+            for number in range(10_000):
+                refuse(recorder, message=str(number))
+            await asyncio.sleep(1)
+            assert len(recorder._pending) + len(written(rig)) == 10_000
+
+    run(main())
+    assert rig.logger.events("warning") == []
+
+
+def test_while_the_server_is_away_the_newest_wait_and_the_oldest_are_dropped(
+    rig, run, monkeypatch
+):
+    limit = 256
+    monkeypatch.setattr(events, "PENDING_MAX", limit)
+
     async def main():
         async with recording(rig) as recorder:
             rig.server.always = api.closed
-            for number in range(PENDING_MAX + 100):
+            for number in range(limit + 100):
                 refuse(recorder, message=str(number))
-            for number in range(PENDING_MAX + 50, PENDING_MAX + 100):
+            for number in range(limit + 50, limit + 100):
                 refuse(recorder, message=str(number))  # known: counted up, not queued
             await asyncio.sleep(300)
             assert len(rig.server.requests) <= 30
@@ -146,10 +164,11 @@ def test_while_the_server_is_away_the_newest_wait_and_the_oldest_are_dropped(rig
 
     run(main())
     messages = {int(event["message"]): event["count"] for event in written(rig)}
-    assert len(messages) == PENDING_MAX
-    assert messages[PENDING_MAX + 99] == 2
+    assert len(messages) == limit
+    assert messages[limit + 99] == 2
     assert min(messages) == 100
     assert rig.sample("extip_events_recorded_total", result="dropped") == 100
+    assert rig.logger.events("warning") == ["events_dropped", "event_not_written"]
 
 
 def test_what_is_recorded_while_its_first_try_fails_is_counted_once_each(rig, run):
