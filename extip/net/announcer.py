@@ -106,16 +106,20 @@ class Announcer:
         Every burst starts anew when the interface is another one, its MAC differs, or its carrier
         is back. Raises `PermissionDeniedError`.
         """
+        could_send = self._can_send()
         before, self._link = self._link, link
         if link is None or not link.announces:
             self._close()
+            self._due.clear()
             return
         if before is None or (before.index, before.name) != (link.index, link.name):
             self._close()
         if self._socket is None:
             self._socket = self._open(link)
         anew = before is None or (before.index, before.mac) != (link.index, link.mac)
-        if link.carrier and (anew or not (before and before.carrier)):
+        if not self._can_send():
+            self._due.clear()
+        elif anew or not could_send:
             self.restart()
 
     def announce(self, ips: Iterable[IPAddress]) -> None:
@@ -185,6 +189,9 @@ class Announcer:
         return self._socket is not None and self._link is not None and self._link.carrier
 
     def _push(self, entry: _Announced) -> None:
+        """Have the entry's next frame sent; when none can leave, `restart` is what brings it."""
+        if not self._can_send():
+            return
         self._pushed += 1  # entries due at the same instant stay in their order
         due = announce_at(entry.started, entry.round_number)
         heapq.heappush(self._due, (due, self._pushed, entry))

@@ -36,8 +36,11 @@ class Wire:
         self.opened: list[Link] = []
         self.closed = 0
         self.broken = False
+        self.gone = False
 
-    def open(self, link: Link) -> "Wire":
+    def open(self, link: Link) -> "Wire | None":
+        if self.gone:
+            return None
         self.opened.append(link)
         return self
 
@@ -127,6 +130,47 @@ def test_without_carrier_the_burst_waits_for_it() -> None:
         announcer.set_link(replace(LINK, carrier=False))
         announcer.announce([V4])
         await asyncio.sleep(5)
+        announcer.set_link(LINK)
+        await asyncio.sleep(5)
+
+    assert scenario(act).times(V4) == [5, 5.1, 6, 7]
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    "link",
+    [None, replace(LINK, carrier=False), replace(LINK, name="lo", announces=False)],
+    ids=["gone", "no-carrier", "loopback"],
+)
+def test_what_cannot_be_announced_leaves_nothing_behind(link: Link | None, *, there: bool) -> None:
+    """However often addresses come and go meanwhile; the last of them is announced later."""
+    ips = [ip_address(0x0A000000 + n) for n in range(100)]
+
+    async def act(announcer: Announcer, _: Wire, __: Metrics) -> None:
+        if there:
+            announcer.set_link(LINK)
+            announcer.announce(ips)
+        announcer.set_link(link)
+        for _ in range(10):
+            announcer.announce(ips)
+            announcer.withdraw(ips)
+        announcer.announce([V4])
+        await asyncio.sleep(5)
+        assert announcer._due == []
+        announcer.set_link(LINK)
+        await asyncio.sleep(5)
+        assert len(announcer._due) == 1
+
+    assert scenario(act).times(V4) == [5, 5.1, 6, 7]
+
+
+def test_an_interface_that_was_gone_when_the_socket_was_opened_is_tried_again() -> None:
+    async def act(announcer: Announcer, wire: Wire, _: Metrics) -> None:
+        wire.gone = True
+        announcer.set_link(LINK)
+        announcer.announce([V4])
+        await asyncio.sleep(5)
+        wire.gone = False
         announcer.set_link(LINK)
         await asyncio.sleep(5)
 
