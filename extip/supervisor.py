@@ -62,17 +62,28 @@ async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, li
             group.create_task(work())
 
 
-async def stop_signal() -> str:
-    """Wait for SIGTERM or SIGINT and return its name.
+class StopSignals:
+    """SIGTERM and SIGINT, from the moment that this object is made: none is lost.
 
-    Must run in the main thread, and takes over both signals for good: what is cleaned up
-    afterwards is not cut short by an impatient second one.
+    Make it first: to process 1 of a container the kernel does not even deliver a signal that has
+    no handler. Must be made in the main thread, inside the loop, and takes over both signals for
+    good: what is cleaned up afterwards is not cut short by an impatient second one.
     """
-    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, received.put_nowait, number)
-    return (await received.get()).name
+
+    def __init__(self) -> None:
+        self._received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._received.put_nowait, number)
+
+    async def next(self) -> str:
+        """Return the name of the next signal; of one that has come already, at once."""
+        return (await self._received.get()).name
+
+
+async def stop_signal() -> str:
+    """Wait for SIGTERM or SIGINT that comes from now on and return its name; see StopSignals."""
+    return await StopSignals().next()
 
 
 async def _guarded(component: Component) -> None:

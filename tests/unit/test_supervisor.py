@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from extip.errors import FatalError
-from extip.supervisor import Component, run_beside, stop_signal, supervise
+from extip.supervisor import Component, StopSignals, run_beside, stop_signal, supervise
 
 
 class Sleeper:
@@ -64,3 +64,11 @@ async def test_signals_end_the_wait(number):
         await asyncio.sleep(0.01)
         os.kill(os.getpid(), number)
     assert waiting.result() == number.name
+
+
+async def test_signals_that_come_before_anybody_waits_are_not_lost():
+    stop = StopSignals()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert [await stop.next(), await stop.next()] == ["SIGTERM", "SIGINT"]
