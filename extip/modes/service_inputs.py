@@ -42,6 +42,7 @@ class ServiceInputs:
         services = client.lister_watcher(SERVICES, label_selector=service_selector)
         nodes = client.lister_watcher(NODES)
         self._changed = changed
+        self._asking: dict[str, set[str]] = {}  # keys of services with external IPs by namespace
         self._services: Informer[Service] = Informer(
             "services", services, clock=clock, rng=rng, metrics=metrics
         )
@@ -64,7 +65,7 @@ class ServiceInputs:
         self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
             get=self._nodes.store.get, extract=addresses_of, combine=union, changed=changed
         )
-        self._services.add_handler(self._requests.update)
+        self._services.add_handler(self._service_changed)
         self._nodes.add_handler(self._node_ips.update)
 
     def current(self) -> Inputs | None:
@@ -109,10 +110,20 @@ class ServiceInputs:
         ips = service.spec.external_ips
         return (service_owner(service), ips) if ips else None
 
+    def _service_changed(self, key: str) -> None:
+        service = self._services.store.get(key)
+        namespace = key.partition("/")[0]
+        if service is not None and service.spec.external_ips:
+            self._asking.setdefault(namespace, set()).add(key)
+        elif asking := self._asking.get(namespace):
+            asking.discard(key)
+            if not asking:
+                del self._asking[namespace]
+        self._requests.update(key)
+
     def _namespace_changed(self, namespace: str) -> None:
-        for key in self._services.store:
-            if key.startswith(f"{namespace}/"):
-                self._requests.update(key)
+        for key in self._asking.get(namespace, ()):
+            self._requests.update(key)
 
 
 def addresses_of(node: Node) -> frozenset[IPAddress] | None:

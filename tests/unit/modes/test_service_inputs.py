@@ -1,0 +1,119 @@
+"""Which services count, as they and the labels of their namespaces change."""
+
+from collections.abc import Iterator
+from ipaddress import ip_interface
+
+import pytest
+
+from extip.api.core_v1 import Namespace, Service, ServiceSpec
+from extip.api.meta_v1 import ObjectMeta
+from extip.clock import LoopClock
+from extip.metrics import Metrics
+from extip.modes.service_inputs import ServiceInputs
+from extip.plan.requests import Masks
+
+
+class NoServer:
+    """A client whose informers are never run: tests write to their stores."""
+
+    def lister_watcher(self, *_: object, **__: object) -> None:
+        return None
+
+
+class CountingDict(dict[str, Service]):
+    """Counts how many keys somebody walks over."""
+
+    walked = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for key in super().__iter__():
+            self.walked += 1
+            yield key
+
+
+class Cluster:
+    """Services and the namespaces that a selector matches."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.inputs = ServiceInputs(
+            NoServer(),  # type: ignore[arg-type]
+            masks=Masks(v4=32, v6=128),
+            service_selector="",
+            namespace_selector="edge=yes",
+            changed=self._count,
+            clock=LoopClock(),
+            metrics=Metrics("test"),
+        )
+        self._version = 0
+
+    def _count(self) -> None:
+        self.changes += 1
+
+    def service(self, namespace: str, name: str, *ips: str) -> None:
+        self._version += 1
+        meta = ObjectMeta(name=name, namespace=namespace, resource_version=str(self._version))
+        service = Service(metadata=meta, spec=ServiceSpec(external_ips=ips))
+        self.inputs._services.store.put(service)
+        self.inputs._services._notify([service.metadata.key])
+
+    def no_service(self, key: str) -> None:
+        store = self.inputs._services.store
+        store.remove(store[key])
+        self.inputs._services._notify([key])
+
+    def namespace(self, name: str, *, matches: bool) -> None:
+        assert self.inputs._namespaces is not None
+        store, namespace = self.inputs._namespaces.store, Namespace(metadata=ObjectMeta(name=name))
+        if matches:
+            store.put(namespace)
+        else:
+            store.remove(namespace)
+        self.inputs._namespaces._notify([name])
+
+    def wanted(self) -> set[str]:
+        return {str(interface.ip) for interface in self.inputs._requests.value().wanted}
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+def test_a_namespace_brings_its_services_in_and_takes_them_out(cluster: Cluster) -> None:
+    cluster.service("a", "one", "10.0.0.1")
+    cluster.service("ab", "one", "10.0.0.2")
+    cluster.service("a", "none")
+    assert cluster.wanted() == set()
+    cluster.namespace("a", matches=True)
+    assert cluster.wanted() == {"10.0.0.1"}
+    cluster.service("a", "none", "10.0.0.3")
+    assert cluster.wanted() == {"10.0.0.1", "10.0.0.3"}
+    cluster.service("a", "one")
+    cluster.no_service("a/none")
+    cluster.service("a", "two", "10.0.0.4")
+    assert cluster.wanted() == {"10.0.0.4"}
+    cluster.namespace("a", matches=False)
+    assert cluster.wanted() == set()
+    cluster.namespace("a", matches=True)
+    cluster.namespace("ab", matches=True)
+    assert cluster.wanted() == {"10.0.0.4", "10.0.0.2"}
+    assert ip_interface("10.0.0.4/32") in cluster.inputs._requests.value().wanted
+
+
+def test_a_namespace_is_no_reason_to_walk_over_all_services(cluster: Cluster) -> None:
+    for number in range(100):
+        cluster.service(f"ns-{number}", "web", f"10.0.0.{number}")
+    store = cluster.inputs._services.store
+    store._objects = counting = CountingDict(store._objects)
+    for number in range(100):
+        cluster.namespace(f"ns-{number}", matches=True)
+    assert len(cluster.wanted()) == 100
+    assert counting.walked == 0
+
+
+def test_services_that_are_gone_leave_nothing_behind(cluster: Cluster) -> None:
+    for number in range(10):
+        cluster.service(f"ns-{number}", "web", "10.0.0.1")
+        cluster.no_service(f"ns-{number}/web")
+    assert cluster.inputs._asking == {}
