@@ -29,6 +29,10 @@ MIN_MONITOR_S = 0.05
 MIN_HEARTBEAT_S = 0.05
 """More often than this, heartbeats burn the processors of the API server and nothing is gained."""
 
+MAX_DURATION_S = 30 * 24 * 3600
+"""Beyond any use of a flag, and far below what the kernel takes for the lifetime of an address
+(32 bits, all of them set for ever), also when a default is several times another duration."""
+
 _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 _IFNAMSIZ = 15
@@ -41,7 +45,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 def parse_duration(text: str) -> float:
     """Return the seconds that `text` writes as Go does: ``2s``, ``500ms``, ``1m30s``.
 
-    Raises ValueError for anything else, a bare number included: its unit would be a guess.
+    Raises ValueError for anything else, a bare number included: its unit would be a guess; and for
+    more than `MAX_DURATION_S`.
     """
     position, seconds = 0, 0.0
     while match := _DURATION.match(text, position):
@@ -49,6 +54,8 @@ def parse_duration(text: str) -> float:
         position = match.end()
     if position == 0 or position != len(text):
         raise ValueError(f"{text!r} is not a duration; write it like 2s, 500ms or 1m30s")
+    if seconds > MAX_DURATION_S:
+        raise ValueError(f"{text!r} is longer than 30 days ({MAX_DURATION_S // 3600}h)")
     return seconds
 
 

@@ -30,6 +30,13 @@ def test_anything_else_is_no_duration(text):
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["720h1s", "2000000h", "1193046h28m15s", "9" * 400 + "h"])
+def test_no_duration_is_longer_than_a_month(text):
+    assert parse_duration("720h") == 30 * 24 * 3600
+    with pytest.raises(ValueError, match="longer than 30 days"):
+        parse_duration(text)
+
+
 @given(st.integers(0, 10**6))
 def test_durations_round_trip(milliseconds):
     assert parse_duration(f"{milliseconds}ms") == pytest.approx(milliseconds / 1000)
