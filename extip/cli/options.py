@@ -1,10 +1,19 @@
 """Flags that several commands share, declared once."""
 
+import os
 from collections.abc import Callable
 
 import click
 
 from extip.cli.types import DURATION, LISTEN, NETWORK
+
+
+class OptionThatMayBeEmpty(click.Option):
+    """An option whose environment variable may be empty; click takes that for unset."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the text of the variable, named after command and flag; None when unset."""
+        return os.environ.get(f"{ctx.auto_envvar_prefix}_{self.name.upper()}")
 
 
 def address_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,6 +73,7 @@ def process_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             click.option(
                 "--http",
+                cls=OptionThatMayBeEmpty,
                 default="127.0.0.1:9188",
                 type=LISTEN,
                 help="Where /metrics, /livez and /readyz are served; empty: nowhere.",

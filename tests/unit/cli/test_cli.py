@@ -75,10 +75,9 @@ def test_every_flag_reaches_its_setting(monkeypatch):
     by_flag = chosen(monkeypatch, *(f"--{name}={value}" for name, value in flags.items()))
     by_environment = chosen(
         monkeypatch,
-        **{f"EXTIP_SIMPLE_{n.upper().replace('-', '_')}": v for n, v in flags.items() if v},
-        EXTIP_SIMPLE_HTTP="127.0.0.1:1",
+        **{f"EXTIP_SIMPLE_{n.upper().replace('-', '_')}": v for n, v in flags.items()},
     )
-    assert by_flag.address == by_environment.address
+    assert by_flag == by_environment
     assert by_flag == settings_module.simple_settings(
         iface="lan1",
         mask=24,
@@ -92,7 +91,12 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         service_selector="app=web",
         http=None,
     )
-    assert by_environment.namespace_selector == "edge=yes"
+
+
+def test_http_by_the_environment_gives_way_to_the_flag(monkeypatch):
+    assert chosen(monkeypatch, EXTIP_SIMPLE_HTTP="127.0.0.1:1").http == ("127.0.0.1", 1)
+    assert chosen(monkeypatch, "--http=[::1]:2", EXTIP_SIMPLE_HTTP="").http == ("::1", 2)
+    assert chosen(monkeypatch, "--http=", EXTIP_SIMPLE_HTTP="127.0.0.1:1").http is None
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,8 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         (["simple", "--allow-cidr", "10.0.0.1/8"], "host bits"),
         (["simple", "--on-exit", "stay"], "--on-exit"),
         (["simple", "--http", "9188"], "host:port"),
+        (["simple", "--resync", "2000000h"], "longer than 30 days"),
+        (["simple", "--address-ttl", "2000000h"], "longer than 30 days"),
         (["simple", "--address-ttl", "1s"], "--address-ttl must be at least 3 s"),
         (["simple", "--iface", "no/such"], "cannot be the name of an interface"),
         (["simple", "--kubeconfig", "/does/not/exist"], "/does/not/exist"),

@@ -242,7 +242,9 @@ def test_an_answer_that_is_no_list_is_not_taken_for_an_empty_one(rig, run, body)
     async def main():
         async with rig.connected():
             rig.server.always = answers
-            with pytest.raises(ApiUnavailableError, match="list services: the answer is not a list"):
+            with pytest.raises(
+                ApiUnavailableError, match="list services: the answer is not a list"
+            ):
                 await rig.client.list(SERVICES)
 
     run(main())

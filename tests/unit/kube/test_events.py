@@ -144,9 +144,7 @@ def test_every_address_of_a_large_cluster_may_be_refused_at_once(rig, run):
     assert rig.logger.events("warning") == []
 
 
-def test_while_the_server_is_away_the_newest_wait_and_the_oldest_are_dropped(
-    rig, run, monkeypatch
-):
+def test_while_the_server_is_away_the_newest_wait_and_the_oldest_are_dropped(rig, run, monkeypatch):
     limit = 256
     monkeypatch.setattr(events, "PENDING_MAX", limit)
 
