@@ -1,0 +1,190 @@
+"""Services, pools and claims as an API server holds them, and a scheduler that may die anywhere."""
+
+from ipaddress import ip_address
+
+import msgspec
+
+from extip.api.core_v1 import DetailedService
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpClaimPoolSpec
+from extip.api.meta_v1 import FullObjectMeta
+from extip.plan.allocation import plan_allocation
+from extip.plan.claims import (
+    Create,
+    Delete,
+    claim_name,
+    index_claims,
+    new_claim,
+    plan_claims,
+    services_patch,
+)
+from extip.plan.demand import service_demand
+from extip.plan.evidence import Context
+from extip.plan.pools import compile_pools
+from extip.plan.publication import SetIngress, publication_patch
+from extip.plan.requests import Masks, collect, service_owner
+
+
+def on_the_wire(patch):
+    """Encode and decode a patch, so that what is left out of it is left out here."""
+    return msgspec.json.decode(msgspec.json.encode(patch))
+
+
+def merged(old, patch):
+    """Apply a merge patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    new = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            new.pop(key, None)
+        else:
+            new[key] = merged(new.get(key), value)
+    return new
+
+
+def service_json(name, *, created="", **spec):
+    """Describe a service; `annotations` and `labels` go to its metadata."""
+    metadata = {"name": name, "namespace": "default", "uid": f"uid-{name}", "resourceVersion": "1"}
+    for key in ("annotations", "labels"):
+        if key in spec:
+            metadata[key] = spec.pop(key)
+    spec.setdefault("ports", [{"port": 80}])
+    return {"metadata": {**metadata, "creationTimestamp": created}, "spec": spec, "status": {}}
+
+
+def pool(name, cidr, *ranges, **spec):
+    return IpClaimPool(
+        metadata=FullObjectMeta(name=name, resource_version="1"),
+        spec=IpClaimPoolSpec(cidr=cidr, ranges=ranges or None, **spec),
+    )
+
+
+class World:
+    """The truth, and passes over it."""
+
+    def __init__(self, *pools, lb_class=""):
+        self.pools = {p.metadata.name: p for p in pools}
+        self.services = {}
+        self.claims = {}
+        self.freed = []
+        self.node_ips = frozenset()
+        self.namespaces = {}
+        self.lb_class = lb_class
+        self.used = set()
+
+    def add(self, name, **spec):
+        self.services[name] = service_json(name, **spec)
+
+    def change(self, name, patch):
+        old = self.services[name]
+        version = int(old["metadata"]["resourceVersion"]) + 1
+        self.services[name] = merged(
+            merged(old, patch), {"metadata": {"resourceVersion": str(version)}}
+        )
+
+    def decoded(self):
+        return [
+            msgspec.json.decode(msgspec.json.encode(s), type=DetailedService)
+            for s in self.services.values()
+        ]
+
+    def plan(self):
+        services = self.decoded()
+        by_owner = {service_owner(s): s for s in services}
+        demands = [d for s in services if (d := service_demand(s, lb_class=self.lb_class))]
+        requests = collect(
+            [(service_owner(s), s.spec.external_ips or ()) for s in services],
+            Masks(v4=32, v6=128).parse,
+        )
+        allocation = plan_allocation(
+            demands,
+            compile_pools(self.pools.values()),
+            self.claims.values(),
+            Context(
+                requests=requests,
+                node_ips=self.node_ips,
+                namespaces=self.namespaces,
+                freed=self.freed,
+                ports=lambda owner: frozenset(
+                    (p.protocol, p.port) for p in by_owner[owner].spec.ports or ()
+                ),
+            ),
+        )
+        return allocation, allocation.extend(requests)
+
+    def writes(self):
+        """Return the allocation and everything that a pass would write, in order."""
+        allocation, requests = self.plan()
+        actions = plan_claims(
+            requests.wanted, index_claims(self.claims.values()), allocation.pools()
+        )
+        return allocation, [*actions, *allocation.publications]
+
+    def write(self, action):
+        """Write as the API server would: what was decided over another version is refused."""
+        if isinstance(action, Create):
+            claim = new_claim(action)
+            self.claims.setdefault(claim.metadata.name, claim)
+        elif isinstance(action, Delete):
+            self.claims.pop(action.claim.metadata.name, None)
+        elif hasattr(action, "claim"):
+            name = action.claim.metadata.name
+            if self.claims.get(name) is action.claim:
+                self.claims[name] = self._patched(action)
+        else:
+            name = action.owner.name
+            found = self.services.get(name)
+            if found and found["metadata"]["resourceVersion"] == action.version:
+                self.change(name, on_the_wire(publication_patch(action)))
+                if isinstance(action, SetIngress):
+                    assert "spec" not in publication_patch(action)
+
+    def step(self, upto=None):
+        """Make a pass that dies after `upto` writes; return how many it wanted."""
+        allocation, writes = self.writes()
+        for action in writes[:upto]:
+            self.write(action)
+        now = set(allocation.users)
+        self.freed = [ip for ip in self.freed if ip not in now]
+        self.freed += sorted(self.used - now, key=lambda ip: (ip.version, int(ip)))
+        self.used = now
+        return len(writes)
+
+    def settle(self):
+        """Pass until there is nothing to write."""
+        for _ in range(12):
+            if not self.step():
+                return
+        raise AssertionError(f"it does not settle: {self.writes()[1]}")
+
+    def shown(self, name):
+        """Return the addresses that a service shows to its users."""
+        found = self.services[name]
+        ways = found["status"].get("loadBalancer", {}).get("ingress", [])
+        return [way["ip"] for way in ways] + found["spec"].get("externalIPs", [])
+
+    def claimed(self):
+        """Return the services of each claimed IP."""
+        return {
+            str(ip_address(c.spec.cidr.split("/")[0])): [s.name for s in c.spec.services or ()]
+            for c in self.claims.values()
+        }
+
+    def claim_by_hand(self, interface):
+        claim = IpClaim(
+            metadata=FullObjectMeta(name=f"mine-{claim_name(interface)}"),
+            spec=msgspec.structs.replace(IpClaim().spec, cidr=interface.with_prefixlen),
+        )
+        self.claims[claim.metadata.name] = claim
+
+    def _patched(self, action):
+        patch = merged(
+            {"metadata": {"labels": dict(action.claim.metadata.labels or {})}},
+            on_the_wire(services_patch(action)),
+        )
+        labels = patch["metadata"].get("labels")
+        return msgspec.structs.replace(
+            action.claim,
+            metadata=msgspec.structs.replace(action.claim.metadata, labels=labels),
+            spec=msgspec.structs.replace(action.claim.spec, services=action.services),
+        )

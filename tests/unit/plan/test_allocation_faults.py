@@ -1,0 +1,204 @@
+"""Whatever users do and wherever the scheduler dies: no address twice, and all come back."""
+
+from ipaddress import ip_address
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extip.plan.pools import compile_pools
+from extip.plan.publication import SetIngress
+from tests.unit.plan.allocation_world import World, pool
+
+NAMES = list("abcdef")
+POOLS = [
+    pool("p", "10.0.0.0/29"),
+    pool("p", "10.0.0.0/29", ("10.0.0.2", "10.0.0.3")),
+    pool("q", "10.0.0.4/30", priority=1),
+    pool("q", "10.0.0.0/28", ("10.0.0.2", "10.0.0.2"), ("10.0.0.9", "10.0.0.10")),
+    pool("r", "10.0.1.6/31"),
+]
+IPS = ["10.0.0.2", "10.0.0.5", "10.0.1.6"]
+
+TYPES = st.sampled_from(["LoadBalancer", "ClusterIP"])
+ANNOTATIONS = st.fixed_dictionaries(
+    {
+        "external-ip": st.sampled_from(["auto", None]),
+        "ipcontroller.ext/addresses": st.sampled_from([None, None, None, *IPS]),
+        "ipcontroller.ext/pool": st.sampled_from([None, None, None, "p", "q", "r, p"]),
+    }
+)
+OPERATIONS = st.one_of(
+    st.tuples(
+        st.just("add"),
+        st.sampled_from(NAMES),
+        TYPES,
+        ANNOTATIONS,
+        st.integers(80, 81),
+        st.integers(),
+    ),
+    st.tuples(st.just("delete"), st.sampled_from(NAMES)),
+    st.tuples(st.just("type"), st.sampled_from(NAMES), TYPES),
+    st.tuples(st.just("annotate"), st.sampled_from(NAMES), ANNOTATIONS),
+    st.tuples(st.just("write"), st.sampled_from(NAMES), st.sampled_from(["10.9.0.1", *IPS])),
+    st.tuples(st.just("lose status"), st.sampled_from(NAMES)),
+    st.tuples(st.just("pool"), st.sampled_from(POOLS)),
+    st.tuples(st.just("no pool"), st.sampled_from(["p", "q", "r"])),
+    st.tuples(st.just("pass"), st.integers(0, 6)),
+    st.tuples(st.just("freeze")),
+    st.tuples(st.just("thaw"), st.integers(0, 6)),
+)
+
+
+class Faulty(World):
+    """A world that checks each write, and in which a frozen scheduler may write much later."""
+
+    frozen = ()
+
+    def do(self, operation, *arguments):
+        name = arguments[0] if arguments else ""
+        if operation == "pass":
+            self.step(*arguments)
+        elif operation == "freeze":
+            self.frozen = self.writes()[1]
+        elif operation == "thaw":
+            for action in self.frozen[: arguments[0]]:
+                self.write(action)
+            self.frozen = ()
+        elif operation == "pool":
+            self.pools[name.metadata.name] = name
+        elif operation == "no pool":
+            self.pools.pop(name, None)
+        else:
+            self.edit(operation, *arguments)
+
+    def make(self, name, kind, annotations, port, uid):
+        if name not in self.services:
+            self.add(name, created=str(uid), type=kind, ports=[{"port": port}])
+            self.services[name]["metadata"]["uid"] = f"{name}-{uid}-{len(self.used)}"
+            self.change(name, {"metadata": {"annotations": annotations}})
+
+    def edit(self, operation, name, *arguments):
+        if operation == "add":
+            self.make(name, *arguments)
+        elif name not in self.services:
+            return
+        elif operation == "delete":
+            del self.services[name]
+        elif operation == "type":
+            self.change(name, {"spec": {"type": arguments[0]}})
+        elif operation == "annotate":
+            self.change(name, {"metadata": {"annotations": arguments[0]}})
+        elif operation == "write":
+            self.change(name, {"spec": {"externalIPs": [arguments[0]]}})
+        else:
+            self.change(name, {"status": {"loadBalancer": None}})
+
+    def write(self, action):
+        before = {name: self.allocated(name) for name in self.services}
+        super().write(action)
+        if hasattr(action, "new") and action.owner.name in self.services:
+            name = action.owner.name
+            for ip in self.allocated(name) - before[name]:
+                for other in self.services:
+                    assert other == name or ip not in before[other] or self.agree(name, other, ip)
+                assert name in self.claimed().get(ip, ()), f"{ip} is shown but not claimed"
+
+    def allocated(self, name):
+        """Return the addresses that the service shows and that came from a pool."""
+        found = self.services[name]
+        text = found["metadata"].get("annotations", {}).get("ipcontroller.ext/allocated", "")
+        ours = {*filter(None, text.split(","))} & {*found["spec"].get("externalIPs", ())}
+        ways = found["status"].get("loadBalancer", {}).get("ingress", [])
+        return ours | {way["ip"] for way in ways}
+
+    def agree(self, a, b, ip):
+        asked = [self.services[name] for name in (a, b)]
+        return asked[0]["spec"]["ports"] != asked[1]["spec"]["ports"] and all(
+            ip in found["metadata"].get("annotations", {}).get("ipcontroller.ext/addresses", "")
+            or ip in found["spec"].get("externalIPs", ())
+            for found in asked
+        )
+
+    def check(self):
+        """Check what must hold when all is quiet."""
+        allocation, _ = self.writes()
+        compiled = compile_pools(self.pools.values())
+        claimed = self.claimed()
+        for name in self.services:
+            mine = self.allocated(name)
+            assert all(name in claimed[ip] for ip in mine)
+            for other in self.services:
+                shared = mine & self.allocated(other) if other != name else ()
+                assert all(self.agree(name, other, ip) for ip in shared)
+        for owner, reason in allocation.waiting.items():
+            if "no IPv4 address is free" in reason:
+                for one in reason.split("in pool ")[1].split(", "):
+                    free = compiled.by_name[one].free(allocation.users, ())
+                    assert next(free, None) is None, f"{owner} waits without need"
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(OPERATIONS, max_size=25))
+def test_no_address_is_given_twice_and_everything_settles(operations):
+    world = Faulty(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+    world.settle()
+    world.check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(OPERATIONS, max_size=20), st.randoms(use_true_random=False))
+def test_the_order_of_what_is_known_does_not_matter(operations, random):
+    world = Faulty(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+    before = world.plan()
+    for known in (world.services, world.claims, world.pools):
+        shuffled = list(known.items())
+        random.shuffle(shuffled)
+        known.clear()
+        known.update(shuffled)
+    assert world.plan() == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(OPERATIONS, max_size=20))
+def test_everything_that_was_freed_can_be_used_again(operations):
+    world = Faulty(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+    world.services.clear()
+    world.settle()
+    assert world.claims == {}
+    world.pools = {"p": POOLS[0]}
+    for n in range(6):
+        world.add(f"new{n}", type="LoadBalancer")
+    world.settle()
+    shown = {ip for n in range(6) for ip in world.shown(f"new{n}")}
+    assert shown == {str(ip_address("10.0.0.0") + n) for n in range(1, 7)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=12))
+def test_a_scheduler_that_dies_after_any_write_changes_no_address(deaths):
+    """With one order of services, the outcome is that of a scheduler that never died."""
+    worlds = World(POOLS[0]), Faulty(POOLS[0])
+    for world in worlds:
+        for n, name in enumerate(NAMES):
+            world.add(name, created=str(n), type="LoadBalancer")
+    for upto in deaths:
+        worlds[1].step(upto)
+    for world in worlds:
+        world.settle()
+    assert worlds[0].services.keys() == worlds[1].services.keys()
+    for name in NAMES:
+        assert worlds[0].shown(name) == worlds[1].shown(name)
+
+
+def test_a_status_is_written_by_what_writes_statuses():
+    world = Faulty(POOLS[0])
+    world.add("web", type="LoadBalancer")
+    world.step()
+    (action,) = world.writes()[1]
+    assert isinstance(action, SetIngress)
