@@ -8,6 +8,7 @@
 `instance_lock`    `InstanceLock`: one controller in a network namespace
 `links` `netlink`  the sockets behind them; `event_filter` what the event socket leaves out
 `ifaddr` `iflink`  pure: messages about addresses and interfaces, in the framing of `nlmsg`
+`iproute`          pure: messages about routes and next hops, likewise
 `frames`           pure: Ethernet frames
 =================  ============================================================================
 """

@@ -3,7 +3,7 @@
 Guarantee: after any change from outside the handler is called, with the change or, when the
 kernel had to drop notices, with `NoticeKind.OVERRUN`, which means that everything must be read
 anew. Not reported: addresses that carry our mark being added or refreshed (a thousand at once,
-several times a minute), and local, broadcast and multicast routes, which follow the addresses.
+several times a minute), and routes without a gateway, such as those that follow the addresses.
 
 The socket is opened by `run`, before its first suspension, in the network namespace of that
 moment. The handler is called from the event loop, one notice at a time; it must be quick and must
@@ -21,19 +21,21 @@ from enum import Enum
 
 from extip.errors import NetlinkError
 from extip.metrics import Metrics
-from extip.net import event_filter, ifaddr, iflink, nlmsg
+from extip.net import event_filter, ifaddr, iflink, iproute, nlmsg
 from extip.net.netlink import open_netlink
 from extip.plan.link import Link, ObservedAddress
 
 _RTMGRP_LINK = 0x1
 _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x10, 0x100
 _RTMGRP_IPV4_ROUTE, _RTMGRP_IPV6_ROUTE = 0x40, 0x400
+_RTMGRP_NEXTHOP = 1 << 31  # RTNLGRP_NEXTHOP; kernels before 5.3 ignore it
 _GROUPS = (
     _RTMGRP_LINK
     | _RTMGRP_IPV4_IFADDR
     | _RTMGRP_IPV6_IFADDR
     | _RTMGRP_IPV4_ROUTE
     | _RTMGRP_IPV6_ROUTE
+    | _RTMGRP_NEXTHOP
 )
 
 _RECEIVE_BUFFER = 4 * 2**20
@@ -41,8 +43,12 @@ _DATAGRAM = 64 * 2**10
 _DATAGRAMS_PER_TURN = 128
 """Notices read before other tasks get their turn: about half a millisecond."""
 
-_ROUTE_TYPE_AT = nlmsg.HEADER.size + 7  # rtm_type in struct rtmsg
-_RTN_UNICAST = 1
+_GATEWAYS_OF = {
+    nlmsg.RTM_NEWROUTE: iproute.gateways,
+    nlmsg.RTM_DELROUTE: iproute.gateways,
+    nlmsg.RTM_NEWNEXTHOP: iproute.nexthop_gateways,
+    nlmsg.RTM_DELNEXTHOP: iproute.nexthop_gateways,
+}
 
 
 class NoticeKind(Enum):
@@ -55,7 +61,7 @@ class NoticeKind(Enum):
     LINK_CHANGED = "link_changed"
     """An interface came, changed (up, down, carrier, MAC, name) or went."""
     ROUTE_CHANGED = "route_changed"
-    """A unicast route came or went; gateways may differ."""
+    """A route through a gateway, or a next hop object, came or went; gateways may differ."""
     OVERRUN = "overrun"
     """Notices were lost: everything must be read anew."""
 
@@ -166,9 +172,5 @@ class LinkMonitor:
             if link is not None:
                 gone = kind == nlmsg.RTM_DELLINK
                 self._handler(Notice(NoticeKind.LINK_CHANGED, link=link, removed=gone))
-        elif (
-            kind in (nlmsg.RTM_NEWROUTE, nlmsg.RTM_DELROUTE)
-            and end - start > _ROUTE_TYPE_AT
-            and buffer[start + _ROUTE_TYPE_AT] == _RTN_UNICAST
-        ):
+        elif kind in _GATEWAYS_OF and _GATEWAYS_OF[kind](buffer, start, end):
             self._handler(Notice(NoticeKind.ROUTE_CHANGED))

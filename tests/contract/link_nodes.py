@@ -125,5 +125,5 @@ class InMemoryNode:
 @asynccontextmanager
 async def linux_node(namespace: PrivateNamespace) -> AsyncIterator[LinuxNode]:
     """Open the real adapter in the namespace that is entered."""
-    async with AddressSocket(clock=LoopClock()) as table, RouteTable() as links:
+    async with AddressSocket(clock=LoopClock()) as table, RouteTable(clock=LoopClock()) as links:
         yield LinuxNode(namespace, table, links)

@@ -191,7 +191,7 @@ from extip.net.rtnetlink import AddressSocket
 
 async def main():
     clock = LoopClock()
-    async with AddressSocket(clock=clock) as table, RouteTable() as links:
+    async with AddressSocket(clock=clock) as table, RouteTable(clock=LoopClock()) as links:
         link = await links.link("v0")
         print(len(await table.dump()), await links.gateways())
         for attempt in (

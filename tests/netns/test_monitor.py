@@ -73,18 +73,42 @@ async def test_the_kernel_leaves_out_what_nobody_wants(namespace: PrivateNamespa
     assert (nlmsg.RTM_NEWROUTE, "route") in heard
 
 
-async def test_a_new_gateway_is_a_notice_and_a_new_address_alone_is_none(
-    namespace: PrivateNamespace,
+@pytest.mark.parametrize(
+    ("command", "notices"),
+    [
+        ("route add 10.50.0.0/16 via 10.9.0.9", 1),
+        ("route add 10.50.0.0/16 via inet6 fd09::9 dev v0", 1),
+        ("route add 10.50.0.0/16 nexthop via 10.9.0.8 nexthop via 10.9.0.9", 1),
+        ("-6 route add fd50::/32 via fd09::9", 1),
+        ("nexthop add id 7 via 10.9.0.9 dev v0", 1),
+        ("route add 10.9.9.9/32 dev v0", 0),
+        ("route add blackhole 10.50.0.0/16", 0),
+        ("-6 route add fd50::/32 dev v0", 0),
+    ],
+)
+async def test_a_gateway_that_comes_or_goes_is_a_notice_and_another_route_is_none(
+    namespace: PrivateNamespace, command: str, notices: int
+) -> None:
+    namespace.ip("addr add 10.9.0.1/24 dev v0", "addr add fd09::1/64 dev v0 nodad")
+    seen: list[NoticeKind] = []
+    async with listening(lambda notice: seen.append(notice.kind)):
+        undo = command.replace(" add ", " del ")
+        for step in (command, undo.partition(" via ")[0] if "nexthop add" in command else undo):
+            namespace.ip(step)
+            await asyncio.sleep(0.02)
+            assert seen == [NoticeKind.ROUTE_CHANGED] * notices
+            seen.clear()
+
+
+@pytest.mark.parametrize("address", ["10.9.0.1/32", "10.9.0.1/24", "fd09::1/128", "fd09::1/64"])
+async def test_an_address_alone_is_no_change_of_routes(
+    namespace: PrivateNamespace, address: str
 ) -> None:
     seen: list[NoticeKind] = []
     async with listening(lambda notice: seen.append(notice.kind)):
-        namespace.ip("addr add 10.9.0.1/32 dev v0")
+        namespace.ip(f"addr add {address} dev v0", f"addr del {address} dev v0")
         await asyncio.sleep(0.02)
-        assert seen == [NoticeKind.ADDRESS_CHANGED]
-        seen.clear()
-        namespace.ip("route add 10.9.0.9/32 dev v0", "route add 10.50.0.0/16 via 10.9.0.9")
-        await asyncio.sleep(0.02)
-        assert seen == [NoticeKind.ROUTE_CHANGED] * 2
+    assert set(seen) == {NoticeKind.ADDRESS_CHANGED, NoticeKind.ADDRESS_REMOVED}
 
 
 async def test_the_promotion_or_fall_of_secondaries_is_not_missed(

@@ -1,6 +1,7 @@
 """Gateways of every form that the kernel knows."""
 
 import asyncio
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from socket import AF_INET
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from extip.clock import LoopClock
+from extip.net import iproute
 from extip.net.routes import RouteTable
 from tests.netns.namespace import PrivateNamespace
 
@@ -47,7 +50,7 @@ async def test_gateways_are_found_wherever_they_stand(
 ) -> None:
     namespace.ip("addr add 10.9.0.1/24 dev v0", "addr add fd09::1/64 dev v0 nodad")
     expected = set()
-    async with RouteTable() as table:
+    async with RouteTable(clock=LoopClock()) as table:
         assert await table.gateways() == frozenset()
         for command, gateways in ROUTES.items():
             namespace.ip(command)
@@ -64,7 +67,7 @@ async def test_calls_at_the_same_time_do_not_mix(namespace: PrivateNamespace, tu
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     namespace.ip("addr add 10.9.0.1/24 dev v0", "route add default via 10.9.0.254")
     expected = frozenset({ip_address("10.9.0.254")})
-    async with RouteTable() as table, asyncio.timeout(5):
+    async with RouteTable(clock=LoopClock()) as table, asyncio.timeout(5):
         calls = [asyncio.ensure_future(table.gateways()) for _ in range(4)]
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -79,9 +82,14 @@ async def test_calls_at_the_same_time_do_not_mix(namespace: PrivateNamespace, tu
 
 async def test_addresses_do_not_make_it_slow(namespace: PrivateNamespace) -> None:
     """Each address brings a local route along; the kernel leaves those out."""
+
+    async def routes() -> int:
+        dump = partial(iproute.table_request, family=AF_INET)
+        return len(await table.table("dump routes", dump, lambda *_: True))
+
     namespace.ip("addr add 10.9.0.1/24 dev v0", "route add default via 10.9.0.254")
-    async with RouteTable() as table:
-        routes = await table._dump_routes(AF_INET)
+    async with RouteTable(clock=LoopClock()) as table:
+        before = await routes()
         for n in range(20):
             namespace.ip(f"addr add 10.1.0.{n}/32 dev v0")
-        assert len(await table._dump_routes(AF_INET)) == len(routes)
+        assert await routes() == before == 2

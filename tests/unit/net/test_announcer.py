@@ -151,7 +151,7 @@ def test_what_cannot_be_announced_leaves_nothing_behind(link: Link | None, *, th
             announcer.set_link(LINK)
             announcer.announce(ips)
         announcer.set_link(link)
-        for _ in range(10):
+        for _turn in range(10):
             announcer.announce(ips)
             announcer.withdraw(ips)
         announcer.announce([V4])
