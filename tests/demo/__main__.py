@@ -3,7 +3,7 @@
 import sys
 import time
 
-from tests.demo import simple
+from tests.demo import claims, simple
 from tests.demo.stage import Stage
 from tests.lab.binaries import BinariesError
 from tests.lab.cluster import Lab
@@ -22,6 +22,7 @@ def main() -> int:
                 f"ready in {lab.startup_s:.1f} s"
             )
             simple.play(stage, lab)
+            claims.play(stage, lab)
             stage.title("Nothing is left")
             stage.show("processes, links, addresses", lab.leftovers() == [], "none in any node")
     except (BinariesError, LabError, AssertionError) as error:
