@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from yarl import URL
 
 from extip.clock import Clock
 from extip.errors import ConfigurationError
@@ -52,6 +53,10 @@ async def open_endpoint(
     header = await source.reload()
     configuration = source.configuration
     with _mended_by_a_person(source.name):
+        _check_url("server", configuration.host)
+        proxy = configuration.proxy or _proxy_from_environment(configuration.host)
+        if proxy:
+            _check_url("proxy", proxy)
         api_client = ApiClient(configuration)
     # Its connector has the TLS set-up. Its session has `trust_env`, which reads ~/.netrc in a
     # thread for every request, and fails the request when that file names our server.
@@ -65,7 +70,7 @@ async def open_endpoint(
             credentials=Credentials(
                 header, refresh=source.refresh, reload=source.reload, clock=clock
             ),
-            proxy=configuration.proxy or _proxy_from_environment(configuration.host),
+            proxy=proxy,
             tls_server_name=configuration.tls_server_name,
         )
     finally:
@@ -181,6 +186,22 @@ def _check(path: str) -> None:
         raise ValueError(f"the server of cluster {cluster['name']!r} is not an http(s) URL")
 
 
+def _check_url(what: str, text: str) -> None:
+    """Find what would make every request to that URL fail. Raises ValueError."""
+    try:
+        url = URL(text)
+        (url.raw_host or "").encode("idna")  # as resolving it does
+    except UnicodeError as error:
+        raise ValueError(f"the {what} {text!r}: not a host name") from error
+    except ValueError as error:
+        raise ValueError(f"the {what} {text!r}: {error}") from error
+    if what == "server" and url.user is not None:
+        bare = str(url.with_user(None))  # for no log holds a password
+        raise ValueError(f"the {what} {bare!r}: user and password belong among the users")
+    if url.scheme not in ("http", "https") or not url.host or not url.port:
+        raise ValueError(f"the {what} {text!r} is not http(s)://HOST:PORT")
+
+
 def _named(document: dict[str, Any], kind: str, name: object) -> dict[str, Any]:
     for entry in document.get(kind) or ():
         if isinstance(entry, dict) and entry.get("name") == name:
@@ -201,12 +222,17 @@ def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
             f"{source}: its certificates or keys are unusable: {one_line(str(error))}{end}"
         ) from error
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        what = f"{error.filename}: {error.strerror}" if error.filename else _text(error)
         raise ConfigurationError(f"{source}: {what}{end}") from error
     except (ConfigException, ValueError) as error:
         raise ConfigurationError(f"{source}: {one_line(str(error))}{end}") from error
+    except (aiohttp.ClientError, RuntimeError) as error:
+        # The identity provider does not answer; a plugin cannot be read from.
+        raise ConfigurationError(f"{source}: no credentials: {_text(error)}{end}") from error
     except (TypeError, KeyError, AttributeError, AssertionError) as error:
         # kubernetes_asyncio takes the shape of the file for granted.
-        raise ConfigurationError(
-            f"{source}: malformed: {one_line(str(error)) or type(error).__name__}{end}"
-        ) from error
+        raise ConfigurationError(f"{source}: malformed: {_text(error)}{end}") from error
+
+
+def _text(error: Exception) -> str:
+    return one_line(str(error)) or type(error).__name__

@@ -6,9 +6,10 @@ import socket
 import pytest
 
 from extip.api.resources import SERVICES
+from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConfigurationError
 from extip.kube.client import connect
-from extip.kube.config import _proxy_from_environment
+from extip.kube.config import _proxy_from_environment, open_endpoint
 from extip.metrics import Metrics
 from tests.unit.kube.conftest import kubeconfig
 
@@ -89,6 +90,72 @@ def test_outside_a_cluster_it_says_which_flag_is_missing(run, monkeypatch):
     text = explained(run, "")
     assert "not in a pod" in text
     assert "--kubeconfig" in text
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "https://a..b:6443",
+        f"https://{'a' * 64}.lan:6443",
+        "http://[::1",
+        "https://127.0.0.1:99999",
+        "https://127.0.0.1:0",
+        "https://127.0.0.1:x",
+        "https://:6443",
+    ],
+)
+def test_a_server_that_can_never_be_reached(run, tmp_path, server):
+    path = kubeconfig(tmp_path, server)
+    assert f"kubeconfig {path}: the server {server!r}" in explained(run, path)
+
+
+def test_a_password_in_the_url_is_refused_and_not_repeated(run, tmp_path):
+    text = explained(run, kubeconfig(tmp_path, "https://u:secret@127.0.0.1:6443"))
+    assert "the server 'https://127.0.0.1:6443': user and password belong" in text
+
+
+def test_a_server_without_a_host(run, tmp_path):
+    assert "the server 'https:' is not" in explained(run, kubeconfig(tmp_path, "https://"))
+
+
+@pytest.mark.parametrize("port", ["99999", "http"])
+def test_a_server_in_the_environment_that_can_never_be_reached(run, tmp_path, monkeypatch, port):
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "ca.crt").write_text("c")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+
+    async def main():
+        async with open_endpoint("", clock=LoopClock(), service_account=tmp_path):
+            pass
+
+    with pytest.raises(ConfigurationError, match=f"the server 'https://10.96.0.1:{port}'"):
+        run(main())
+
+
+@pytest.mark.parametrize("proxy", ["http://a..b:3128", "localhost:3128", "socks5://p:1080"])
+def test_a_proxy_that_can_never_be_reached(run, tmp_path, proxy):
+    path = kubeconfig(tmp_path, "https://127.0.0.1:6443", proxy_url=f'"{proxy}"')
+    assert f"the proxy {proxy!r}" in explained(run, path)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "https://[fd00::1]:6443",
+        "https://[fe80::1%eth0]:6443",
+        "https://api.example.com",
+        "https://bücher.example:6443/k8s/clusters/c-1/",
+        "http://a_b.lan:8080",
+    ],
+)
+def test_any_other_server_is_tried(run, tmp_path, server):
+    async def main():
+        path = kubeconfig(tmp_path, server)
+        async with open_endpoint(path, clock=LoopClock()) as endpoint:
+            assert endpoint.server == server.rstrip("/")
+
+    run(main())
 
 
 def unanswered(path):

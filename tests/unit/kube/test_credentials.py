@@ -4,14 +4,18 @@ import asyncio
 import json
 import stat
 
+import aiohttp
 import pytest
+from kubernetes_asyncio.config.kube_config import KubeConfigLoader
 
 from extip.api.resources import SERVICES
 from extip.clock import LoopClock
-from extip.errors import ApiAccessError
+from extip.errors import ApiAccessError, ConfigurationError
 from extip.kube.config import open_endpoint
 from extip.kube.credentials import Credentials
+from tests.fakes import http_api
 from tests.fakes.http_api import HttpApiServer
+from tests.unit.kube.conftest import kubeconfig
 
 
 @pytest.fixture
@@ -129,6 +133,47 @@ def test_an_exec_plugin_is_run_for_the_token_and_again_when_that_is_refused(tmp_
 
     asyncio.run(main())
     assert (tmp_path / "runs").read_text() == "run\nrun\n"
+
+
+OIDC = """\
+{auth-provider: {name: oidc, config: {
+  client-id: c, client-secret: s, refresh-token: r, idp-issuer-url: "URL"}}}"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of how the library uses aiohttp
+def test_an_identity_provider_that_hangs_up_is_said_in_one_line(rig, tmp_path):
+    async def main():  # in real time: a thread reads ~/.netrc
+        rig.server.always = http_api.closed
+        async with rig.server.listening():
+            path = kubeconfig(tmp_path, "https://127.0.0.1:1", OIDC.replace("URL", rig.server.url))
+            with pytest.raises(ConfigurationError, match="no credentials: Server disconnected"):
+                async with open_endpoint(path, clock=LoopClock()):
+                    pass
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("Unable to read stdout"), aiohttp.ServerDisconnectedError(), OSError(24, "full")],
+)
+def test_a_refresh_that_fails_in_any_way_ends_nothing(rig, token_file, run, monkeypatch, error):
+    rig.user = f"{{tokenFile: {token_file}}}"
+
+    async def fails(*_):
+        raise error
+
+    async def main():
+        async with rig.connected():
+            monkeypatch.setattr(KubeConfigLoader, "load_and_set", fails)
+            await asyncio.sleep(61)
+            await rig.client.list(SERVICES)
+            rig.server.accepts = "another"
+            with pytest.raises(ApiAccessError):
+                await rig.client.list(SERVICES)
+
+    run(main())
+    assert rig.server.requests[0].headers["authorization"] == "Bearer old"
 
 
 def in_cluster(tmp_path, monkeypatch, server):
