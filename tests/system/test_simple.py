@@ -2,7 +2,10 @@
 
 import json
 import signal
+import time
+from datetime import datetime
 from functools import partial
+from statistics import median
 
 import pytest
 
@@ -11,6 +14,7 @@ from tests.lab.wait import wait_until
 
 V4 = ("10.88.1.1", "10.88.1.2", "10.88.1.3")
 V6 = ("fd00:88::1:1", "fd00:88::1:2")
+PREFIX = (32, 128)
 
 
 @pytest.fixture
@@ -46,8 +50,22 @@ def events_about(lab, namespace, service, reason):
     ]
 
 
-def announced_at_least(observer, ip, times):
-    return len(observer.announcements(ip)) >= times
+def last_of_burst(observer, ip, first_s):
+    """Return what was announced late in the burst of 2 s, before the repetition each minute."""
+    return [a for a in observer.announcements(ip) if 1.5 <= a.time_s - first_s <= 30]
+
+
+def logged_s(event):
+    return datetime.fromisoformat(event["timestamp"]).timestamp()
+
+
+def wait_for_passes(extip, count):
+    """Wait until extip has looked at the node that many times more."""
+    before = extip.metric("extip_reconciles_total", result="success")
+    wait_until(
+        lambda: extip.metric("extip_reconciles_total", result="success") >= before + count,
+        f"{count} passes",
+    )
 
 
 def up_in_metric(extip, count):
@@ -94,9 +112,13 @@ def test_an_address_removed_by_hand_is_back_before_any_resync(lab, namespace, si
     extip = simple("--resync=10m", "--address-ttl=1h")
     wanted = (f"{V4[0]}/32", f"{V6[0]}/128")
     extip.wait_for_addresses(*wanted)
-    for address in wanted:
+    took_s = []
+    for address in wanted * 3:
+        began_s = time.monotonic()  # before a command of the lab that takes 10 to 50 ms itself
         node.run(["ip", "address", "del", address, "dev", "eth0"])
-        extip.wait_for_addresses(*wanted, timeout=5)
+        extip.wait_for_addresses(*wanted, timeout=30)
+        took_s.append(time.monotonic() - began_s)
+    assert median(took_s) < 1  # 0.2 s is meant; this machine may be busy
     assert extip.wait_for_event("address_lost", address=V6[0])
     assert lab.wait_for_http(V4[0]) in lab.nodes
 
@@ -108,11 +130,12 @@ def test_announces_at_once_and_again(lab, namespace, simple, node):
     with lab.observe(ips, interval_s=0) as observer:
         lab.add_service("web", ips, namespace=namespace)
         for ip in ips:
-            extip.wait_for_event("address_added", address=f"{ip}/{32 if '.' in ip else 128}")
-            wait_until(partial(announced_at_least, observer, ip, 4), f"4 times {ip}")
-            sent = observer.announcements(ip)
-            assert {a.node for a in sent} == {node.name}
-            assert sent[3].time_s - sent[0].time_s == pytest.approx(2.0, abs=0.8)
+            added = extip.wait_for_event("address_added", address=f"{ip}/{PREFIX[':' in ip]}")
+            first = observer.wait_for_announcement(ip)
+            assert first.time_s - logged_s(added) < 1
+            # Rounds that a busy machine was late for are left out; the last one never is.
+            wait_until(partial(last_of_burst, observer, ip, first.time_s), f"the burst of {ip}")
+            assert {a.node for a in observer.announcements(ip)} == {node.name}
         before = len(observer.announcements(ips[0]))
         node.carrier_down()
         wait_until(lambda: extip.events("link_changed", carrier=False), "carrier loss noticed")
@@ -212,6 +235,52 @@ def test_secondaries_survive_their_primary(lab, namespace, simple, node, promote
     assert "10.88.5.9" in {a.ip for a in node.addresses("eth0")}
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_operators_address_outlives_ours_of_the_same_subnet(
+    lab, namespace, simple, node, number
+):
+    """Theirs is a secondary of ours: with ours removed or expired it would go too."""
+    for scope in ("eth0", "all"):
+        node.run(["sysctl", "-qw", f"net.ipv4.conf.{scope}.promote_secondaries=0"])
+    lab.add_service("web", ["10.99.5.1"], namespace=namespace)
+    extip = simple("--mask=24", "--address-ttl=3s", "--resync=500ms")
+    extip.wait_for_addresses("10.99.5.1/24")
+    node.run(["ip", "address", "add", "10.99.5.9/24", "dev", "eth0"])
+    wait_for_passes(extip, 2)
+    monitor = deletions(node)
+    extip.process.kill(number)
+    extip.process.wait()
+    extip.wait_for_addresses(timeout=15)
+    wait_until(lambda: deleted(monitor), "the deletion to be seen")
+    assert all("10.99.5.1/24" in line for line in deleted(monitor))
+    assert "10.99.5.9" in {a.ip for a in node.addresses("eth0")}
+
+
+def test_kube_proxy_may_bind_the_same_ips_to_its_own_interface_at_any_time(
+    lab, namespace, simple, node
+):
+    """In ipvs mode it does so on every node, whether it starts before or after extip."""
+    ips = [*V4, *V6]
+    lab.add_service("web", ips, namespace=namespace)
+    extip = simple("--resync=200ms")
+    wanted = (*(f"{ip}/32" for ip in V4), *(f"{ip}/128" for ip in V6))
+    extip.wait_for_addresses(*wanted)
+    monitor = deletions(node)
+    node.run(["ip", "link", "add", "kube-ipvs0", "type", "veth", "peer", "name", "ipvs-peer"])
+    try:
+        for address in wanted:
+            node.run(["ip", "address", "add", address, "dev", "kube-ipvs0"])
+        wait_for_passes(extip, 5)
+        assert [line for line in deleted(monitor) if "eth0" in line] == []
+        extip.wait_for_addresses(*wanted)
+        assert extip.events("address_refused") == []
+        assert lab.wait_for_http(V4[0]) in lab.nodes
+    finally:
+        node.run(["ip", "link", "del", "kube-ipvs0"])
+    wait_for_passes(extip, 5)
+    assert [line for line in deleted(monitor) if "eth0" in line] == []
+
+
 def test_refuses_what_would_hurt_and_says_so_once(lab, namespace, simple, node):
     n2 = lab.nodes["n2"]
     refused = {  # the API server itself refuses loopback, multicast and the like
@@ -232,10 +301,7 @@ def test_refuses_what_would_hurt_and_says_so_once(lab, namespace, simple, node):
         extip.wait_for_event("address_refused", address=ip, reason=reason)
         wait_until(partial(events_about, lab, namespace, service, reason), f"an Event on {service}")
         assert extip.metric("extip_addresses_refused", reason=reason) >= 1
-    passes = extip.metric("extip_reconciles_total", result="success")
-    wait_until(
-        lambda: extip.metric("extip_reconciles_total", result="success") > passes + 5, "resyncs"
-    )
+    wait_for_passes(extip, 6)
     for service, ip, reason in accepted:
         assert len(extip.events("address_refused", address=ip)) == 1
         (event,) = events_about(lab, namespace, service, reason)

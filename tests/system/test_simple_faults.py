@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from datetime import datetime
 
 import pytest
 
@@ -47,10 +48,14 @@ def deleted(monitor):
 def test_an_orderly_stop_removes_the_addresses(web, simple, number):
     extip = simple("--address-ttl=1h")
     extip.wait_for_addresses(*BOTH)
+    began_s = time.monotonic()
     extip.process.kill(number)
-    assert extip.process.wait(timeout=5) == 0
+    assert extip.process.wait(timeout=10) == 0
+    ended_s = time.time()
+    assert time.monotonic() - began_s < 4  # 2 s is meant; this machine may be busy
     assert extip.addresses() == set()
-    assert extip.events("stopping", signal=number.name)
+    (stopping,) = extip.events("stopping", signal=number.name)
+    assert ended_s - datetime.fromisoformat(stopping["timestamp"]).timestamp() < 2
 
 
 def test_an_orderly_stop_can_leave_them_to_their_lifetime(web, simple):
@@ -142,7 +147,9 @@ def test_addresses_stay_while_the_api_server_is_away(web, simple, lab, node, nam
     assert [line for line in deleted(monitor) if IP not in line] == []
     assert len([line for line in deleted(monitor) if IP in line]) == 1
     assert probe.longest_outage_s(IP6) == 0
-    assert len(extip.events("watch_failed", resource="services")) <= 2
+    interrupted = [e["reason"] for e in extip.events("watch_interrupted", resource="services")]
+    assert "unavailable" in interrupted
+    assert len(interrupted) == len(set(interrupted))  # each once, however long it lasts
 
 
 def test_starts_while_the_api_server_is_away(web, simple, lab):
@@ -164,13 +171,20 @@ def test_starts_while_the_api_server_is_away(web, simple, lab):
 
 def test_survives_a_compacted_history(web, simple, lab, namespace):
     """A watch that was cut off for long finds its version gone (410) and lists again."""
-    extip = simple()
+    extip = simple("--address-ttl=1h")
     extip.wait_for_addresses(*BOTH)
+    assert extip.metric("extip_lists_total", resource="services") == 1
+    extip.process.freeze()
     lab.api_server.stop()
     lab.api_server.start()
     lab.add_service("more", [SECOND], namespace=namespace)
+    lab.delete_service("web", namespace=namespace)
     lab.etcd_compact()
-    extip.wait_for_addresses(*BOTH, f"{SECOND}/32")
+    extip.process.thaw()
+    extip.wait_for_addresses(f"{SECOND}/32")
+    expired = {"resource": "services", "reason": "expired"}
+    assert extip.metric("extip_watch_restarts_total", **expired) == 1
+    assert extip.metric("extip_lists_total", resource="services") == 2
 
 
 def test_says_which_permission_is_missing_and_goes_on_when_it_is_granted(lab, simple, web, node):
