@@ -138,6 +138,17 @@ class Metrics:
         self.claims_moved = Counter(
             "extip_claims_moved_total", "Claims given to another node.", registry=registry
         )
+        self.pool_addresses = Gauge(
+            "extip_pool_addresses",
+            "Addresses of pools, by pool and whether they are used or free.",
+            ["pool", "state"],
+            registry=registry,
+        )
+        self.services_waiting = Gauge(
+            "extip_services_waiting",
+            "Services that ask for an address from a pool and have not got it.",
+            registry=registry,
+        )
         self.leading = Gauge(
             "leader_election_master_status",
             "Whether this process holds the lease: 1 or 0; as client-go names it.",

@@ -1,0 +1,253 @@
+"""Gives addresses from pools to services, in step with the loop that writes their claims.
+
+`plan` decides what each service has, for the claims to be made of it; `publish` then writes it to
+the services, and to the pools how much of them is left. Both run only while this process leads.
+
+Writes to services carry the version that they were decided over: a decision that went stale fails.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from random import Random
+from typing import Protocol
+
+from extip import log
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool
+from extip.clock import Clock
+from extip.errors import ApiError, ConflictError, NotFoundError
+from extip.metrics import Metrics
+from extip.plan.allocation import Allocation, plan_allocation
+from extip.plan.backoff import Backoff
+from extip.plan.demand import Demand
+from extip.plan.evidence import Context, Ports
+from extip.plan.link import IPAddress
+from extip.plan.pool_usage import pool_status_patch, usage_by_pool
+from extip.plan.pools import Pool, Pools
+from extip.plan.publication import Publication
+from extip.plan.requests import Owner, Requests
+from extip.supervisor import for_each
+
+_CONCURRENCY = 8
+"""Writes at once: claims go first, and should not have to wait for these."""
+
+_BATCH = 128
+"""Services written in a pass."""
+
+_WRITE_S = 4.0
+"""Bound on a write, as that on claims."""
+
+_STATUSES_S = 1.0
+"""Time between two writes of pools' statuses, into which all changes meanwhile go."""
+
+_FREED_MAX = 1 << 16
+"""Addresses remembered as given back; the oldest are forgotten."""
+
+_RETRY = Backoff(initial_s=0.5, cap_s=60.0)
+
+
+class AllocationStore(Protocol):
+    """Where the results are written; every call raises ApiError."""
+
+    async def publish(self, publication: Publication) -> None:
+        """Write to a service what it was given."""
+
+    async def patch_pool_status(self, pool: IpClaimPool, patch: object) -> None:
+        """Merge into a pool's status."""
+
+
+class AllocationReporter(Protocol):
+    """Tells users what became of their services, where they look."""
+
+    def allocated(self, owner: Owner, addresses: Mapping[IPAddress, str]) -> None:
+        """Record that the service has new addresses, each with the name of its pool."""
+
+    def waiting(self, owner: Owner, why: str) -> None:
+        """Record that the service does not have what it asks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationInputs:
+    """Everything that allocation decides over, but claims and what services write themselves."""
+
+    demands: Collection[Demand]
+    pools: Pools
+    known_pools: Mapping[str, IpClaimPool]
+    """The pools as the API server has them, by name."""
+    namespaces: Mapping[str, Mapping[str, str]]
+    """Labels by name."""
+    ports: Callable[[Owner], Ports]
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """The last write to an object."""
+
+    version: str
+    """The version that it was decided over."""
+    until_s: float
+    """When it may be made again over the same version."""
+    failures: int
+
+
+class Allocator:
+    """Plans, remembers what was freed, and writes; not to be used by two passes at a time."""
+
+    def __init__(
+        self,
+        *,
+        inputs: Callable[[], AllocationInputs],
+        store: AllocationStore,
+        reporter: AllocationReporter,
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        self._inputs = inputs
+        self._store = store
+        self._reporter = reporter
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._log = log.get_logger("allocation")
+        self._freed: dict[IPAddress, None] = {}
+        self._used: Collection[IPAddress] = ()
+        self._tried: dict[str, _Try] = {}
+        self._told: dict[Owner, str] = {}
+        self._statuses_due_s = clock.monotonic()
+        self._counted: set[str] = set()
+
+    def plan(
+        self, claims: Collection[IpClaim], requests: Requests, node_ips: frozenset[IPAddress]
+    ) -> Allocation:
+        """Decide which service has which address; remembers those that nobody has any more."""
+        inputs = self._inputs()
+        allocation = plan_allocation(
+            inputs.demands,
+            inputs.pools,
+            claims,
+            Context(
+                requests=requests,
+                node_ips=node_ips,
+                namespaces=inputs.namespaces,
+                freed=self._freed,
+                ports=inputs.ports,
+            ),
+        )
+        self._remember(allocation.users, inputs.pools)
+        return allocation
+
+    async def publish(self, allocation: Allocation) -> float | None:
+        """Write what differs; return the seconds after which to come again, None for no need."""
+        self._tell(allocation.waiting)
+        inputs = self._inputs()
+        keys = {str(one.owner) for one in allocation.publications}
+        self._tried = {
+            key: tried
+            for key, tried in self._tried.items()
+            if key in keys or key in inputs.known_pools
+        }
+        fresh = [
+            one for one in allocation.publications if self._is_due(str(one.owner), one.version)
+        ]
+
+        async def write(one: Publication) -> None:
+            error = await self._write(
+                str(one.owner), one.version, partial(self._publish, one, allocation)
+            )
+            if error:
+                self._reporter.waiting(one.owner, f"its addresses cannot be written: {error}")
+
+        await for_each(fresh[:_BATCH], write, limit=_CONCURRENCY)
+        due_s = await self._write_statuses(inputs, allocation)
+        if len(fresh) > _BATCH:
+            return 0.0
+        again = [tried.until_s for tried in self._tried.values() if tried.failures]
+        again += [due_s] if due_s is not None else []
+        return max(0.0, min(again) - self._clock.monotonic()) if again else None
+
+    async def _publish(self, one: Publication, allocation: Allocation) -> None:
+        await self._store.publish(one)
+        pools = {ip: allocation.allocated[ip].pool for ip in one.new}
+        self._log.info("service_written", service=str(one.owner), new=[str(ip) for ip in pools])
+        if pools:
+            self._reporter.allocated(one.owner, pools)
+
+    async def _write_statuses(
+        self, inputs: AllocationInputs, allocation: Allocation
+    ) -> float | None:
+        """Make the pools' statuses true; return when to come for it, None when it is done."""
+        if self._clock.monotonic() < self._statuses_due_s:
+            return self._statuses_due_s
+        self._statuses_due_s = self._clock.monotonic() + _STATUSES_S
+        usage = usage_by_pool(inputs.pools, allocation.users)
+        self._count(inputs.pools, usage)
+        now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+        async def write(pool: Pool) -> None:
+            shown = inputs.known_pools[pool.name]
+            patch = pool_status_patch(shown, pool, usage[pool.name], now=now)
+            if patch is not None and self._is_due(pool.name, shown.metadata.resource_version):
+                await self._write(
+                    pool.name,
+                    shown.metadata.resource_version,
+                    partial(self._store.patch_pool_status, shown, patch),
+                )
+
+        await for_each(inputs.pools.ordered, write, limit=_CONCURRENCY)
+        return None
+
+    def _is_due(self, key: str, version: str) -> bool:
+        """Whether a write over this version of an object was not made yet, or is to be repeated."""
+        tried = self._tried.get(key)
+        return tried is None or tried.version != version or self._clock.monotonic() >= tried.until_s
+
+    async def _write(self, key: str, version: str, call: Callable[[], Awaitable[None]]) -> str:
+        """Make one write; return why it is to be repeated, when it has not failed so before."""
+        failures = self._tried[key].failures if key in self._tried else 0
+        try:
+            async with asyncio.timeout(_WRITE_S):
+                await call()
+        except (ConflictError, NotFoundError) as error:
+            self._log.debug("decision_was_stale", error=str(error))
+        except (ApiError, TimeoutError) as error:
+            failures += 1
+            delay_s = _RETRY.delay_s(failures, self._rng.random())
+            self._tried[key] = _Try(version, self._clock.monotonic() + delay_s, failures)
+            text = str(error) or f"no answer within {_WRITE_S:.0f} s"
+            if failures > 1:
+                return ""
+            self._log.warning("write_failed", object=key, error=text)
+            return text
+        self._tried[key] = _Try(version, inf, 0)  # until the watch shows another version
+        return ""
+
+    def _tell(self, waiting: Mapping[Owner, str]) -> None:
+        for owner, why in waiting.items():
+            if self._told.get(owner) != why:
+                self._reporter.waiting(owner, why)
+        self._told = dict(waiting)
+        self._metrics.services_waiting.set(len(waiting))
+
+    def _remember(self, users: Collection[IPAddress], pools: Pools) -> None:
+        for ip in users:
+            self._freed.pop(ip, None)
+        gone = [ip for ip in self._used if ip not in users and pools.of(ip) is not None]
+        for _, ip in sorted(((ip.version, int(ip)), ip) for ip in gone):
+            self._freed[ip] = None
+        for ip in list(self._freed)[: max(0, len(self._freed) - _FREED_MAX)]:
+            del self._freed[ip]
+        self._used = users
+
+    def _count(self, pools: Pools, usage: Mapping[str, Collection[IPAddress]]) -> None:
+        gauge = self._metrics.pool_addresses
+        for name in self._counted - pools.by_name.keys():
+            gauge.remove(name, "used")
+            gauge.remove(name, "free")
+        self._counted = set(pools.by_name)
+        for pool in pools.ordered:
+            used = len(usage[pool.name])
+            gauge.labels(pool.name, "used").set(used)
+            gauge.labels(pool.name, "free").set(pool.size - used)
