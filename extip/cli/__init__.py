@@ -1,23 +1,48 @@
 """The command line: flags become settings, settings run a mode; nothing else happens here.
 
-Only click is imported at the top: `extip --help` must be quick, and each mode loads what it needs.
+Only click is imported at the top, and a command's flags only when it is called: `extip --help`
+must be quick, and each mode loads what it needs.
 """
 
+import importlib
 import sys
 
 import click
 
 from extip import __version__
-from extip.cli.controller import controller
-from extip.cli.crds import crds
-from extip.cli.scheduler import scheduler
-from extip.cli.simple import simple
 from extip.errors import ExtipError, FatalError
 
 CONTEXT = {"auto_envvar_prefix": "EXTIP", "help_option_names": ["-h", "--help"]}
 
+COMMANDS = {
+    "simple": "Bring every external IP up on this node; one such process per cluster.",
+    "controller": "Bring up the external IPs that the scheduler gives to this node.",
+    "scheduler": "Distribute external IPs over the controllers that are alive.",
+    "crds": "Print the CustomResourceDefinitions of extip, or apply them.",
+}
+"""What each command is for, in the order in which a person meets them. `extip.cli.NAME.NAME` is the
+command itself, whose help begins with the same words."""
 
-@click.group(context_settings=CONTEXT)
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, and lists them without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"extip.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="extip")
 def cli() -> None:
     """Bring the external IPs of Kubernetes services up on bare-metal nodes.
@@ -25,12 +50,6 @@ def cli() -> None:
     Every flag can be given by the environment, too: EXTIP_<COMMAND>_<FLAG>, for example
     EXTIP_SIMPLE_IFACE=eth1.
     """
-
-
-cli.add_command(simple)
-cli.add_command(controller)
-cli.add_command(scheduler)
-cli.add_command(crds)
 
 
 def main() -> None:
