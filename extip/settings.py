@@ -256,6 +256,8 @@ class SchedulerSettings:
     rebalance_after_s: float
     """A node must have been alive for so long before claims of others are moved to it; 0: never."""
     allow_cidrs: tuple[IPNetwork, ...]
+    lb_class: str
+    """Load balancers of exactly this class get addresses; empty: those without a class."""
     namespace: str
     """Where the heartbeat Leases of the controllers are."""
     leader_elect: bool
@@ -276,6 +278,7 @@ def scheduler_settings(  # noqa: PLR0913 - one argument per flag
     monitor: float,
     rebalance_after: float,
     allow_cidr: tuple[IPNetwork, ...],
+    lb_class: str,
     namespace: str,
     leader_elect: bool,
     leader_elect_lease_duration: float,
@@ -300,6 +303,7 @@ def scheduler_settings(  # noqa: PLR0913 - one argument per flag
         monitor_s=monitor,
         rebalance_after_s=rebalance_after,
         allow_cidrs=allow_cidr,
+        lb_class=lb_class,
         namespace=namespace,
         leader_elect=leader_elect,
         lease_duration_s=leader_elect_lease_duration,

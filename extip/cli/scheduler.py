@@ -41,6 +41,12 @@ from extip.cli.types import DURATION, NETWORK
     help="Make claims only for external IPs inside this network. Repeatable.",
 )
 @click.option(
+    "--lb-class",
+    default="",
+    show_default="those without a class",
+    help="Give addresses to Services of type LoadBalancer with exactly this class.",
+)
+@click.option(
     "--namespace",
     default="",
     show_default="the pod's, else kube-system",

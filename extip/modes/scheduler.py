@@ -4,7 +4,7 @@
 
     run
     ├── definitions the CRDs are there, or made
-    ├── informer-services, -ipclaims, -ipnodes, -nodes, -leases   on standby too
+    ├── informer-services, -ipclaims, -ipnodes, -ipclaimpools, -nodes, ...   on standby too
     ├── liveness    who is alive, from the Leases ────┐
     ├── elector                                       │
     │   └── scheduling   only while leading ◄─────────┘
@@ -30,12 +30,14 @@ from extip.kube.events import EventRecorder, ObjectReference
 from extip.kube.lease_lock import LeaseLock
 from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
 from extip.metrics import Metrics
+from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
 from extip.modes.definitions import DefinitionsGate
 from extip.modes.refusal_events import EventReporter
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
 from extip.plan.requests import Masks
+from extip.reconcile.allocation import Allocator
 from extip.reconcile.refusals import RefusalLedger
 from extip.reconcile.scheduling import ClaimScheduler
 from extip.settings import SchedulerSettings
@@ -53,6 +55,8 @@ async def run(settings: SchedulerSettings) -> None:
         inputs = SchedulingInputs(
             client,
             masks=Masks(v4=settings.mask, v6=settings.mask_v6),
+            lb_class=settings.lb_class,
+            allowed=settings.allow_cidrs,
             namespace=settings.namespace,
             monitor_s=settings.monitor_s,
             rebalance_after_s=settings.rebalance_after_s,
@@ -63,6 +67,14 @@ async def run(settings: SchedulerSettings) -> None:
             strategy=Strategy(settings.nodefilter),
             guard=Guard(allowed=settings.allow_cidrs),
             inputs=inputs.current,
+            allocator=Allocator(
+                inputs=inputs.allocation.current,
+                store=AllocationWriter(client),
+                reporter=AllocationEvents(events),
+                clock=clock,
+                rng=rng,
+                metrics=metrics,
+            ),
             claims=Overlay(inputs.claims.store, clock=clock),
             store=_Claims(client),
             historian=_Historian(events),

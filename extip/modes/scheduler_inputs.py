@@ -8,10 +8,18 @@ from random import Random
 from typing import Any
 
 from extip.api.coordination_v1 import Lease
-from extip.api.core_v1 import Node, Service
-from extip.api.ipcontroller_v1 import READY, IpClaim, IpNode
+from extip.api.core_v1 import DetailedService, LabelledNamespace, Node, Service
+from extip.api.ipcontroller_v1 import READY, IpClaim, IpClaimPool, IpNode
 from extip.api.names import HEARTBEAT_SELECTOR
-from extip.api.resources import IP_CLAIMS, IP_NODES, LEASES, NODES, SERVICES
+from extip.api.resources import (
+    DETAILED_SERVICES,
+    IP_CLAIM_POOLS,
+    IP_CLAIMS,
+    IP_NODES,
+    LABELLED_NAMESPACES,
+    LEASES,
+    NODES,
+)
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
@@ -20,9 +28,11 @@ from extip.heartbeat.monitor import Monitor
 from extip.kube.client import ApiClient
 from extip.kube.lease_lock import HeartbeatReader
 from extip.metrics import Metrics
+from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.service_inputs import addresses_of, union
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
+from extip.plan.guard import IPNetwork
 from extip.plan.link import IPAddress
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node
@@ -42,6 +52,8 @@ class SchedulingInputs:
         client: ApiClient,
         *,
         masks: Masks,
+        lb_class: str,
+        allowed: tuple[IPNetwork, ...],
         namespace: str,
         monitor_s: float,
         rebalance_after_s: float,
@@ -59,7 +71,15 @@ class SchedulingInputs:
         def informer(name: str, lister_watcher: Any) -> Informer[Any]:  # noqa: ANN401
             return Informer(name, lister_watcher, clock=clock, rng=rng, metrics=metrics)
 
-        self._services: Informer[Service] = informer("services", client.lister_watcher(SERVICES))
+        self._services: Informer[DetailedService] = informer(
+            "services", client.lister_watcher(DETAILED_SERVICES)
+        )
+        self._pools: Informer[IpClaimPool] = informer(
+            "ipclaimpools", client.lister_watcher(IP_CLAIM_POOLS)
+        )
+        self._namespaces: Informer[LabelledNamespace] = informer(
+            "namespaces", client.lister_watcher(LABELLED_NAMESPACES)
+        )
         self.claims: Informer[IpClaim] = informer("ipclaims", client.lister_watcher(IP_CLAIMS))
         self._ip_nodes: Informer[IpNode] = informer("ipnodes", client.lister_watcher(IP_NODES))
         self._nodes: Informer[Node] = informer("nodes", client.lister_watcher(NODES))
@@ -83,7 +103,15 @@ class SchedulingInputs:
             metrics=metrics,
         )
         self._leases.add_handler(self.monitor.lease_changed)
-        self._requests: Derived[Service, _Asked, Requests] = Derived(
+        self.allocation = AllocationSources(
+            services=self._services,
+            pools=self._pools,
+            namespaces=self._namespaces,
+            lb_class=lb_class,
+            allowed=allowed,
+            changed=self._tell,
+        )
+        self._requests: Derived[DetailedService, _Asked, Requests] = Derived(
             get=self._services.store.get,
             extract=_asked,
             combine=partial(collect, parse=masks.parse),
@@ -126,6 +154,7 @@ class SchedulingInputs:
                 nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
                 unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
                 ignored=frozenset({Obstacle.NO_SUBNET}),  # every controller is told its interface
+                node_selectors=self.allocation.node_selectors(),
                 registered={
                     n.metadata.name: n.metadata.creation_timestamp
                     for n in self._ip_nodes.store.values()
@@ -153,7 +182,15 @@ class SchedulingInputs:
         return f"not synced yet: {', '.join(missing)}" if missing else ""
 
     def _informers(self) -> tuple[Informer[Any], ...]:
-        return (self._services, self.claims, self._ip_nodes, self._nodes, self._leases)
+        return (
+            self._services,
+            self.claims,
+            self._ip_nodes,
+            self._nodes,
+            self._leases,
+            self._pools,
+            self._namespaces,
+        )
 
     def _facts(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
         ip_node = self._ip_nodes.store.get(name)

@@ -9,7 +9,7 @@ thaws) fails at the API server instead of undoing its successor's.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -21,6 +21,7 @@ from extip.cache.mutation import Overlay
 from extip.clock import Clock
 from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from extip.metrics import Metrics
+from extip.plan.allocation import Allocation
 from extip.plan.backoff import Backoff
 from extip.plan.claims import Delete, SetServices, assignment_patch, services_patch
 from extip.plan.conditions import find_condition, with_condition
@@ -86,6 +87,18 @@ class ClaimStore(Protocol):
         """Delete a claim."""
 
 
+class AddressAllocator(Protocol):
+    """Gives addresses from pools; see `extip.reconcile.allocation.Allocator`."""
+
+    def plan(
+        self, claims: Collection[IpClaim], requests: Requests, node_ips: frozenset[IPAddress]
+    ) -> Allocation:
+        """Decide which service has which address."""
+
+    async def publish(self, allocation: Allocation) -> float | None:
+        """Tell services and pools; return the seconds after which to come again, or None."""
+
+
 class Historian(Protocol):
     """Tells users what was decided about a claim, where they look."""
 
@@ -113,6 +126,7 @@ class ClaimScheduler:
         strategy: Strategy,
         guard: Guard,
         inputs: Callable[[], SchedulerInputs | None],
+        allocator: AddressAllocator,
         claims: Overlay[IpClaim],
         store: ClaimStore,
         historian: Historian,
@@ -124,6 +138,7 @@ class ClaimScheduler:
         self._strategy = strategy
         self._guard = guard
         self._inputs = inputs
+        self._allocator = allocator
         self._claims = claims
         self._store = store
         self._historian = historian
@@ -163,18 +178,23 @@ class ClaimScheduler:
         if inputs is None:
             return None
         claims = list(self._claims.current().values())
-        desire = decide(
-            inputs.requests, guard=self._guard, around=Surroundings(nodes=inputs.node_ips)
-        )
+        allocation = self._allocator.plan(claims, inputs.requests, inputs.node_ips)
+        requests = allocation.extend(inputs.requests)
+        desire = decide(requests, guard=self._guard, around=Surroundings(nodes=inputs.node_ips))
         self._tell(desire)
-        wanted = {interface: inputs.requests.wanted[interface] for interface in desire.wanted}
-        schedule = plan_schedule(wanted, claims, inputs.cluster, self._strategy)
+        wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
+        schedule = plan_schedule(
+            wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()
+        )
         if schedule.writes:
             await self._write_all(schedule.writes[:_BATCH])
+            if self._problem:  # what is claimed need not wait for what cannot be
+                await self._allocator.publish(allocation)
             return _STALE_S if self._stale else _YIELD_S
+        publish_s = await self._allocator.publish(allocation)
         if again_s := await self._write_conditions(claims, schedule.waiting):
-            return again_s
-        return await self._rebalance(claims, inputs)
+            return _sooner(publish_s, again_s)
+        return _sooner(publish_s, await self._rebalance(claims, inputs))
 
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
         """Move a few claims to where they even the load out, when nothing else is to do."""
@@ -297,3 +317,7 @@ class ClaimScheduler:
         elif self._problem and not problem:
             self._log.info("writes_succeeded")
         self._problem = problem
+
+
+def _sooner(*delays_s: float | None) -> float | None:
+    return min((delay_s for delay_s in delays_s if delay_s is not None), default=None)

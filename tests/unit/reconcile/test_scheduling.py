@@ -14,6 +14,7 @@ from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
 from extip.metrics import Metrics
+from extip.plan.allocation import Allocation
 from extip.plan.conditions import find_condition
 from extip.plan.desire import Rejection
 from extip.plan.eligibility import NodeFacts, Obstacle
@@ -111,6 +112,16 @@ class ClaimServer:
         asyncio.get_running_loop().call_later(WATCH_S, show)
 
 
+class NoPools:
+    """An allocator without pools."""
+
+    def plan(self, _claims, _requests, _node_ips):
+        return Allocation()
+
+    async def publish(self, _allocation):
+        return None
+
+
 class World:
     """The loop, its server, and what it is told."""
 
@@ -126,6 +137,7 @@ class World:
             strategy=strategy,
             guard=Guard(),
             inputs=self.inputs,
+            allocator=NoPools(),
             claims=Overlay(self.server.cache, clock=clock),
             store=self.server,
             historian=self,

@@ -1,0 +1,89 @@
+"""What allocation learns from the API server: demands of services, pools, labels of namespaces."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from extip.api.core_v1 import DetailedService, LabelledNamespace
+from extip.api.ipcontroller_v1 import IpClaimPool
+from extip.api.meta_v1 import FullObjectMeta, LabelSelector
+from extip.cache.derived import Derived
+from extip.cache.informer import Informer
+from extip.plan.demand import Demand, service_demand
+from extip.plan.evidence import Ports
+from extip.plan.guard import IPNetwork
+from extip.plan.pools import Pools, compile_pools
+from extip.plan.requests import Owner
+from extip.reconcile.allocation import AllocationInputs
+
+_Labels = tuple[str, Mapping[str, str]]
+
+
+class AllocationSources:
+    """Follows from informers that somebody else runs; `changed` is called when it differs."""
+
+    def __init__(
+        self,
+        *,
+        services: Informer[DetailedService],
+        pools: Informer[IpClaimPool],
+        namespaces: Informer[LabelledNamespace],
+        lb_class: str,
+        allowed: tuple[IPNetwork, ...],
+        changed: Callable[[], None],
+    ) -> None:
+        self._services = services.store
+        self._known_pools = pools.store
+        self._demands: Derived[DetailedService, Demand, tuple[Demand, ...]] = Derived(
+            get=services.store.get,
+            extract=partial(service_demand, lb_class=lb_class),
+            combine=tuple,
+            changed=changed,
+        )
+        self._pools: Derived[IpClaimPool, IpClaimPool, Pools] = Derived(
+            get=pools.store.get,
+            extract=_without_status,
+            combine=partial(compile_pools, allowed=allowed),
+            changed=changed,
+        )
+        self._namespaces: Derived[LabelledNamespace, _Labels, dict[str, Mapping[str, str]]] = (
+            Derived(get=namespaces.store.get, extract=_labels, combine=_as_mapping, changed=changed)
+        )
+        services.add_handler(self._demands.update)
+        pools.add_handler(self._pools.update)
+        pools.add_handler(lambda _: changed())  # also when only a status was damaged
+        namespaces.add_handler(self._namespaces.update)
+
+    def current(self) -> AllocationInputs:
+        """Return what is known now."""
+        return AllocationInputs(
+            demands=self._demands.value(),
+            pools=self._pools.value(),
+            known_pools=self._known_pools,
+            namespaces=self._namespaces.value(),
+            ports=self._ports,
+        )
+
+    def node_selectors(self) -> dict[str, LabelSelector]:
+        """Return which nodes may hold the addresses of each pool that says so."""
+        return {
+            pool.name: pool.spec.node_selector
+            for pool in self._pools.value().ordered
+            if pool.spec.node_selector is not None
+        }
+
+    def _ports(self, owner: Owner) -> Ports:
+        service = self._services.get(f"{owner.namespace}/{owner.name}")
+        ports = () if service is None else service.spec.ports or ()
+        return frozenset((port.protocol, port.port) for port in ports)
+
+
+def _without_status(pool: IpClaimPool) -> IpClaimPool:
+    return IpClaimPool(metadata=FullObjectMeta(name=pool.metadata.name), spec=pool.spec)
+
+
+def _labels(namespace: LabelledNamespace) -> _Labels:
+    return namespace.metadata.name, namespace.metadata.labels or {}
+
+
+def _as_mapping(labels: Iterable[_Labels]) -> dict[str, Mapping[str, str]]:
+    return dict(labels)

@@ -1,0 +1,65 @@
+"""Where the results of allocation go: services and pools at the API server, and their Events."""
+
+from collections.abc import Mapping
+
+from extip.api.ipcontroller_v1 import IpClaimPool
+from extip.api.resources import DETAILED_SERVICES, IP_CLAIM_POOLS
+from extip.kube.client import ApiClient
+from extip.kube.events import EventRecorder, ObjectReference
+from extip.plan.link import IPAddress
+from extip.plan.publication import Publication, SetIngress, publication_patch
+from extip.plan.requests import Owner
+
+
+class AllocationWriter:
+    """Implements `extip.reconcile.allocation.AllocationStore`.
+
+    RBAC: patch on ``services``, ``services/status`` and ``ipclaimpools/status``.
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def publish(self, publication: Publication) -> None:
+        """Write to a service what it was given."""
+        await self._client.patch(
+            DETAILED_SERVICES,
+            publication_patch(publication),
+            name=publication.owner.name,
+            namespace=publication.owner.namespace,
+            subresource="status" if isinstance(publication, SetIngress) else "",
+        )
+
+    async def patch_pool_status(self, pool: IpClaimPool, patch: object) -> None:
+        """Merge into a pool's status."""
+        await self._client.patch(
+            IP_CLAIM_POOLS, patch, name=pool.metadata.name, subresource="status"
+        )
+
+
+class AllocationEvents:
+    """Implements `extip.reconcile.allocation.AllocationReporter`."""
+
+    def __init__(self, events: EventRecorder) -> None:
+        self._events = events
+
+    def allocated(self, owner: Owner, addresses: Mapping[IPAddress, str]) -> None:
+        """Record that the service has new addresses, each with the name of its pool."""
+        given = ", ".join(
+            f"{ip} from pool {pool}" if pool else str(ip) for ip, pool in addresses.items()
+        )
+        self._events.record(
+            _reference(owner), type="Normal", reason="AddressAllocated", message=given
+        )
+
+    def waiting(self, owner: Owner, why: str) -> None:
+        """Record that the service does not have what it asks for."""
+        self._events.record(
+            _reference(owner), type="Warning", reason="AddressNotAllocated", message=why
+        )
+
+
+def _reference(owner: Owner) -> ObjectReference:
+    return ObjectReference(
+        kind=owner.kind, namespace=owner.namespace, name=owner.name, uid=owner.uid
+    )
