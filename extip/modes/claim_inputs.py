@@ -12,6 +12,7 @@ from extip.api.resources import IP_CLAIMS, NODES
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
 from extip.cache.listwatch import MOST_RECENT
+from extip.cache.waking import WakingClock
 from extip.clock import Clock
 from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
@@ -48,6 +49,7 @@ class ClaimInputs:
     ) -> None:
         """Compose; `changed` is called when the inputs differ, durations are in seconds."""
         rng = Random()  # noqa: S311 - jitter
+        self._waking = waking = WakingClock(clock)
         self._node = node
         self._iface = iface
         self._tell = changed
@@ -57,19 +59,19 @@ class ClaimInputs:
         self.claims: Informer[IpClaim] = Informer(
             "ipclaims",
             client.lister_watcher(IP_CLAIMS, label_selector=self._scope.label_selector),
-            clock=clock,
+            clock=waking,
             rng=rng,
             metrics=metrics,
         )
         self._former: Informer[IpClaim] = Informer(
             "former-ipclaims",
             client.lister_watcher(IP_CLAIMS, label_selector=former),
-            clock=clock,
+            clock=waking,
             rng=rng,
             metrics=metrics,
         )
         self._nodes: Informer[Node] = Informer(
-            "nodes", client.lister_watcher(NODES), clock=clock, rng=rng, metrics=metrics
+            "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
         )
         self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
             get=self._nodes.store.get, extract=addresses_of, combine=union, changed=self._changed
@@ -87,7 +89,8 @@ class ClaimInputs:
             rng=rng,
         )
         self._mine: dict[str, tuple[HeldClaim, int]] = {}
-        self._together: NodeClaims | None = None
+        self._together: tuple[bool, NodeClaims] | None = None
+        self._acted_on: frozenset[str] | None = None
         self._moved = asyncio.Event()
         self._given_up = False
         self._up: frozenset[IPAddress] = frozenset()
@@ -96,20 +99,34 @@ class ClaimInputs:
         self._nodes.add_handler(self._node_ips.update)
 
     def current(self) -> Inputs | None:
-        """Return the inputs; None while not all is known, or while it may be out of date."""
-        if not all(i.has_synced for i in (self.claims, self._nodes)) or not self.trust.holds():
+        """Return the inputs; None while not all is known, or while it may be out of date.
+
+        While the API server is away they are those of before, less what the watch took away.
+        """
+        if not all(i.has_synced for i in (self.claims, self._nodes)):
+            return None
+        if not self.trust.holds() and (self._acted_on is None or self.trust.frozen()):
             return None
         return Inputs(requests=self.together().requests, nodes=self._node_ips.value())
 
     def together(self) -> NodeClaims:
-        """Return all claims of this node; the very same object until something changes."""
-        if self._together is None:
-            self._together = bring_together(
-                (claim for claim, _ in self._mine.values() if not self.trust.overtaken(claim.name)),
-                iface=self._iface,
-                kept=self._handover.kept(),
-            )
-        return self._together
+        """Return the claims to act on; the very same object until something changes."""
+        trusted = self.trust.holds()
+        if self._together is None or self._together[0] != trusted:
+            known = [c for c, _ in self._mine.values() if not self.trust.overtaken(c.name)]
+            if trusted:
+                self._acted_on = frozenset(claim.name for claim in known)
+            else:
+                known = [claim for claim in known if claim.name in (self._acted_on or ())]
+            kept = self._handover.kept()
+            self._together = trusted, bring_together(known, iface=self._iface, kept=kept)
+        return self._together[1]
+
+    def heard(self, sent_at: float) -> None:
+        """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
+        if not self.trust.orderly():
+            self._waking.wake()  # it is back: the caches need not wait out their backoff
+        self.trust.heard(sent_at)
 
     def set_up(self, up: frozenset[IPAddress]) -> None:
         """Take note of which addresses are on the interface."""
@@ -142,6 +159,7 @@ class ClaimInputs:
             *(Component(informer.name, informer.run) for informer in informers),
             *(Component(f"handover-{n}", self._handover.run) for n in range(_FOLLOWERS)),
             Component("trust", self.trust.run),
+            Component("trust-time", self.trust.watch_time),
             Component("first-sync", self._announce_first_sync),
         ]
 

@@ -8,7 +8,7 @@
     ├── informer-former-ipclaims   claims that left ─────┼─► inputs ──► addresses ──► interface
     ├── informer-nodes             node IPs ─────────────┘                │   └──► announcer
     ├── handover    addresses kept until the next holder is up            ├──► claim-status
-    ├── trust       claims read anew after silence ◄── heartbeat          └──► registration
+    ├── trust       claims are read anew after silence ◄── heartbeat      └──► registration
     ├── heartbeat   renews the node's Lease
     ├── monitor     netlink events ──► addresses
     ├── events      refusals, as Kubernetes Events on claims and services
@@ -23,9 +23,7 @@ from random import Random
 
 from extip import __version__, log
 from extip.api.coordination_v1 import Lease
-from extip.api.ipcontroller_v1 import IpClaim, IpNode
 from extip.api.names import heartbeat_lease
-from extip.api.resources import IP_CLAIMS, IP_NODES
 from extip.clock import Clock, LoopClock
 from extip.errors import FatalError
 from extip.health import HealthServer
@@ -33,6 +31,7 @@ from extip.heartbeat.publisher import LeaseStore, Publisher
 from extip.kube.client import ApiClient, connect
 from extip.kube.events import EventRecorder
 from extip.kube.lease_lock import LeaseLock
+from extip.kube.reports import ClaimStatuses, NodeRecord
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half
 from extip.modes.claim_inputs import ClaimInputs
@@ -124,7 +123,7 @@ class _Controller:
         )
         self._statuses = ClaimStatusWriter(
             self.inputs.claims.store,
-            _ClaimStore(client),
+            ClaimStatuses(client),
             node=settings.node,
             link=settings.address.iface,
             clock=clock,
@@ -133,7 +132,7 @@ class _Controller:
         self.inputs.claims.add_handler(self._statuses.look)
         lock = LeaseLock(client, name=heartbeat_lease(settings.node), namespace=settings.namespace)
         self._publisher = Publisher(
-            _HeardLease(lock, heard=self.inputs.trust.heard, clock=clock),
+            _HeardLease(lock, heard=self.inputs.heard, clock=clock),
             node=settings.node,
             namespace=settings.namespace,
             identity=place(settings.node),
@@ -149,7 +148,7 @@ class _Controller:
     def registration(self, links: RouteTable, table: AddressSocket) -> NodeRegistration:
         """Compose what tells the cluster of this node."""
         self._registration = NodeRegistration(
-            _NodeStore(self._client, self._settings.node),
+            NodeRecord(self._client, name=self._settings.node),
             node=self._settings.node,
             iface=self._settings.address.iface,
             version=__version__,
@@ -301,38 +300,3 @@ class _HeardLease:
         written = await write(lease)
         self._heard(sent_at)
         return written
-
-
-class _ClaimStore:
-    """IpClaims at the API server; implements `ClaimStatusStore`."""
-
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-
-    async def get(self, name: str) -> IpClaim:
-        """Return a claim."""
-        return await self._client.get(IP_CLAIMS, name=name)
-
-    async def patch_status(self, name: str, patch: object) -> IpClaim:
-        """Merge into a claim's status."""
-        return await self._client.patch(IP_CLAIMS, patch, name=name, subresource="status")
-
-
-class _NodeStore:
-    """The IpNode of this node at the API server; implements `NodeStore`."""
-
-    def __init__(self, client: ApiClient, node: str) -> None:
-        self._client = client
-        self._node = node
-
-    async def get(self) -> IpNode:
-        """Return it."""
-        return await self._client.get(IP_NODES, name=self._node)
-
-    async def create(self, node: IpNode) -> IpNode:
-        """Create it."""
-        return await self._client.create(IP_NODES, node)
-
-    async def patch_status(self, patch: object) -> IpNode:
-        """Merge into its status."""
-        return await self._client.patch(IP_NODES, patch, name=self._node, subresource="status")

@@ -5,11 +5,15 @@ the API server, must therefore not add or announce anything from what it knew be
 are read anew first. What the cache still has and that reading lacks does not count any more until
 the watch has caught up with it.
 
+While there is no trust, what was acted on before stays as it is (the API server may be away for
+everybody, and then nobody takes over), unless this process stood still: then the kernel may have
+dropped addresses, and putting them back would take them from their new holder.
+
 Trust lasts `limit_s` from a heartbeat or a reading; heartbeats that follow one another within that
 time extend it. The first heartbeat comes before everything: until then the node's name may be
 another controller's.
 
-The owner task is `CacheTrust.run`.
+The owner tasks are `CacheTrust.run` and `CacheTrust.watch_time`.
 """
 
 import asyncio
@@ -61,6 +65,8 @@ class CacheTrust:
         self._log = log.get_logger("trust")
         self._heard_at: float | None = None
         self._proved_at: float | None = None
+        self._turned_at: float | None = None
+        self._frozen = False
         self._lost: set[str] = set()
         self._lost_by = 0
         self._wake = asyncio.Event()
@@ -81,6 +87,14 @@ class CacheTrust:
     def orderly(self) -> bool:
         """Return whether a claim that leaves now is moved while this node is known to live."""
         return self.holds() and self._recent(self._heard_at)
+
+    def frozen(self) -> bool:
+        """Return whether this process stood still for so long since the claims were last read."""
+        now = self._clock.monotonic()
+        if self._turned_at is not None and now - self._turned_at > self._limit_s:
+            self._frozen = True
+        self._turned_at = now
+        return self._frozen
 
     def overtaken(self, name: str) -> bool:
         """Return whether the cache has a claim that is known not to be this node's any more."""
@@ -106,6 +120,12 @@ class CacheTrust:
             elif not await self._review():
                 await self._pause()
 
+    async def watch_time(self) -> None:
+        """Notice when this process stands still; until cancelled."""
+        while True:
+            self.frozen()
+            await self._clock.sleep(self._limit_s / 4)
+
     async def _review(self) -> bool:
         """Read the claims once; return whether they may be acted on again."""
         started = self._clock.monotonic()
@@ -126,6 +146,7 @@ class CacheTrust:
         }
         self._lost_by = reading.version
         self._proved_at = started
+        self._frozen = self._frozen and not self.holds()
         self._log.info("claims_read", count=len(reading.names), lost=len(self._lost))
         self._changed()
         return True
