@@ -280,7 +280,7 @@ async def test_ill_timed_triggers_do_not_put_the_refresh_off():
             await asyncio.sleep(0.97)
             world.reconciler.trigger()
             await asyncio.sleep(0)
-            least = min(least, *(a.valid_s for a in world.node.observed()))
+            least = min(least, *(a.valid_s or 0 for a in world.node.observed()))
         assert least >= TTL_S - REFRESH_S - 1
 
 
@@ -289,7 +289,7 @@ async def test_routes_that_cannot_be_read_cost_no_address():
     world = World()
     world.want("10.0.0.1")
     async with world.running():
-        world.node.links.gateways = failing_gateways
+        world.node.links.gateways = failing_gateways  # type: ignore[method-assign]
         world.want("10.0.0.1", "10.0.0.2")
         await asyncio.sleep(10 * TTL_S)
         assert world.ours() == {"10.0.0.1/24", "10.0.0.2/24"}
@@ -299,7 +299,7 @@ async def test_routes_that_cannot_be_read_cost_no_address():
 @virtually
 async def test_without_any_routes_read_what_is_up_is_held():
     world = World()
-    world.node.links.gateways = failing_gateways
+    world.node.links.gateways = failing_gateways  # type: ignore[method-assign]
     index = world.node.find("eth0").index
     world.node.insert(index, ip_interface("10.0.0.9/24"), valid_s=TTL_S, ours=True)
     world.want("10.0.0.1")
@@ -320,7 +320,7 @@ async def test_a_route_that_changes_while_routes_are_read_counts_in_the_next_pas
         return found
 
     async with world.running():
-        world.node.links.gateways = slow
+        world.node.links.gateways = slow  # type: ignore[method-assign]
         world.observer.forget()
         world.reconciler.trigger()
         await asyncio.sleep(0.1)
@@ -398,7 +398,7 @@ async def test_a_first_pass_that_hangs_is_reported():
     async def hang(_):
         await asyncio.get_running_loop().create_future()
 
-    world.node.links.link = hang
+    world.node.links.link = hang  # type: ignore[method-assign]
     async with world.running():
         await asyncio.sleep(TTL_S + 1)
         assert "no pass" in world.reconciler.stuck()
