@@ -256,14 +256,14 @@ def test_an_operators_address_outlives_ours_of_the_same_subnet(
     assert "10.99.5.9" in {a.ip for a in node.addresses("eth0")}
 
 
+@pytest.mark.parametrize(("version", "ips"), [(0, V4), (1, V6)], ids=["IPv4", "IPv6"])
 def test_kube_proxy_may_bind_the_same_ips_to_its_own_interface_at_any_time(
-    lab, namespace, simple, node
+    lab, namespace, simple, node, version, ips
 ):
     """In ipvs mode it does so on every node, whether it starts before or after extip."""
-    ips = [*V4, *V6]
+    wanted = [f"{ip}/{PREFIX[version]}" for ip in ips]
     lab.add_service("web", ips, namespace=namespace)
     extip = simple("--resync=200ms")
-    wanted = (*(f"{ip}/32" for ip in V4), *(f"{ip}/128" for ip in V6))
     extip.wait_for_addresses(*wanted)
     monitor = deletions(node)
     node.run(["ip", "link", "add", "kube-ipvs0", "type", "veth", "peer", "name", "ipvs-peer"])
@@ -274,7 +274,7 @@ def test_kube_proxy_may_bind_the_same_ips_to_its_own_interface_at_any_time(
         assert [line for line in deleted(monitor) if "eth0" in line] == []
         extip.wait_for_addresses(*wanted)
         assert extip.events("address_refused") == []
-        assert lab.wait_for_http(V4[0]) in lab.nodes
+        assert lab.wait_for_http(ips[0]) in lab.nodes
     finally:
         node.run(["ip", "link", "del", "kube-ipvs0"])
     wait_for_passes(extip, 5)
