@@ -1,0 +1,227 @@
+"""What the claims of a node ask of its interface, and what they are told."""
+
+from ipaddress import ip_address, ip_interface
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.plan.conditions import find_condition
+from extip.plan.desire import Desire, decide
+from extip.plan.guard import Guard, Surroundings
+from extip.plan.node_claims import (
+    Outcome,
+    bring_together,
+    held_claim,
+    outcomes,
+    reported,
+    status_patch,
+    stopped,
+)
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+
+
+def claim(name, cidr, *, created="2026-01-01T00:00:00Z", link="", services=(), **fields):
+    return IpClaim(
+        metadata=FullObjectMeta(
+            name=name, uid=f"uid-{name}", creation_timestamp=created, generation=3
+        ),
+        spec=IpClaimSpec(cidr=cidr, node_name="n1", link=link, services=tuple(services)),
+        **fields,
+    )
+
+
+def together(*claims, kept=()):
+    return bring_together(
+        map(held_claim, claims), iface="eth0", kept=[held_claim(claim) for claim in kept]
+    )
+
+
+def judge(found, *, up=(), problem="", around=None):
+    desire = decide(found.requests, guard=Guard(), around=around or Surroundings())
+    return outcomes(found, desire, up=frozenset(map(ip_address, up)), iface="eth0", problem=problem)
+
+
+def wanted(found):
+    return set(map(str, found.requests.wanted))
+
+
+def test_each_claim_brings_its_own_prefix_length():
+    found = together(claim("a", "10.0.0.1/24"), claim("b", "fd00::1/64"))
+    assert wanted(found) == {"10.0.0.1/24", "fd00::1/64"}
+
+
+def test_claim_and_services_hear_of_a_refusal():
+    service = ServiceReference(namespace="default", name="web", uid="u")
+    found = together(claim("a", "10.0.0.1/24", services=[service]))
+    (owners,) = found.requests.wanted.values()
+    assert [(o.kind, str(o), o.uid) for o in owners] == [
+        ("IpClaim", "a", "uid-a"),
+        ("Service", "default/web", "u"),
+    ]
+
+
+def test_a_claim_that_cannot_be_read_hides_no_other():
+    found = together(claim("bad", "fakeclaim"), claim("worse", ""), claim("good", "10.0.0.1/24"))
+    assert wanted(found) == {"10.0.0.1/24"}
+    judged = judge(found, up=["10.0.0.1"])
+    assert judged["good"].up
+    for name in ("bad", "worse"):
+        assert (judged[name].accepted, judged[name].reason) == (False, "MalformedCidr")
+
+
+def test_the_older_of_two_claims_holds_the_ip():
+    old = claim("b", "10.0.0.1/32", created="2026-01-01T00:00:00Z")
+    new = claim("a", "10.0.0.1/24", created="2026-01-01T00:00:01Z")
+    for found in (together(old, new), together(new, old)):
+        assert wanted(found) == {"10.0.0.1/32"}
+        judged = judge(found, up=["10.0.0.1"])
+        assert judged["b"].up
+        assert (judged["a"].accepted, judged["a"].reason) == (False, "DuplicateAddress")
+        assert "b" in judged["a"].message
+
+
+def test_another_interface_is_not_this_controllers():
+    found = together(claim("a", "10.0.0.1/32", link="eth7"), claim("b", "10.0.0.2/32", link="eth0"))
+    assert wanted(found) == {"10.0.0.2/32"}
+    judged = judge(found)
+    assert (judged["a"].accepted, judged["a"].up, judged["a"].reason) == (
+        True,
+        False,
+        "LinkMismatch",
+    )
+
+
+def test_addresses_between_two_holders_stay_beside_the_claims():
+    found = together(claim("a", "10.0.0.1/32"), kept=[claim("gone", "10.0.0.2/24")])
+    assert wanted(found) == {"10.0.0.1/32", "10.0.0.2/24"}
+    assert set(judge(found, up=["10.0.0.1", "10.0.0.2"])) == {"a"}
+
+
+def test_a_claim_of_the_same_ip_comes_before_what_is_kept():
+    found = together(claim("new", "10.0.0.1/32"), kept=[claim("old", "10.0.0.1/24")])
+    assert wanted(found) == {"10.0.0.1/32"}
+
+
+def test_a_refusal_is_told_with_its_reason():
+    around = Surroundings(gateways=frozenset({ip_address("10.0.0.1")}))
+    judged = judge(together(claim("a", "10.0.0.1/32")), around=around)
+    assert (judged["a"].accepted, judged["a"].up) == (False, False)
+    assert judged["a"].reason == "GatewayAddress"
+
+
+def test_nothing_is_said_of_what_no_pass_has_decided():
+    found = together(claim("a", "10.0.0.1/32"))
+    undecided = Desire(wanted=frozenset(), rejected=frozenset())
+    assert outcomes(found, undecided, up=frozenset(), iface="eth0", problem="") == {}
+
+
+def test_an_address_that_is_wanted_and_not_there():
+    judged = judge(together(claim("a", "10.0.0.1/32")), problem="interface eth0 does not exist")
+    assert (judged["a"].accepted, judged["a"].up) == (True, False)
+    assert judged["a"].message == "interface eth0 does not exist"
+
+
+UP = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="")
+DOWN = Outcome(cidr="10.0.0.1/32", accepted=True, up=False, reason="AddressMissing", message="why")
+
+
+def report(one, outcome, now=NOW, node="n1"):
+    return reported(one, outcome, node=node, link="eth0", now=now)
+
+
+def with_status(status):
+    return claim("a", "10.0.0.1/32", status=status)
+
+
+def test_up_names_holder_interface_and_time():
+    status = report(claim("a", "10.0.0.1/32"), UP)
+    assert (status.holder, status.link, status.since) == ("n1", "eth0", NOW)
+    up = find_condition(status.conditions, "Up")
+    assert (up.status, up.reason, up.observed_generation) == ("True", "AddressUp", 3)
+    assert up.last_transition_time == NOW
+    assert find_condition(status.conditions, "Accepted").status == "True"
+
+
+def test_what_stands_there_already_is_not_written_again():
+    status = report(claim("a", "10.0.0.1/32"), UP)
+    assert report(with_status(status), UP, now=LATER) is None
+
+
+def test_times_move_only_with_what_they_tell():
+    first = report(claim("a", "10.0.0.1/32"), UP)
+    down = report(with_status(first), DOWN, now=LATER)
+    assert (down.holder, down.link, down.since) == ("", "", "")
+    assert find_condition(down.conditions, "Up").last_transition_time == LATER
+    assert find_condition(down.conditions, "Accepted").last_transition_time == NOW
+
+
+def test_another_holder_stays_until_this_one_is_up():
+    theirs = report(claim("a", "10.0.0.1/32"), UP, node="n2")
+    down = report(with_status(theirs), DOWN, now=LATER)
+    assert (down.holder, down.since) == ("n2", NOW)
+    up = report(with_status(theirs), UP, now=LATER)
+    assert (up.holder, up.since) == ("n1", LATER)
+
+
+def test_conditions_of_others_stay_as_they_are():
+    assigned = Condition(type="Assigned", status="True", reason="Assigned", message="to n1")
+    status = report(with_status(IpClaimStatus(conditions=(assigned,))), UP)
+    assert find_condition(status.conditions, "Assigned") == assigned
+
+
+def test_the_patch_removes_what_is_no_more_and_conflicts_when_stale():
+    one = IpClaim(metadata=FullObjectMeta(name="a", resource_version="7"))
+    patch = status_patch(one, IpClaimStatus(conditions=()))
+    assert patch["metadata"] == {"resourceVersion": "7"}
+    assert patch["status"] == {"conditions": (), "holder": None, "link": None, "since": None}
+
+
+def test_a_stopped_controller_holds_nothing():
+    assert (stopped(UP).up, stopped(UP).reason) == (False, "ControllerStopped")
+    assert stopped(DOWN) == DOWN
+
+
+texts = st.sampled_from(["10.0.0.1/24", "10.0.0.1/32", "10.0.0.2/32", "fd00::1/64", "nonsense", ""])
+claim_lists = st.lists(
+    st.builds(
+        claim,
+        st.sampled_from("abcdef"),
+        texts,
+        created=st.sampled_from([NOW, LATER]),
+        link=st.sampled_from(["", "eth0", "eth7"]),
+    ),
+    unique_by=lambda c: c.metadata.name,
+    max_size=6,
+)
+
+
+@given(claim_lists, st.randoms(use_true_random=False))
+def test_order_does_not_matter_and_each_ip_is_asked_for_once(claims, chance):
+    found = together(*claims)
+    shuffled = list(claims)
+    chance.shuffle(shuffled)
+    assert together(*shuffled) == found
+    ips = [interface.ip for interface in found.requests.wanted]
+    assert len(ips) == len(set(ips))
+
+
+@given(claim_lists, st.sets(st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1"])))
+def test_every_claim_is_told_something_once(claims, up):
+    found = together(*claims)
+    judged = judge(found, up=up)
+    assert set(judged) == {c.metadata.name for c in claims}
+    for one in claims:
+        outcome = judged[one.metadata.name]
+        status = report(one, outcome)
+        again = claim(one.metadata.name, one.spec.cidr, link=one.spec.link, status=status)
+        assert report(again, outcome, now=LATER) is None
+        assert outcome.up == (status.holder == "n1")
+
+
+@pytest.mark.parametrize("cidr", ["10.0.0.1/24", "fd00::1/64"])
+def test_the_interface_is_that_of_the_cidr(cidr):
+    assert held_claim(claim("a", cidr)).interface == ip_interface(cidr)

@@ -1,0 +1,200 @@
+"""The IpNode says what the node is, at once when it matters, in virtual time."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_interface
+from random import Random
+
+import msgspec
+import pytest
+
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
+from extip.clock import LoopClock
+from extip.errors import ApiUnavailableError, ConflictError, LinkNotFoundError, NotFoundError
+from extip.plan.conditions import find_condition
+from extip.plan.link import Link, ObservedAddress
+from extip.reconcile.node_registration import INTERVAL_S, NodeRegistration
+from tests.fakes.virtual_time import run_virtually
+
+ETH0 = Link(
+    index=1,
+    name="eth0",
+    mac=b"\x02\0\0\0\0\1",
+    up=True,
+    carrier=True,
+    announces=True,
+    mtu=1500,
+    promotes_secondaries=True,
+)
+
+
+class World:
+    """A node, and its IpNode at the API server."""
+
+    def __init__(self):
+        self.eth0: Link | None = ETH0
+        self.claims = 0
+        self.node: IpNode | None = None
+        self.away = False
+        self.raced = False
+        self.writes: list[float] = []
+        self.dumps = 0
+        self.registration = NodeRegistration(
+            self,
+            node="n1",
+            iface="eth0",
+            version="1.0",
+            claims=lambda: self.claims,
+            links=self,
+            addresses=self,
+            resync_s=20.0,
+            clock=LoopClock(),
+            rng=Random(1),  # noqa: S311
+        )
+
+    async def link(self, name):
+        if self.eth0 is None:
+            raise LinkNotFoundError(name)
+        return self.eth0
+
+    async def links(self):
+        return [] if self.eth0 is None else [self.eth0]
+
+    async def dump(self):
+        self.dumps += 1
+        return [
+            ObservedAddress(
+                interface=ip_interface("10.0.0.1/24"), link_index=1, ours=False, valid_s=None
+            )
+        ]
+
+    async def get(self):
+        self.check()
+        if self.node is None:
+            raise NotFoundError("gone", status=404)
+        return self.node
+
+    async def create(self, node):
+        self.check()
+        if self.raced:
+            self.node, self.raced = node, False
+            raise ConflictError("exists", status=409)
+        self.node = node
+        return node
+
+    async def patch_status(self, patch):
+        self.check()
+        if self.node is None:
+            raise NotFoundError("gone", status=404)
+        status = msgspec.convert(msgspec.to_builtins(patch["status"]), IpNodeStatus)
+        self.writes.append(asyncio.get_running_loop().time())
+        self.node = msgspec.structs.replace(self.node, status=status)
+        return self.node
+
+    def check(self):
+        if self.away:
+            raise ApiUnavailableError("away")
+
+    def ready(self):
+        return find_condition(self.node.status.conditions, "Ready").status
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.ensure_future(self.registration.run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def play(scenario, **state):
+    async def main():
+        world = World()
+        for name, value in state.items():
+            setattr(world, name, value)
+        async with world.running():
+            await scenario(world)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("raced", [False, True])
+def test_it_is_made_and_then_left_alone(raced):
+    async def scenario(world):
+        await asyncio.sleep(0.1)
+        assert world.node.metadata.name == "n1"
+        (link,) = world.node.status.links
+        assert (link.name, link.addresses, link.up) == ("eth0", ("10.0.0.1/24",), True)
+        assert world.ready() == "True"
+        for _ in range(100):
+            world.registration.trigger()
+            await asyncio.sleep(1)
+        assert len(world.writes) == 1
+        assert world.dumps <= 8  # triggers cost a look at one interface, resyncs all of it
+
+    play(scenario, raced=raced)
+
+
+def test_the_carrier_is_told_of_at_once():
+    async def scenario(world):
+        await asyncio.sleep(0.1)
+        world.eth0 = replace(ETH0, carrier=False)
+        world.registration.trigger()
+        await asyncio.sleep(0.1)
+        assert world.ready() == "False"
+        world.eth0 = None
+        world.registration.trigger()
+        await asyncio.sleep(2 * INTERVAL_S)
+        assert find_condition(world.node.status.conditions, "Ready").reason == "LinkMissing"
+
+    play(scenario)
+
+
+def test_numbers_can_wait():
+    async def scenario(world):
+        for number in range(200):
+            world.claims = number
+            world.registration.trigger()
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(INTERVAL_S + 0.1)
+        assert world.node.status.claims == 199
+        assert len(world.writes) <= 2 + 20 / INTERVAL_S
+
+    play(scenario)
+
+
+def test_it_is_made_again_when_somebody_deletes_it():
+    async def scenario(world):
+        await asyncio.sleep(0.1)
+        world.node = None
+        await asyncio.sleep(25)
+        assert world.ready() == "True"
+
+    play(scenario)
+
+
+def test_it_waits_for_the_server():
+    async def scenario(world):
+        await asyncio.sleep(60)
+        assert world.node is None
+        world.away = False
+        await asyncio.sleep(16)
+        assert world.ready() == "True"
+
+    play(scenario, away=True)
+
+
+def test_what_a_person_asks_of_the_node_stays():
+    async def scenario(world):
+        await asyncio.sleep(0.1)
+        spec = msgspec.structs.replace(world.node.spec, draining=True)
+        world.node = msgspec.structs.replace(world.node, spec=spec)
+        world.claims = 3
+        world.registration.trigger()
+        await asyncio.sleep(2 * INTERVAL_S)
+        assert world.node.spec.draining
+        assert world.node.status.claims == 3
+
+    play(scenario)
