@@ -1,0 +1,371 @@
+"""What a controller wants on its interface, whatever the API server and its watches do."""
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import msgspec
+
+from extip.api.core_v1 import Node
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.cache.listwatch import EventType, Page, WatchEvent
+from extip.clock import LoopClock
+from extip.errors import ApiUnavailableError, NotFoundError
+from extip.metrics import Metrics
+from extip.modes.claim_inputs import ClaimInputs
+from tests.fakes.virtual_time import run_virtually
+
+TRUST_S = 4.0
+HANDOVER_S = 5.0
+
+
+class Api:
+    """Claims, with watches by label that may lag behind or be cut off."""
+
+    def __init__(self):
+        self.claims: dict[str, IpClaim] = {}
+        self.revision = 10
+        self.away = False
+        self.lag_s = {"ipnode": 0.01, "ip-previous-node": 0.02}
+        self.streams: list[_Stream] = []
+
+    def lister_watcher(self, resource, *, label_selector=""):
+        return _Claims(self, label_selector) if label_selector else _Nodes()
+
+    def select(self, selector):
+        key, value = selector.split("=")
+        return tuple(c for c in self.claims.values() if (c.metadata.labels or {}).get(key) == value)
+
+    async def list(self, resource, scope, *, resource_version):
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise ApiUnavailableError("away")
+        return Page(items=self.select(scope.label_selector), resource_version=str(self.revision))
+
+    async def get(self, resource, *, name):
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise ApiUnavailableError("away")
+        if name not in self.claims:
+            raise NotFoundError("gone", status=404)
+        return self.claims[name]
+
+    # What people and schedulers do.
+
+    def put(self, name, node, *, ip="10.0.0.1", previous="", holder=""):
+        self.revision += 1
+        labels = {"ipnode": node} | ({"ip-previous-node": previous} if previous else {})
+        up = (Condition(type="Up", status="True"),) if holder else None
+        before = self.claims.get(name)
+        self.claims[name] = IpClaim(
+            metadata=FullObjectMeta(
+                name=name, resource_version=str(self.revision), labels=labels, generation=1
+            ),
+            spec=IpClaimSpec(cidr=f"{ip}/32", node_name=node),
+            status=IpClaimStatus(conditions=up, holder=holder),
+        )
+        self.deliver(name, before, self.claims[name])
+
+    def delete(self, name):
+        self.revision += 1
+        self.deliver(name, self.claims.pop(name), None)
+
+    def deliver(self, name, before, after):
+        for stream in self.streams:
+            was, now = stream.selects(before), stream.selects(after)
+            if now:
+                stream.send(WatchEvent(EventType.MODIFIED, after))
+            elif was:
+                version = str(self.revision)
+                meta = msgspec.structs.replace(before.metadata, resource_version=version)
+                gone = msgspec.structs.replace(before, metadata=meta)
+                stream.send(WatchEvent(EventType.DELETED, gone))
+
+    def cut(self):
+        self.away = True
+        for stream in list(self.streams):
+            stream.pending.append(ApiUnavailableError("cut"))
+            stream.wake.set()
+
+
+class _Stream:
+    def __init__(self, api, selector):
+        self.key, self.value = selector.split("=")
+        self.lag_s = api.lag_s[self.key]
+        self.pending = deque()
+        self.wake = asyncio.Event()
+
+    def selects(self, claim):
+        return claim is not None and (claim.metadata.labels or {}).get(self.key) == self.value
+
+    def send(self, event):
+        asyncio.get_running_loop().call_later(self.lag_s, self._arrive, event)
+
+    def _arrive(self, event):
+        self.pending.append(event)
+        self.wake.set()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        while not self.pending:
+            self.wake.clear()
+            await self.wake.wait()
+        event = self.pending.popleft()
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+
+class _Claims:
+    def __init__(self, api, selector):
+        self.api, self.selector = api, selector
+
+    async def list(self, *, resource_version):
+        await asyncio.sleep(0.01)
+        if self.api.away:
+            raise ApiUnavailableError("away")
+        return Page(items=self.api.select(self.selector), resource_version=str(self.api.revision))
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        await asyncio.sleep(0.01)
+        if self.api.away:
+            raise ApiUnavailableError("away")
+        stream = _Stream(self.api, self.selector)
+        for claim in self.api.select(self.selector):
+            stream.pending.append(WatchEvent(EventType.MODIFIED, claim))
+        self.api.streams.append(stream)
+        try:
+            yield stream
+        finally:
+            self.api.streams.remove(stream)
+
+
+class _Nodes:
+    async def list(self, *, resource_version):
+        return Page(items=(), resource_version="1")
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        yield _Silence()
+
+
+class _Silence:
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self) -> WatchEvent[Node]:
+        return await asyncio.get_running_loop().create_future()
+
+
+class World:
+    """The inputs of node n1, its heartbeat, and an interface that does what is wanted."""
+
+    def __init__(self):
+        self.api = Api()
+        self.beating = True
+        self.up = frozenset()
+        self.history: list[frozenset[str]] = []
+        self.inputs = ClaimInputs(
+            self.api,
+            node="n1",
+            iface="eth0",
+            trust_s=TRUST_S,
+            handover_s=HANDOVER_S,
+            changed=self.apply,
+            clock=LoopClock(),
+            metrics=Metrics("test"),
+        )
+
+    def now(self):
+        return asyncio.get_running_loop().time()
+
+    def apply(self):
+        current = self.inputs.current()
+        if current is None:
+            return
+        self.up = frozenset(str(interface.ip) for interface in current.requests.wanted)
+        if not self.history or self.history[-1] != self.up:
+            self.history.append(self.up)
+        self.inputs.set_up(frozenset(map(ip_address, self.up)))
+
+    async def beat(self):
+        while True:
+            if self.beating and not self.api.away:
+                self.inputs.heard(self.now())
+            await asyncio.sleep(1)
+
+    async def passes(self):
+        while True:
+            await asyncio.sleep(0.5)
+            self.apply()
+
+    @asynccontextmanager
+    async def running(self):
+        components = [component.run for component in self.inputs.components()]
+        tasks = [asyncio.ensure_future(run()) for run in (*components, self.beat, self.passes)]
+        await asyncio.sleep(1)
+        try:
+            yield self
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def play(scenario):
+    async def main():
+        world = World()
+        world.api.put("a", "n1")
+        async with world.running():
+            assert world.up == {"10.0.0.1"}
+            await scenario(world)
+
+    run_virtually(main())
+
+
+def freeze(seconds):
+    asyncio.get_running_loop()._jumping.now += seconds
+
+
+def test_a_claim_whose_label_and_node_disagree_is_not_ours():
+    async def scenario(world):
+        world.api.claims["a"] = msgspec.structs.replace(
+            world.api.claims["a"], spec=IpClaimSpec(cidr="10.0.0.1/32", node_name="n2")
+        )
+        world.api.revision += 1
+        meta = msgspec.structs.replace(world.api.claims["a"].metadata, resource_version="99")
+        world.api.claims["a"] = msgspec.structs.replace(world.api.claims["a"], metadata=meta)
+        world.api.deliver("a", None, world.api.claims["a"])
+        await asyncio.sleep(HANDOVER_S + 1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_a_move_is_handed_over():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        assert not world.inputs.together().claims
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+        await asyncio.sleep(10)
+        assert world.history == [{"10.0.0.1"}, frozenset()]
+
+    play(scenario)
+
+
+def test_a_move_whose_second_watch_is_late():
+    async def scenario(world):
+        for stream in world.api.streams:
+            stream.lag_s = 0.4 if stream.key == "ip-previous-node" else 0.01
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_a_deleted_claim_goes_at_once():
+    async def scenario(world):
+        world.api.delete("a")
+        await asyncio.sleep(0.2)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_away_and_back_again_without_a_flap():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        world.api.put("a", "n1", previous="n2")
+        await asyncio.sleep(20)
+        assert world.history == [{"10.0.0.1"}]
+
+    play(scenario)
+
+
+def test_an_outage_changes_nothing_and_news_come_soon_after():
+    async def scenario(world):
+        world.api.cut()
+        await asyncio.sleep(60)
+        assert world.up == {"10.0.0.1"}
+        world.api.claims.pop("a")
+        world.api.put("a", "n1")
+        world.api.put("b", "n1", ip="10.0.0.2")
+        world.api.away = False
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        assert world.history == [{"10.0.0.1"}, {"10.0.0.1", "10.0.0.2"}]
+
+    play(scenario)
+
+
+def test_what_was_moved_in_an_outage_is_not_handed_over():
+    """Others went on without this node: it is in the way."""
+
+    async def scenario(world):
+        world.api.cut()
+        await asyncio.sleep(30)
+        world.api.put("a", "n2", previous="n1")
+        world.api.away = False
+        await asyncio.sleep(2)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_what_the_watch_takes_away_goes_while_heartbeats_fail():
+    async def scenario(world):
+        world.beating = False
+        await asyncio.sleep(30)
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_after_a_standstill_nothing_is_wanted_before_the_claims_are_read():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")  # not delivered before the standstill
+        freeze(TRUST_S + 10)
+        assert world.inputs.current() is None
+        await asyncio.sleep(1)
+        assert world.up == frozenset()
+        assert world.history == [{"10.0.0.1"}, frozenset()]
+
+    play(scenario)
+
+
+def test_drain_ends_when_everything_is_up_elsewhere():
+    async def scenario(world):
+        waiting = asyncio.ensure_future(world.inputs.wait_left())
+        await asyncio.sleep(1)
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(0.1)
+        assert waiting.done()
+
+    play(scenario)
+
+
+def test_drain_can_be_given_up():
+    async def scenario(world):
+        waiting = asyncio.ensure_future(world.inputs.wait_left())
+        await asyncio.sleep(1)
+        world.inputs.give_up()
+        await asyncio.sleep(0)
+        await waiting
+
+    play(scenario)
