@@ -1,0 +1,227 @@
+"""Addresses from pools on a real cluster: given, shown, answering, freed, and never given twice."""
+
+import time
+from functools import partial
+
+import pytest
+
+from tests.lab.wait import wait_until
+from tests.system.test_claims import ClaimsCluster
+
+GROUP = "/apis/ipcontroller.ext/v1"
+AUTO = {"annotations": {"external-ip": "auto"}}
+LOAD_BALANCER = {"type": "LoadBalancer"}
+SINGLE = {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}
+
+PREDECESSORS_POOL = """
+apiVersion: ipcontroller.ext/v1
+kind: IpClaimPool
+metadata:
+  name: test-pool
+spec:
+  cidr: 192.168.16.248/29
+  ranges:
+  - - 192.168.16.250
+    - 192.168.16.252
+"""
+
+
+def pool(name, cidr, *ranges, **spec):
+    return {
+        "apiVersion": "ipcontroller.ext/v1",
+        "kind": "IpClaimPool",
+        "metadata": {"name": name},
+        "spec": {"cidr": cidr, **({"ranges": [list(r) for r in ranges]} if ranges else {}), **spec},
+    }
+
+
+class PooledCluster(ClaimsCluster):
+    """A cluster whose services get addresses from pools."""
+
+    def add(self, name, *, metadata=None, port=80, **spec):
+        self.lab.add_service(
+            name, namespace=self.namespace, port=port, spec={**SINGLE, **spec}, metadata=metadata
+        )
+
+    def path(self, name=""):
+        return f"/api/v1/namespaces/{self.namespace}/services/{name}".rstrip("/")
+
+    def service(self, name):
+        return self.lab.api.get(self.path(name))
+
+    def ingress(self, name):
+        status = self.service(name)["status"]
+        return [way["ip"] for way in status["loadBalancer"].get("ingress", [])]
+
+    def wait_ingress(self, name, *ips, timeout=30):
+        wait_until(
+            lambda: self.ingress(name) == list(ips), f"ingress {ips} of {name}", timeout=timeout
+        )
+
+    def merge(self, name, patch, *, subresource=""):
+        path = self.path(name) + (f"/{subresource}" if subresource else "")
+        self.lab.api.request("PATCH", path, patch, content_type="application/merge-patch+json")
+
+    def pool_status(self, name):
+        return self.lab.api.get(f"{GROUP}/ipclaimpools/{name}").get("status", {})
+
+    def wait_allocated(self, pool_name, allocated):
+        wait_until(
+            lambda: self.pool_status(pool_name).get("allocated", {}) == allocated,
+            f"pool {pool_name} to say {allocated}",
+        )
+
+    def events(self, name):
+        found = self.lab.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        return {
+            (e["reason"], e["message"]): e["count"]
+            for e in found
+            if e["involvedObject"]["name"] == name
+        }
+
+
+@pytest.fixture
+def cluster(lab, namespace):
+    """Three controllers and one scheduler."""
+    lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={lab.kubeconfig}"])
+    made = PooledCluster(lab, namespace)
+    for name in lab.nodes:
+        made.start_controller(name).wait_for_event("heartbeat_started")
+    made.start_scheduler().wait_for_event("node_liveness_changed", state="alive", count=3)
+    yield made
+    for started in [*made.schedulers, *made.controllers.values()]:
+        started.process.kill()
+        started.process.wait()
+    for kind in ("ipclaims", "ipnodes", "ipclaimpools"):
+        lab.kubectl("delete", kind, "--all")
+    lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
+
+
+def test_the_predecessors_pool_serves_an_annotated_service(cluster, lab):
+    lab.apply(PREDECESSORS_POOL)
+    cluster.add("web", metadata=AUTO)
+    wait_until(
+        lambda: cluster.service("web")["spec"].get("externalIPs") == ["192.168.16.250"],
+        "the address in spec.externalIPs",
+    )
+    (claim,) = cluster.claims()
+    assert claim["metadata"]["name"] == "192-168-16-250-29"
+    assert claim["metadata"]["labels"]["ip-pool-name"] == "test-pool"
+    cluster.wait_settled("192.168.16.250")
+    (node,) = cluster.up()["192.168.16.250"]
+    assert "192.168.16.250/29" in cluster.controllers[node].addresses()
+    cluster.wait_allocated("test-pool", {"192.168.16.250": f"{cluster.namespace}/web"})
+    status = cluster.pool_status("test-pool")
+    assert (status["size"], status["free"]) == (3, 2)
+    lab.delete_service("web", namespace=cluster.namespace)
+    cluster.wait_settled()
+    cluster.wait_allocated("test-pool", {})
+
+
+def test_a_load_balancer_answers_at_the_address_in_its_status(cluster, lab):
+    lab.apply(pool("v4", "10.88.7.0/28"))
+    lab.apply(pool("v6", "fd00:88::7:0/112"))
+    cluster.add("web", **LOAD_BALANCER, ipFamilyPolicy="RequireDualStack", ipFamilies=None)
+    cluster.wait_ingress("web", "10.88.7.1", "fd00:88::7:1")
+    assert "externalIPs" not in cluster.service("web")["spec"]
+    assert lab.wait_for_http("10.88.7.1") in lab.nodes
+    assert lab.wait_for_http("fd00:88::7:1") in lab.nodes
+    assert {c["metadata"]["name"] for c in cluster.claims()} == {
+        "10-88-7-1-28",
+        "fd00-88-0-0-0-0-7-1-112",
+    }
+    cluster.merge("web", {"status": {"loadBalancer": None}}, subresource="status")
+    cluster.wait_ingress("web", "10.88.7.1", "fd00:88::7:1")
+    cluster.merge("web", {"spec": {"type": "ClusterIP"}})
+    cluster.wait_ingress("web")
+    cluster.wait_settled()
+    cluster.wait_allocated("v4", {})
+
+
+def test_a_service_waits_for_a_pool_and_is_told_so_once(cluster, lab):
+    cluster.add("web", **LOAD_BALANCER)
+    no_pool = ("AddressNotAllocated", "no pool of IPv4 addresses serves it")
+    wait_until(lambda: no_pool in cluster.events("web"), "the Event")
+    cluster.add("other", **LOAD_BALANCER)
+    lab.apply(pool("small", "10.88.7.9/32"))
+    names = ("web", "other")
+    wait_until(lambda: any(cluster.ingress(name) for name in names), "an address")
+    winner, loser = sorted(names, key=cluster.ingress, reverse=True)
+    full = ("AddressNotAllocated", "no IPv4 address is free in pool small")
+    wait_until(lambda: full in cluster.events(loser), "the Event")
+    wait_until(
+        lambda: ("AddressAllocated", "10.88.7.9 from pool small") in cluster.events(winner),
+        "the Event",
+    )
+    cluster.wait_allocated("small", {"10.88.7.9": f"{cluster.namespace}/{winner}"})
+    conditions = cluster.pool_status("small")["conditions"]
+    assert {c["type"]: c["status"] for c in conditions} == {
+        "Exhausted": "True",
+        "Overlapping": "False",
+    }
+    lab.apply(pool("small", "10.88.7.8/31"))
+    cluster.wait_ingress(loser, "10.88.7.8")
+    assert cluster.events("web")[no_pool] == 1
+
+
+def test_two_services_share_an_address_on_different_ports(cluster, lab):
+    lab.apply(pool("p", "10.88.7.0/28"))
+    same = {"annotations": {"ipcontroller.ext/addresses": "10.88.7.5"}}
+    cluster.add("one", metadata=same, **LOAD_BALANCER)
+    cluster.add("two", metadata=same, port=81, **LOAD_BALANCER)
+    cluster.add("three", metadata=same, port=81, **LOAD_BALANCER)
+    cluster.wait_ingress("one", "10.88.7.5")
+    cluster.wait_ingress("two", "10.88.7.5")
+    assert lab.wait_for_http("10.88.7.5", 80) in lab.nodes
+    assert lab.wait_for_http("10.88.7.5", 81) in lab.nodes
+    in_use = f"10.88.7.5 is in use by {cluster.namespace}/two"
+    wait_until(lambda: ("AddressNotAllocated", in_use) in cluster.events("three"), "the Event")
+    assert cluster.ingress("three") == []
+
+
+def test_the_class_selects_load_balancers(cluster, lab):
+    """Servers before 1.21 know no classes: there, all are without one."""
+    lab.apply(pool("p", "10.88.7.0/28"))
+    for scheduler in cluster.schedulers:
+        assert scheduler.process.terminate() == 0
+    cluster.start_scheduler("--lb-class=ext.io/mine")
+    cluster.add("plain", **LOAD_BALANCER)
+    cluster.add("auto", metadata=AUTO)
+    wait_until(lambda: cluster.service("auto")["spec"].get("externalIPs"), "an address")
+    assert cluster.ingress("plain") == []
+
+
+def test_no_address_is_given_twice_when_the_leader_dies_again_and_again(cluster, lab):
+    lab.apply(pool("p", "10.88.8.0/27"))
+    cluster.start_scheduler()
+    names = [f"s{n}" for n in range(40)]
+    for n, name in enumerate(names):
+        cluster.add(name, **LOAD_BALANCER)
+        if n in (8, 20, 32):
+            victim = cluster.schedulers[-2]
+            victim.process.kill()
+            cluster.start_scheduler()
+        if n in (14, 26):
+            lab.delete_service(names[n - 5], namespace=cluster.namespace)
+    left = [name for n, name in enumerate(names) if n + 5 not in (14, 26)]
+    given = {}
+
+    def all_given():
+        items = lab.api.get(cluster.path())["items"]
+        given.clear()
+        for item in items:
+            ways = item["status"]["loadBalancer"].get("ingress", [])
+            given[item["metadata"]["name"]] = [way["ip"] for way in ways]
+        ips = [ip for shown in given.values() for ip in shown]
+        assert len(ips) == len(set(ips)), "an address was given twice"
+        return len(ips) == 30
+
+    wait_until(all_given, "all 30 addresses to be in use", timeout=60)
+    assert set(given) == set(left)
+    assert {c["metadata"]["name"] for c in cluster.claims()} == {
+        f"{ip.replace('.', '-')}-27" for shown in given.values() for ip in shown
+    }
+    time.sleep(2)
+    before = dict(given)
+    wait_until(partial(all_given), "the same", timeout=5)
+    assert given == before
