@@ -1,0 +1,66 @@
+"""A pool's status says what is true, and is written only when it is not."""
+
+from ipaddress import ip_address
+
+import msgspec
+
+from extip.api.ipcontroller_v1 import IpClaimPoolStatus
+from extip.plan import pool_usage
+from extip.plan.conditions import find_condition
+from extip.plan.pool_usage import pool_status_patch, usage_by_pool
+from extip.plan.pools import compile_pools
+from tests.unit.plan.allocation_world import merged, on_the_wire, pool
+
+NOW = "2026-01-01T00:00:00Z"
+
+
+def written(shown, users, *others):
+    """Return the pool after its status was written, and whether it had to be."""
+    compiled = compile_pools([shown, *others])
+    usage = usage_by_pool(compiled, {ip_address(ip): who for ip, who in users.items()})
+    name = shown.metadata.name
+    patch = pool_status_patch(shown, compiled.by_name[name], usage[name], now=NOW)
+    if patch is None:
+        return shown, False
+    status = merged(msgspec.to_builtins(shown.status), on_the_wire(patch)["status"])
+    decoded = msgspec.convert(status, IpClaimPoolStatus)
+    return msgspec.structs.replace(shown, status=decoded), True
+
+
+def status_of(shown, kind):
+    condition = find_condition(shown.status.conditions, kind)
+    assert condition is not None
+    return condition
+
+
+def test_addresses_are_listed_and_struck_off():
+    found, changed = written(
+        pool("p", "10.0.0.0/30"), {"10.0.0.1": "default/a", "10.0.0.2": "default/b", "9.9.9.9": "x"}
+    )
+    assert changed
+    assert found.status.allocated == {"10.0.0.1": "default/a", "10.0.0.2": "default/b"}
+    assert (found.status.size, found.status.free) == (2, 0)
+    assert status_of(found, "Exhausted").status == "True"
+    found, changed = written(found, {"10.0.0.1": "default/c"})
+    assert changed
+    assert found.status.allocated == {"10.0.0.1": "default/c"}
+    assert status_of(found, "Exhausted").status == "False"
+    assert written(found, {"10.0.0.1": "default/c"}) == (found, False)
+
+
+def test_overlaps_and_trouble_are_said():
+    found, _ = written(pool("p", "10.0.0.0/30"), {}, pool("q", "10.0.0.0/24"))
+    assert status_of(found, "Overlapping").status == "True"
+    assert "q" in status_of(found, "Overlapping").message
+    found, _ = written(pool("p", "10.0.0.0/24", ("10.0.0.1", "nonsense")), {})
+    assert status_of(found, "Exhausted").status == "True"
+    assert "nonsense" in status_of(found, "Exhausted").message
+
+
+def test_a_huge_pool_and_many_addresses_fit_into_a_status():
+    base = ip_address("fd00::1")
+    users = {str(base + n): f"default/service-{n}" for n in range(12_000)}
+    found, _ = written(pool("p", "fd00::/32"), users)
+    assert found.status.size == found.status.free == 2**63 - 1
+    assert len(found.status.allocated or ()) == pool_usage.MAX_LISTED
+    assert len(msgspec.json.encode(found)) < 1_500_000

@@ -1,0 +1,175 @@
+"""Which addresses a pool gives: as the predecessor's, and the ones that it forgot."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from extip.plan.guard import Guard, Surroundings
+from extip.plan.link import IPAddress
+from extip.plan.pools import compile_pools
+from extip.plan.requests import Masks
+from extip.plan.spans import UNICAST, holds, intersect, subtract, union
+from tests.unit.plan.allocation_world import pool
+
+MAX_V6 = 2**128 - 1
+
+
+def addresses(*pools, name="p", taken=(), freed=(), allowed=(), limit=300):
+    """Return what the pool gives one after another."""
+    found = compile_pools(pools, allowed=allowed).by_name[name]
+    used = {ip_address(ip) for ip in taken}
+    given_: list[str] = []
+    for ip in found.free(used, [ip_address(ip) for ip in freed]):
+        given_.append(str(ip))
+        used.add(ip)
+        if len(given_) == limit:
+            break
+    return given_
+
+
+def test_the_whole_of_a_cidr():
+    taken = [f"192.168.16.{n}" for n in (249, 250, 252, 253)]
+    whole = pool("p", "192.168.16.248/29")
+    assert addresses(whole, taken=taken) == ["192.168.16.251", "192.168.16.254"]
+    assert addresses(whole, taken=[*taken, "192.168.16.251", "192.168.16.254"]) == []
+
+
+def test_ranges():
+    one = pool("p", "192.168.16.248/29", ("192.168.16.250", "192.168.16.252"))
+    assert addresses(one, taken=["192.168.16.250"]) == ["192.168.16.251", "192.168.16.252"]
+    several = pool(
+        "p",
+        "10.0.0.0/16",
+        ("10.0.5.5", "10.0.5.6"),
+        ("10.0.1.1", "10.0.1.1"),
+        ("10.0.5.6", "10.0.5.7"),
+    )
+    assert addresses(several) == ["10.0.1.1", "10.0.5.5", "10.0.5.6", "10.0.5.7"]
+    assert compile_pools([several]).by_name["p"].size == 4
+
+
+@pytest.mark.parametrize(
+    ("cidr", "expected"),
+    [
+        ("10.0.0.4/31", ["10.0.0.4", "10.0.0.5"]),
+        ("10.0.0.4/32", ["10.0.0.4"]),
+        ("10.0.0.5/30", ["10.0.0.5", "10.0.0.6"]),
+        ("fd00::4/127", ["fd00::4", "fd00::5"]),
+        ("fd00::4/128", ["fd00::4"]),
+        ("fd00::/126", ["fd00::1", "fd00::2", "fd00::3"]),
+        ("10.0.0.4/33", []),
+        ("nonsense", []),
+        ("127.0.0.0/8", []),
+    ],
+)
+def test_networks_of_any_size(cidr, expected):
+    made = pool("p", cidr)
+    assert addresses(made) == expected
+    assert compile_pools([made]).by_name["p"].size == len(expected)
+
+
+def test_addresses_that_some_equipment_dislikes():
+    made = pool("p", "10.0.0.0/23", avoid_network_addresses=True)
+    given_ = addresses(made, limit=600)
+    assert len(given_) == compile_pools([made]).by_name["p"].size == 508
+    assert not {"10.0.0.255", "10.0.1.0"} & {*given_}
+    assert compile_pools([made]).of(ip_address("10.0.1.0")) is None
+    plain = pool("p", "10.0.0.0/23")
+    assert {"10.0.0.255", "10.0.1.0"} < {*addresses(plain, limit=600)}
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000))
+def test_the_size_is_what_can_be_given(start, length):
+    first = ip_address("10.0.0.0") + start
+    made = pool("p", "10.0.0.0/16", (str(first), str(first + length)), avoid_network_addresses=True)
+    assert compile_pools([made]).by_name["p"].size == len(addresses(made, limit=2000))
+
+
+def test_a_huge_pool_is_not_walked_through():
+    found = compile_pools([pool("p", "fd00::/8")]).by_name["p"]
+    assert found.size == 2**120 - 1
+    assert str(next(found.free((), ()))) == "fd00::1"
+    everything = compile_pools([pool("p", "::/0")]).by_name["p"]
+    assert str(next(everything.free((), ()))) == "2000::"
+
+
+def test_freed_addresses_come_last_and_in_their_order():
+    made = pool("p", "10.0.0.0/29")
+    freed = ["10.0.0.3", "10.0.0.1", "10.9.9.9", "fd00::1"]
+    assert [int(ip.split(".")[3]) for ip in addresses(made, freed=freed)] == [2, 4, 5, 6, 3, 1]
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_used():
+    made = pool(
+        "p", "10.0.0.0/24", ("10.0.0.1", "10.0.0.2"), ("10.0.0.9", "10.0.0.8"), ("fd00::1",)
+    )
+    assert addresses(made) == ["10.0.0.1", "10.0.0.2"]
+    problem = compile_pools([made]).by_name["p"].problem
+    assert "10.0.0.9" in problem
+    assert "fd00::1" in problem
+    assert "nonsense" in compile_pools([pool("p", "nonsense")]).by_name["p"].problem
+
+
+def test_an_address_belongs_to_the_first_of_overlapping_pools():
+    pools = [
+        pool("p", "10.0.0.0/29"),
+        pool("small", "10.0.0.2/31", priority=1),
+        pool("z", "10.0.0.0/24", ("10.0.0.5", "10.0.0.9")),
+        pool("far", "10.1.0.0/24"),
+    ]
+    compiled = compile_pools(pools)
+    owners = [compiled.of(ip_address(f"10.0.0.{n}")) for n in range(10)]
+    assert [o and o.name for o in owners] == [
+        None, "p", "small", "small", "p", "p", "p", "z", "z", "z",
+    ]  # fmt: skip
+    assert compiled.by_name["p"].overlaps == ("small", "z")
+    assert compiled.by_name["z"].overlaps == ("p",)
+    assert compiled.by_name["far"].overlaps == ()
+    assert compiled.by_name["z"].size == 3
+
+
+def test_the_allow_list_limits_pools():
+    made = pool("p", "10.0.0.0/8")
+    allowed = (ip_network("10.5.5.0/30"), ip_network("fd00::/8"))
+    assert addresses(made, allowed=allowed) == [f"10.5.5.{n}" for n in range(4)]
+    assert addresses(pool("p", "10.0.0.0/8"), allowed=(ip_network("192.168.0.0/16"),)) == []
+
+
+SPANS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 6)).map(lambda s: (s[0], s[0] + s[1])), max_size=6
+)
+
+
+@given(SPANS, SPANS)
+def test_spans_are_sets(a, b):
+    def expand(spans):
+        return {value for first, last in spans for value in range(first, last + 1)}
+
+    one, two = union(a), union(b)
+    assert expand(one) == expand(a)
+    assert expand(subtract(one, two)) == expand(a) - expand(b)
+    assert expand(intersect(one, two)) == expand(a) & expand(b)
+    assert {v for v in range(40) if holds(one, v)} == expand(a)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_pools_and_the_guard_agree_on_special_addresses_at_every_edge(version):
+    edges = {v for span in UNICAST[version] for end in span for v in (end - 1, end, end + 1)}
+    for value in edges:
+        check(version, value)
+
+
+@given(st.sampled_from([4, 6]), st.integers(0, MAX_V6))
+@example(6, 1)
+def test_pools_and_the_guard_agree_on_special_addresses(version, value):
+    check(version, value if version == 6 else value >> 96)
+
+
+def check(version, value):
+    ip: IPAddress = ip_address(value.to_bytes(4 if version == 4 else 16, "big"))
+    interface = Masks(v4=32, v6=128).parse(str(ip))
+    assert interface is not None
+    refused = Guard().refuse(interface, Surroundings()) is not None
+    assert holds(UNICAST[version], value) != refused, ip
