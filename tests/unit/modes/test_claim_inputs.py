@@ -168,6 +168,7 @@ class World:
     def __init__(self):
         self.api = Api()
         self.beating = True
+        self.paused = False
         self.up = frozenset()
         self.history: list[frozenset[str]] = []
         self.inputs = ClaimInputs(
@@ -186,7 +187,7 @@ class World:
 
     def apply(self):
         current = self.inputs.current()
-        if current is None:
+        if current is None or self.paused:
             return
         self.up = frozenset(str(interface.ip) for interface in current.requests.wanted)
         if not self.history or self.history[-1] != self.up:
@@ -329,6 +330,39 @@ def test_what_the_watch_takes_away_goes_while_heartbeats_fail():
         await asyncio.sleep(30)
         world.api.put("a", "n2", previous="n1")
         await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_nothing_new_comes_up_while_only_the_watch_works():
+    """The node may count as dead: what it is given now may be taken away before it is told."""
+
+    async def scenario(world):
+        world.api.away = True
+        await asyncio.sleep(30)
+        world.api.put("b", "n1", ip="10.0.0.2")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        world.api.away = False
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+def test_a_loss_that_was_read_before_the_watch_tells_is_not_handed_over():
+    async def scenario(world):
+        for stream in world.api.streams:
+            stream.lag_s = 3.0
+        world.api.away = True
+        await asyncio.sleep(30)
+        world.paused = True  # a long pass over the interface
+        world.api.put("a", "n2", previous="n1")
+        world.api.away = False
+        await asyncio.sleep(3.2)
+        world.paused = False
+        world.apply()
         assert world.up == frozenset()
 
     play(scenario)
