@@ -22,6 +22,7 @@ from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 from extip.plan.desire import Desire
 from extip.plan.guard import Guard
+from extip.plan.link import Link
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
 from extip.settings import AddressSettings
@@ -121,11 +122,18 @@ def _on_notice(
     """Return the monitor's handler: which notices are a reason for a pass."""
 
     def handle(notice: Notice) -> None:
-        if notice.kind in (NoticeKind.ROUTE_CHANGED, NoticeKind.OVERRUN):
-            observer.forget()
-        if notice.kind is NoticeKind.ROUTE_CHANGED:
-            return
-        if notice.link is None or notice.link.name == iface or reconciler.uses(notice.link.index):
-            reconciler.trigger()  # links of pods come and go all the time
+        if notice.kind is not NoticeKind.LINK_CHANGED:
+            if notice.kind in (NoticeKind.ROUTE_CHANGED, NoticeKind.OVERRUN):
+                observer.forget()
+            if notice.kind is not NoticeKind.ROUTE_CHANGED:
+                reconciler.trigger()
+        elif notice.link is None or _concerns(notice.link, iface, reconciler):
+            observer.forget()  # the kernel drops the routes of an interface that goes down, unsaid
+            reconciler.trigger()
 
     return handle
+
+
+def _concerns(link: Link, iface: str, reconciler: AddressReconciler) -> bool:
+    """Whether a change of this interface matters; those of pods come and go all the time."""
+    return link.name == iface or reconciler.uses(link.index)

@@ -48,7 +48,7 @@ from extip.reconcile.node_registration import NodeRegistration
 from extip.reconcile.observe import Inputs
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import ControllerSettings
-from extip.supervisor import Component, run_beside, stop_signal
+from extip.supervisor import Component, StopSignals, run_beside
 
 _DEFINITIONS_S = 10.0
 """Between two looks whether somebody has made our kinds known to the API server."""
@@ -59,6 +59,7 @@ _LOOK_S = 1.0
 
 async def run(settings: ControllerSettings) -> None:
     """Run until SIGTERM or SIGINT, then until others have the IPs; raises FatalError."""
+    stop = StopSignals()
     clock, metrics, logger = LoopClock(), Metrics("controller"), log.get_logger("controller")
     logger.info(
         "started",
@@ -86,7 +87,8 @@ async def run(settings: ControllerSettings) -> None:
         controller = _Controller(settings, client, half, clock=clock, metrics=metrics)
         registration = controller.registration(links, table)
         components = controller.components(registration)
-        logger.info("stopping", signal=await run_beside(components, controller.until_left))
+        signal = await run_beside(components, partial(controller.until_left, stop))
+        logger.info("stopping", signal=signal)
         await controller.end()
 
 
@@ -182,17 +184,18 @@ class _Controller:
         self._desire = desire
         self._report()
 
-    async def until_left(self) -> str:
+    async def until_left(self, stop: StopSignals) -> str:
         """Wait for a signal, and then until others have the IPs; return the signal's name.
 
         A second signal ends the wait, and so does `--drain-timeout`. Without a heartbeat lately
         nobody could be told, and nobody is waited for.
         """
-        name = await stop_signal()
+        name = await stop.next()
         if self._settings.address.on_exit == "release" and self.inputs.trust.orderly():
             self._log.info("draining", signal=name)
             self._publisher.leave(f"stopped by {name}")
-            await run_beside([Component("impatience", self._impatience)], self._drain)
+            impatience = Component("impatience", partial(self._impatience, stop))
+            await run_beside([impatience], self._drain)
         return name
 
     async def end(self) -> None:
@@ -209,9 +212,9 @@ class _Controller:
         except TimeoutError:
             self._log.warning("drain_timed_out", reason="not every IP is up on another node")
 
-    async def _impatience(self) -> None:
+    async def _impatience(self, stop: StopSignals) -> None:
         """Stop waiting at a second signal."""
-        self._log.warning("drain_cut_short", signal=await stop_signal())
+        self._log.warning("drain_cut_short", signal=await stop.next())
         self.inputs.give_up()
         await asyncio.get_running_loop().create_future()
 

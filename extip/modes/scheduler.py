@@ -41,11 +41,12 @@ from extip.reconcile.allocation import Allocator
 from extip.reconcile.refusals import RefusalLedger
 from extip.reconcile.scheduling import ClaimScheduler
 from extip.settings import SchedulerSettings
-from extip.supervisor import Component, run_beside, stop_signal
+from extip.supervisor import Component, StopSignals, run_beside
 
 
 async def run(settings: SchedulerSettings) -> None:
     """Run until SIGTERM or SIGINT; raises FatalError, alone or in a group."""
+    stop = StopSignals()
     clock, metrics, logger = LoopClock(), Metrics("scheduler"), log.get_logger("scheduler")
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"
     rng = Random()  # noqa: S311 - jitter
@@ -106,7 +107,7 @@ async def run(settings: SchedulerSettings) -> None:
             Component("events", events.run),
             *_http(settings, inputs, metrics),
         ]
-        logger.info("stopping", signal=await run_beside(components, stop_signal))
+        logger.info("stopping", signal=await run_beside(components, stop.next))
 
 
 def _leading(

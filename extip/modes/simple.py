@@ -29,7 +29,7 @@ from extip.plan.requests import Masks
 from extip.reconcile.observe import Inputs, View
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import SimpleSettings
-from extip.supervisor import Component, run_beside, stop_signal
+from extip.supervisor import Component, StopSignals, run_beside
 
 _DRY_RUN_S = 15.0
 """How long a dry run waits for the API server."""
@@ -37,6 +37,7 @@ _DRY_RUN_S = 15.0
 
 async def run(settings: SimpleSettings) -> None:
     """Run until SIGTERM or SIGINT; raises FatalError, alone or in a group."""
+    stop = StopSignals()
     clock, metrics, logger = LoopClock(), Metrics("simple"), log.get_logger("simple")
     logger.info(
         "started",
@@ -69,7 +70,7 @@ async def run(settings: SimpleSettings) -> None:
                 Component("events", events.run),
                 *_http(settings, half, inputs, metrics),
             ]
-            logger.info("stopping", signal=await run_beside(components, stop_signal))
+            logger.info("stopping", signal=await run_beside(components, stop.next))
             if settings.address.on_exit == "release":
                 await half.release()
 
