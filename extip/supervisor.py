@@ -81,11 +81,6 @@ class StopSignals:
         return (await self._received.get()).name
 
 
-async def stop_signal() -> str:
-    """Wait for SIGTERM or SIGINT that comes from now on and return its name; see StopSignals."""
-    return await StopSignals().next()
-
-
 async def _guarded(component: Component) -> None:
     await component.run()
     raise RuntimeError(f"component {component.name} returned; it must run until cancelled")

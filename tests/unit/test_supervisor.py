@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from extip.errors import FatalError
-from extip.supervisor import Component, StopSignals, run_beside, stop_signal, supervise
+from extip.supervisor import Component, StopSignals, run_beside, supervise
 
 
 class Sleeper:
@@ -53,14 +53,14 @@ async def test_a_component_that_returns_is_a_fault():
         await asyncio.sleep(0)
 
     with pytest.raises(ExceptionGroup) as raised:
-        await run_beside([Component("quitter", leave)], stop_signal)
+        await run_beside([Component("quitter", leave)], StopSignals().next)
     assert raised.group_contains(RuntimeError, match="quitter")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signals_end_the_wait(number):
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(stop_signal())
+        waiting = group.create_task(StopSignals().next())
         await asyncio.sleep(0.01)
         os.kill(os.getpid(), number)
     assert waiting.result() == number.name
