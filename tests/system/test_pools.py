@@ -193,17 +193,17 @@ def test_the_class_selects_load_balancers(cluster, lab):
 
 def test_no_address_is_given_twice_when_the_leader_dies_again_and_again(cluster, lab):
     lab.apply(pool("p", "10.88.8.0/27"))
-    cluster.start_scheduler()
-    names = [f"s{n}" for n in range(40)]
-    for n, name in enumerate(names):
-        cluster.add(name, **LOAD_BALANCER)
-        if n in (8, 20, 32):
-            victim = cluster.schedulers[-2]
-            victim.process.kill()
-            cluster.start_scheduler()
-        if n in (14, 26):
-            lab.delete_service(names[n - 5], namespace=cluster.namespace)
-    left = [name for n, name in enumerate(names) if n + 5 not in (14, 26)]
+    names = []
+    (leader,) = cluster.schedulers
+    for burst, delay_s in enumerate((0.0, 0.03, 0.1)):
+        for n in range(12):
+            names.append(f"s{burst}-{n}")
+            cluster.add(names[-1], **LOAD_BALANCER)
+        time.sleep(delay_s)
+        lab.delete_service(names.pop(-3), namespace=cluster.namespace)
+        leader.process.kill()
+        leader = cluster.start_scheduler()
+        leader.wait_for_event("leadership_acquired")
     given = {}
 
     def all_given():
@@ -217,7 +217,7 @@ def test_no_address_is_given_twice_when_the_leader_dies_again_and_again(cluster,
         return len(ips) == 30
 
     wait_until(all_given, "all 30 addresses to be in use", timeout=60)
-    assert set(given) == set(left)
+    assert set(given) == set(names)
     assert {c["metadata"]["name"] for c in cluster.claims()} == {
         f"{ip.replace('.', '-')}-27" for shown in given.values() for ip in shown
     }
