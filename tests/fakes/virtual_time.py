@@ -85,8 +85,19 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def jump(self, seconds: float) -> None:
+        """Move the clock on at once."""
+        self._jumping.now += seconds
+
 
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a fresh virtual-time loop, as `asyncio.run` would."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
+
+
+def jump(seconds: float) -> None:
+    """Let virtual time pass with no task running, as for a process that was stopped (SIGSTOP)."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.jump(seconds)

@@ -80,6 +80,9 @@ class Claims:
     def status(self, name):
         return self.get(name).get("status", {})
 
+    def is_held_by(self, name, node):
+        return self.status(name).get("holder") == node
+
     def condition(self, name, kind):
         conditions = self.status(name).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
@@ -360,7 +363,7 @@ def test_two_controllers_hand_over_without_a_gap(lab, claims, controller, namesp
             taker, giver = (second, first) if node == "n2" else (first, second)
             taker.wait_for_addresses(f"{IPS[0]}/32")
             giver.wait_for_addresses()
-            wait_until(lambda node=node: claims.status(name).get("holder") == node, "the holder")
+            wait_until(partial(claims.is_held_by, name, node), "the holder")
             time.sleep(0.5)
     assert probe.longest_outage_s(IPS[0]) <= 0.05
 

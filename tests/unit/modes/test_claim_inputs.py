@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from typing import cast
 
 import msgspec
 
@@ -13,9 +14,10 @@ from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.cache.listwatch import EventType, Page, WatchEvent
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, NotFoundError
+from extip.kube.client import ApiClient
 from extip.metrics import Metrics
 from extip.modes.claim_inputs import ClaimInputs
-from tests.fakes.virtual_time import run_virtually
+from tests.fakes.virtual_time import jump, run_virtually
 
 TRUST_S = 4.0
 HANDOVER_S = 5.0
@@ -94,7 +96,7 @@ class _Stream:
     def __init__(self, api, selector):
         self.key, self.value = selector.split("=")
         self.lag_s = api.lag_s[self.key]
-        self.pending = deque()
+        self.pending: deque[WatchEvent[IpClaim]] = deque()
         self.wake = asyncio.Event()
 
     def selects(self, claim):
@@ -159,7 +161,8 @@ class _Silence:
         return self
 
     async def __anext__(self) -> WatchEvent[Node]:
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nothing ever happens to nodes")
 
 
 class World:
@@ -169,10 +172,10 @@ class World:
         self.api = Api()
         self.beating = True
         self.paused = False
-        self.up = frozenset()
+        self.up: frozenset[str] = frozenset()
         self.history: list[frozenset[str]] = []
         self.inputs = ClaimInputs(
-            self.api,
+            cast("ApiClient", self.api),
             node="n1",
             iface="eth0",
             trust_s=TRUST_S,
@@ -230,7 +233,7 @@ def play(scenario):
 
 
 def freeze(seconds):
-    asyncio.get_running_loop()._jumping.now += seconds
+    jump(seconds)
 
 
 def test_a_claim_whose_label_and_node_disagree_is_not_ours():

@@ -19,6 +19,7 @@ from extip.plan.claims import (
 )
 from extip.plan.demand import service_demand
 from extip.plan.evidence import Context
+from extip.plan.link import IPAddress
 from extip.plan.pools import compile_pools
 from extip.plan.publication import SetIngress, publication_patch
 from extip.plan.requests import Masks, collect, service_owner
@@ -67,7 +68,7 @@ class World:
         self.services = {}
         self.claims = {}
         self.freed = []
-        self.node_ips = frozenset()
+        self.node_ips: frozenset[IPAddress] = frozenset()
         self.namespaces = {}
         self.lb_class = lb_class
         self.used = set()

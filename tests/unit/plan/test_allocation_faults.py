@@ -1,6 +1,7 @@
 """Whatever users do and wherever the scheduler dies: no address twice, and all come back."""
 
 from ipaddress import ip_address
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,10 +53,10 @@ OPERATIONS = st.one_of(
 class Faulty(World):
     """A world that checks each write, and in which a frozen scheduler may write much later."""
 
-    frozen = ()
+    frozen: tuple[Any, ...] = ()
 
     def do(self, operation, *arguments):
-        name = arguments[0] if arguments else ""
+        name: Any = arguments[0] if arguments else ""
         if operation == "pass":
             self.step(*arguments)
         elif operation == "freeze":

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
 from extip.api.meta_v1 import Condition, FullObjectMeta
-from extip.plan.conditions import find_condition
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings
 from extip.plan.node_claims import (
@@ -20,6 +19,7 @@ from extip.plan.node_claims import (
     status_patch,
     stopped,
 )
+from tests.fakes.conditions import condition_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -140,10 +140,10 @@ def with_status(status):
 def test_up_names_holder_interface_and_time():
     status = report(claim("a", "10.0.0.1/32"), UP)
     assert (status.holder, status.link, status.since) == ("n1", "eth0", NOW)
-    up = find_condition(status.conditions, "Up")
+    up = condition_of(status.conditions, "Up")
     assert (up.status, up.reason, up.observed_generation) == ("True", "AddressUp", 3)
     assert up.last_transition_time == NOW
-    assert find_condition(status.conditions, "Accepted").status == "True"
+    assert condition_of(status.conditions, "Accepted").status == "True"
 
 
 def test_what_stands_there_already_is_not_written_again():
@@ -155,8 +155,8 @@ def test_times_move_only_with_what_they_tell():
     first = report(claim("a", "10.0.0.1/32"), UP)
     down = report(with_status(first), DOWN, now=LATER)
     assert (down.holder, down.link, down.since) == ("", "", "")
-    assert find_condition(down.conditions, "Up").last_transition_time == LATER
-    assert find_condition(down.conditions, "Accepted").last_transition_time == NOW
+    assert condition_of(down.conditions, "Up").last_transition_time == LATER
+    assert condition_of(down.conditions, "Accepted").last_transition_time == NOW
 
 
 def test_another_holder_stays_until_this_one_is_up():
@@ -170,7 +170,7 @@ def test_another_holder_stays_until_this_one_is_up():
 def test_conditions_of_others_stay_as_they_are():
     assigned = Condition(type="Assigned", status="True", reason="Assigned", message="to n1")
     status = report(with_status(IpClaimStatus(conditions=(assigned,))), UP)
-    assert find_condition(status.conditions, "Assigned") == assigned
+    assert condition_of(status.conditions, "Assigned") == assigned
 
 
 def test_the_patch_removes_what_is_no_more_and_conflicts_when_stale():

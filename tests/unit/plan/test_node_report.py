@@ -5,9 +5,9 @@ from ipaddress import ip_interface
 import pytest
 
 from extip.api.ipcontroller_v1 import IpNodeStatus
-from extip.plan.conditions import find_condition
 from extip.plan.link import Link, ObservedAddress
 from extip.plan.node_report import MAX_LINKS, node_links, node_status
+from tests.fakes.conditions import condition_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -77,7 +77,7 @@ def test_ready_means_that_claims_can_come(links, expected):
     status = node_status(
         IpNodeStatus(), node_links(links, [], iface="eth0"), version="1", claims=2, now=NOW
     )
-    ready = find_condition(status.conditions, "Ready")
+    ready = condition_of(status.conditions, "Ready")
     assert (ready.status, ready.reason) == expected
     assert (status.version, status.claims) == ("1", 2)
 

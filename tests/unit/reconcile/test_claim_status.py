@@ -14,6 +14,7 @@ from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
 from extip.plan.conditions import find_condition
 from extip.plan.node_claims import Outcome
 from extip.reconcile.claim_status import CONCURRENCY, ClaimStatusWriter
+from tests.fakes.conditions import condition_of
 from tests.fakes.virtual_time import run_virtually
 
 CIDR = "10.0.0.1/32"
@@ -88,7 +89,7 @@ class World:
 
     def up(self, name):
         found = find_condition(self.claims[name].status.conditions, "Up")
-        return found and found.status
+        return None if found is None else found.status
 
     @asynccontextmanager
     async def running(self):
@@ -147,7 +148,7 @@ def test_a_conflict_is_decided_anew_and_keeps_what_the_other_wrote():
         world.writer.decided({"a": UP})
         await asyncio.sleep(0.2)
         assert world.up("a") == "True"
-        assert find_condition(world.claims["a"].status.conditions, "Assigned") == theirs
+        assert condition_of(world.claims["a"].status.conditions, "Assigned") == theirs
 
     play(scenario)
 
@@ -245,7 +246,7 @@ def test_the_last_word_is_that_it_stopped():
             world.put("b", node="n2")
             await asyncio.sleep(1)
         await world.writer.stop()
-        found = find_condition(world.claims["a"].status.conditions, "Up")
+        found = condition_of(world.claims["a"].status.conditions, "Up")
         assert (found.status, found.reason) == ("False", "ControllerStopped")
         assert world.claims["a"].status.holder == ""
         assert world.up("b") == "True"

@@ -12,9 +12,9 @@ import pytest
 from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, LinkNotFoundError, NotFoundError
-from extip.plan.conditions import find_condition
 from extip.plan.link import Link, ObservedAddress
 from extip.reconcile.node_registration import INTERVAL_S, NodeRegistration
+from tests.fakes.conditions import condition_of
 from tests.fakes.virtual_time import run_virtually
 
 ETH0 = Link(
@@ -97,7 +97,8 @@ class World:
             raise ApiUnavailableError("away")
 
     def ready(self):
-        return find_condition(self.node.status.conditions, "Ready").status
+        assert self.node is not None
+        return condition_of(self.node.status.conditions, "Ready").status
 
     @asynccontextmanager
     async def running(self):
@@ -147,7 +148,7 @@ def test_the_carrier_is_told_of_at_once():
         world.eth0 = None
         world.registration.trigger()
         await asyncio.sleep(2 * INTERVAL_S)
-        assert find_condition(world.node.status.conditions, "Ready").reason == "LinkMissing"
+        assert condition_of(world.node.status.conditions, "Ready").reason == "LinkMissing"
 
     play(scenario)
 

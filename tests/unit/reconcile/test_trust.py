@@ -10,7 +10,7 @@ from extip.api.meta_v1 import FullObjectMeta
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError
 from extip.reconcile.trust import CacheTrust, Reading
-from tests.fakes.virtual_time import run_virtually
+from tests.fakes.virtual_time import jump, run_virtually
 
 LIMIT_S = 4.0
 HEARTBEAT_S = 2.0
@@ -24,13 +24,13 @@ class World:
     """A cache, an API server, and a heartbeat that may fail."""
 
     def __init__(self):
-        self.cache = {}
-        self.names = frozenset()
+        self.cache: dict[str, IpClaim] = {}
+        self.names: frozenset[str] = frozenset()
         self.version = 100
         self.away = False
         self.delay_s = 0.01
         self.reads = []
-        self.told = []
+        self.told: list[float] = []
         self.beating = True
         self.trust = CacheTrust(
             self.cache,
@@ -148,7 +148,7 @@ def test_a_slow_server_is_read_in_the_end(delay_s):
 
 def freeze(seconds):
     """Stand still as after SIGSTOP: no task runs, the monotonic clock goes on."""
-    asyncio.get_running_loop()._jumping.now += seconds
+    jump(seconds)
 
 
 def test_a_standstill_is_noticed_whoever_looks_first():
