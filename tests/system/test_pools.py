@@ -204,7 +204,7 @@ def test_no_address_is_given_twice_when_the_leader_dies_again_and_again(cluster,
         leader.process.kill()
         leader = cluster.start_scheduler()
         leader.wait_for_event("leadership_acquired")
-    given: dict[str, str] = {}
+    given: dict[str, list[str]] = {}
 
     def all_given():
         items = lab.api.get(cluster.path())["items"]

@@ -96,7 +96,7 @@ class _Stream:
     def __init__(self, api, selector):
         self.key, self.value = selector.split("=")
         self.lag_s = api.lag_s[self.key]
-        self.pending: deque[WatchEvent[IpClaim]] = deque()
+        self.pending: deque[WatchEvent[IpClaim] | ApiUnavailableError] = deque()
         self.wake = asyncio.Event()
 
     def selects(self, claim):
