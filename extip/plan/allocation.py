@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.plan.demand import Demand
-from extip.plan.evidence import Context, Evidence, Strength
+from extip.plan.evidence import Claimed, Context, Evidence, Strength
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pool, Pools
 from extip.plan.publication import Holding, Publication, publish
@@ -84,126 +84,137 @@ def plan_allocation(
     return _Planner(asking, pools, Evidence(asking, pools, claims, context), context).plan()
 
 
+@dataclass(slots=True, eq=False)
+class _Case:
+    """One service during a pass."""
+
+    demand: Demand
+    claimed: Mapping[IPAddress, Claimed]
+    evident: Mapping[IPAddress, Strength]
+    held: list[IPAddress] = field(default_factory=list)
+
+    @property
+    def is_others(self) -> bool:
+        """Whether another load balancer serves it."""
+        return self.demand.to_status and not self.evident and bool(self.demand.ingress)
+
+    def has(self, version: int) -> bool:
+        """Whether it has an address of that family by now."""
+        return any(ip.version == version for ip in self.held)
+
+
 class _Planner:
     """One pass: who has what already, what is new, and what follows from it."""
 
     def __init__(
         self, demands: Sequence[Demand], pools: Pools, evidence: Evidence, context: Context
     ) -> None:
-        self._demands = demands
         self._pools = pools
         self._evidence = evidence
         self._context = context
-        self._held: dict[Owner, list[IPAddress]] = {demand.owner: [] for demand in demands}
-        self._holders: dict[IPAddress, list[Demand]] = {}
+        self._cases = [
+            _Case(demand, evidence.claimed(demand.owner), evidence.of(demand)) for demand in demands
+        ]
+        self._holders: dict[IPAddress, list[_Case]] = {}
         self._free: dict[str, Iterator[IPAddress]] = {}
 
     def plan(self) -> Allocation:
         """Return the outcome."""
-        evident = self._keep()
-        waiting: dict[Owner, str] = {}
-        for demand in self._demands:
-            if reason := self._serve(demand, evident=demand.owner in evident):
-                waiting[demand.owner] = reason
-        holdings = [(demand, self._holding(demand)) for demand in self._demands]
-        written = (
-            publish(demand, holding)
-            for demand, holding in holdings
-            if not self._is_others(demand, evident=demand.owner in evident)
-        )
+        self._keep()
+        waiting = {
+            case.demand.owner: reason for case in self._cases if (reason := self._serve(case))
+        }
+        holdings = [(case, self._holding(case)) for case in self._cases]
+        written = (publish(case.demand, one) for case, one in holdings if not case.is_others)
         return Allocation(
             allocated=self._allocated(holdings),
             publications=tuple(one for one in written if one is not None),
             disowned=frozenset(
-                (demand.owner, ip)
-                for demand, holding in holdings
-                for ip in demand.recorded
+                (case.demand.owner, ip)
+                for case, holding in holdings
+                for ip in case.demand.recorded
                 if ip not in holding.held and ip not in holding.leaving
             ),
             waiting=waiting,
             users=self._evidence.users,
         )
 
-    def _keep(self) -> set[Owner]:
-        """Leave to services what they have; return those that have been given anything.
+    def _keep(self) -> None:
+        """Leave to services what they have.
 
-        Where two say that they have the same address, the surer one has it.
+        Where two say that they have the same address, the surer one has it, then the older one.
         """
-        ranked: list[tuple[Strength, tuple[str, Owner], int, int, IPAddress, Demand]] = [
-            (strength, _age(demand), ip.version, int(ip), ip, demand)
-            for demand in self._demands
-            for ip, strength in self._evidence.of(demand).items()
+        ranked = [
+            (strength, age, ip.version, int(ip), ip)
+            for age, case in enumerate(self._cases)
+            for ip, strength in case.evident.items()
         ]
         ranked.sort()
-        for _strength, _since, _version, _number, ip, demand in ranked:
-            if self._fits(demand, ip) and not self._disagreeing(demand, ip, self._holding_it(ip)):
-                self._hold(demand, ip)
-        return {one[-1].owner for one in ranked}
+        for _strength, age, _version, _number, ip in ranked:
+            case = self._cases[age]
+            if self._fits(case, ip) and not self._disagreeing(case, ip, self._holding_it(ip)):
+                self._hold(case, ip)
 
-    def _fits(self, demand: Demand, ip: IPAddress) -> bool:
-        """Whether the service still asks for this very address or for any of the kind."""
-        if ip.version not in demand.families or ip in self._held[demand.owner]:
+    def _fits(self, case: _Case, ip: IPAddress) -> bool:
+        """Whether the service still asks for this very address, or for any of the kind."""
+        demand = case.demand
+        if ip.version not in demand.families:
             return False
         if requested := _of_version(demand.requested, ip.version):
             return ip in requested
-        if _of_version(self._held[demand.owner], ip.version):
+        if case.has(ip.version):
             return False
-        if demand.pools and self._pool_name(demand, ip) not in demand.pools:
+        if demand.pools and self._pool_name(case, ip) not in demand.pools:
             return False
         return demand.to_status or ip in demand.external or not _written(demand, ip.version)
 
-    def _pool_name(self, demand: Demand, ip: IPAddress) -> str:
+    def _pool_name(self, case: _Case, ip: IPAddress) -> str:
         pool = self._pools.of(ip)
         if pool is not None:
             return pool.name
-        claimed = self._evidence.claimed(demand.owner).get(ip)
-        return "" if claimed is None else claimed.pool
+        return case.claimed[ip].pool if ip in case.claimed else ""
 
-    def _serve(self, demand: Demand, *, evident: bool) -> str:
+    def _serve(self, case: _Case) -> str:
         """Give the service what it lacks; return why it does not get it, or nothing."""
-        if self._is_others(demand, evident=evident):
+        if case.is_others:
             return "its status.loadBalancer was written by another load balancer"
+        demand = case.demand
         reasons = [f"{text!r} is no IP address" for text in demand.unreadable]
+        missing: list[str] = []
         for version in demand.families:
             requested = _of_version(demand.requested, version)
             for ip in requested:
-                reasons += self._give_requested(demand, ip)
+                reasons += self._give_requested(case, ip)
             if not requested:
-                reasons += self._give_any(demand, version)
-        if demand.every_family or demand.requested or not self._held[demand.owner]:
-            return "; ".join(reasons)
-        return ""
+                missing += self._give_any(case, version)
+        return "; ".join(reasons + missing if demand.every_family or not case.held else reasons)
 
-    def _is_others(self, demand: Demand, *, evident: bool) -> bool:
-        return demand.to_status and not evident and bool(demand.ingress)
-
-    def _give_requested(self, demand: Demand, ip: IPAddress) -> Iterator[str]:
-        if ip in self._held[demand.owner]:
+    def _give_requested(self, case: _Case, ip: IPAddress) -> Iterator[str]:
+        if ip in case.held:
             return
         pool = self._pools.of(ip)
         if pool is None:
             yield f"{ip} is in no pool"
-        elif demand.pools and pool.name not in demand.pools:
+        elif case.demand.pools and pool.name not in case.demand.pools:
             yield f"{ip} is in pool {pool.name}, which the service does not name"
-        elif not self._evidence.serves(pool.name, demand):
+        elif not self._evidence.serves(pool.name, case.demand):
             yield f"pool {pool.name} of {ip} does not serve this service"
         elif ip in self._context.node_ips:
             yield f"{ip} is the address of a node"
-        elif others := self._disagreeing(demand, ip, self._having(ip)):
+        elif others := self._disagreeing(case, ip, self._having(ip)):
             yield f"{ip} is in use by {', '.join(str(other) for other in others)}"
         else:
-            self._hold(demand, ip)
+            self._hold(case, ip)
 
-    def _give_any(self, demand: Demand, version: int) -> Iterator[str]:
-        if _of_version(self._held[demand.owner], version):
-            return
-        if not demand.to_status and _written(demand, version):
+    def _give_any(self, case: _Case, version: int) -> Iterator[str]:
+        demand = case.demand
+        if case.has(version) or (not demand.to_status and _written(demand, version)):
             return
         pools = [pool for pool in self._candidates(demand) if pool.version == version]
         for pool in pools:
             ip = next(self._free_of(pool), None)
             if ip is not None:
-                self._hold(demand, ip)
+                self._hold(case, ip)
                 return
         names = ", ".join(pool.name for pool in pools)
         if pools:
@@ -226,61 +237,71 @@ class _Planner:
             self._free[pool.name] = pool.free(self._evidence.users, self._context.freed)
         return self._free[pool.name]
 
-    def _hold(self, demand: Demand, ip: IPAddress) -> None:
-        self._held[demand.owner].append(ip)
-        self._holders.setdefault(ip, []).append(demand)
-        self._evidence.users[ip] = demand.owner
+    def _hold(self, case: _Case, ip: IPAddress) -> None:
+        case.held.append(ip)
+        self._holders.setdefault(ip, []).append(case)
+        self._evidence.users[ip] = case.demand.owner
 
     def _holding_it(self, ip: IPAddress) -> set[Owner]:
-        return {holder.owner for holder in self._holders.get(ip, ())}
+        return {holder.demand.owner for holder in self._holders.get(ip, ())}
 
     def _having(self, ip: IPAddress) -> set[Owner]:
         """Return who has the address in any way: allocated, written by hand, or in its status."""
         written = self._evidence.explicit.get(ip, ())
         return self._holding_it(ip) | {*written} | self._evidence.shown.get(ip, set())
 
-    def _disagreeing(self, demand: Demand, ip: IPAddress, others: set[Owner]) -> list[Owner]:
+    def _disagreeing(self, case: _Case, ip: IPAddress, others: set[Owner]) -> list[Owner]:
         """Return those of the others that do not share the address with the service.
 
         They share it when each of them asks for this very address and no port is the same.
         """
-        asking = {holder.owner for holder in self._holders.get(ip, ()) if _asks(holder, ip)}
+        if not others:
+            return []
+        owner, ports = case.demand.owner, self._context.ports
+        holders = (holder.demand for holder in self._holders.get(ip, ()))
+        asking = {holder.owner for holder in holders if _asks(holder, ip)}
         asking.update(self._evidence.explicit.get(ip, ()))
-        ports = self._context.ports
         return sorted(
             other
-            for other in others - {demand.owner}
-            if not _asks(demand, ip) or other not in asking or ports(other) & ports(demand.owner)
+            for other in others - {owner}
+            if not _asks(case.demand, ip) or other not in asking or ports(other) & ports(owner)
         )
 
-    def _holding(self, demand: Demand) -> Holding:
-        held = self._held[demand.owner]
-        evidence, owner = self._evidence, demand.owner
+    def _holding(self, case: _Case) -> Holding:
+        demand, evidence = case.demand, self._evidence
         shown = {*demand.given, *(ip for ip in demand.recorded if ip in demand.external)}
+        foreign = {ip for ip in shown if evidence.is_foreign(ip, demand)}
         leaving = {
             ip
-            for ip in shown & evidence.claimed(owner).keys()
-            if ip not in held and not self._holders.get(ip) and not evidence.is_foreign(ip, demand)
+            for ip in shown - foreign - {*case.held}
+            if ip in case.claimed and not self._holders.get(ip)
         }
         return Holding(
-            held=[ip for _, ip in sorted((_place(demand, ip), ip) for ip in held)],
-            claimed=[ip for ip in held if evidence.is_claimed(ip, owner)],
+            held=[ip for _, ip in sorted((_place(demand, ip), ip) for ip in case.held)],
+            claimed=[ip for ip in case.held if ip in case.claimed or ip in evidence.by_hand],
             leaving=[ip for _, ip in sorted(((ip.version, int(ip)), ip) for ip in leaving)],
-            withdrawn=[ip for ip in demand.given if not evidence.is_foreign(ip, demand)],
+            withdrawn=[ip for ip in demand.given if ip not in foreign],
         )
 
-    def _allocated(self, holdings: Sequence[tuple[Demand, Holding]]) -> dict[IPAddress, Allocated]:
+    def _allocated(self, holdings: Sequence[tuple[_Case, Holding]]) -> dict[IPAddress, Allocated]:
         found: dict[IPAddress, Allocated] = {}
-        for demand, holding in holdings:
-            claimed = self._evidence.claimed(demand.owner)
+        for case, holding in holdings:
             for ip in (*holding.held, *holding.leaving):
-                pool = None if ip in holding.leaving else self._pools.of(ip)
-                interface = claimed[ip].interface if pool is None else pool.interface(ip)
-                name = claimed[ip].pool if pool is None else pool.name
-                known = found.get(ip)
-                owners = () if known is None else known.owners
-                found[ip] = Allocated(interface, tuple(sorted((*owners, demand.owner))), name)
+                source = self._source(case, ip, leaves=ip in holding.leaving)
+                others = found[ip].owners if ip in found else ()
+                owners = tuple(sorted((*others, case.demand.owner)))
+                found[ip] = Allocated(source.interface, owners, source.pool)
         return found
+
+    def _source(self, case: _Case, ip: IPAddress, *, leaves: bool) -> Claimed:
+        """Return where an address comes from: the pool as it is now, else what its claim says."""
+        pool = self._pools.of(ip)
+        if pool is None or leaves:
+            return case.claimed[ip]
+        claimed = case.claimed.get(ip)
+        if claimed is not None and claimed.interface.network.prefixlen == pool.prefixlen:
+            return Claimed(claimed.interface, pool.name)  # making an interface takes long
+        return Claimed(pool.interface(ip), pool.name)
 
 
 def _age(demand: Demand) -> tuple[str, Owner]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
-from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.ipcontroller_v1 import IpClaim
 from extip.plan.claims import parse_cidr, pool_of
 from extip.plan.demand import Demand
 from extip.plan.link import IPAddress, IPInterface
@@ -14,6 +14,8 @@ from extip.plan.requests import Owner, Requests
 
 Ports = frozenset[tuple[str, int]]
 """Protocols and numbers."""
+
+_NOTHING: Mapping[IPAddress, "Claimed"] = {}
 
 _interface = lru_cache(1 << 16)(parse_cidr)
 
@@ -68,8 +70,9 @@ class Evidence:
         """Which services have it in their status."""
         self._pools = pools
         self._context = context
-        self._by_hand: set[IPAddress] = set()
-        self._claimed: dict[ServiceReference, dict[IPAddress, Claimed]] = {}
+        self.by_hand: set[IPAddress] = set()
+        """Addresses that somebody claims by hand, for whoever wants them."""
+        self._claimed: dict[tuple[str, str, str], dict[IPAddress, Claimed]] = {}
         for claim in claims:
             self._read(claim)
         for ip, owners in self.explicit.items():
@@ -81,12 +84,7 @@ class Evidence:
 
     def claimed(self, owner: Owner) -> Mapping[IPAddress, Claimed]:
         """Return the addresses that are claimed for the service."""
-        reference = ServiceReference(namespace=owner.namespace, name=owner.name, uid=owner.uid)
-        return self._claimed.get(reference, {})
-
-    def is_claimed(self, ip: IPAddress, owner: Owner) -> bool:
-        """Whether the address is claimed for the service, or by hand for whoever wants it."""
-        return ip in self._by_hand or ip in self.claimed(owner)
+        return self._claimed.get((owner.namespace, owner.name, owner.uid), _NOTHING)
 
     def of(self, demand: Demand) -> dict[IPAddress, Strength]:
         """Return the addresses that the service has been given, before anybody judges them."""
@@ -126,8 +124,9 @@ class Evidence:
         services = claim.spec.services or ()
         self.users[interface.ip] = services[0] if services else f"IpClaim {claim.metadata.name}"
         if not claim.managed:
-            self._by_hand.add(interface.ip)
+            self.by_hand.add(interface.ip)
             return
-        label = pool_of(claim)
-        for reference in services:
-            self._claimed.setdefault(reference, {})[interface.ip] = Claimed(interface, label)
+        claimed = Claimed(interface, pool_of(claim))
+        for service in services:
+            key = service.namespace, service.name, service.uid
+            self._claimed.setdefault(key, {})[interface.ip] = claimed

@@ -7,7 +7,7 @@ Writes to services carry the version that they were decided over: a decision tha
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -21,6 +21,7 @@ from extip.errors import ApiError, ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation, plan_allocation
 from extip.plan.backoff import Backoff
+from extip.plan.claims import pool_of
 from extip.plan.demand import Demand
 from extip.plan.evidence import Context, Ports
 from extip.plan.link import IPAddress
@@ -92,6 +93,51 @@ class _Try:
     failures: int
 
 
+class _Planned:
+    """The last plan: claims change far more often than what allocation reads of them."""
+
+    def __init__(
+        self,
+        inputs: AllocationInputs,
+        claims: Iterable[IpClaim],
+        requests: Requests,
+        node_ips: frozenset[IPAddress],
+        allocation: Allocation,
+    ) -> None:
+        self.allocation = allocation
+        self._over = _parts(inputs, requests, node_ips)
+        self._claims = {claim.metadata.name: claim for claim in claims}
+
+    def holds(
+        self,
+        inputs: AllocationInputs,
+        claims: Collection[IpClaim],
+        requests: Requests,
+        node_ips: frozenset[IPAddress],
+    ) -> bool:
+        """Whether planning again would come to the same."""
+        parts = _parts(inputs, requests, node_ips)
+        if any(new is not old for new, old in zip(parts, self._over, strict=True)):
+            return False
+        if self.allocation.waiting or len(claims) != len(self._claims):
+            return False  # who waits may wait for a port of a service that is not among the demands
+        return all(self._reads_the_same(claim) for claim in claims)
+
+    def _reads_the_same(self, new: IpClaim) -> bool:
+        old = self._claims.get(new.metadata.name)
+        return old is new or (
+            old is not None
+            and (old.spec.cidr, old.spec.services) == (new.spec.cidr, new.spec.services)
+            and (old.managed, pool_of(old)) == (new.managed, pool_of(new))
+        )
+
+
+def _parts(
+    inputs: AllocationInputs, requests: Requests, node_ips: frozenset[IPAddress]
+) -> tuple[object, ...]:
+    return inputs.demands, inputs.pools, inputs.namespaces, requests, node_ips
+
+
 class Allocator:
     """Plans, remembers what was freed, and writes; not to be used by two passes at a time."""
 
@@ -112,6 +158,7 @@ class Allocator:
         self._rng = rng
         self._metrics = metrics
         self._log = log.get_logger("allocation")
+        self._last: _Planned | None = None
         self._freed: dict[IPAddress, None] = {}
         self._used: Collection[IPAddress] = ()
         self._tried: dict[str, _Try] = {}
@@ -124,6 +171,9 @@ class Allocator:
     ) -> Allocation:
         """Decide which service has which address; remembers those that nobody has any more."""
         inputs = self._inputs()
+        last = self._last
+        if last is not None and last.holds(inputs, claims, requests, node_ips):
+            return last.allocation
         allocation = plan_allocation(
             inputs.demands,
             inputs.pools,
@@ -136,6 +186,7 @@ class Allocator:
                 ports=inputs.ports,
             ),
         )
+        self._last = _Planned(inputs, claims, requests, node_ips, allocation)
         self._remember(allocation.users, inputs.pools)
         return allocation
 

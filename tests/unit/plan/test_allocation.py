@@ -355,6 +355,20 @@ def test_families(policy, families, pools, shown, waits):
     assert bool(waiting(world)) == waits
 
 
+def test_a_second_family_that_is_welcome_is_not_missed():
+    world = World(pool("v4", "10.0.0.0/24"))
+    world.add(
+        "web",
+        **LB,
+        ipFamilies=["IPv4", "IPv6"],
+        ipFamilyPolicy="PreferDualStack",
+        annotations=asking(addresses="10.0.0.9"),
+    )
+    world.settle()
+    assert world.shown("web") == ["10.0.0.9"]
+    assert waiting(world) == {}
+
+
 def test_a_second_family_comes_when_it_can():
     world = World(pool("v4", "10.0.0.0/24"))
     world.add("web", **AUTO, ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="PreferDualStack")
