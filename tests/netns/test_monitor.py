@@ -96,7 +96,8 @@ async def test_a_gateway_that_comes_or_goes_is_a_notice_and_another_route_is_non
         for step in (command, undo.partition(" via ")[0] if "nexthop add" in command else undo):
             namespace.ip(step)
             await asyncio.sleep(0.02)
-            assert seen == [NoticeKind.ROUTE_CHANGED] * notices
+            # The kernel may still be giving the interface its link-local address meanwhile.
+            assert seen.count(NoticeKind.ROUTE_CHANGED) == notices
             seen.clear()
 
 

@@ -68,7 +68,7 @@ def test_a_closed_lab_leaves_nothing_behind(private_lab: Callable[..., Lab]) -> 
     pidns = Path(f"/proc/{lab.anchor.pid}/ns/pid").stat().st_ino
     assert len(descendants_in(pidns)) > 10
     lab.close()
-    assert descendants_in(pidns) == set()
+    wait_until(lambda: not descendants_in(pidns), "its descendants to be gone", timeout=10)
     assert not lab.anchor.directory.exists()
     assert outer_links() == before
 
@@ -106,7 +106,7 @@ def test_a_killed_test_process_takes_everything_with_it() -> None:
         process.kill()
     assert wait_for_exit(anchor, 10.0)
     os.close(anchor)
-    assert descendants_in(pidns) == set()
+    wait_until(lambda: not descendants_in(pidns), "its descendants to be gone", timeout=10)
     assert not Path(directory).exists()
 
 

@@ -175,11 +175,11 @@ def test_survives_a_compacted_history(web, simple, lab, namespace):
     extip.wait_for_addresses(*BOTH)
     assert extip.metric("extip_lists_total", resource="services") == 1
     extip.process.freeze()
-    lab.api_server.stop()
-    lab.api_server.start()
     lab.add_service("more", [SECOND], namespace=namespace)
     lab.delete_service("web", namespace=namespace)
     lab.etcd_compact()
+    lab.api_server.stop()
+    lab.api_server.start()  # whose own history begins after these changes
     extip.process.thaw()
     extip.wait_for_addresses(f"{SECOND}/32")
     expired = {"resource": "services", "reason": "expired"}
