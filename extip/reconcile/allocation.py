@@ -163,7 +163,7 @@ class Allocator:
         self._used: Collection[IPAddress] = ()
         self._tried: dict[str, _Try] = {}
         self._told: dict[Owner, str] = {}
-        self._statuses_due_s = clock.monotonic()
+        self._statuses_due_s = 0.0
         self._counted: set[str] = set()
 
     def plan(
@@ -215,7 +215,11 @@ class Allocator:
         due_s = await self._write_statuses(inputs, allocation)
         if len(fresh) > _BATCH:
             return 0.0
-        again = [tried.until_s for tried in self._tried.values() if tried.failures]
+        again = [
+            tried.until_s if key in keys else max(tried.until_s, self._statuses_due_s)
+            for key, tried in self._tried.items()
+            if tried.failures
+        ]
         again += [due_s] if due_s is not None else []
         return max(0.0, min(again) - self._clock.monotonic()) if again else None
 

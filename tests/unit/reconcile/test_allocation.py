@@ -1,0 +1,320 @@
+"""Writes follow what was planned: once, with patience, and with what is new first."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import contextmanager
+from functools import wraps
+from random import Random
+
+import msgspec
+from prometheus_client import generate_latest
+
+from extip.api.core_v1 import DetailedService
+from extip.api.ipcontroller_v1 import IpClaimStatus, ServiceReference
+from extip.clock import LoopClock
+from extip.errors import ApiError, ApiUnavailableError, ConflictError
+from extip.metrics import Metrics
+from extip.plan.claims import Create, new_claim
+from extip.plan.demand import Demand, service_demand
+from extip.plan.evidence import Ports
+from extip.plan.link import IPAddress
+from extip.plan.pools import compile_pools
+from extip.plan.publication import publication_patch
+from extip.plan.requests import Owner, Requests, service_owner
+from extip.reconcile.allocation import AllocationInputs, Allocator
+from tests.fakes.virtual_time import run_virtually
+from tests.unit.plan.allocation_world import merged, on_the_wire, pool, service_json
+
+
+class Server:
+    """Services and pools at an API server whose watch shows a write only when told to."""
+
+    def __init__(self):
+        self.services = {}
+        self.pools = {"p": pool("p", "10.0.0.0/29")}
+        self.claims = []
+        self.error: ApiError | None = None
+        self.calls = []
+        self.told: list[tuple[str, str, object]] = []
+        self.unseen = {}
+        self.no_namespaces: Mapping[str, Mapping[str, str]] = {}
+        self.no_requests = Requests()
+        self.no_ips: frozenset[IPAddress] = frozenset()
+        self.compiled = compile_pools(self.pools.values())
+        self.demands: tuple[Demand, ...] = ()
+        self.metrics = Metrics("test")
+        self.allocator = Allocator(
+            inputs=self.inputs,
+            store=self,
+            reporter=self,
+            clock=LoopClock(),
+            rng=Random(1),  # noqa: S311 - repeatable
+            metrics=self.metrics,
+        )
+
+    def add(self, name):
+        self.services[name] = service_json(name, type="LoadBalancer")
+        self.show()
+
+    def delete(self, name):
+        del self.services[name]
+        self.show()
+
+    def show(self):
+        """Let the watches deliver what was written."""
+        self.services.update(self.unseen)
+        self.unseen.clear()
+        decoded = [
+            msgspec.json.decode(msgspec.json.encode(s), type=DetailedService)
+            for s in self.services.values()
+        ]
+        found = [(service_owner(s), service_demand(s, lb_class="")) for s in decoded]
+        self.demands = tuple(demand for _, demand in found if demand is not None)
+
+    def set_pool(self, new):
+        self.pools[new.metadata.name] = new
+        self.compiled = compile_pools(self.pools.values())
+
+    def inputs(self):
+        return AllocationInputs(
+            demands=self.demands,
+            pools=self.compiled,
+            known_pools=self.pools,
+            namespaces=self.no_namespaces,
+            ports=self._ports,
+        )
+
+    def plan(self):
+        return self.allocator.plan(self.claims, self.no_requests, self.no_ips)
+
+    def claim(self):
+        """Make the claims that are wanted, as the scheduler does before anything is published."""
+        allocation = self.plan()
+        wanted = allocation.extend(self.no_requests).wanted
+        self.claims = [
+            new_claim(
+                Create(
+                    interface=interface,
+                    services=tuple(_reference(owner) for owner in owners),
+                    pool=allocation.pools()[interface],
+                )
+            )
+            for interface, owners in wanted.items()
+        ]
+
+    async def go(self):
+        """Claim, then publish; returns what `publish` does."""
+        self.claim()
+        return await self.allocator.publish(self.plan())
+
+    async def publish(self, publication):
+        self.calls.append(str(publication.owner))
+        if self.error is not None:
+            raise self.error
+        name = publication.owner.name
+        new = merged(self.services[name], on_the_wire(publication_patch(publication)))
+        version = str(int(new["metadata"]["resourceVersion"]) + 1)
+        self.unseen[name] = merged(new, {"metadata": {"resourceVersion": version}})
+
+    async def patch_pool_status(self, shown, patch):
+        self.calls.append(shown.metadata.name)
+        if self.error is not None:
+            raise self.error
+        status = merged(msgspec.to_builtins(shown.status), on_the_wire(patch)["status"])
+        version = str(int(shown.metadata.resource_version) + 1)
+        self.pools[shown.metadata.name] = msgspec.structs.replace(
+            shown,
+            metadata=msgspec.structs.replace(shown.metadata, resource_version=version),
+            status=msgspec.convert(status, type(shown.status)),
+        )
+
+    def allocated(self, owner: Owner, addresses: Mapping[IPAddress, str]) -> None:
+        self.told.append(("allocated", owner.name, {str(ip): p for ip, p in addresses.items()}))
+
+    def waiting(self, owner: Owner, why: str) -> None:
+        self.told.append(("waiting", owner.name, why))
+
+    def metric(self, line):
+        return line in generate_latest(self.metrics.registry).decode()
+
+    @contextmanager
+    def calling(self):
+        """Collect the calls made within."""
+        self.calls.clear()
+        yield self.calls
+
+    @staticmethod
+    def _ports(_owner: Owner) -> Ports:
+        return frozenset({("TCP", 80)})
+
+
+def _reference(owner):
+    return ServiceReference(namespace=owner.namespace, name=owner.name, uid=owner.uid)
+
+
+def virtually(test):
+    """Run a test with a server in virtual time."""
+
+    @wraps(test)
+    def run():
+        async def body():
+            await test(Server())
+
+        run_virtually(body())
+
+    del run.__wrapped__  # pytest must not look for a fixture
+    return run
+
+
+@virtually
+async def test_services_and_pools_are_written_once(server):
+    server.add("web")
+    assert await server.go() is None
+    assert server.calls == ["default/web", "p"]
+    assert server.told == [("allocated", "web", {"10.0.0.1": "p"})]
+    with server.calling() as calls:
+        await server.go()
+        assert calls == [], "the watch has not shown the first write yet"
+        server.show()
+        await asyncio.sleep(1)
+        await server.go()
+        assert calls == []
+    assert server.metric('extip_pool_addresses{pool="p",state="used"} 1.0')
+    assert server.metric('extip_pool_addresses{pool="p",state="free"} 5.0')
+
+
+@virtually
+async def test_what_is_not_claimed_is_not_shown(server):
+    server.add("web")
+    await server.allocator.publish(server.plan())
+    assert server.calls == ["p"]
+
+
+@virtually
+async def test_a_conflict_is_left_until_the_watch_shows_what_changed(server):
+    server.add("web")
+    server.error = ConflictError("changed")
+    assert await server.go() is None
+    server.error = None
+    with server.calling() as calls:
+        await server.go()
+        assert "default/web" not in calls
+        server.services["web"]["metadata"]["resourceVersion"] = "7"
+        server.show()
+        await server.go()
+        assert "default/web" in calls
+    assert [kind for kind, *_ in server.told] == ["allocated"]
+
+
+@virtually
+async def test_failures_are_repeated_with_patience_and_told_once(server):
+    server.add("web")
+    server.error = ApiUnavailableError("gone")
+    begun = asyncio.get_running_loop().time()
+    again_s = await server.go()
+    while asyncio.get_running_loop().time() - begun < 300:
+        assert again_s is not None
+        assert again_s > 0
+        await asyncio.sleep(again_s)
+        again_s = await server.go()
+    assert server.calls.count("default/web") < 15
+    assert [kind for kind, *_ in server.told] == ["waiting"]
+    assert "gone" in str(server.told[0][2])
+    server.error = None
+    await asyncio.sleep(60)
+    await server.go()
+    assert server.told[-1] == ("allocated", "web", {"10.0.0.1": "p"})
+
+
+@virtually
+async def test_one_service_that_cannot_be_written_does_not_hold_up_another(server):
+    server.add("web")
+    server.error = ApiUnavailableError("gone")
+    await server.go()
+    server.error = None
+    server.add("other")
+    with server.calling() as calls:
+        await server.go()
+        assert "default/other" in calls
+        assert "default/web" not in calls
+
+
+@virtually
+async def test_statuses_are_written_once_a_second_at_most(server):
+    due_s = None
+    for n in range(6):
+        server.add(f"s{n}")
+        due_s = await server.go()
+        server.show()
+    assert server.calls.count("p") == 1
+    assert due_s is not None
+    assert 0 < due_s <= 1
+    await asyncio.sleep(due_s)
+    await server.go()
+    assert server.calls.count("p") == 2
+    assert len(server.pools["p"].status.allocated or ()) == 6
+
+
+@virtually
+async def test_who_waits_is_told_once_for_each_reason(server):
+    server.set_pool(pool("p", "10.0.0.1/32"))
+    server.add("a")
+    server.add("b")
+    for _ in range(3):
+        await server.go()
+        server.show()
+    assert server.told == [
+        ("waiting", "b", "no IPv4 address is free in pool p"),
+        ("allocated", "a", {"10.0.0.1": "p"}),
+    ]
+    assert server.metric("extip_services_waiting 1.0")
+    server.set_pool(pool("p", "10.0.0.0/31"))
+    await server.go()
+    assert server.told[-1] == ("allocated", "b", {"10.0.0.0": "p"})
+    assert server.metric("extip_services_waiting 0.0")
+
+
+@virtually
+async def test_freed_addresses_are_remembered(server):
+    for name in ("a", "b"):
+        server.add(name)
+        await server.go()
+        server.show()
+        server.delete(name)
+        await server.go()
+    server.add("c")
+    await server.go()
+    assert server.told[-1] == ("allocated", "c", {"10.0.0.3": "p"})
+
+
+@virtually
+async def test_nothing_is_planned_again_until_something_matters(server):
+    server.add("web")
+    await server.go()
+    server.show()
+    first = server.plan()
+    server.claims = [
+        msgspec.structs.replace(
+            claim, spec=msgspec.structs.replace(claim.spec, node_name="n2"), status=IpClaimStatus()
+        )
+        for claim in server.claims
+    ]
+    assert server.plan() is first
+    kept, server.claims = server.claims, []
+    assert server.plan() is not first
+    server.claims = [
+        msgspec.structs.replace(c, spec=msgspec.structs.replace(c.spec, services=())) for c in kept
+    ]
+    assert server.plan() is not first
+
+
+@virtually
+async def test_a_pool_that_went_is_not_counted_any_more(server):
+    await server.go()
+    assert server.metric('pool="p"')
+    server.pools.clear()
+    server.compiled = compile_pools([])
+    await asyncio.sleep(2)
+    server.add("web")
+    await server.go()
+    assert not server.metric('pool="p"')
