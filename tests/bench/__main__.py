@@ -6,7 +6,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.bench import announce, cache, command_line, first_answer, netlink, repair, rest
+from tests.bench import (
+    announce,
+    cache,
+    command_line,
+    failover,
+    failover_drain,
+    first_answer,
+    netlink,
+    repair,
+    rest,
+)
 from tests.bench.figure import Figure, Table
 from tests.lab.binaries import BinariesError
 from tests.lab.errors import LabError
@@ -18,6 +28,8 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "cache": ("list and watch services", cache.measure),
     "repair": ("bring a removed address back", repair.measure),
     "rest": ("memory and processor when nothing happens", rest.measure),
+    "fail-over": ("a node dies, with keepalived beside", failover.measure),
+    "drain": ("a node with 50 IPs is stopped in order", failover_drain.measure),
     "command-line": ("start the program", command_line.measure),
 }
 

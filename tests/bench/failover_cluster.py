@@ -1,0 +1,100 @@
+"""Controllers and a scheduler on a lab, as the figures of claims mode need them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from extip.api.names import heartbeat_lease
+from tests.lab.cluster import Lab
+from tests.lab.extip import MARK, Extip
+from tests.lab.wait import wait_until
+
+CLAIMS = "/apis/ipcontroller.ext/v1/ipclaims"
+NAMESPACE = "bench"
+
+
+class ClaimsCluster:
+    """Starts and ends extip's programs; answers where IPs are."""
+
+    def __init__(
+        self, lab: Lab, *, controller: Sequence[str] = (), scheduler: Sequence[str] = ()
+    ) -> None:
+        """Take the flags of all controllers and of all schedulers."""
+        self.lab = lab
+        self.controllers: dict[str, Extip] = {}
+        self.schedulers: list[Extip] = []
+        self._controller_flags = controller
+        self._scheduler_flags = scheduler
+
+    def start(self, *nodes: str) -> None:
+        """Start a controller on each of the nodes and a scheduler that knows all are alive."""
+        self.lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={self.lab.kubeconfig}"])
+        self.start_scheduler()
+        for node in nodes:
+            self.start_controller(node)
+
+    def start_scheduler(self) -> Extip:
+        """Start one more."""
+        flags = ["--leader-elect", "--http=", *self._scheduler_flags]
+        scheduler = Extip(self.lab.switch, "scheduler", *flags, kubeconfig=self.lab.kubeconfig)
+        self.schedulers.append(scheduler)
+        return scheduler
+
+    def start_controller(self, node: str) -> None:
+        """Start one; returns when every scheduler that runs knows that it is alive."""
+        schedulers = [s for s in self.schedulers if s.process.running]
+        known = [(s, len(_alive(s, node))) for s in schedulers]
+        flags = [f"--hostname={node}", *self._controller_flags]
+        host = self.lab.nodes[node]
+        self.controllers[node] = Extip(host, "controller", *flags, kubeconfig=self.lab.kubeconfig)
+        self.controllers[node].wait_for_event("heartbeat_started")
+        for scheduler, count in known:
+            scheduler.wait_for_event(
+                "node_liveness_changed", node=node, state="alive", count=count + 1
+            )
+
+    def stop(self) -> None:
+        """End all programs and delete what they wrote."""
+        for started in [*self.schedulers, *self.controllers.values()]:
+            started.process.kill()
+            started.process.wait()
+        for kind in ("ipclaims", "ipnodes"):
+            self.lab.kubectl("delete", kind, "--all")
+        self.lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
+
+    def placed(self) -> dict[str, str]:
+        """Return the node of each IP, as the claims have it."""
+        items: list[dict[str, Any]] = self.lab.api.get(CLAIMS)["items"]
+        return {c["spec"]["cidr"].split("/")[0]: c["spec"].get("nodeName", "") for c in items}
+
+    def up_on(self, node: str) -> set[str]:
+        """Return extip's addresses on a node's interface."""
+        found = self.lab.nodes[node].addresses("eth0")
+        return {address.ip for address in found if address.proto == MARK}
+
+    def wait_for_heartbeat(self, node: str) -> None:
+        """Return right after the node's Lease was renewed."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{heartbeat_lease(node)}"
+        before = self.lab.api.get(path)["metadata"]["resourceVersion"]
+        wait_until(
+            lambda: self.lab.api.get(path)["metadata"]["resourceVersion"] != before,
+            f"a heartbeat of {node}",
+            poll_s=0.005,
+        )
+
+    def wait_settled(self, ips: Sequence[str]) -> dict[str, str]:
+        """Wait until each of the IPs is up on the one node of its claim; return the nodes."""
+
+        def settled() -> dict[str, str] | None:
+            placed = self.placed()
+            if set(placed) != set(ips):
+                return None
+            for node in self.lab.nodes:
+                if self.up_on(node) != {ip for ip, where in placed.items() if where == node}:
+                    return None
+            return placed
+
+        return wait_until(settled, f"{len(ips)} IPs to be up where they are claimed", poll_s=0.05)
+
+
+def _alive(scheduler: Extip, node: str) -> list[dict[str, Any]]:
+    return scheduler.events("node_liveness_changed", node=node, state="alive")
