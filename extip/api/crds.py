@@ -1,8 +1,8 @@
 """The three CustomResourceDefinitions, as the data that they are.
 
-The only source: ``manifests/crds.yaml`` is rendered from it, `extip crds` prints and applies it,
-and controller and scheduler create what is missing from it. Tests compare the schemas with the
-structs of `extip.api.ipcontroller_v1`.
+The only source: ``manifests/claims/crds.yaml`` is rendered from it, `extip crds` prints and
+applies it, and controller and scheduler create what is missing from it where they may. Tests
+compare the schemas with the structs of `extip.api.ipcontroller_v1`.
 
 Schemas are structural (apiextensions.k8s.io/v1). What can be said by a pattern is said by one,
 since every server since 1.16 enforces it. ``x-kubernetes-validations`` use the CEL of 1.25 alone:

@@ -45,7 +45,10 @@ _SERVED_S = 30.0
 _POLL = Backoff(initial_s=0.1, cap_s=2.0)
 _RETRY = Backoff(initial_s=0.8, cap_s=30.0)
 
-_ADVICE = "run `extip crds --apply` or `kubectl apply -f manifests/crds.yaml` as an administrator"
+_ADVICE = (
+    "run `extip crds --apply` as an administrator, which works on every version of Kubernetes "
+    "(kubectl needs --validate=false for manifests/claims/crds.yaml on those before 1.25)"
+)
 
 
 class Definitions:

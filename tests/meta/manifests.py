@@ -1,5 +1,6 @@
 """The manifests as kubectl builds them, and what their workloads run as."""
 
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from tests.lab.binaries import find_tool
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = sorted(path.parent for path in MANIFESTS.glob("*/kustomization.yaml"))
+CRDS = MANIFESTS / "claims" / "crds.yaml"
 CONTAINERFILE = MANIFESTS / "Containerfile"
+BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet")
 
 Manifest = dict[str, Any]
@@ -73,22 +76,35 @@ class Workload:
         flags: list[str] = self.container["args"][1:]
         return flags
 
-    def granted(self) -> set[tuple[str, str, str]]:
-        """Return API group, resource and verb of all that its ServiceAccount may do."""
+    def arguments(self, node: str) -> list[str]:
+        """Return the arguments as a pod on that node gets them: with variables filled in."""
+        fields = {"spec.nodeName": node}
+        values = {
+            variable["name"]: fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+            for variable in self.container.get("env", [])
+        }
+        arguments: list[str] = self.container["args"]
+        return [re.sub(r"\$\((\w+)\)", lambda name: values[name[1]], one) for one in arguments]
+
+    def granted(self, by: Sequence[str] = BINDINGS) -> set[tuple[str, str, str]]:
+        """Return API group, resource and verb of all that its ServiceAccount may do.
+
+        `by`: the kinds of bindings to look at.
+        """
         granted: set[tuple[str, str, str]] = set()
-        for rule in self._rules():
+        for rule in self._rules(by):
             groups, resources, verbs = rule["apiGroups"], rule["resources"], rule["verbs"]
             granted |= {(g, r, v) for g in groups for r in resources for v in verbs}
         return granted
 
-    def _rules(self) -> Iterator[Manifest]:
+    def _rules(self, by: Sequence[str]) -> Iterator[Manifest]:
         subject = {
             "kind": "ServiceAccount",
             "name": self.service_account,
             "namespace": self.namespace,
         }
         for binding in self.beside:
-            if binding["kind"].endswith("RoleBinding") and subject in binding["subjects"]:
+            if binding["kind"] in by and subject in binding["subjects"]:
                 role = binding["roleRef"]
                 (rules,) = (
                     manifest["rules"]
