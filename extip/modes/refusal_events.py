@@ -1,8 +1,11 @@
 """Refusals as Kubernetes Events on the objects that asked."""
 
+from extip.api.resources import IP_CLAIMS
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.plan.guard import Refusal
 from extip.plan.requests import Owner
+
+_API_VERSIONS = {IP_CLAIMS.kind: IP_CLAIMS.api_version}
 
 
 class EventReporter:
@@ -15,7 +18,11 @@ class EventReporter:
         """Record a Warning on `owner`."""
         self._events.record(
             ObjectReference(
-                kind=owner.kind, namespace=owner.namespace, name=owner.name, uid=owner.uid
+                api_version=_API_VERSIONS.get(owner.kind, "v1"),
+                kind=owner.kind,
+                namespace=owner.namespace,
+                name=owner.name,
+                uid=owner.uid,
             ),
             type="Warning",
             reason=refusal.reason.value,

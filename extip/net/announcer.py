@@ -46,6 +46,14 @@ class _Announced:
     """A frame has gone out since it came up."""
 
 
+_STANDSTILL_S = 1.0
+"""A timer that is late by more than this did not wait for the loop: the process stood still."""
+
+_HUSH_S = 0.5
+"""After a standstill others may have our addresses. This long nothing that was due goes out, so
+that whoever decides can look first and withdraw them."""
+
+
 class FrameSocket(Protocol):
     """Where frames leave."""
 
@@ -155,9 +163,13 @@ class Announcer:
                 wait_s = await self._send_due()
                 self._count()
                 self._woken.clear()
+                began = self._clock.monotonic()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._woken.wait()
+                waited_s = self._clock.monotonic() - began
+                if wait_s is not None and waited_s - wait_s > _STANDSTILL_S:
+                    await self._clock.sleep(_HUSH_S)
         finally:
             self._close()
 

@@ -460,7 +460,6 @@ def test_a_frozen_one_that_was_replaced_adds_nothing_when_it_thaws(lab, claims, 
     claims.wait_for(kept, "Up", "True", "AddressUp")
 
 
-@pytest.mark.xfail(reason="the announcer sends what fell due while the process stood still")
 def test_a_frozen_one_that_was_replaced_announces_nothing_when_it_thaws(lab, claims, controller):
     name = claims.create(IPS[0], "n1")
     extip = controller("--hb=500ms")

@@ -13,7 +13,7 @@ from extip.metrics import Metrics
 from extip.net import frames
 from extip.net.announcer import Announcer
 from extip.plan.link import IPAddress, Link
-from tests.fakes.virtual_time import run_virtually
+from tests.fakes.virtual_time import jump, run_virtually
 
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
 LINK = Link(
@@ -113,6 +113,23 @@ def test_withdrawn_addresses_fall_silent_and_may_come_back() -> None:
     wire = scenario(act)
     assert wire.times(V4) == [0, 0.1, 10, 10.1, 11, 12]
     assert wire.times(V6) == [0, 0.1, 1, 2]
+
+
+def test_after_a_standstill_what_was_due_waits_for_a_look() -> None:
+    """A process that was frozen must not speak for addresses that others have by now."""
+
+    async def act(announcer: Announcer, _: Wire, __: Metrics) -> None:
+        announcer.set_link(LINK)
+        announcer.announce([V4, V6])
+        await asyncio.sleep(0.5)
+        jump(10)
+        await asyncio.sleep(0.1)
+        announcer.withdraw([V4])
+        await asyncio.sleep(5)
+
+    wire = scenario(act)
+    assert wire.times(V4) == [0, 0.1]
+    assert [t for t in wire.times(V6) if t > 1] == [pytest.approx(11, abs=0.1)]
 
 
 def test_nothing_is_announced_where_nobody_resolves() -> None:
