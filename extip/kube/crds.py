@@ -46,9 +46,10 @@ _POLL = Backoff(initial_s=0.1, cap_s=2.0)
 _RETRY = Backoff(initial_s=0.8, cap_s=30.0)
 
 _ADVICE = (
-    "run `extip crds --apply` as an administrator, which works on every version of Kubernetes "
-    "(kubectl needs --validate=false for manifests/claims/crds.yaml on those before 1.25)"
+    "run `extip crds --apply` as an administrator "
+    "(or `kubectl apply --validate=false -f manifests/claims/crds.yaml`)"
 )
+"""kubectl refuses x-kubernetes-validations on servers before 1.25, which would just drop them."""
 
 
 class Definitions:

@@ -79,7 +79,7 @@ def test_somebody_who_was_quicker_is_no_trouble():
 def test_without_the_permission_it_says_what_to_run():
     client = FakeClient()
     client.on_create = ApiAccessError("forbidden")
-    with pytest.raises(FatalError, match=r"extip crds --apply.*kubectl apply -f manifests/crds"):
+    with pytest.raises(FatalError, match=r"extip crds --apply.*manifests/claims/crds.yaml"):
         ensure(client)
 
 
