@@ -146,13 +146,14 @@ _POOL_SPEC = struct(
     {
         "cidr": text(
             "The network of the addresses, for example 192.168.16.0/24. They get its prefix length "
-            "on the interface.",
+            "on the interface. Its network and broadcast address are never given.",
             pattern=_CIDR_PATTERN,
             maxLength=_MAX_CIDR,
         ),
         "ranges": array(
             "Ranges to give addresses from: [first, last] each, both included. Without any, the "
-            "whole of cidr.",
+            "whole of cidr. Where pools overlap, the addresses belong to the one with the higher "
+            "priority, then to the first by name.",
             {
                 "type": "array",
                 "description": "The first and the last address of a range.",
@@ -172,7 +173,8 @@ _POOL_SPEC = struct(
         "serviceSelector": selector("Only services with these labels."),
         "nodeSelector": selector("Only Kubernetes nodes with these labels hold the addresses."),
         "avoidNetworkAddresses": boolean(
-            "Leave out the first address of cidr, and of an IPv4 network the last one.",
+            "Also leave out IPv4 addresses inside of cidr that end in .0 or .255, which some "
+            "equipment takes for those of a network.",
             default=False,
         ),
     },

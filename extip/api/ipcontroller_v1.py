@@ -120,7 +120,7 @@ class IpClaimPoolSpec(Wire, frozen=True):
     service_selector: LabelSelector | None = None
     node_selector: LabelSelector | None = None
     avoid_network_addresses: bool = False
-    """Leave out the first and, for IPv4, the last address of `cidr`."""
+    """Leave out IPv4 addresses that end in .0 or .255."""
 
 
 class IpClaimPoolStatus(Wire, frozen=True):
