@@ -29,9 +29,9 @@ def cluster(**zones):
     )
 
 
-def plan(claims, nodes, **pools):
+def plan(claims, nodes, *, pool=None):
     return plan_schedule(
-        WANTED, claims, nodes, Strategy.FAIR, pools={INTERFACE: p for p in pools.values()}
+        WANTED, claims, nodes, Strategy.FAIR, pools={INTERFACE: pool} if pool else {}
     )
 
 
