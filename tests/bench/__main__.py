@@ -12,6 +12,8 @@ from tests.bench import (
     command_line,
     failover,
     failover_drain,
+    failover_mass,
+    failover_placement,
     first_answer,
     netlink,
     repair,
@@ -30,6 +32,8 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "rest": ("memory and processor when nothing happens", rest.measure),
     "fail-over": ("a node dies, with keepalived beside", failover.measure),
     "drain": ("a node with 50 IPs is stopped in order", failover_drain.measure),
+    "mass-move": ("a node with 1,000 claims dies", failover_mass.measure),
+    "placement": ("100,000 claims over 1,000 nodes, decisions alone", failover_placement.measure),
     "command-line": ("start the program", command_line.measure),
 }
 

@@ -52,11 +52,15 @@ class ClaimsCluster:
                 "node_liveness_changed", node=node, state="alive", count=count + 1
             )
 
-    def stop(self) -> None:
-        """End all programs and delete what they wrote."""
+    def end(self) -> None:
+        """Kill all programs."""
         for started in [*self.schedulers, *self.controllers.values()]:
             started.process.kill()
             started.process.wait()
+
+    def stop(self) -> None:
+        """End all programs and delete what they wrote."""
+        self.end()
         for kind in ("ipclaims", "ipnodes"):
             self.lab.kubectl("delete", kind, "--all")
         self.lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
@@ -70,6 +74,18 @@ class ClaimsCluster:
         """Return extip's addresses on a node's interface."""
         found = self.lab.nodes[node].addresses("eth0")
         return {address.ip for address in found if address.proto == MARK}
+
+    def wait_quiet(self) -> None:
+        """Wait until claims are not written any more."""
+        last = ""
+
+        def same() -> bool:
+            nonlocal last
+            versions = [c["metadata"]["resourceVersion"] for c in self.lab.api.get(CLAIMS)["items"]]
+            before, last = last, max(versions, key=int)
+            return before == last
+
+        wait_until(same, "claims to be left alone", poll_s=2.0)
 
     def wait_for_heartbeat(self, node: str) -> None:
         """Return right after the node's Lease was renewed."""

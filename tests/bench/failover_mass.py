@@ -1,0 +1,83 @@
+"""A node with a thousand claims dies: how long until the last one is announced elsewhere.
+
+From the scheduler's verdict on, as its log has it: what comes before it does not depend on how many
+claims there are. The last announcement is that on the wire. The baseline is what aiohttp alone
+needs for the same thousand patches, when nobody watches and nobody else writes: it brings the
+claims back to the node that is to die next, as extip would write it.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+from tests.bench import program
+from tests.bench.failover_cluster import ClaimsCluster
+from tests.bench.figure import Figure
+from tests.bench.sampling import MS, median
+from tests.lab.cluster import Lab
+from tests.lab.network import external_v4
+
+_COUNT = 1000
+_ROUNDS = int(os.environ.get("EXTIP_BENCH_MASS_ROUNDS", "5"))
+_CONNECTIONS = 16
+"""As many as extip's scheduler uses; more make it no faster."""
+
+_BOUND = 1.2
+_VICTIM, _SURVIVORS = "n1", ("n2", "n3")
+_SCHEDULER = ("--rebalance-after=0s",)
+
+
+def measure() -> Iterator[Figure]:
+    """Let the node die, bring it and its claims back, again and again."""
+    ips = [external_v4(number) for number in range(_COUNT)]
+    moved: list[float] = []
+    announced: list[float] = []
+    bare: list[float] = []
+    with Lab(nodes=3) as lab:
+        cluster = ClaimsCluster(lab, scheduler=_SCHEDULER)
+        cluster.start(_VICTIM)
+        program.run(lab.switch, "fill", lab.kubeconfig, _COUNT, 1)
+        cluster.wait_settled(ips)
+        for number in range(_ROUNDS):
+            if number:
+                lab.nodes[_VICTIM].revive()
+                cluster.start(_VICTIM)
+            for node in _SURVIVORS:
+                cluster.start_controller(node)
+            cluster.wait_quiet()
+            times = _death(cluster, ips)
+            moved.append(times[0])
+            announced.append(times[1])
+            cluster.end()
+            bare.append(program.run(lab.switch, "patch", lab.kubeconfig, _VICTIM, _CONNECTIONS))
+    for what, runs, bound in (
+        ("moved", moved, None),
+        ("moved, up and announced", announced, _BOUND),
+    ):
+        yield Figure(
+            what=f"dead node's {_COUNT:,} claims: {what}",
+            measured=MS * median(runs),
+            unit="ms",
+            baseline=MS * median(bare),
+            baseline_name="aiohttp, the patches",
+            at_most=bound,
+        )
+
+
+def _death(cluster: ClaimsCluster, ips: list[str]) -> tuple[float, float]:
+    """Kill the node; return the seconds from the verdict to the last write and announcement."""
+    (scheduler,) = [s for s in cluster.schedulers if s.process.running]
+    with cluster.lab.observe(ips, interval_s=0) as observer:
+        died = time.monotonic()
+        cluster.lab.nodes[_VICTIM].die()
+        first = [observer.wait_for_announcement(ip, after_s=died).time_s for ip in ips]
+    verdict = scheduler.wait_for_event("node_liveness_changed", node=_VICTIM, state="dead")
+    written = [_logged(event["timestamp"]) for event in scheduler.events("claim_assigned")]
+    by_then = time.monotonic() - time.time()
+    decided = _logged(verdict["timestamp"])
+    return max(written) - decided, max(first) - (decided + by_then)
+
+
+def _logged(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()

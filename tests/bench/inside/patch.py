@@ -1,0 +1,61 @@
+"""Gives all claims to a node, with aiohttp and nothing else: ``patch KUBECONFIG NODE CONNECTIONS``.
+
+Prints the seconds from the first patch to the last answer; reading the claims is not part of it.
+"""
+
+import asyncio
+import json
+import ssl
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+_PLURAL = "/apis/ipcontroller.ext/v1/ipclaims"
+_HEADERS = {"Content-Type": "application/merge-patch+json"}
+
+
+def patch(claim: dict[str, Any], node: str) -> bytes:
+    """Return what a move consists of."""
+    labels = {"ipnode": node, "ip-previous-node": claim["spec"]["nodeName"]}
+    version = claim["metadata"]["resourceVersion"]
+    metadata = {"resourceVersion": version, "labels": labels}
+    return json.dumps({"metadata": metadata, "spec": {"nodeName": node}}).encode()
+
+
+async def main(kubeconfig: dict[str, Any], node: str, connections: int) -> float:
+    cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+    tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
+    connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
+    headers = {"Authorization": f"Bearer {user['token']}"}
+    async with aiohttp.ClientSession(
+        cluster["server"], headers=headers, connector=connector
+    ) as session:
+        async with session.get(_PLURAL) as response:
+            claims = (await response.json())["items"]
+        bodies = [(claim["metadata"]["name"], patch(claim, node)) for claim in claims]
+
+        async def work(todo: Iterator[tuple[str, bytes]]) -> None:
+            for name, body in todo:
+                url = f"{_PLURAL}/{name}"
+                async with session.patch(url, data=body, headers=_HEADERS) as response:
+                    await response.read()
+                    if response.status != 200:
+                        raise SystemExit(await response.text())
+
+        started = time.perf_counter()
+        todo = iter(bodies)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(connections):
+                group.create_task(work(todo))
+        return time.perf_counter() - started
+
+
+print(
+    json.dumps(
+        asyncio.run(main(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], int(sys.argv[3])))
+    )
+)
