@@ -12,6 +12,7 @@ from tests.bench import (
     command_line,
     failover,
     failover_drain,
+    failover_faults,
     failover_mass,
     failover_placement,
     first_answer,
@@ -34,6 +35,7 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "drain": ("a node with 50 IPs is stopped in order", failover_drain.measure),
     "mass-move": ("a node with 1,000 claims dies", failover_mass.measure),
     "placement": ("100,000 claims over 1,000 nodes, decisions alone", failover_placement.measure),
+    "faults": ("outage and double ownership under faults", failover_faults.measure),
     "command-line": ("start the program", command_line.measure),
 }
 

@@ -26,9 +26,9 @@ class ClaimsCluster:
         self._scheduler_flags = scheduler
 
     def start(self, *nodes: str) -> None:
-        """Start a controller on each of the nodes and a scheduler that knows all are alive."""
+        """Start a scheduler that leads, and a controller on each of the nodes."""
         self.lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={self.lab.kubeconfig}"])
-        self.start_scheduler()
+        self.start_scheduler().wait_for_event("leadership_acquired")
         for node in nodes:
             self.start_controller(node)
 
