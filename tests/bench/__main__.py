@@ -13,8 +13,10 @@ from tests.bench import (
     failover,
     failover_drain,
     failover_faults,
+    failover_first_answer,
     failover_mass,
     failover_placement,
+    failover_rest,
     first_answer,
     netlink,
     repair,
@@ -33,9 +35,11 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "rest": ("memory and processor when nothing happens", rest.measure),
     "fail-over": ("a node dies, with keepalived beside", failover.measure),
     "drain": ("a node with 50 IPs is stopped in order", failover_drain.measure),
+    "claims-answer": ("service created to first answer, claims", failover_first_answer.measure),
     "mass-move": ("a node with 1,000 claims dies", failover_mass.measure),
     "placement": ("100,000 claims over 1,000 nodes, decisions alone", failover_placement.measure),
     "faults": ("outage and double ownership under faults", failover_faults.measure),
+    "claims-rest": ("claims mode when nothing happens", failover_rest.measure),
     "command-line": ("start the program", command_line.measure),
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 from extip.api.names import heartbeat_lease
 from tests.lab.cluster import Lab
 from tests.lab.extip import MARK, Extip
-from tests.lab.wait import wait_until
+from tests.lab.wait import PATIENCE_S, wait_until
 
 CLAIMS = "/apis/ipcontroller.ext/v1/ipclaims"
 NAMESPACE = "bench"
@@ -75,7 +75,7 @@ class ClaimsCluster:
         found = self.lab.nodes[node].addresses("eth0")
         return {address.ip for address in found if address.proto == MARK}
 
-    def wait_quiet(self) -> None:
+    def wait_quiet(self, timeout: float = PATIENCE_S) -> None:
         """Wait until claims are not written any more."""
         last = ""
 
@@ -83,9 +83,9 @@ class ClaimsCluster:
             nonlocal last
             versions = [c["metadata"]["resourceVersion"] for c in self.lab.api.get(CLAIMS)["items"]]
             before, last = last, max(versions, key=int)
-            return before == last
+            return bool(before == last)
 
-        wait_until(same, "claims to be left alone", poll_s=2.0)
+        wait_until(same, "claims to be left alone", timeout=timeout, poll_s=2.0)
 
     def wait_for_heartbeat(self, node: str) -> None:
         """Return right after the node's Lease was renewed."""

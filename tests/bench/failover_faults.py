@@ -7,13 +7,15 @@ extip to react, then it is over, and what happens at that moment counts, too.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tests.bench.failover_cluster import NAMESPACE, ClaimsCluster
 from tests.bench.figure import Figure
 from tests.bench.sampling import MS
 from tests.lab.cluster import Lab
+from tests.lab.network import Segment
 
 _TIMES = int(os.environ.get("EXTIP_BENCH_FAULTS", "3"))
 _LASTS_S = 10.0
@@ -38,6 +40,10 @@ def _controller(cluster: ClaimsCluster, owner: str) -> None:
     cluster.controllers[owner].process.kill()
 
 
+def _cut(segments: Sequence[Segment], cluster: ClaimsCluster, owner: str) -> None:
+    cluster.lab.nodes[owner].cut(*segments)
+
+
 def _leader(cluster: ClaimsCluster) -> int:
     """Return the index of the scheduler that leads."""
     leads = [s.events("leadership_acquired") for s in cluster.schedulers]
@@ -53,6 +59,12 @@ def _thaw_schedulers(cluster: ClaimsCluster, _owner: str) -> None:
         scheduler.process.thaw()
 
 
+_CUTS: tuple[tuple[str, tuple[Segment, ...]], ...] = (
+    ("the clients' network", ("lan",)),
+    ("the API server", ("management",)),
+    ("both", ("lan", "management")),
+)
+
 FAULTS = (
     Fault(
         name="controller killed with -9, started again",
@@ -67,14 +79,10 @@ FAULTS = (
     *(
         Fault(
             name=f"node cut off from {name}, healed",
-            begin=lambda cluster, owner, segments=segments: cluster.lab.nodes[owner].cut(*segments),
+            begin=partial(_cut, segments),
             end=lambda cluster, owner: cluster.lab.nodes[owner].heal(),
         )
-        for name, segments in (
-            ("the clients' network", ("lan",)),
-            ("the API server", ("management",)),
-            ("both", ("lan", "management")),
-        )
+        for name, segments in _CUTS
     ),
     Fault(
         name="carrier lost, back",
