@@ -169,9 +169,9 @@ def test_two_services_share_an_address_on_different_ports(cluster, lab):
     same = {"annotations": {"ipcontroller.ext/addresses": "10.88.7.5"}}
     cluster.add("one", metadata=same, **LOAD_BALANCER)
     cluster.add("two", metadata=same, port=81, **LOAD_BALANCER)
-    cluster.add("three", metadata=same, port=81, **LOAD_BALANCER)
     cluster.wait_ingress("one", "10.88.7.5")
     cluster.wait_ingress("two", "10.88.7.5")
+    cluster.add("three", metadata=same, port=81, **LOAD_BALANCER)  # who comes later waits
     assert lab.wait_for_http("10.88.7.5", 80) in lab.nodes
     assert lab.wait_for_http("10.88.7.5", 81) in lab.nodes
     in_use = f"10.88.7.5 is in use by {cluster.namespace}/two"
