@@ -195,9 +195,9 @@ class Lab:
         return self.control_plane.outside_kubeconfig()
 
     def mount_service_account(
-        self, node: Node, namespace: str, name: str, *, expiration_s: int = 3600
+        self, host: Host, namespace: str, name: str, *, expiration_s: int = 3600
     ) -> dict[str, str]:
-        """Put a ServiceAccount's files where a pod on the node finds them.
+        """Put a ServiceAccount's files where a pod on the host finds them.
 
         Returns the environment that makes a client in it find the API server.
         """
@@ -205,7 +205,7 @@ class Lab:
         certificate = self.control_plane.credentials.certificate.read_text()
         files = {"token": token, "ca.crt": certificate, "namespace": namespace}
         for file, text in files.items():
-            node.write_file(f"/run/secrets/kubernetes.io/serviceaccount/{file}", text)
+            host.write_file(f"/run/secrets/kubernetes.io/serviceaccount/{file}", text)
         return {"KUBERNETES_SERVICE_HOST": API_SERVER_IP, "KUBERNETES_SERVICE_PORT": str(PORT)}
 
     def service_account_kubeconfig(

@@ -1,12 +1,10 @@
 """The manifests on a real cluster: the API server takes them, and extip can live on what they give.
 
-Nothing here runs containers. `in_pod` makes what matters of one: the ServiceAccount's files where
-the kubelet mounts them, no capability but the manifest's, no way to gain one, and nothing writable.
+Here is simple mode; `test_claims_manifests` has the other one.
 """
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,38 +15,25 @@ import yaml
 from tests.lab.cluster import Lab
 from tests.lab.network import external_v4, external_v6
 from tests.lab.node import Node
-from tests.lab.process import Process
 from tests.lab.wait import wait_until
-from tests.meta.manifests import KUSTOMIZATIONS, MANIFESTS, WORKLOADS, Workload, build, workloads
+from tests.meta.manifests import KUSTOMIZATIONS, Workload, build
+from tests.system import pods
+from tests.system.pods import answers, apply, delete, denied_nothing, serves
 
 IPS = (external_v4(0), external_v6(0))
 REFUSED, REASON = "10.88.255.255", "BroadcastAddress"  # of the nodes' own network
 CAPABILITIES = {"NET_ADMIN": 12, "NET_RAW": 13}  # linux/capability.h
-CONTAINER = """
-for mount in / /run /tmp /var/tmp; do
-  if mountpoint -q $mount; then mount -o remount,bind,ro $mount; fi
-done
-exec "$@"
-"""
-
-
-def apply(lab: Lab, manifests: Sequence[dict[str, Any]]) -> None:
-    lab.apply(yaml.safe_dump_all(manifests))
-
-
-def delete(lab: Lab, manifests: Sequence[dict[str, Any]]) -> None:
-    """Delete objects and wait until they are gone, a namespace with all that is in it."""
-    lab.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+SINCE = {"PodDisruptionBudget": 21}
+"""Minor version of the first server that has a kind in the version of its API that we use."""
+CEL, CEL_SINCE = "x-kubernetes-validations", 25
+"""Servers before leave it out of definitions."""
 
 
 @pytest.fixture
 def installed(lab: Lab) -> Iterator[Workload]:
     """Install all of simple mode but its workload, and return that."""
-    (workload,) = workloads(MANIFESTS / "simple")
-    permissions = [manifest for manifest in workload.beside if manifest["kind"] not in WORKLOADS]
-    apply(lab, permissions)
-    yield workload
-    delete(lab, permissions)
+    with pods.installed(lab, "simple") as found:
+        yield found["simple"]
 
 
 @pytest.fixture
@@ -59,47 +44,10 @@ def node(lab: Lab) -> Iterator[Node]:
     node.run(["rm", "-rf", "/run/secrets"])
 
 
-def in_pod(lab: Lab, node: Node, workload: Workload, *flags: str) -> Process:
-    """Start the workload's container on a node, with flags added, as the kubelet would."""
-    environment = lab.mount_service_account(node, workload.namespace, workload.service_account)
-    added = [name.lower() for name in workload.container["securityContext"]["capabilities"]["add"]]
-    only = ",".join(["-all", *(f"+{name}" for name in added)])
-    confine = ["setpriv", f"--bounding-set={only}", f"--inh-caps={only}", "--no-new-privs"]
-    argv = ["extip", workload.command, *workload.flags, *flags]
-    return node.start(
-        ["unshare", "--mount", "sh", "-ec", CONTAINER, "sh", *confine, *argv],
-        env=environment,
-        name="extip",
-    )
-
-
-def serves(node: Node, workload: Workload, probe: str) -> str:
-    """Probe as the kubelet does; OSError while nothing listens."""
-    action = workload.container[probe]["httpGet"]
-    (port,) = (
-        declared["containerPort"]
-        for declared in workload.container["ports"]
-        if declared["name"] == action["port"]
-    )
-    return node.http_get(action["host"], port, path=action["path"])
-
-
 def wait_ready(node: Node, workload: Workload) -> None:
     wait_until(
         lambda: serves(node, workload, "readinessProbe") == "ok", "extip to be ready", poll_s=0.05
     )
-
-
-def answers(node: Node) -> set[str]:
-    """Return the HTTP codes that the API server has answered extip with."""
-    text = node.http_get("127.0.0.1", 9188, path="/metrics")
-    return set(re.findall(r'(?m)^extip_api_requests_total{.*code="(\d+)"', text))
-
-
-def denied_nothing(node: Node) -> bool:
-    """Tell whether all that extip asked for was granted."""
-    codes = answers(node)
-    return "200" in codes and not codes & {"401", "403"}
 
 
 def is_up(node: Node, ip: str) -> bool:
@@ -120,29 +68,53 @@ def _are_refusals(lab: Lab, namespace: str, expected: list[tuple[str, str, int]]
     return refusals(lab, namespace) == expected
 
 
-def contains(whole: Any, part: Any) -> bool:
-    """Tell whether all that `part` says is in `whole`; lists are compared entry by entry."""
-    if isinstance(part, dict):
-        return isinstance(whole, dict) and all(
-            key in whole and contains(whole[key], value) for key, value in part.items()
-        )
-    if isinstance(part, list):
-        return len(whole) == len(part) and all(map(contains, whole, part))
-    return bool(whole == part)
+def missing(whole: Any, part: Any, path: str = "") -> list[str]:
+    """Return the paths at which `whole` does not have what `part` says; lists entry by entry."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return [
+            found
+            for key, value in part.items()
+            for found in missing(whole.get(key), value, f"{path}.{key}")
+        ]
+    if isinstance(part, list) and isinstance(whole, list) and len(whole) == len(part):
+        pairs = zip(whole, part, strict=True)
+        return [f for n, (w, p) in enumerate(pairs) for f in missing(w, p, f"{path}[{n}]")]
+    zero_left_out = type(part) is int and part == 0 and whole is None
+    return [] if whole == part or zero_left_out else [f"{path}: {part!r} became {whole!r}"]
+
+
+def without(manifest: Any, key: str) -> Any:
+    """Return the manifest without a key, wherever it is."""
+    if isinstance(manifest, dict):
+        return {name: without(value, key) for name, value in manifest.items() if name != key}
+    if isinstance(manifest, list):
+        return [without(value, key) for value in manifest]
+    return manifest
+
+
+def as_taken_by(version: str, manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a server of that version can take of manifests, as the comments there say."""
+    minor = int(version.split(".")[1].rstrip("+"))
+    taken = [m for m in manifests if minor >= SINCE.get(m["kind"], 0)]
+    return taken if minor >= CEL_SINCE else [without(manifest, CEL) for manifest in taken]
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: folder.name)
 def test_the_api_server_takes_every_field_as_written(lab: Lab, folder: Path) -> None:
     manifests = build(folder)
+    expected = as_taken_by(lab.server_version, manifests)
+    kinds = {manifest["kind"] for manifest in expected}
+    sent = [manifest for manifest in manifests if manifest["kind"] in kinds]
     namespaces = [manifest for manifest in manifests if manifest["kind"] == "Namespace"]
     apply(lab, namespaces)  # a dry run does not make the one that the others are in
     try:
-        answer = lab.kubectl_json(
-            "apply", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(manifests)
-        )
+        # The server is asked, and not kubectl: see the comment in claims/kustomization.yaml.
+        command = ("apply", "--dry-run=server", "--validate=false", "-f", "-")
+        answer = lab.kubectl_json(*command, stdin=yaml.safe_dump_all(sent))
         answered = {(item["kind"], item["metadata"]["name"]): item for item in answer["items"]}
-        for manifest in manifests:
-            assert contains(answered[manifest["kind"], manifest["metadata"]["name"]], manifest)
+        for manifest in expected:
+            identity = manifest["kind"], manifest["metadata"]["name"]
+            assert missing(answered[identity], manifest) == [], identity
     finally:
         delete(lab, namespaces)
 
@@ -152,7 +124,7 @@ def test_simple_mode_lives_on_what_its_pod_gets(
 ) -> None:
     lab.add_service("wanted", IPS, namespace=namespace)
     lab.add_service("unfit", [REFUSED], namespace=namespace)
-    extip = in_pod(lab, node, installed)
+    extip = pods.start(lab, node, installed)
     for ip in IPS:
         lab.wait_for_http(ip)
         assert is_up(node, ip)
@@ -179,7 +151,7 @@ def test_a_known_event_may_be_counted_up(
     """Only the second start needs the verbs get and patch on Events."""
     lab.add_service("unfit", [REFUSED], namespace=namespace)
     for count in (1, 2):
-        extip = in_pod(lab, node, installed)
+        extip = pods.start(lab, node, installed)
         expected = [("unfit", REASON, count)]
         wait_until(partial(_are_refusals, lab, namespace, expected), f"{count} in the Event")
         wait_ready(node, installed)
@@ -226,7 +198,7 @@ def test_a_permission_that_is_taken_away_is_missed(
     apply(lab, [{**role, "rules": rules}])
     lab.add_service("wanted", IPS[:1], namespace=namespace)
     lab.add_service("unfit", [REFUSED], namespace=namespace)
-    extip = in_pod(lab, node, installed)
+    extip = pods.start(lab, node, installed)
     wait_until(lambda: "403" in answers(node), "a request to be denied")
     wait_until(lambda: is_up(node, IPS[0]), f"{IPS[0]} to be up all the same")
     assert "events" in extip.wait_for_output(".*event_not_written.*").group()
