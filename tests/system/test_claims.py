@@ -78,10 +78,6 @@ class ClaimsCluster:
     def wait_settled(self, *ips, timeout=60):
         wait_until(partial(self.settled, *ips), f"{len(ips)} IPs settled", timeout=timeout)
 
-    def leader(self):
-        (leading,) = [s for s in self.schedulers if s.process.running and s.events("leading")]
-        return leading
-
 
 @pytest.fixture
 def cluster(lab, namespace):
