@@ -97,7 +97,7 @@ class ClaimsCluster:
             poll_s=0.005,
         )
 
-    def wait_settled(self, ips: Sequence[str]) -> dict[str, str]:
+    def wait_settled(self, ips: Sequence[str], timeout: float = PATIENCE_S) -> dict[str, str]:
         """Wait until each of the IPs is up on the one node of its claim; return the nodes."""
 
         def settled() -> dict[str, str] | None:
@@ -109,7 +109,9 @@ class ClaimsCluster:
                     return None
             return placed
 
-        return wait_until(settled, f"{len(ips)} IPs to be up where they are claimed", poll_s=0.05)
+        return wait_until(
+            settled, f"{len(ips)} IPs to be up where they are claimed", timeout=timeout, poll_s=0.05
+        )
 
 
 def _alive(scheduler: Extip, node: str) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ _ROUNDS = int(os.environ.get("EXTIP_BENCH_MASS_ROUNDS", "5"))
 _CONNECTIONS = 16
 """As many as extip's scheduler uses; more make it no faster."""
 
+_PATIENCE_S = 180.0
 _BOUND = 1.2
 _VICTIM, _SURVIVORS = "n1", ("n2", "n3")
 _SCHEDULER = ("--rebalance-after=0s",)
@@ -38,7 +39,7 @@ def measure() -> Iterator[Figure]:
         cluster = ClaimsCluster(lab, scheduler=_SCHEDULER)
         cluster.start(_VICTIM)
         program.run(lab.switch, "fill", lab.kubeconfig, _COUNT, 1)
-        cluster.wait_settled(ips)
+        cluster.wait_settled(ips, timeout=_PATIENCE_S)
         for number in range(_ROUNDS):
             if number:
                 lab.nodes[_VICTIM].revive()
