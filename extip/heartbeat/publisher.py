@@ -160,6 +160,7 @@ class Publisher:
         Returns None when it is renewed, or else the seconds after which to look again whether
         whoever holds it is alive.
         """
+        refused: ApiError | None = None
         for _ in range(_ATTEMPTS):
             if self._lease is None:
                 self._lease = await self._read()
@@ -171,12 +172,13 @@ class Publisher:
                     return wait_s
             try:
                 self._lease = await self._write(lease)
-            except (ConflictError, NotFoundError):
+            except (ConflictError, NotFoundError) as error:
                 self._lease = None
+                refused = error  # changed or deleted meanwhile, or its namespace does not exist
             else:
                 self._rival = None
                 return None
-        raise ApiUnavailableError("the Lease was changed again and again")
+        raise ApiUnavailableError(f"the Lease cannot be written: {refused}")
 
     async def _read(self) -> Lease:
         try:
