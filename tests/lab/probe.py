@@ -42,6 +42,10 @@ class Outage:
     errors: tuple[str, ...]
     ended: bool
 
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s
+
 
 class Probe:
     """Probes addresses from a host until the `with` block ends; results stay readable after.

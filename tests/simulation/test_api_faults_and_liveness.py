@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extip.api.coordination_v1 import Lease
@@ -187,7 +187,7 @@ phases = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     st.lists(phases, min_size=1, max_size=8),
     st.lists(st.sampled_from(NODES[:3]), max_size=2),

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -343,7 +343,7 @@ deliveries = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     st.lists(deliveries, min_size=1, max_size=40),
     st.integers(0, 2**32),
@@ -376,7 +376,7 @@ def test_two_candidates_never_lead_at_once_whatever_happens_to_their_calls(
     assert watcher.history
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32))
 def test_somebody_leads_again_soon_after_all_faults_are_over(seed):
     async def main():

@@ -114,7 +114,7 @@ STEPS = (
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=40),
     seed=st.integers(0, 1000),

@@ -138,7 +138,7 @@ class Faulty(World):
                     assert next(free, None) is None, f"{owner} waits without need"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(OPERATIONS, max_size=25))
 def test_no_address_is_given_twice_and_everything_settles(operations):
     world = Faulty(POOLS[0])
@@ -148,7 +148,7 @@ def test_no_address_is_given_twice_and_everything_settles(operations):
     world.check()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(OPERATIONS, max_size=20), st.randoms(use_true_random=False))
 def test_the_order_of_what_is_known_does_not_matter(operations, random):
     world = Faulty(POOLS[0])
@@ -163,7 +163,7 @@ def test_the_order_of_what_is_known_does_not_matter(operations, random):
     assert world.plan() == before
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(OPERATIONS, max_size=20))
 def test_everything_that_was_freed_can_be_used_again(operations):
     world = Faulty(POOLS[0])
@@ -180,7 +180,7 @@ def test_everything_that_was_freed_can_be_used_again(operations):
     assert shown == {str(ip_address("10.0.0.0") + n) for n in range(1, 7)}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 3), max_size=12))
 def test_a_scheduler_that_dies_after_any_write_changes_no_address(deaths):
     """With one order of services, the outcome is that of a scheduler that never died."""

@@ -438,7 +438,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_happens_it_converges(steps):
     """After any sequence of hand-made changes the interface is right again, foreign ones intact."""
 
