@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab.daemon import Daemon
-from tests.lab.host import Host
+from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
 from tests.lab.node import Node
 from tests.lab.wait import wait_until
 
@@ -38,6 +40,7 @@ class Baseline:
             found += [f"link {link} in {node.name}" for link in self._strange_links(node)]
             found += [f"address {pair} in {node.name}" for pair in self._strange_addresses(node)]
         found += [f"service {space}/{name}" for space, name in self._strange_services()]
+        found += [f"files of a ServiceAccount in {host.name}" for host, _ in self._mounted()]
         return found
 
     def _hosts(self) -> dict[Host, list[Daemon]]:
@@ -73,6 +76,10 @@ class Baseline:
             for address in addresses - before.get(link, set())
         }
 
+    def _mounted(self) -> list[tuple[Host, Path]]:
+        folders = [(host, host.outside(SERVICE_ACCOUNT_FILES)) for host in self._hosts()]
+        return [(host, folder) for host, folder in folders if folder.exists()]
+
     def _list_namespaces(self) -> set[str]:
         items = self._lab.api.get("/api/v1/namespaces")["items"]
         return {item["metadata"]["name"] for item in items}
@@ -90,6 +97,8 @@ class Baseline:
         self._heal()
         for node in self._lab.nodes.values():
             self._restore_links(node)
+        for _, folder in self._mounted():
+            shutil.rmtree(folder)
         for space, name in self._strange_services():
             self._lab.api.discard(f"/api/v1/namespaces/{space}/services/{name}")
         for name in self._list_namespaces() - self._namespaces:

@@ -14,7 +14,7 @@ from tests.lab.baseline import Baseline
 from tests.lab.binaries import find_binaries
 from tests.lab.control_plane import ControlPlane
 from tests.lab.daemon import Daemon
-from tests.lab.host import Host
+from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
 from tests.lab.network import API_SERVER_IP, Switch
 from tests.lab.node import Node, NodeSettings
 from tests.lab.observe import Observer
@@ -205,7 +205,7 @@ class Lab:
         certificate = self.control_plane.credentials.certificate.read_text()
         files = {"token": token, "ca.crt": certificate, "namespace": namespace}
         for file, text in files.items():
-            host.write_file(f"/run/secrets/kubernetes.io/serviceaccount/{file}", text)
+            host.write_file(f"{SERVICE_ACCOUNT_FILES}/{file}", text)
         return {"KUBERNETES_SERVICE_HOST": API_SERVER_IP, "KUBERNETES_SERVICE_PORT": str(PORT)}
 
     def service_account_kubeconfig(

@@ -18,6 +18,9 @@ from tests.lab.process import Process
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+SERVICE_ACCOUNT_FILES = "/run/secrets/kubernetes.io/serviceaccount"
+"""Where a pod finds them, and a client that finds them takes itself for that pod."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
@@ -172,9 +175,13 @@ class Host:
         for family in ("-4", "-6"):
             self.run(["ip", family, "neigh", "flush", "all"])
 
+    def outside(self, path: str) -> Path:
+        """Return where a file that this host sees under a path (its /run is private) really is."""
+        return Path(f"/proc/{self.holder_pid}/root") / path.lstrip("/")
+
     def write_file(self, path: str, text: str, *, mode: int = 0o600) -> None:
         """Write a file as this host sees it (its /run is private), folders included."""
-        outside = Path(f"/proc/{self.holder_pid}/root") / path.lstrip("/")
+        outside = self.outside(path)
         outside.parent.mkdir(parents=True, exist_ok=True)
         outside.write_text(text)
         outside.chmod(mode)

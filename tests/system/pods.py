@@ -13,11 +13,10 @@ from typing import Any
 import yaml
 
 from tests.lab.cluster import Lab
-from tests.lab.host import Host
+from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
 from tests.lab.process import Process
 from tests.meta.manifests import MANIFESTS, WORKLOADS, Workload, workloads
 
-MOUNTED = "/run/secrets/kubernetes.io/serviceaccount"
 HTTP_PORT = 9188
 DENIALS = {"401", "403"}
 DENIED = "RBAC does not allow it"
@@ -64,7 +63,7 @@ def start(lab: Lab, host: Host, workload: Workload, *flags: str) -> Process:
     context = workload.container["securityContext"]
     environment = lab.mount_service_account(host, workload.namespace, workload.service_account)
     user = f"{context['runAsUser']}:{context['runAsGroup']}"
-    host.run(["chown", "-R", user, MOUNTED])
+    host.run(["chown", "-R", user, SERVICE_ACCOUNT_FILES])
     argv = ["extip", *workload.arguments(host.name), *flags]
     return host.start(
         ["unshare", "--mount", "sh", "-ec", _CONTAINER, "sh", *_confinement(context), *argv],

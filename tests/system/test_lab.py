@@ -462,10 +462,11 @@ def test_reset_removes_what_a_test_leaves(lab: Lab) -> None:
     bring_up(node, *IPS)
     node.run(["ip", "link", "add", "extra0", "type", "veth", "peer", "name", "extra1"])
     lab.add_service("web", [IPS[0]])
+    lab.mount_service_account(node, "default", "default")
     node.cut()
     lab.api_server.freeze()
     lab.api_server.thaw()
-    assert len(lab.leftovers()) == 7
+    assert len(lab.leftovers()) == 8
     lab.reset()
     assert lab.leftovers() == []
     assert lab.client.http_get(node.ip, 8080) == "n2"
