@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab.binaries import Binaries, BinariesError, find_binaries
 from tests.lab.cluster import Lab
+from tests.system.claims_cluster import ClaimsCluster
 
 HERE = Path(__file__).parent
 PATIENCE_S = 180
@@ -94,6 +95,23 @@ def namespace(lab: Lab) -> str:
     lab.create_namespace(name)
     lab.add_backends(name)
     return name
+
+
+@pytest.fixture
+def idle_cluster(lab: Lab, namespace: str) -> Iterator[ClaimsCluster]:
+    """Prepare the lab for claims mode; the test starts the programs, all of them end after it."""
+    made = ClaimsCluster(lab, namespace)
+    made.install()
+    yield made
+    made.end()
+    made.clean_up()
+
+
+@pytest.fixture
+def cluster(idle_cluster: ClaimsCluster) -> ClaimsCluster:
+    """Run a controller on each of three nodes, and one scheduler."""
+    idle_cluster.start()
+    return idle_cluster
 
 
 @pytest.fixture

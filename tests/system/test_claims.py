@@ -2,98 +2,11 @@
 
 import time
 from collections import Counter
-from functools import partial
 
 import pytest
 
-from tests.lab.extip import Extip
 from tests.lab.wait import wait_until
-
-IPS = [f"10.88.3.{n}" for n in range(1, 7)]
-FAST = ("--hb=300ms", "--address-ttl=3s")
-MONITOR_S = 1.0
-
-
-class ClaimsCluster:
-    """Controllers on all nodes, schedulers beside the API server."""
-
-    def __init__(self, lab, namespace):
-        self.lab = lab
-        self.namespace = namespace
-        self.controllers = {}
-        self.schedulers = []
-
-    def start_controller(self, name, *flags):
-        self.controllers[name] = Extip(
-            self.lab.nodes[name],
-            "controller",
-            *FAST,
-            *flags,
-            kubeconfig=self.lab.kubeconfig,
-            env={"EXTIP_CONTROLLER_HOSTNAME": name},
-        )
-        return self.controllers[name]
-
-    def start_scheduler(self, *flags):
-        number = len(self.schedulers)
-        scheduler = Extip(
-            self.lab.switch,
-            "scheduler",
-            "--leader-elect",
-            f"--monitor={MONITOR_S}s",
-            "--leader-elect-lease-duration=3s",
-            "--leader-elect-renew-deadline=2s",
-            "--leader-elect-retry-period=500ms",
-            f"--http=127.0.0.1:{9200 + number}",
-            *flags,
-            kubeconfig=self.lab.kubeconfig,
-        )
-        self.schedulers.append(scheduler)
-        return scheduler
-
-    def claims(self):
-        return self.lab.api.get("/apis/ipcontroller.ext/v1/ipclaims")["items"]
-
-    def placed(self):
-        """Return the node of each IP as the claims have it."""
-        return {
-            c["spec"]["cidr"].split("/")[0]: c["spec"].get("nodeName", "") for c in self.claims()
-        }
-
-    def up(self):
-        """Return the nodes that have each IP on their interface."""
-        found: dict[str, set[str]] = {}
-        for name, node in self.lab.nodes.items():
-            for address in node.addresses("eth0"):
-                if address.proto == 225:
-                    found.setdefault(address.ip, set()).add(name)
-        return found
-
-    def settled(self, *ips):
-        """Whether exactly these IPs are up, each on the one node of its claim."""
-        return self.up() == {ip: {node} for ip, node in self.placed().items()} and set(
-            self.placed()
-        ) == set(ips)
-
-    def wait_settled(self, *ips, timeout=60):
-        wait_until(partial(self.settled, *ips), f"{len(ips)} IPs settled", timeout=timeout)
-
-
-@pytest.fixture
-def cluster(lab, namespace):
-    """Three controllers and one scheduler."""
-    lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={lab.kubeconfig}"])
-    made = ClaimsCluster(lab, namespace)
-    for name in lab.nodes:
-        made.start_controller(name).wait_for_event("heartbeat_started")
-    made.start_scheduler().wait_for_event("node_liveness_changed", state="alive", count=3)
-    yield made
-    for started in [*made.schedulers, *made.controllers.values()]:
-        started.process.kill()
-        started.process.wait()
-    for kind in ("ipclaims", "ipnodes"):
-        lab.kubectl("delete", kind, "--all")
-    lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
+from tests.system.claims_cluster import IPS, MONITOR_S
 
 
 def test_ips_are_spread_evenly_and_answer(cluster, lab):

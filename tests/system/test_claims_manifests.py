@@ -15,8 +15,8 @@ from tests.lab.process import Process
 from tests.lab.wait import wait_until
 from tests.meta.manifests import Workload
 from tests.system import pods
+from tests.system.claims_cluster import IPS, ClaimsCluster
 from tests.system.pods import DENIED, HTTP_PORT, denied_nothing, serves
-from tests.system.test_claims import IPS, ClaimsCluster
 
 NET_ADMIN_AND_RAW = 1 << 12 | 1 << 13  # linux/capability.h
 POOL = {

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from tests.lab.wait import wait_until
-from tests.system.test_claims import ClaimsCluster
+from tests.system.claims_cluster import ClaimsCluster
 
 GROUP = "/apis/ipcontroller.ext/v1"
 AUTO = {"annotations": {"external-ip": "auto"}}
@@ -83,18 +83,12 @@ class PooledCluster(ClaimsCluster):
 @pytest.fixture
 def cluster(lab, namespace):
     """Three controllers and one scheduler."""
-    lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={lab.kubeconfig}"])
     made = PooledCluster(lab, namespace)
-    for name in lab.nodes:
-        made.start_controller(name).wait_for_event("heartbeat_started")
-    made.start_scheduler().wait_for_event("node_liveness_changed", state="alive", count=3)
+    made.install()
+    made.start()
     yield made
-    for started in [*made.schedulers, *made.controllers.values()]:
-        started.process.kill()
-        started.process.wait()
-    for kind in ("ipclaims", "ipnodes", "ipclaimpools"):
-        lab.kubectl("delete", kind, "--all")
-    lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
+    made.end()
+    made.clean_up("ipclaimpools")
 
 
 def test_the_predecessors_pool_serves_an_annotated_service(cluster, lab):

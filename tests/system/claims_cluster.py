@@ -1,0 +1,118 @@
+"""Claims mode on a lab: controllers on the nodes, schedulers beside the API server or elsewhere."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from tests.lab.cluster import Lab
+from tests.lab.extip import MARK, Extip
+from tests.lab.host import Host
+from tests.lab.wait import PATIENCE_S, wait_until
+
+IPS = [f"10.88.3.{n}" for n in range(1, 7)]
+MONITOR_S = 1.0
+CONTROLLER = ("--hb=300ms", "--address-ttl=3s")
+SCHEDULER = (
+    f"--monitor={MONITOR_S}s",
+    "--leader-elect-lease-duration=3s",
+    "--leader-elect-renew-deadline=2s",
+    "--leader-elect-retry-period=500ms",
+)
+"""Quicker than the defaults, so that a test need not wait for long."""
+
+
+class ClaimsCluster:
+    """Starts and ends extip's programs, tells where IPs are."""
+
+    def __init__(self, lab: Lab, namespace: str) -> None:
+        self.lab = lab
+        self.namespace = namespace
+        self.controllers: dict[str, Extip] = {}
+        self.schedulers: list[Extip] = []
+        self.kubeconfig = lab.kubeconfig
+        """Of the programs started from now on."""
+        self.controller_flags: tuple[str, ...] = CONTROLLER
+        self.scheduler_flags: tuple[str, ...] = SCHEDULER
+
+    def install(self) -> None:
+        """Make extip's kinds known to the API server."""
+        self.lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={self.lab.kubeconfig}"])
+
+    def start(self) -> None:
+        """Start a controller on each node and one scheduler; returns when it knows all of them."""
+        for name in self.lab.nodes:
+            self.start_controller(name)
+        for controller in self.controllers.values():
+            controller.wait_for_event("heartbeat_started")
+        count = len(self.controllers)
+        self.start_scheduler().wait_for_event("node_liveness_changed", state="alive", count=count)
+
+    def start_controller(
+        self, name: str, *flags: str, env: Mapping[str, str] | None = None
+    ) -> Extip:
+        self.controllers[name] = Extip(
+            self.lab.nodes[name],
+            "controller",
+            *self.controller_flags,
+            *flags,
+            kubeconfig=self.kubeconfig,
+            env={"EXTIP_CONTROLLER_HOSTNAME": name, **(env or {})},
+        )
+        return self.controllers[name]
+
+    def start_scheduler(self, *flags: str, host: Host | None = None) -> Extip:
+        """Start one more; it takes part in the election."""
+        number = len(self.schedulers)
+        scheduler = Extip(
+            host or self.lab.switch,
+            "scheduler",
+            "--leader-elect",
+            f"--http=127.0.0.1:{9200 + number}",
+            *self.scheduler_flags,
+            *flags,
+            kubeconfig=self.kubeconfig,
+        )
+        self.schedulers.append(scheduler)
+        return scheduler
+
+    def end(self) -> None:
+        """Kill all programs."""
+        for started in [*self.schedulers, *self.controllers.values()]:
+            started.process.kill()
+            started.process.wait()
+
+    def clean_up(self, *kinds: str) -> None:
+        """Delete what the programs wrote, and the objects of other kinds."""
+        for kind in ("ipclaims", "ipnodes", *kinds):
+            self.lab.kubectl("delete", kind, "--all")
+        self.lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
+
+    def claims(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.lab.api.get("/apis/ipcontroller.ext/v1/ipclaims")[
+            "items"
+        ]
+        return found
+
+    def placed(self) -> dict[str, str]:
+        """Return the node of each IP as the claims have it."""
+        return {
+            c["spec"]["cidr"].split("/")[0]: c["spec"].get("nodeName", "") for c in self.claims()
+        }
+
+    def up(self) -> dict[str, set[str]]:
+        """Return the nodes that have each IP on their interface."""
+        found: dict[str, set[str]] = {}
+        for name, node in self.lab.nodes.items():
+            for address in node.addresses("eth0"):
+                if address.proto == MARK:
+                    found.setdefault(address.ip, set()).add(name)
+        return found
+
+    def settled(self, *ips: str) -> bool:
+        """Whether exactly these IPs are up, each on the one node of its claim."""
+        return self.up() == {ip: {node} for ip, node in self.placed().items()} and set(
+            self.placed()
+        ) == set(ips)
+
+    def wait_settled(self, *ips: str, timeout: float = PATIENCE_S) -> None:
+        wait_until(partial(self.settled, *ips), f"{len(ips)} IPs settled", timeout=timeout)
