@@ -8,11 +8,10 @@ counterpart in IPv6 is the unsolicited neighbour advertisement of RFC 4861 secti
 """
 
 import struct
-from dataclasses import dataclass
-from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
 from extip.plan.link import IPAddress
+from extip.plan.sighting import Kind, Sighting
 
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
 
@@ -37,24 +36,6 @@ _ALL_NODES = IPv6Address("ff02::1").packed
 _ALL_NODES_MAC = b"\x33\x33\x00\x00\x00\x01"
 _SOLICITED_NODE = IPv6Address("ff02::1:ff00:0").packed[:13]
 _UNSPECIFIED = bytes(16)
-
-
-class Kind(Enum):
-    """What a station said about an IP."""
-
-    CLAIM = "claim"
-    """It has the IP: any ARP from it, or a neighbour advertisement."""
-    PROBE = "probe"
-    """It asks whether anybody has the IP, before it takes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One station's word about one IP."""
-
-    ip: IPAddress
-    mac: bytes
-    kind: Kind
 
 
 def announcement(ip: IPAddress, mac: bytes, *, reply: bool = False) -> bytes:

@@ -14,6 +14,7 @@ from extip.net import frames
 from extip.net.announcer import Announcer
 from extip.net.links import LinkSocket
 from extip.plan.link import Link
+from extip.plan.sighting import Kind, Sighting
 from tests.netns.namespace import PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -28,8 +29,8 @@ class Peer:
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
 
-    def read(self) -> list[frames.Sighting]:
-        seen: list[frames.Sighting | None] = []
+    def read(self) -> list[Sighting]:
+        seen: list[Sighting | None] = []
         while True:
             try:
                 frame = self._socket.recv(2048)
@@ -69,7 +70,7 @@ async def test_the_neighbour_hears_it_before_the_call_returns(peer: Peer) -> Non
         v0 = await link()
         announcer.set_link(v0)
         announcer.announce([V4, V6])
-        assert peer.read() == [frames.Sighting(ip, v0.mac, frames.Kind.CLAIM) for ip in (V4, V6)]
+        assert peer.read() == [Sighting(ip, v0.mac, Kind.CLAIM) for ip in (V4, V6)]
         await asyncio.sleep(0.15)
         assert [s.ip for s in peer.read()] == [V4, V6]
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.net.frames import Kind, Sighting, announcement, parse, probe
+from extip.net.frames import announcement, parse, probe
 from extip.plan.link import IPAddress
+from extip.plan.sighting import Kind, Sighting
 
 MAC = bytes.fromhex("020000000001")
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::12:3456")
