@@ -5,7 +5,8 @@ person is needed, *debug* nothing changed. Keys: ``link``, ``address``, ``servic
 ``node``, ``lease``, ``holder``, ``attempt``, ``reason``, ``error``, ``delay_s``, ``component``.
 
 Logs of libraries pass through the same renderer. Everything goes to standard error, so that
-standard output stays free for what a command prints.
+standard output stays free for what a command prints. Tracebacks are written without the values of
+variables: a header or a key may be among them.
 """
 
 import logging
@@ -14,6 +15,7 @@ from typing import Literal
 
 import orjson
 import structlog
+import structlog.tracebacks
 from structlog.typing import FilteringBoundLogger, Processor
 
 LogFormat = Literal["console", "json"]
@@ -35,13 +37,21 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     render: list[Processor]
     if log_format == "json":
         render = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(
                 serializer=lambda event, **_: orjson.dumps(event, default=str).decode()
             ),
         ]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)]
+        render = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                pad_event_to=28,
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -5,10 +5,12 @@ kubernetes_asyncio is imported inside the functions: it costs half a second and 
 A new CA bundle or client certificate is picked up by a restart; a new token without one.
 """
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from yarl import URL
 from extip.clock import Clock
 from extip.errors import ConfigurationError
 from extip.kube.codec import one_line
-from extip.kube.credentials import Credentials
+from extip.kube.credentials import Credentials, load_in_time
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -50,7 +52,9 @@ async def open_endpoint(
     from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415 - see above
 
     source = KubeconfigFile(kubeconfig) if kubeconfig else InCluster(service_account)
-    header = await source.reload()
+    reload = partial(load_in_time, source.reload, source=source.name)
+    refresh = partial(load_in_time, source.refresh, source=source.name)
+    header = await reload()
     configuration = source.configuration
     with _mended_by_a_person(source.name):
         _check_url("server", configuration.host)
@@ -67,9 +71,7 @@ async def open_endpoint(
         yield Endpoint(
             session=session,
             server=configuration.host,
-            credentials=Credentials(
-                header, refresh=source.refresh, reload=source.reload, clock=clock
-            ),
+            credentials=Credentials(header, refresh=refresh, reload=reload, clock=clock),
             proxy=proxy,
             tls_server_name=configuration.tls_server_name,
         )
@@ -174,7 +176,7 @@ def _check(path: str) -> None:
     try:
         document = yaml.safe_load(Path(path).expanduser().read_bytes())
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
+        raise ValueError(f"not valid YAML: {_where_in_yaml(error)}") from error
     if not isinstance(document, dict):
         raise ValueError("empty" if document is None else "not a kubeconfig file")  # noqa: TRY004
     if not (current := document.get("current-context")):
@@ -186,20 +188,39 @@ def _check(path: str) -> None:
         raise ValueError(f"the server of cluster {cluster['name']!r} is not an http(s) URL")
 
 
+def _where_in_yaml(error: Any) -> str:  # noqa: ANN401 - yaml is imported only where needed
+    """Say what is wrong and where, without the line itself, as the error's own text does."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if problem is None or mark is None:  # not even text
+        return type(error).__name__
+    return f"{problem}, line {mark.line + 1}, column {mark.column + 1}"
+
+
 def _check_url(what: str, text: str) -> None:
-    """Find what would make every request to that URL fail. Raises ValueError."""
+    """Find what would make every request to that URL fail. Raises ValueError.
+
+    What it says holds no password, for it is logged.
+    """
+    bare = _without_user(text)
     try:
         url = URL(text)
         (url.raw_host or "").encode("idna")  # as resolving it does
-    except UnicodeError as error:
-        raise ValueError(f"the {what} {text!r}: not a host name") from error
+    except UnicodeError:
+        raise ValueError(f"the {what} {bare!r}: not a host name") from None
     except ValueError as error:
-        raise ValueError(f"the {what} {text!r}: {error}") from error
+        reason = str(error) if bare == text else "not a URL"  # it may quote any part
+        raise ValueError(f"the {what} {bare!r}: {reason}") from None
     if what == "server" and url.user is not None:
-        bare = str(url.with_user(None))  # for no log holds a password
         raise ValueError(f"the {what} {bare!r}: user and password belong among the users")
     if url.scheme not in ("http", "https") or not url.host or not url.port:
-        raise ValueError(f"the {what} {text!r} is not http(s)://HOST:PORT")
+        raise ValueError(f"the {what} {bare!r} is not http(s)://HOST:PORT")
+
+
+def _without_user(url: str) -> str:
+    """Return the text without user and password, however odd the rest of it is."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|", url)
+    start = scheme.end() if scheme else 0
+    return url[:start] + url[start:].rpartition("@")[2]
 
 
 def _named(document: dict[str, Any], kind: str, name: object) -> dict[str, Any]:

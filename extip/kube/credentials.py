@@ -1,7 +1,11 @@
 """The ``Authorization`` header of the next request, through every rotation of the token."""
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from extip.clock import Clock
 from extip.errors import ConfigurationError
@@ -14,11 +18,40 @@ LOAD_TIMEOUT_S = 30.0
 """Bound on reading credentials: exec plugins may ask the network."""
 
 
+async def load_in_time(load: Callable[[], Awaitable[str]], *, source: str) -> str:
+    """Return what `load` does; raises `ConfigurationError` when that takes `LOAD_TIMEOUT_S`.
+
+    A program that it started is killed then: kubernetes_asyncio leaves it running, and a plugin
+    that hangs would be there once more after each try.
+    """
+    others = _children()
+    try:
+        async with asyncio.timeout(LOAD_TIMEOUT_S):
+            return await load()
+    except TimeoutError:
+        raise ConfigurationError(
+            f"{source}: no credentials within {LOAD_TIMEOUT_S:g} s: its exec plugin or identity "
+            "provider does not answer"
+        ) from None
+    finally:
+        for pid in _children() - others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> set[int]:
+    """Return the programs that this thread has started and that have not been waited for."""
+    try:
+        return {int(pid) for pid in Path("/proc/thread-self/children").read_text().split()}
+    except OSError:  # the kernel was built without CONFIG_PROC_CHILDREN
+        return set()
+
+
 class Credentials:
     """Keeps the header; `refresh` may answer from a cache that knows its expiry, `reload` may not.
 
-    Both return the header (empty: send none) and raise `ConfigurationError`. When they fail, the
-    last header stays in use: the server decides whether it is still good.
+    Both return the header (empty: send none), or raise `ConfigurationError` in time. When they
+    fail, the last header stays in use: the server decides whether it is still good.
     """
 
     def __init__(
@@ -56,11 +89,10 @@ class Credentials:
     async def _update(self, load: Callable[[], Awaitable[str]]) -> None:
         self._read_s = self._clock.monotonic()
         try:
-            async with asyncio.timeout(LOAD_TIMEOUT_S):
-                self._header = await load()
-        except (ConfigurationError, TimeoutError) as error:
+            self._header = await load()
+        except ConfigurationError as error:
             if not self._failed:
-                self._logger.warning("credentials_unreadable", error=str(error) or "timed out")
+                self._logger.warning("credentials_unreadable", error=str(error))
             self._failed = True
         else:
             self._failed = False

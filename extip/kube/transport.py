@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
+from yarl import URL
 
 from extip import __version__
 from extip.errors import ApiUnavailableError
@@ -65,6 +66,11 @@ class Transport:
         self._endpoint = endpoint
         self._requests = metrics.api_requests
         self._compress = not _is_loopback(endpoint.server)
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._endpoint.server
 
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -150,20 +156,25 @@ class Transport:
 def _explain(error: Exception, server: str) -> str:
     match error:
         case aiohttp.ClientConnectorError():
-            return _explain_connecting(error, server)
+            text = _explain_connecting(error, server)
         case aiohttp.ConnectionTimeoutError():
-            return f"cannot connect to {server}: timed out"
+            text = f"cannot connect to {server}: timed out"
         case TimeoutError():
-            return f"no answer from {server} in time"
+            text = f"no answer from {server} in time"
+        case aiohttp.ClientHttpProxyError():  # its own text has the password for the proxy
+            text = f"the proxy before {server} answers {error.status}"
         case aiohttp.ServerDisconnectedError():
-            return f"{server} closed the connection"
+            text = f"{server} closed the connection"
         case aiohttp.ClientPayloadError():
-            return f"the answer of {server} broke off"
+            text = f"the answer of {server} broke off"
         case _:
-            return f"{server}: {one_line(str(error)) or type(error).__name__}"
+            text = f"{server}: {one_line(str(error)) or type(error).__name__}"
+    return text
 
 
 def _explain_connecting(error: aiohttp.ClientConnectorError, server: str) -> str:
+    if _is_of_proxy(error, server):
+        server = f"the proxy {error.host}:{error.port}"
     match error:
         case aiohttp.ClientConnectorCertificateError():
             reason = error.certificate_error
@@ -178,6 +189,14 @@ def _explain_connecting(error: aiohttp.ClientConnectorError, server: str) -> str
             number = error.os_error.errno
             text = os.strerror(number) if number else one_line(str(error.os_error))
             return f"cannot connect to {server}: {text}"
+
+
+def _is_of_proxy(error: aiohttp.ClientConnectorError, server: str) -> bool:
+    named = isinstance(
+        error, aiohttp.ClientConnectorDNSError
+    )  # never the server's when it is an IP
+    other = named and error.host != URL(server).raw_host
+    return other or isinstance(error, aiohttp.ClientProxyConnectionError)
 
 
 def _retry_after_s(header: str) -> float | None:
