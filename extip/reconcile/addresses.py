@@ -30,6 +30,12 @@ _RETRY_S = 0.25
 _GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 """Answers to a delete that mean there is nothing left to delete."""
 
+_REST = 3.0
+"""A pass is followed by a rest this many times as long as it took, so that a storm of changes costs
+a quarter of a core and not a pass for each: one pass answers them all."""
+
+_MAX_REST_S = 0.1
+
 _LOGS_PER_TURN = 50
 """Lines logged before other tasks get their turn."""
 
@@ -120,7 +126,10 @@ class AddressReconciler:
         self._passed_at = self._clock.monotonic()
         while True:
             self._triggered.clear()
+            started = self._clock.monotonic()
             failures = 0 if await self._attempt() else failures + 1
+            took_s = self._clock.monotonic() - started
+            await self._clock.sleep(min(_REST * took_s, _MAX_REST_S))
             delay_s = min(self._refresh_due, self._resync_due) - self._clock.monotonic()
             if failures:
                 delay_s = min(

@@ -32,6 +32,13 @@ _DOWN_S = 0.2
 """An address that is missing is looked at again before anybody is told: one whose prefix length
 changes is gone for a moment."""
 
+_FEW = 16
+_QUIET_S = 0.3
+_MAX_HOLD_S = 4.0
+"""When more than a few claims arrive in a row (a node with many has died), reports wait until no
+more have come for a moment, but not for longer than a drained node waits for them: the API server
+is then busy with moving the rest, and traffic waits for that, not for reports."""
+
 _CONFLICTS = 4
 """Times in a row that a claim is read again at once, before it has to wait."""
 
@@ -44,6 +51,28 @@ class ClaimStatusStore(Protocol):
 
     async def patch_status(self, name: str, patch: object) -> IpClaim:
         """Merge into a claim's status. Raises ConflictError when the claim has changed."""
+
+
+class _Arrivals:
+    """Tells for how long reports are held back while many claims arrive."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._began_at = 0.0
+        self._last_at = float("-inf")
+
+    def note(self, count: int, now: float) -> None:
+        """Note that the outcomes of so many claims have changed."""
+        if now - self._last_at > _QUIET_S:
+            self._began_at, self._count = now, 0
+        self._count += count
+        self._last_at = now
+
+    def hold_s(self, now: float) -> float:
+        """Return the seconds for which a report should wait now; not above 0 for none."""
+        if self._count <= _FEW:
+            return 0.0
+        return min(self._last_at + _QUIET_S, self._began_at + _MAX_HOLD_S) - now
 
 
 class ClaimStatusWriter:
@@ -66,16 +95,19 @@ class ClaimStatusWriter:
         self._clock = clock
         self._queue: WorkQueue[str] = WorkQueue(rng=rng, backoff=_BACKOFF)
         self._outcomes: dict[str, Outcome] = {}
+        self._arrivals = _Arrivals()
         self._log = log.get_logger("claim-status")
         self._failing = ""
 
     def decided(self, outcomes: dict[str, Outcome]) -> None:
         """Take what became of all claims of this node; costs nothing for those that stay so."""
         before, self._outcomes = self._outcomes, outcomes
-        for name, outcome in outcomes.items():
-            if before.get(name) != outcome:
-                hesitates = outcome.accepted and not outcome.up
-                self._queue.add_after(name, _DOWN_S if hesitates else 0.0)
+        changed = [name for name, outcome in outcomes.items() if before.get(name) != outcome]
+        for name in changed:
+            hesitates = outcomes[name].accepted and not outcomes[name].up
+            self._queue.add_after(name, _DOWN_S if hesitates else 0.0)
+        if changed:
+            self._arrivals.note(len(changed), self._clock.monotonic())
 
     def look(self, name: str) -> None:
         """Compare a claim that has changed (an informer's handler)."""
@@ -87,6 +119,8 @@ class ClaimStatusWriter:
         while True:
             name = await self._queue.get()
             try:
+                while (hold_s := self._arrivals.hold_s(self._clock.monotonic())) > 0:
+                    await self._clock.sleep(hold_s)
                 await self._report(name)
             except ApiError as error:
                 self._failed(name, error)

@@ -125,13 +125,15 @@ class NodeRegistration:
         seen = await self._glance()
         if seen == self._seen:
             return self._resync_s
+        due_s = self._written_at + INTERVAL_S - self._clock.monotonic()
+        if due_s > 0 and self._seen is not None and seen[0] == self._seen[0]:
+            return due_s  # only the number of claims has changed
         links = node_links(
             await self._links.links(), await self._addresses.dump(), iface=self._iface
         )
         before = self._written or (await self._read()).status
         now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
         after = node_status(before, links, version=self._version, claims=seen[1], now=now)
-        due_s = self._written_at + INTERVAL_S - self._clock.monotonic()
         if after != before:
             if due_s > 0 and is_true(before.conditions, READY) == is_true(after.conditions, READY):
                 self._written = before

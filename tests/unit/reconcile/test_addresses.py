@@ -234,6 +234,28 @@ async def test_a_hand_removed_address_is_back_before_the_next_refresh():
 
 
 @virtually
+async def test_a_storm_of_changes_costs_a_quarter_of_the_time():
+    world = World()
+    passes = []
+    observe = world.observer.observe
+
+    async def slow(*, refresh):
+        passes.append(world.clock.monotonic())
+        await asyncio.sleep(0.02)
+        return await observe(refresh=refresh)
+
+    world.observer.observe = slow  # type: ignore[method-assign]
+    async with world.running():
+        passes.clear()
+        for n in range(1000):
+            world.want("10.0.0.1", f"10.0.1.{n % 250 + 1}")
+            await asyncio.sleep(0.001)
+        assert len(passes) * 0.02 < 0.35
+        await asyncio.sleep(0.2)
+        assert world.ours() == {"10.0.0.1/24", "10.0.1.250/24"}
+
+
+@virtually
 async def test_waits_for_the_interface_and_follows_its_replacement():
     world = World(link=False)
     world.want("10.0.0.1")

@@ -139,6 +139,38 @@ def test_a_thousand_at_once_with_bounded_concurrency():
     play(scenario)
 
 
+async def arrive_one_by_one(world, count, *, every_s):
+    """Claims come up one after another; the first of them is there already."""
+    up = {}
+    for n in range(count):
+        world.put(f"c{n}")
+        await asyncio.sleep(every_s)
+        up = {**up, f"c{n}": UP}
+        world.writer.decided(up)
+
+
+def test_reports_wait_while_many_claims_arrive():
+    async def scenario(world):
+        await arrive_one_by_one(world, 100, every_s=0.02)
+        last = asyncio.get_running_loop().time()
+        await asyncio.sleep(2)
+        assert all(world.up(f"c{n}") == "True" for n in range(100))
+        early = [name for at, name in world.patches if at < last]
+        assert len(early) <= 16
+
+    play(scenario)
+
+
+def test_reports_do_not_wait_for_ever():
+    async def scenario(world):
+        await arrive_one_by_one(world, 500, every_s=0.02)
+        last = asyncio.get_running_loop().time()
+        early = [name for at, name in world.patches if at < last]
+        assert len(early) > 200
+
+    play(scenario)
+
+
 def test_a_conflict_is_decided_anew_and_keeps_what_the_other_wrote():
     async def scenario(world):
         world.put("a")
