@@ -13,6 +13,7 @@ import pytest
 from tests.lab.binaries import Binaries, BinariesError, find_binaries
 from tests.lab.cluster import Lab
 from tests.system.claims_cluster import ClaimsCluster
+from tests.system.wire import Wire
 
 HERE = Path(__file__).parent
 PATIENCE_S = 180
@@ -36,7 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say on which server version the suite ran."""
+    """Say on which server version the suite ran and, when asked for more, what was measured."""
+    if terminalreporter.verbosity > 0:
+        for report in terminalreporter.getreports("passed"):
+            if report.when == "call" and report.user_properties:
+                figures = ", ".join(f"{name} {value}" for name, value in report.user_properties)
+                terminalreporter.write_line(f"{report.head_line}: {figures}")
     labs = config.stash[_STARTS]
     if labs:
         binaries = labs[0].binaries
@@ -112,6 +118,17 @@ def cluster(idle_cluster: ClaimsCluster) -> ClaimsCluster:
     """Run a controller on each of three nodes, and one scheduler."""
     idle_cluster.start()
     return idle_cluster
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Note what was seen on the wire, in seconds, for the report of `pytest -v`."""
+
+    def note(wire: Wire, **more: float) -> None:
+        seen = {"outage": max(wire.outages_s().values()), "two answered": wire.double_s(), **more}
+        request.node.user_properties += [(name, round(value, 3)) for name, value in seen.items()]
+
+    return note
 
 
 @pytest.fixture

@@ -1,0 +1,170 @@
+"""Claims mode when networks part and several things fail at once, with real packets.
+
+Three IPs, one on each node; the pods behind them are on n3, which has no faults.
+"""
+
+import secrets
+import time
+
+import pytest
+
+from tests.lab.wait import wait_until
+from tests.system.claims_cluster import IPS, MONITOR_S
+from tests.system.wire import watched
+
+TRIO = IPS[:3]
+LONG_S = 3 * MONITOR_S
+"""Longer than it takes to find a node dead and to move what it had."""
+
+HICCUP_S = 0.5
+"""A loaded machine's, not an outage."""
+
+
+@pytest.fixture
+def namespace(lab):
+    name = f"test-{secrets.token_hex(4)}"
+    lab.create_namespace(name)
+    lab.add_backends(name, ["n3"])
+    return name
+
+
+def spread(cluster):
+    """Bring the IPs up; return those of each node."""
+    cluster.lab.add_service("web", TRIO, namespace=cluster.namespace)
+    cluster.wait_settled(*TRIO)
+    return {node: ip for ip, node in cluster.placed().items()}
+
+
+def test_cut_off_from_the_clients_alone_nothing_moves_and_nobody_fights(cluster, lab, figures):
+    """Its carrier is there and so are its heartbeats: nobody can tell, and none comes between."""
+    at = spread(cluster)
+    before = cluster.placed()
+    with watched(lab, TRIO) as wire:
+        lab.nodes["n1"].cut("lan")
+        wire.probe.wait_for_failure(ip=at["n1"])
+        time.sleep(LONG_S)
+        assert cluster.placed() == before
+        lab.nodes["n1"].heal("lan")
+        wire.wait_answers()
+        time.sleep(MONITOR_S)
+    figures(wire)
+    assert cluster.placed() == before
+    assert cluster.settled(*TRIO)
+    assert {ip: wire.owners(ip) for ip in TRIO} == {ip: {node} for ip, node in before.items()}
+    assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
+
+
+def test_cut_off_from_the_api_server_alone_it_makes_way_after_the_heal(cluster, lab, figures):
+    at = spread(cluster)
+    with watched(lab, TRIO) as wire:
+        lab.nodes["n1"].cut("management")
+        wait_until(lambda: "n1" not in cluster.placed().values(), "the move")
+        successor = cluster.placed()[at["n1"]]
+        wire.observer.wait_for_owner(at["n1"], successor)
+        time.sleep(LONG_S)
+        lab.nodes["n1"].heal("management")
+        healed_s = time.monotonic()
+        cluster.wait_settled(*TRIO)
+        settled_s = time.monotonic()
+        time.sleep(LONG_S)
+    figures(wire, dropped_after=wire.last_answer_s(at["n1"], "n1") - healed_s)
+    assert cluster.placed()[at["n1"]] == successor, "it came back for what it had lost"
+    assert cluster.settled(*TRIO)
+    assert wire.owners(at["n1"], after_s=settled_s) == {successor}
+    assert settled_s - healed_s < 20
+    assert max(wire.outages_s().values()) < HICCUP_S
+
+
+def test_cut_off_from_everything_others_answer_and_the_heal_changes_nothing(cluster, lab, figures):
+    at = spread(cluster)
+    with watched(lab, TRIO) as wire:
+        cut_s = time.monotonic()
+        lab.nodes["n1"].cut()
+        wire.probe.wait_for_failure(ip=at["n1"])
+        wire.probe.wait_for_answer(ip=at["n1"], sent_after_s=cut_s + 0.2, timeout=30)
+        successor = cluster.placed()[at["n1"]]
+        assert successor in ("n2", "n3")
+        time.sleep(LONG_S)
+        lab.nodes["n1"].heal()
+        healed_s = time.monotonic()
+        cluster.wait_settled(*TRIO)
+        settled_s = time.monotonic()
+        time.sleep(LONG_S)
+    figures(wire, dropped_after=wire.last_answer_s(at["n1"], "n1") - healed_s)
+    assert cluster.placed()[at["n1"]] == successor
+    assert cluster.settled(*TRIO)
+    assert wire.owners(at["n1"], after_s=settled_s) == {successor}
+    assert settled_s - healed_s < 20
+    assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
+
+
+def test_two_of_three_nodes_dead_at_once(cluster, lab, figures):
+    at = spread(cluster)
+    with watched(lab, TRIO) as wire:
+        for name in ("n1", "n2"):
+            lab.nodes[name].cut()
+        died_s = time.monotonic()
+        for name in ("n1", "n2"):
+            lab.nodes[name].die()
+        wait_until(lambda: set(cluster.placed().values()) == {"n3"}, "everything on n3")
+        for name in ("n1", "n2"):
+            wire.observer.wait_for_owner(at[name], "n3", after_s=died_s)
+        wire.wait_answers()
+    figures(wire)
+    assert max(wire.outages_s().values()) < 20
+    assert wire.outages_s()[at["n3"]] < HICCUP_S
+    assert wire.owners(at["n3"]) == {"n3"}
+
+
+def leader_on(cluster, name, *controllers):
+    """Start controllers, a scheduler on a node that leads, and a standby beside the API server."""
+    leader = cluster.start_scheduler(host=cluster.lab.nodes[name])
+    for controller in controllers:
+        cluster.start_controller(controller)
+    leader.wait_for_event("leadership_acquired")
+    standby = cluster.start_scheduler()
+    standby.wait_for_event("leader_changed")
+    for scheduler in (leader, standby):
+        scheduler.wait_for_event("node_liveness_changed", state="alive", count=len(controllers))
+    return leader, standby
+
+
+def test_a_leader_cut_off_from_the_api_server_moves_nothing(idle_cluster, lab, figures):
+    """What it believes becomes wrong while it is away: nothing of it may be carried out after."""
+    cluster = idle_cluster
+    leader, standby = leader_on(cluster, "n3", "n1", "n2")
+    lab.add_service("web", TRIO, namespace=cluster.namespace)
+    cluster.wait_settled(*TRIO)
+    with watched(lab, TRIO) as wire:
+        lab.nodes["n3"].cut("management")
+        standby.wait_for_event("leadership_acquired")
+        assert leader.events("leadership_lost")
+        cluster.controllers["n1"].process.kill()
+        cluster.wait_settled(*TRIO)  # all on n2
+        cluster.start_controller("n1").wait_for_event("heartbeat_started")
+        after = cluster.placed()
+        lab.nodes["n3"].heal("management")
+        leader.wait_for_event("lease_reachable")
+        time.sleep(LONG_S)
+    figures(wire)
+    assert cluster.placed() == after == dict.fromkeys(TRIO, "n2")
+    assert cluster.settled(*TRIO)
+    assert not leader.events("claim_assigned")
+    assert len(leader.events("leadership_acquired")) == 1
+    assert not standby.events("leadership_lost")
+
+
+def test_the_leader_dies_together_with_a_controller(idle_cluster, lab, figures):
+    cluster = idle_cluster
+    _, standby = leader_on(cluster, "n1", "n1", "n2", "n3")
+    at = spread(cluster)
+    with watched(lab, TRIO) as wire:
+        died_s = time.monotonic()
+        lab.nodes["n1"].die()
+        standby.wait_for_event("leadership_acquired")
+        wait_until(lambda: "n1" not in cluster.placed().values(), "the move")
+        wire.observer.wait_for_owner(at["n1"], cluster.placed()[at["n1"]], after_s=died_s)
+        wire.wait_answers()
+    figures(wire)
+    assert max(wire.outages_s().values()) < 25
+    assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
