@@ -2,18 +2,37 @@
 
 Liveness answers whether this process still works; it never depends on the API server, since
 restarting extip cannot mend that. Readiness names each condition that does not hold.
+
+Whoever reaches the port may ask, so no client, slow, silent or one of thousands, may keep extip
+from its work: one request a connection, few connections, each for a few seconds, and one page of
+metrics made at a time.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from extip.clock import LoopClock
 from extip.errors import ConfigurationError
 
 Check = Callable[[], str]
 """Returns the empty string when all is well, otherwise what is in the way."""
+
+MAX_CONNECTIONS = 32
+"""A kubelet's probes and a few scrapers need one each, for milliseconds. When one more comes, the
+oldest is cut off: it is the one that has kept silent the longest, and a probe gets through."""
+
+CONNECTION_S = 10.0
+"""A connection is cut off this long after it was made; scrapers wait for 10 s by default."""
+
+_LIMITS = {"max_line_size": 4096, "max_headers": 64, "max_field_size": 8190, "lingering_time": 0.0}
+"""Of a request, in bytes. What a client sends after its headers is not read."""
+
+_BACKLOG = 32
+"""Connections that the kernel keeps waiting, and that are taken on between two other tasks."""
 
 _SHUTDOWN_S = 0.5
 
@@ -33,16 +52,13 @@ class HealthServer:
         self._live = live
         self._ready = ready
         self._registry = registry
+        self._clock = LoopClock()
+        self._rendering = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve; raises ConfigurationError when the address cannot be bound."""
-        app = web.Application()
-        app.router.add_get("/livez", self._livez)
-        app.router.add_get("/healthz", self._livez)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
+        runner = web.ServerRunner(
+            _BoundedServer(self._answer, access_log=None, **_LIMITS), shutdown_timeout=_SHUTDOWN_S
         )
         await runner.setup()
         try:
@@ -51,25 +67,64 @@ class HealthServer:
         finally:
             await runner.cleanup()
 
-    async def _bind(self, runner: web.AppRunner) -> None:
+    async def _bind(self, runner: web.ServerRunner) -> None:
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG).start()
         except OSError as error:
             raise ConfigurationError(
                 f"--http: cannot listen on {self._host}:{self._port} ({error.strerror}); "
                 "choose another address, or an empty one for no endpoint"
             ) from error
 
-    async def _livez(self, _: web.Request) -> web.Response:
-        return _report(self._live)
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            response = web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        else:
+            response = await self._page(request.path)
+        response.headers["Server"] = "extip"  # not which versions of what
+        response.force_close()
+        return response
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        return _report(self._ready)
+    async def _page(self, path: str) -> web.Response:
+        match path:
+            case "/livez" | "/healthz":
+                return _report(self._live)
+            case "/readyz":
+                return _report(self._ready)
+            case "/metrics":
+                async with self._rendering:
+                    body = generate_latest(self._registry)
+                    await self._clock.sleep(0)  # other tasks come before the next one
+                return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+            case _:
+                return web.Response(status=404)
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+
+class _BoundedServer(web.Server):
+    """Keeps few connections, each for a short time."""
+
+    def __init__(self, handler: Any, **limits: Any) -> None:  # noqa: ANN401 - as in the library
+        super().__init__(handler, **limits)
+        self._ends: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Take a connection on, in place of the oldest when there are enough."""
+        super().connection_made(handler, transport)
+        if len(self._ends) >= MAX_CONNECTIONS:
+            oldest, timer = self._ends.pop(next(iter(self._ends)))
+            timer.cancel()
+            oldest.abort()
+        loop = asyncio.get_running_loop()
+        self._ends[handler] = transport, loop.call_later(CONNECTION_S, transport.abort)
+
+    def connection_lost(
+        self, handler: web.RequestHandler, exc: BaseException | None = None
+    ) -> None:
+        """Forget a connection."""
+        _, timer = self._ends.pop(handler, (None, None))
+        if timer is not None:
+            timer.cancel()
+        super().connection_lost(handler, exc)
 
 
 def _report(checks: Mapping[str, Check]) -> web.Response:

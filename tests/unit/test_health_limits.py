@@ -1,0 +1,165 @@
+"""Whoever reaches the endpoint gets a page and nothing else, and holds nothing for long."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from extip import health
+from extip.health import HealthServer
+from extip.metrics import Metrics
+from tests.unit.test_health import free_port
+
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+class Client:
+    """One connection, which says what it is told to say."""
+
+    def __init__(self, reader, writer):
+        self._reader, self._writer = reader, writer
+
+    async def say(self, data):
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def hear(self):
+        """Return all that comes until the server closes; nothing when it hangs up."""
+        async with asyncio.timeout(10):
+            try:
+                return (await self._reader.read()).decode()
+            except ConnectionResetError:
+                return ""
+
+    def is_cut_off(self):
+        return self._reader.at_eof() or self._reader.exception() is not None
+
+
+@asynccontextmanager
+async def connected(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+async def port():
+    chosen = free_port()
+    server = HealthServer(
+        ("127.0.0.1", chosen),
+        live={},
+        ready={"caches": lambda: "not synced yet"},
+        registry=Metrics("test").registry,
+    )
+    task = asyncio.create_task(server.run())
+    while True:
+        try:
+            async with connected(chosen):
+                break
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.01)
+    yield chosen
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def asked(port, request):
+    async with connected(port) as client:
+        await client.say(request)
+        return await client.hear()
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("GET /livez", "200"),
+        ("GET /healthz?verbose", "200"),
+        ("HEAD /metrics", "200"),
+        ("GET /metrics", "200"),
+        ("GET /readyz", "503"),
+        ("GET /", "404"),
+        ("GET /metrics/../../etc/passwd", "404"),
+        ("GET /debug/pprof", "404"),
+        ("POST /metrics", "405"),
+        ("DELETE /livez", "405"),
+        ("TRACE /livez", "405"),
+        ("OPTIONS *", "405"),
+    ],
+)
+async def test_there_is_nothing_but_its_pages(port, line, status):
+    answer = await asked(port, f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head, _, body = answer.partition("\r\n\r\n")
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert "Connection: close" in head
+    assert "Server: extip\r\n" in head + "\r\n"
+    if status not in ("200", "503"):
+        assert len(body) < 100
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + 5000 * b"x" + b" HTTP/1.1\r\n\r\n",
+        GET + b"A: " + 9000 * b"x" + b"\r\n\r\n",
+        GET + 100 * b"A: x\r\n" + b"\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+)
+async def test_what_is_too_long_or_no_http_is_refused(port, request_):
+    answer = await asked(port, request_)
+    assert answer.startswith("HTTP/1.") or not answer
+    assert " 200 " not in answer
+    assert "Traceback" not in answer
+
+
+async def test_a_body_is_not_waited_for(port):
+    answer = await asked(port, GET + b"Content-Length: 1000000000\r\n\r\nx")
+    assert answer.startswith("HTTP/1.1 200 ")
+
+
+async def test_who_says_nothing_is_cut_off_in_the_end(port, monkeypatch):
+    monkeypatch.setattr(health, "CONNECTION_S", 0.3)
+    for said in (b"", GET):
+        async with connected(port) as client:
+            await client.say(said)
+            assert await client.hear() == ""
+
+
+async def test_who_goes_on_slowly_is_cut_off_as_well(port, monkeypatch):
+    """A time-out that every byte starts anew would be none."""
+    monkeypatch.setattr(health, "CONNECTION_S", 0.5)
+    async with connected(port) as client:
+        await client.say(GET)
+        async with asyncio.timeout(10):
+            while not client.is_cut_off():
+                try:
+                    await client.say(b"A: x\r\n")
+                except ConnectionError:
+                    break
+                await asyncio.sleep(0.05)
+
+
+async def test_those_who_wait_do_not_keep_a_probe_out(port):
+    """However many there are: only the last few of them are kept."""
+    async with AsyncExitStack() as stack:
+        silent = []
+        for _ in range(4 * health.MAX_CONNECTIONS):
+            client = await stack.enter_async_context(connected(port))
+            await client.say(GET)
+            silent.append(client)
+        assert (await asked(port, GET + b"\r\n")).startswith("HTTP/1.1 200 ")
+        first, last = silent[: -health.MAX_CONNECTIONS], silent[1 - health.MAX_CONNECTIONS :]
+        async with asyncio.timeout(10):
+            while not all(client.is_cut_off() for client in first):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert not any(client.is_cut_off() for client in last)
+
+
+async def test_many_scrapes_at_once_are_all_answered_in_the_end(port, monkeypatch):
+    monkeypatch.setattr(health, "MAX_CONNECTIONS", 100)
+    request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    answers = await asyncio.gather(*(asked(port, request) for _ in range(90)))
+    assert all("extip_addresses_up" in answer for answer in answers)
