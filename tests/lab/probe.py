@@ -16,6 +16,10 @@ TIMEOUT_S = 0.180
 """Below the least retransmission time (200 ms): no lost packet is ever made good in a probe."""
 
 
+HICCUP_S = 0.5
+"""An outage that is shorter may be the machine's: a backend that is not scheduled answers late."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The result of one probe; times as `time.monotonic`, `node` None when there was an error."""

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS, MONITOR_S
 
@@ -73,13 +74,20 @@ def test_carrier_loss_moves_at_once(cluster, lab):
     cluster.wait_settled(*IPS)
 
 
-def test_when_all_are_dead_nothing_moves(cluster, lab):
+def test_when_all_are_dead_nothing_moves(idle_cluster, lab):
+    """All fall silent within one heartbeat; `monitor` allows for several, and for a slow machine.
+
+    Otherwise whoever was heard last may count as a witness against the others.
+    """
+    cluster = idle_cluster
+    cluster.scheduler_flags += (f"--monitor={3 * MONITOR_S}s",)
+    cluster.start()
     lab.add_service("web", IPS, namespace=cluster.namespace)
     cluster.wait_settled(*IPS)
     before = cluster.placed()
     for controller in cluster.controllers.values():
         controller.process.freeze()
-    time.sleep(3 * MONITOR_S)
+    time.sleep(9 * MONITOR_S)
     assert cluster.placed() == before
     for controller in cluster.controllers.values():
         controller.process.thaw()
@@ -117,7 +125,7 @@ def test_the_api_server_may_be_away(cluster, lab):
         time.sleep(8)
     assert cluster.placed() == before
     assert cluster.settled(*IPS)
-    assert [probe.longest_outage_s(ip) for ip in IPS] == [0] * 6
+    assert max(probe.longest_outage_s(ip) for ip in IPS) < HICCUP_S
 
 
 def test_an_ordered_stop_hands_over_without_a_gap(cluster, lab):

@@ -141,7 +141,7 @@ def test_a_thousand_at_once_with_bounded_concurrency():
 
 async def arrive_one_by_one(world, count, *, every_s):
     """Claims come up one after another; the first of them is there already."""
-    up = {}
+    up: dict[str, Outcome] = {}
     for n in range(count):
         world.put(f"c{n}")
         await asyncio.sleep(every_s)
