@@ -7,8 +7,9 @@ from typing import TypeVar
 from tests.lab.errors import LabError
 
 T = TypeVar("T")
-PATIENCE_S = 60.0
-"""How long anything may take on a loaded machine before it counts as failed."""
+PATIENCE_S = 120.0
+"""How long anything may take on a loaded machine before it counts as failed: longer than the
+minute that client-go, in kube-proxy for one, may wait after the API server was away."""
 
 
 def wait_until(

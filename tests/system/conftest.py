@@ -16,7 +16,7 @@ from tests.system.claims_cluster import ClaimsCluster
 from tests.system.wire import Wire
 
 HERE = Path(__file__).parent
-PATIENCE_S = 180
+PATIENCE_S = 300
 """Longer than any wait of the lab, so that its message is seen and not pytest-timeout's."""
 
 _STARTS = pytest.StashKey[list[Lab]]()
