@@ -10,8 +10,6 @@ same loop. A pass may be cancelled at any point: the next one starts from what t
 """
 
 import asyncio
-import errno
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -21,14 +19,13 @@ from extip.errors import LinkError, LinkNotFoundError
 from extip.metrics import Metrics
 from extip.plan.desire import Desire
 from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
+from extip.plan.repairs import Repairs
+from extip.reconcile.change_results import GONE, explain, has_subnet, is_done, without
 from extip.reconcile.observe import AddressObserver, Policy, View
 from extip.reconcile.ports import AddressTable, Announcer, LinkTable
 
 _RETRY_S = 0.25
 """First retry after a pass failed; doubled each time, never slower than the resync."""
-
-_GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
-"""Answers to a delete that mean there is nothing left to delete."""
 
 _REST = 3.0
 """A pass is followed by a rest this many times as long as it took, so that a storm of changes costs
@@ -83,6 +80,7 @@ class AddressReconciler:
         self._link: Link | None = None
         self._up: set[IPAddress] = set()
         self._failing: dict[Change, int] = {}
+        self._repairs = Repairs(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
         self._resync_due = 0.0
         self._passed_at: float | None = None
@@ -130,11 +128,15 @@ class AddressReconciler:
             failures = 0 if await self._attempt() else failures + 1
             took_s = self._clock.monotonic() - started
             await self._clock.sleep(min(_REST * took_s, _MAX_REST_S))
-            delay_s = min(self._refresh_due, self._resync_due) - self._clock.monotonic()
+            now = self._clock.monotonic()
+            delay_s = min(self._refresh_due, self._resync_due) - now
             if failures:
                 delay_s = min(
                     self._policy.refresh_s, self._policy.resync_s, _RETRY_S * 2 ** min(failures, 10)
                 )
+            repair_at = self._repairs.next_at(now)
+            if repair_at is not None:
+                delay_s = min(delay_s, repair_at - now)
             try:
                 async with asyncio.timeout(max(0.0, delay_s)):
                     await self._triggered.wait()
@@ -183,15 +185,18 @@ class AddressReconciler:
             self._resync_due = now + self._policy.resync_s
         refresh = now >= self._refresh_due
         view = await self._observer.observe(refresh=refresh)
+        undisturbed = view.link == self._link
         self._set_link(view.link)
-        self._notice_losses(view)
+        self._notice_losses(view, now if undisturbed else None)
         self._announce(view.plan.up - self._up)
-        changes = await self._protected(view.plan.changes, known=view.link)
+        changes = await self._protected(
+            without(view.plan.changes, self._repairs.held(now)), known=view.link
+        )
         failures = await self._apply(changes)
         if refresh and not any(f.change.operation is Operation.REFRESH for f in failures):
             self._refresh_due = now + self._policy.refresh_s
         self._metrics.addresses_up.set(len(self._up))
-        problem = self._describe(failures) or view.problem
+        problem = self._describe(failures) or view.problem or self._describe_fights(now)
         if view.desire is None:
             return _Outcome(problem or "what services want is not known yet", holding=not problem)
         self._tell(view.desire)
@@ -207,7 +212,7 @@ class AddressReconciler:
         drops the others with it, also when its lifetime ends after a kill -9. So the kernel is
         told to promote them, before anything else; where it refuses, such an address stays.
         """
-        indexes = {change.link_index for change in changes if _has_subnet(change)}
+        indexes = {change.link_index for change in changes if has_subnet(change)}
         if not indexes or (
             known is not None and known.promotes_secondaries and indexes == {known.index}
         ):
@@ -228,7 +233,7 @@ class AddressReconciler:
             for change in changes
             if change.link_index not in refused
             or change.operation is not Operation.DELETE
-            or not _has_subnet(change)
+            or not has_subnet(change)
         ]
 
     async def _apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
@@ -245,10 +250,10 @@ class AddressReconciler:
             deleted = {
                 r.change.interface.ip
                 for r in results
-                if r.change.operation is Operation.DELETE and r.errno in _GONE
+                if r.change.operation is Operation.DELETE and r.errno in GONE
             }
             self._withdraw(deleted)
-            failures += [r for r in results if r.errno and not _is_done(r)]
+            failures += [r for r in results if r.errno and not is_done(r)]
             done += [
                 r.change
                 for r in results
@@ -274,22 +279,36 @@ class AddressReconciler:
                     "address_change_failed",
                     address=str(change.interface),
                     operation=change.operation.value,
-                    error=_explain(change, number),
+                    error=explain(change, number),
                 )
         self._failing = failing
         if not failing:
             return ""
         change, number = next(iter(failing.items()))
-        return f"{len(failing)} address change(s) failed, first: {_explain(change, number)}"
+        return f"{len(failing)} address change(s) failed, first: {explain(change, number)}"
 
-    def _notice_losses(self, view: View) -> None:
-        """Log addresses that were up, are still wanted, and are gone by somebody else's hand."""
+    def _notice_losses(self, view: View, now: float | None) -> None:
+        """Log addresses that were up, are still wanted, and are gone by somebody else's hand.
+
+        `now` is None when the interface changed as well: then the kernel itself may have dropped
+        them, which is no reason to put them back any later.
+        """
         lost = self._up - view.plan.up
         if view.desire is not None:
             still = {interface.ip for interface in view.desire.wanted}
-            for ip in sorted(lost & still, key=str):
+            gone = sorted(lost & still, key=str)
+            for ip in gone if now is None else self._repairs.lost(gone, now):
                 self._log.warning("address_lost", address=str(ip), reason="removed from outside")
         self._withdraw(lost)
+
+    def _describe_fights(self, now: float) -> str:
+        contested = self._repairs.contested(now)
+        if not contested:
+            return ""
+        return (
+            f"another program keeps removing addresses, first {min(contested, key=str)}; they are "
+            f"put back ever more slowly, in the end every {self._policy.resync_s:g} s"
+        )
 
     def _set_link(self, link: Link | None) -> None:
         if link == self._link:
@@ -320,7 +339,7 @@ class AddressReconciler:
     def _count(self, results: Sequence[ChangeResult]) -> None:
         for operation in Operation:
             of_kind = [r for r in results if r.change.operation is operation]
-            failed = sum(not _is_done(r) for r in of_kind)
+            failed = sum(not is_done(r) for r in of_kind)
             counter = self._metrics.address_changes
             if failed:
                 counter.labels(operation=operation.value, result="failure").inc(failed)
@@ -328,25 +347,3 @@ class AddressReconciler:
                 counter.labels(operation=operation.value, result="success").inc(
                     len(of_kind) - failed
                 )
-
-
-def _is_done(result: ChangeResult) -> bool:
-    """Whether the wanted state holds: what was to be deleted may be gone already."""
-    return not result.errno or (
-        result.change.operation is Operation.DELETE and result.errno in _GONE
-    )
-
-
-def _has_subnet(change: Change) -> bool:
-    """Whether other addresses may depend on this one: IPv4, and not a host route."""
-    interface = change.interface
-    return interface.version == 4 and interface.network.prefixlen < 32  # noqa: PLR2004
-
-
-def _explain(change: Change, number: int) -> str:
-    if number == errno.EEXIST:
-        return f"{change.interface.ip} was put there by somebody else meanwhile"
-    if number in (errno.EACCES, errno.EOPNOTSUPP) and change.interface.version == 6:  # noqa: PLR2004
-        return f"IPv6 is switched off on this interface (net.ipv6.conf), so no {change.interface}"
-    name = errno.errorcode.get(number, str(number))
-    return f"{change.operation.value} {change.interface}: {name} ({os.strerror(number)})"

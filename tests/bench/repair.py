@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from extip.plan.repairs import AT_ONCE
 from tests.bench import program
 from tests.bench.figure import Figure
 from tests.bench.sampling import MS, alternate, median
@@ -10,7 +11,8 @@ from tests.lab.extip import Extip
 from tests.lab.host import Host
 from tests.lab.network import external_v4
 
-_BLOCKS, _IN_A_BLOCK = 6, 10
+_BLOCKS, _IN_A_BLOCK = 12, AT_ONCE
+"""Each block has an address of its own: one that is removed more often is put back later."""
 
 
 def measure() -> Iterator[Figure]:
@@ -18,14 +20,17 @@ def measure() -> Iterator[Figure]:
 
     That runs alternately on a host without extip, so that the repair does not make it slower.
     """
-    ip = f"{external_v4(0)}/32"
+    ips = [external_v4(number) for number in range(_BLOCKS)]
     with Lab(nodes=1) as lab:
         node = lab.nodes["n1"]
         extip = Extip(node, "simple", kubeconfig=lab.kubeconfig)
-        lab.add_service("web", [external_v4(0)])
-        extip.wait_for_addresses(ip)
+        lab.add_service("web", ips)
+        extip.wait_for_addresses(*(f"{ip}/32" for ip in ips))
+        fresh, other = iter(ips), iter(ips)
         repaired, alone = alternate(
-            _BLOCKS, lambda: _delete(node, ip, "repaired"), lambda: _delete(lab.client, ip, "own")
+            _BLOCKS,
+            lambda: _delete(node, f"{next(fresh)}/32", "repaired"),
+            lambda: _delete(lab.client, f"{next(other)}/32", "own"),
         )
         extip.process.terminate()
     yield Figure(
