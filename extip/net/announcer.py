@@ -141,6 +141,16 @@ class Announcer:
             self._push(entry)
         self._count()
 
+    def repeat(self, ip: IPAddress) -> None:
+        """Announce an IP once more, now, beside its schedule; as the pace of all allows."""
+        if (
+            ip in self._announced
+            and self._can_send()
+            and self._bucket.take(self._clock.monotonic())
+        ):
+            self._emit(ip, reply=False)
+            self._count()
+
     def withdraw(self, ips: Iterable[IPAddress]) -> None:
         """Stop announcing."""
         for ip in ips:
@@ -212,19 +222,22 @@ class Announcer:
 
     def _send(self, entry: _Announced, now: float) -> None:
         """Send one frame and move the entry on to its next round."""
-        if self._socket is None or self._link is None:
-            return
-        frame = frames.announcement(entry.ip, self._link.mac, reply=is_reply(entry.round_number))
+        sent = self._emit(entry.ip, reply=is_reply(entry.round_number))
         entry.round_number = next_round(entry.started, entry.round_number, now)
-        try:
-            self._socket.send(frame)
-        except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN: the next round repeats it
-            self._metrics.announcement_failures.inc()
-            return
-        self._sent[entry.ip.version] += 1
-        if not entry.said:
+        if sent and not entry.said:
             entry.said = True
             self._metrics.announce_delay.observe(now - entry.up_at)
+
+    def _emit(self, ip: IPAddress, *, reply: bool) -> bool:
+        if self._socket is None or self._link is None:
+            return False
+        try:
+            self._socket.send(frames.announcement(ip, self._link.mac, reply=reply))
+        except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN: the next round repeats it
+            self._metrics.announcement_failures.inc()
+            return False
+        self._sent[ip.version] += 1
+        return True
 
     def _count(self) -> None:
         """Bring the counters up to date with what was sent."""

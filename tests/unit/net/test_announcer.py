@@ -329,3 +329,17 @@ def test_idle_announcer_sleeps() -> None:
 
     run_virtually(main())
     assert 100 <= turns <= 210
+
+
+def test_a_repetition_is_one_frame_beside_the_schedule() -> None:
+    async def act(announcer: Announcer, _: Wire, __: Metrics) -> None:
+        announcer.set_link(LINK)
+        announcer.announce([V4])
+        await asyncio.sleep(10)
+        announcer.repeat(V4)
+        announcer.repeat(V6)  # not up
+        await asyncio.sleep(60)
+
+    wire = scenario(act)
+    assert wire.times(V4) == [0, 0.1, 1, 2, 10, 62]
+    assert wire.times(V6) == []
