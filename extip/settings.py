@@ -5,7 +5,7 @@ The command line builds these; modes take them apart and hand plain values to co
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from math import ceil
 from pathlib import Path
 from socket import gethostname
@@ -13,8 +13,9 @@ from typing import Literal
 
 from extip.api.names import is_node_name
 from extip.errors import ConfigurationError
+from extip.plan.networks import IPNetwork
+from extip.plan.permissions import Permissions
 
-IPNetwork = IPv4Network | IPv6Network
 OnExit = Literal["release", "keep"]
 
 MIN_ADDRESS_TTL_S = 3
@@ -34,6 +35,8 @@ MAX_DURATION_S = 30 * 24 * 3600
 (32 bits, all of them set for ever), also when a default is several times another duration."""
 
 _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 _IFNAMSIZ = 15
 """Longest name of an interface, without the terminating NUL (linux/if.h)."""
@@ -65,6 +68,15 @@ def parse_network(text: str) -> IPNetwork:
     Raises ValueError, also when bits are set to the right of the prefix.
     """
     return ip_network(text, strict=True)
+
+
+def parse_grant(text: str) -> tuple[str, IPNetwork]:
+    """Return namespace and network of ``ns/NAMESPACE=NETWORK``; raises ValueError."""
+    subject, _, network = text.partition("=")
+    kind, _, namespace = subject.partition("/")
+    if kind != "ns" or not _NAMESPACE.fullmatch(namespace) or not network:
+        raise ValueError(f"{text!r} is not ns/NAMESPACE=NETWORK, such as ns/web=10.1.0.0/24")
+    return namespace, parse_network(network)
 
 
 def parse_listen(text: str) -> tuple[str, int] | None:
@@ -122,6 +134,8 @@ class SimpleSettings:
     """Path; empty means the pod's own ServiceAccount."""
     namespace_selector: str
     service_selector: str
+    permissions: Permissions
+    """Which external IPs the services of each namespace may ask for."""
     http: tuple[str, int] | None
     """Where /metrics, /livez and /readyz are served; None for nowhere."""
 
@@ -135,6 +149,7 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
     address_ttl: float | None,
     on_exit: OnExit,
     allow_cidr: tuple[IPNetwork, ...],
+    allow: tuple[tuple[str, IPNetwork], ...],
     kubeconfig: str,
     namespace_selector: str,
     service_selector: str,
@@ -144,6 +159,7 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
 
     Without `address_ttl`, addresses live for two resyncs. Raises ConfigurationError.
     """
+    permissions = Permissions.of(allow_cidr, allow)
     return SimpleSettings(
         address=AddressSettings(
             iface=iface,
@@ -154,11 +170,12 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
             if address_ttl is None
             else ceil(address_ttl),
             on_exit=on_exit,
-            allow_cidrs=allow_cidr,
+            allow_cidrs=permissions.networks(),
         ),
         kubeconfig=kubeconfig,
         namespace_selector=namespace_selector,
         service_selector=service_selector,
+        permissions=permissions,
         http=http,
     )
 
@@ -255,7 +272,8 @@ class SchedulerSettings:
     heartbeats."""
     rebalance_after_s: float
     """A node must have been alive for so long before claims of others are moved to it; 0: never."""
-    allow_cidrs: tuple[IPNetwork, ...]
+    permissions: Permissions
+    """Which external IPs the services of each namespace may ask for, and pools give."""
     lb_class: str
     """Load balancers of exactly this class get addresses; empty: those without a class."""
     namespace: str
@@ -278,6 +296,7 @@ def scheduler_settings(  # noqa: PLR0913 - one argument per flag
     monitor: float,
     rebalance_after: float,
     allow_cidr: tuple[IPNetwork, ...],
+    allow: tuple[tuple[str, IPNetwork], ...],
     lb_class: str,
     namespace: str,
     leader_elect: bool,
@@ -302,7 +321,7 @@ def scheduler_settings(  # noqa: PLR0913 - one argument per flag
         nodefilter=nodefilter,
         monitor_s=monitor,
         rebalance_after_s=rebalance_after,
-        allow_cidrs=allow_cidr,
+        permissions=Permissions.of(allow_cidr, allow),
         lb_class=lb_class,
         namespace=namespace,
         leader_elect=leader_elect,

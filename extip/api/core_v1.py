@@ -18,6 +18,8 @@ class ServiceSpec(Wire, frozen=True):
     external_ips: tuple[str, ...] | None = field(default=None, name="externalIPs")
     """As the user wrote them: not necessarily valid addresses on older API servers."""
     load_balancer_class: str | None = None
+    cluster_ips: tuple[str, ...] | None = field(default=None, name="clusterIPs")
+    """One per IP family, or ``None`` alone; servers before 1.20 do not say."""
 
 
 class LoadBalancerIngress(Wire, frozen=True):
@@ -69,8 +71,6 @@ class DetailedServiceMeta(ObjectMeta, frozen=True):
 
     labels: dict[str, str] | None = None
     annotations: ServiceAnnotations | None = None
-    creation_timestamp: str = ""
-    """RFC 3339 in UTC, to the second."""
 
 
 class DetailedServiceSpec(ServiceSpec, frozen=True):
@@ -125,6 +125,8 @@ class NodeSpec(Wire, frozen=True):
     unschedulable: bool = False
     """Cordoned."""
     taints: tuple[Taint, ...] | None = None
+    pod_cidrs: tuple[str, ...] | None = field(default=None, name="podCIDRs")
+    """Networks that its pods get their addresses from, where the controller manager gives them."""
 
 
 class NodeMeta(ObjectMeta, frozen=True):
@@ -156,6 +158,25 @@ class LabelledNamespace(KubernetesObject, frozen=True):
     """A core/v1 Namespace whose labels decide which pools serve it."""
 
     metadata: LabelledMeta = LabelledMeta()
+
+
+class EndpointAddress(Wire, frozen=True):
+    """Where a service is served."""
+
+    ip: str = ""
+
+
+class EndpointSubset(Wire, frozen=True):
+    """Addresses that serve the same ports."""
+
+    addresses: tuple[EndpointAddress, ...] | None = None
+    not_ready_addresses: tuple[EndpointAddress, ...] | None = None
+
+
+class Endpoints(KubernetesObject, frozen=True):
+    """A core/v1 Endpoints: where a service is served. Deprecated since 1.33, and still served."""
+
+    subsets: tuple[EndpointSubset, ...] | None = None
 
 
 class ObjectReference(Wire, frozen=True):

@@ -29,6 +29,9 @@ from extip.api.schema import (
 MAX_SERVICES = 1024
 """Services that may share one IP."""
 
+MAX_GATEWAYS = 256
+"""Gateways that a node tells of."""
+
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _IPV6 = r"[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}"
@@ -137,6 +140,12 @@ _NODE_STATUS = struct(
         ),
         "version": text("Version of its controller.", maxLength=64),
         "claims": integer("IPs that it holds.", format="int32", minimum=0),
+        "gateways": array(
+            "Gateways in its routing tables: refused as external IPs everywhere.",
+            text("One address.", maxLength=_MAX_CIDR),
+            maxItems=MAX_GATEWAYS,
+            **{"x-kubernetes-list-type": "atomic"},
+        ),
         "conditions": conditions("Ready: its controller can hold IPs."),
     },
 )

@@ -95,6 +95,8 @@ class IpNodeStatus(Wire, frozen=True):
     links: tuple[NodeLink, ...] | None = None
     version: str = ""
     claims: int = 0
+    gateways: tuple[str, ...] | None = None
+    """Next hops of its routing tables, but for link-local ones."""
     conditions: tuple[Condition, ...] | None = None
 
 

@@ -29,11 +29,18 @@ class ObjectMeta(Wire, frozen=True):
     """Empty for cluster-scoped objects."""
     uid: str = ""
     resource_version: str = ""
+    creation_timestamp: str | None = None
+    """RFC 3339 in UTC, to the second; ``null`` in bookmarks."""
 
     @property
     def key(self) -> str:
         """``namespace/name``, or ``name`` for a cluster-scoped object, as client-go keys caches."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def created(self) -> str:
+        """The time of creation as text that sorts; empty when it is not said."""
+        return self.creation_timestamp or ""
 
 
 class KubernetesObject(Wire, frozen=True):
@@ -63,8 +70,6 @@ class FullObjectMeta(ObjectMeta, frozen=True):
     owner_references: tuple[OwnerReference, ...] | None = None
     generation: int = 0
     """Counts changes of the spec."""
-    creation_timestamp: str = ""
-    """RFC 3339 in UTC, to the second."""
     deletion_timestamp: str | None = None
     """Set once the object is being deleted and finalizers keep it."""
 

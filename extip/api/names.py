@@ -56,6 +56,10 @@ HEARTBEAT_ANNOTATION = "ipcontroller.ext/heartbeat-seconds"
 """On a heartbeat Lease: how often it is renewed, as a decimal number. The Lease's own duration
 counts whole seconds, and heartbeats may be faster."""
 
+LEASE_ANNOTATION = "ipcontroller.ext/lease-seconds"
+"""On a heartbeat Lease: for so long after a renewal the node may have its IPs up, as a decimal
+number; nobody else may be given them before. Without it two heartbeats."""
+
 _HEARTBEAT_PREFIX = "extip-node-"
 _MAX_LABEL = 63
 _MAX_NAME = 253

@@ -7,15 +7,18 @@ from extip.api.apiextensions_v1 import CustomResourceDefinition
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import (
     DetailedService,
+    Endpoints,
     Event,
     LabelledNamespace,
     Namespace,
     Node,
     Service,
 )
+from extip.api.discovery_v1 import EndpointSlice
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.meta_v1 import KubernetesObject
 from extip.api.names import GROUP
+from extip.api.networking_v1 import ServiceCIDR
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -70,6 +73,25 @@ LABELLED_NAMESPACES = Resource(
     kind="Namespace",
     namespaced=False,
     type=LabelledNamespace,
+)
+ENDPOINTS = Resource(
+    group="", version="v1", plural="endpoints", kind="Endpoints", namespaced=True, type=Endpoints
+)
+ENDPOINT_SLICES = Resource(
+    group="discovery.k8s.io",
+    version="v1",
+    plural="endpointslices",
+    kind="EndpointSlice",
+    namespaced=True,
+    type=EndpointSlice,
+)
+SERVICE_CIDRS = Resource(
+    group="networking.k8s.io",
+    version="v1",
+    plural="servicecidrs",
+    kind="ServiceCIDR",
+    namespaced=False,
+    type=ServiceCIDR,
 )
 EVENTS = Resource(
     group="", version="v1", plural="events", kind="Event", namespaced=True, type=Event

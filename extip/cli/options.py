@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from extip.cli.types import DURATION, LISTEN, NETWORK
+from extip.cli.types import DURATION, GRANT, LISTEN, NETWORK
 
 
 class OptionThatMayBeEmpty(click.Option):
@@ -59,6 +59,18 @@ def address_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def allow_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flag of every mode that reads what services ask for."""
+    return click.option(
+        "--allow",
+        multiple=True,
+        type=GRANT,
+        metavar="ns/NAMESPACE=NETWORK",
+        help="Services of this namespace may ask for IPs inside this network as well as inside "
+        "those of --allow-cidr, for example ns/web=10.1.0.0/24. Repeatable.",
+    )(command)
 
 
 def process_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from extip.cli.options import process_options
+from extip.cli.options import allow_option, process_options
 from extip.cli.running import run_mode
 from extip.cli.types import DURATION, NETWORK
 
@@ -40,6 +40,7 @@ from extip.cli.types import DURATION, NETWORK
     type=NETWORK,
     help="Make claims only for external IPs inside this network. Repeatable.",
 )
+@allow_option
 @click.option(
     "--lb-class",
     default="",

@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
-from extip.cli.options import address_options, process_options
+from extip.cli.options import address_options, allow_option, process_options
 from extip.cli.running import run_mode
 
 
 @click.command(context_settings={"show_default": True})
 @address_options
+@allow_option
 @click.option(
     "--namespace-selector",
     default="",

@@ -32,4 +32,5 @@ class _Parsed(click.ParamType[T], Generic[T]):
 
 DURATION = _Parsed("duration", settings.parse_duration)
 NETWORK = _Parsed("cidr", settings.parse_network)
+GRANT = _Parsed("grant", settings.parse_grant)
 LISTEN = _Parsed("host:port", settings.parse_listen)

@@ -73,6 +73,11 @@ class ApiClient:
         self._transport = transport
         self._codecs: dict[object, object] = {}
 
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._transport.server
+
     def lister_watcher(
         self,
         resource: Resource[T],

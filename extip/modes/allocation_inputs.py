@@ -10,7 +10,7 @@ from extip.cache.derived import Derived
 from extip.cache.informer import Informer
 from extip.plan.demand import Demand, service_demand
 from extip.plan.evidence import Ports
-from extip.plan.guard import IPNetwork
+from extip.plan.networks import IPNetwork
 from extip.plan.pools import Pools, compile_pools
 from extip.plan.requests import Owner
 from extip.reconcile.allocation import AllocationInputs

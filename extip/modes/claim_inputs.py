@@ -6,17 +6,17 @@ from functools import partial
 from random import Random
 
 from extip.api.core_v1 import Node
-from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.ipcontroller_v1 import IpClaim, IpNode
 from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
-from extip.api.resources import IP_CLAIMS, NODES
-from extip.cache.derived import Derived
+from extip.api.resources import IP_CLAIMS, IP_NODES, NODES
 from extip.cache.informer import Informer
 from extip.cache.listwatch import MOST_RECENT
 from extip.cache.waking import WakingClock
 from extip.clock import Clock
+from extip.errors import ApiUnavailableError, NotFoundError
 from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
-from extip.modes.service_inputs import addresses_of, union
+from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.handover import version_of
 from extip.plan.link import IPAddress
 from extip.plan.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
@@ -24,6 +24,9 @@ from extip.reconcile.handover import Handover
 from extip.reconcile.observe import Inputs
 from extip.reconcile.trust import CacheTrust, Reading
 from extip.supervisor import Component
+
+_ASK_S = 1.0
+"""Bound on asking for one claim."""
 
 _FOLLOWERS = 4
 """Claims that left and are asked for at once."""
@@ -73,8 +76,11 @@ class ClaimInputs:
         self._nodes: Informer[Node] = Informer(
             "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
         )
-        self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
-            get=self._nodes.store.get, extract=addresses_of, combine=union, changed=self._changed
+        self._ip_nodes: Informer[IpNode] = Informer(
+            "ipnodes", client.lister_watcher(IP_NODES), clock=waking, rng=rng, metrics=metrics
+        )
+        self._reserved = ReservedSources(
+            client, self._nodes, self._ip_nodes, changed=self._changed, clock=waking, rng=rng
         )
         self.trust = CacheTrust(
             self.claims.store, read=self._read, limit_s=trust_s, changed=self._changed, clock=clock
@@ -96,18 +102,21 @@ class ClaimInputs:
         self._up: frozenset[IPAddress] = frozenset()
         self.claims.add_handler(self._claim_changed)
         self._former.add_handler(self._handover.look)
-        self._nodes.add_handler(self._node_ips.update)
 
     def current(self) -> Inputs | None:
         """Return the inputs; None while not all is known, or while it may be out of date.
 
         While the API server is away they are those of before, less what the watch took away.
         """
-        if not all(i.has_synced for i in (self.claims, self._nodes)):
+        if not all(source.has_synced for source in self._needed()):
             return None
         if not self.trust.holds() and (self._acted_on is None or self.trust.frozen()):
             return None
-        return Inputs(requests=self.together().requests, nodes=self._node_ips.value())
+        return Inputs(requests=self.together().requests, reserved=self._reserved.current())
+
+    def node_ips(self) -> frozenset[IPAddress]:
+        """Return the addresses of all nodes, as far as known."""
+        return self._reserved.current().nodes
 
     def together(self) -> NodeClaims:
         """Return the claims to act on; the very same object until something changes."""
@@ -121,6 +130,36 @@ class ClaimInputs:
             kept = self._handover.kept()
             self._together = trusted, bring_together(known, iface=self._iface, kept=kept)
         return self._together[1]
+
+    def leaving(self) -> frozenset[IPAddress]:
+        """Return the IPs that are kept for their next holder."""
+        kept = self._handover.kept()
+        return frozenset(c.interface.ip for c in kept if c.interface is not None)
+
+    async def is_ours(self, ip: IPAddress) -> bool:
+        """Return whether the API server says now that an IP is this node's.
+
+        A claim that turns out to have left is not acted on any more. Raises ApiError.
+        """
+        for name in [c.name for c, _ in self._mine.values() if c.interface and c.interface.ip == ip]:
+            if await self._is_still_ours(name):
+                return True
+        return False
+
+    async def _is_still_ours(self, name: str) -> bool:
+        try:
+            async with asyncio.timeout(_ASK_S):
+                claim = await self._get(self._client, name)
+        except NotFoundError:
+            cached = self.claims.store.get(name)
+            self.trust.lost(name, version=0 if cached is None else version_of(cached))
+            return False
+        except TimeoutError:
+            raise ApiUnavailableError(f"no answer within {_ASK_S} s") from None
+        if claim.spec.node_name == self._node:
+            return True
+        self.trust.lost(name, version=version_of(claim))
+        return False
 
     def heard(self, sent_at: float) -> None:
         """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
@@ -153,10 +192,11 @@ class ClaimInputs:
 
     def components(self) -> list[Component]:
         """Return what has to run."""
-        informers: list[Informer[IpClaim] | Informer[Node]]
-        informers = [self.claims, self._former, self._nodes]
+        informers: list[Informer[IpClaim] | Informer[Node] | Informer[IpNode]]
+        informers = [self.claims, self._former, self._nodes, self._ip_nodes]
         return [
             *(Component(informer.name, informer.run) for informer in informers),
+            *self._reserved.components(),
             *(Component(f"handover-{n}", self._handover.run) for n in range(_FOLLOWERS)),
             Component("trust", self.trust.run),
             Component("trust-time", self.trust.watch_time),
@@ -165,15 +205,23 @@ class ClaimInputs:
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""
-        missing = [i.name for i in (self.claims, self._nodes) if not i.has_synced]
+        informers = (self.claims, self._nodes, self._ip_nodes)
+        missing = [i.name for i in informers if not i.has_synced]
+        missing += [self._reserved.problem()] if self._reserved.problem() else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
 
     async def _announce_first_sync(self) -> None:
         """Tell `changed` when all inputs are known: with no claim at all, no key ever does."""
-        await self.claims.wait_synced()
-        await self._nodes.wait_synced()
+        for source in self._needed():
+            await source.wait_synced()
         self._changed()
         await asyncio.get_running_loop().create_future()
+
+    def _needed(
+        self,
+    ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode] | ReservedSources, ...]:
+        """Return what must be known before anything is brought up."""
+        return self.claims, self._nodes, self._ip_nodes, self._reserved
 
     def _claim_changed(self, name: str) -> None:
         claim = self.claims.store.get(name)

@@ -155,6 +155,7 @@ class _Controller:
             iface=self._settings.address.iface,
             version=__version__,
             claims=lambda: len(self.inputs.together().claims),
+            node_ips=self.inputs.node_ips,
             links=links,
             addresses=table,
             resync_s=self._settings.address.resync_s,

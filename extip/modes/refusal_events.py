@@ -2,10 +2,23 @@
 
 from extip.api.resources import IP_CLAIMS
 from extip.kube.events import EventRecorder, ObjectReference
-from extip.plan.guard import Refusal
+from extip.log import Logger
+from extip.plan.permissions import Permissions
+from extip.plan.refusal import Refusal
 from extip.plan.requests import Owner
 
+_UNRESTRICTED = (
+    "whoever may create services may take any IP of this network (CVE-2020-8554); restrict them by "
+    "--allow-cidr, --allow or an admission policy"
+)
+
 _API_VERSIONS = {IP_CLAIMS.kind: IP_CLAIMS.api_version}
+
+
+def warn_when_unrestricted(permissions: Permissions, logger: Logger) -> None:
+    """Say once, at the start, that services may ask for whatever they like."""
+    if not permissions.restrictive:
+        logger.warning("external_ips_unrestricted", reason=_UNRESTRICTED)
 
 
 class EventReporter:

@@ -32,7 +32,7 @@ from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
 from extip.metrics import Metrics
 from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
 from extip.modes.definitions import DefinitionsGate
-from extip.modes.refusal_events import EventReporter
+from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
@@ -51,13 +51,14 @@ async def run(settings: SchedulerSettings) -> None:
     identity = f"{socket.gethostname()}_{uuid.uuid4()}"
     rng = Random()  # noqa: S311 - jitter
     logger.info("started", version=__version__, identity=identity, pid=os.getpid())
+    warn_when_unrestricted(settings.permissions, logger)
     async with connect(settings.kubeconfig, metrics=metrics) as client:
         events = EventRecorder(client, clock=clock, metrics=metrics)
         inputs = SchedulingInputs(
             client,
             masks=Masks(v4=settings.mask, v6=settings.mask_v6),
             lb_class=settings.lb_class,
-            allowed=settings.allow_cidrs,
+            permissions=settings.permissions,
             namespace=settings.namespace,
             monitor_s=settings.monitor_s,
             rebalance_after_s=settings.rebalance_after_s,
@@ -66,7 +67,7 @@ async def run(settings: SchedulerSettings) -> None:
         )
         scheduling = ClaimScheduler(
             strategy=Strategy(settings.nodefilter),
-            guard=Guard(allowed=settings.allow_cidrs),
+            guard=Guard(allowed=settings.permissions.networks()),
             inputs=inputs.current,
             allocator=Allocator(
                 inputs=inputs.allocation.current,

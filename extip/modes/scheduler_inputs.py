@@ -29,13 +29,12 @@ from extip.kube.client import ApiClient
 from extip.kube.lease_lock import HeartbeatReader
 from extip.metrics import Metrics
 from extip.modes.allocation_inputs import AllocationSources
-from extip.modes.service_inputs import addresses_of, union
+from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
-from extip.plan.guard import IPNetwork
-from extip.plan.link import IPAddress
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node
+from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
 from extip.plan.schedule import Cluster
 from extip.reconcile.scheduling import SchedulerInputs
@@ -53,7 +52,7 @@ class SchedulingInputs:
         *,
         masks: Masks,
         lb_class: str,
-        allowed: tuple[IPNetwork, ...],
+        permissions: Permissions,
         namespace: str,
         monitor_s: float,
         rebalance_after_s: float,
@@ -108,17 +107,18 @@ class SchedulingInputs:
             pools=self._pools,
             namespaces=self._namespaces,
             lb_class=lb_class,
-            allowed=allowed,
+            allowed=permissions.networks(),
             changed=self._tell,
         )
         self._requests: Derived[DetailedService, _Asked, Requests] = Derived(
             get=self._services.store.get,
             extract=_asked,
-            combine=partial(collect, parse=masks.parse),
+            combine=partial(collect, parse=masks.parse, permit=permissions.refuse),
             changed=self._tell,
         )
-        self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
-            get=self._nodes.store.get, extract=addresses_of, combine=union, changed=self._tell
+        self._cluster_ips = ClusterIps(self._services.store.get)
+        self._reserved = ReservedSources(
+            client, self._nodes, self._ip_nodes, changed=self._tell, clock=clock, rng=rng
         )
         self._kubernetes: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = (
             Derived(
@@ -129,7 +129,7 @@ class SchedulingInputs:
             )
         )
         self._services.add_handler(self._requests.update)
-        self._nodes.add_handler(self._node_ips.update)
+        self._services.add_handler(self._cluster_ips.update)
         self._nodes.add_handler(self._kubernetes.update)
         self._ip_nodes.add_handler(lambda _: self._tell())
         self.claims.add_handler(self._claim_changed)
@@ -142,22 +142,21 @@ class SchedulingInputs:
         get everything.
         """
         self._warm = self._warm or self.monitor.settled
-        if not self._warm or not all(i.has_synced for i in self._informers()):
+        if not self._warm or not all(source.has_synced for source in self._sources()):
             return None
         verdicts = self.monitor.nodes()
         kubernetes = self._kubernetes.value()
         names = sorted({*verdicts, *self._ip_nodes.store})
         return SchedulerInputs(
             requests=self._requests.value(),
-            node_ips=self._node_ips.value(),
+            reserved=self._reserved.current(self._cluster_ips.all()),
             cluster=Cluster(
                 nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
                 unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
                 ignored=frozenset({Obstacle.NO_SUBNET}),  # every controller is told its interface
                 node_selectors=self.allocation.node_selectors(),
                 registered={
-                    n.metadata.name: n.metadata.creation_timestamp
-                    for n in self._ip_nodes.store.values()
+                    n.metadata.name: n.metadata.created for n in self._ip_nodes.store.values()
                 },
             ),
             steady=frozenset(n for n in names if self._is_steady(n)),
@@ -165,13 +164,14 @@ class SchedulingInputs:
 
     async def wait_synced(self) -> None:
         """Wait until every cache has been filled."""
-        for informer in self._informers():
-            await informer.wait_synced()
+        for source in self._sources():
+            await source.wait_synced()
 
     def components(self) -> list[Component]:
         """Return what has to run."""
         return [
             *(Component(informer.name, informer.run) for informer in self._informers()),
+            *self._reserved.components(),
             Component("liveness", self.monitor.run),
             Component("first-sync", self._announce_first_sync),
         ]
@@ -179,6 +179,7 @@ class SchedulingInputs:
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""
         missing = [i.name for i in self._informers() if not i.has_synced]
+        missing += [self._reserved.problem()] if self._reserved.problem() else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
 
     def _informers(self) -> tuple[Informer[Any], ...]:
@@ -191,6 +192,9 @@ class SchedulingInputs:
             self._pools,
             self._namespaces,
         )
+
+    def _sources(self) -> tuple[Informer[Any] | ReservedSources, ...]:
+        return (*self._informers(), self._reserved)
 
     def _facts(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
         ip_node = self._ip_nodes.store.get(name)

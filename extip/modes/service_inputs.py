@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -13,8 +13,11 @@ from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
+from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.plan.contest import namespaces_of, settle_contests
 from extip.plan.link import IPAddress
-from extip.plan.requests import Masks, Owner, Requests, collect, parse_ip, service_owner
+from extip.plan.permissions import Permissions
+from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
 from extip.reconcile.observe import Inputs
 from extip.supervisor import Component
 
@@ -32,6 +35,7 @@ class ServiceInputs:
         client: ApiClient,
         *,
         masks: Masks,
+        permissions: Permissions,
         service_selector: str,
         namespace_selector: str,
         changed: Callable[[], None],
@@ -59,36 +63,50 @@ class ServiceInputs:
         self._requests: Derived[Service, _Asked, Requests] = Derived(
             get=self._services.store.get,
             extract=self._asked,
-            combine=partial(collect, parse=masks.parse),
+            combine=partial(collect, parse=masks.parse, permit=permissions.refuse),
             changed=changed,
         )
-        self._node_ips: Derived[Node, frozenset[IPAddress], frozenset[IPAddress]] = Derived(
-            get=self._nodes.store.get, extract=addresses_of, combine=union, changed=changed
-        )
+        self._settled: tuple[Requests, Requests] | None = None
+        self._having: dict[IPAddress, frozenset[str]] = {}
         self._services.add_handler(self._service_changed)
-        self._nodes.add_handler(self._node_ips.update)
+        self._cluster_ips = ClusterIps(self._services.store.get, changed=changed)
+        self._services.add_handler(self._cluster_ips.update)
+        self._reserved = ReservedSources(client, self._nodes, changed=changed, clock=clock, rng=rng)
 
     def current(self) -> Inputs | None:
         """Return the inputs; None until every cache has synced."""
-        if not all(informer.has_synced for informer in self._informers()):
+        if not all(source.has_synced for source in (*self._informers(), self._reserved)):
             return None
-        return Inputs(requests=self._requests.value(), nodes=self._node_ips.value())
+        requests = self._settle(self._requests.value())
+        wanted = (interface.ip for interface in requests.wanted)
+        cluster_ips = self._cluster_ips.among(wanted, of=requests)
+        return Inputs(requests=requests, reserved=self._reserved.current(cluster_ips))
+
+    def _settle(self, asked: Requests) -> Requests:
+        """Leave each IP to one namespace: whoever has it, as far as this process remembers."""
+        if self._settled is None or self._settled[0] is not asked:
+            requests = settle_contests(asked, lambda ip: self._having.get(ip, ()))
+            self._having = namespaces_of(requests.wanted)
+            self._settled = asked, requests
+        return self._settled[1]
 
     async def wait_synced(self) -> None:
         """Wait until `current()` returns something."""
-        for informer in self._informers():
-            await informer.wait_synced()
+        for source in (*self._informers(), self._reserved):
+            await source.wait_synced()
 
     def components(self) -> list[Component]:
         """Return what has to run."""
         return [
             *(Component(informer.name, informer.run) for informer in self._informers()),
+            *self._reserved.components(),
             Component("first-sync", self._announce_first_sync),
         ]
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""
         missing = [i.name for i in self._informers() if not i.has_synced]
+        missing += [self._reserved.problem()] if self._reserved.problem() else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
 
     async def _announce_first_sync(self) -> None:
@@ -124,14 +142,3 @@ class ServiceInputs:
     def _namespace_changed(self, namespace: str) -> None:
         for key in self._asking.get(namespace, ()):
             self._requests.update(key)
-
-
-def addresses_of(node: Node) -> frozenset[IPAddress] | None:
-    """Return the IPs of a node; its names do not matter here."""
-    ips = (parse_ip(address.address) for address in node.status.addresses or ())
-    return frozenset(ip for ip in ips if ip is not None) or None
-
-
-def union(parts: Iterable[frozenset[IPAddress]]) -> frozenset[IPAddress]:
-    """Bring the IPs of all nodes together."""
-    return frozenset().union(*parts)

@@ -7,6 +7,7 @@
     ├── informer-nodes ───────► node IPs ─┼──► addresses ──► interface
     ├── informer-namespaces (selector) ───┘        ▲   └──► announcer
     ├── first-sync  nothing is changed before it ──┤
+    ├── control-plane  what the cluster itself uses ─┤
     ├── monitor     netlink events ────────────────┘
     ├── events      refusals, as Kubernetes Events on the services
     └── http        /metrics /livez /readyz
@@ -23,7 +24,7 @@ from extip.kube.client import connect
 from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half, open_observer
-from extip.modes.refusal_events import EventReporter
+from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.service_inputs import ServiceInputs
 from extip.plan.requests import Masks
 from extip.reconcile.observe import Inputs, View
@@ -45,6 +46,7 @@ async def run(settings: SimpleSettings) -> None:
         link=settings.address.iface,
         ttl_s=settings.address.address_ttl_s,
     )
+    warn_when_unrestricted(settings.permissions, logger)
     async with connect(settings.kubeconfig, metrics=metrics) as client:
         events = EventRecorder(client, clock=clock, metrics=metrics)
         ledger = RefusalLedger(EventReporter(events), metrics)
@@ -58,6 +60,7 @@ async def run(settings: SimpleSettings) -> None:
             inputs = ServiceInputs(
                 client,
                 masks=Masks(v4=settings.address.mask, v6=settings.address.mask_v6),
+                permissions=settings.permissions,
                 service_selector=settings.service_selector,
                 namespace_selector=settings.namespace_selector,
                 changed=half.reconciler.trigger,
@@ -85,6 +88,7 @@ async def dry_run(settings: SimpleSettings) -> None:
         inputs = ServiceInputs(
             client,
             masks=Masks(v4=settings.address.mask, v6=settings.address.mask_v6),
+            permissions=settings.permissions,
             service_selector=settings.service_selector,
             namespace_selector=settings.namespace_selector,
             changed=lambda: None,

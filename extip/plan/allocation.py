@@ -9,7 +9,7 @@ An address that a service has, it keeps while it asks for one, also when the poo
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.plan.demand import Demand
@@ -63,7 +63,7 @@ class Allocation:
                 wanted[interface] = left
         for found in self.allocated.values():
             wanted.setdefault(found.interface, found.owners)
-        return Requests(wanted=wanted, malformed=requests.malformed)
+        return replace(requests, wanted=wanted)
 
     def pools(self) -> dict[IPInterface, str]:
         """Return the pool of each address that was given."""
@@ -253,7 +253,8 @@ class _Planner:
     def _disagreeing(self, case: _Case, ip: IPAddress, others: set[Owner]) -> list[Owner]:
         """Return those of the others that do not share the address with the service.
 
-        They share it when each of them asks for this very address and no port is the same.
+        They share it when they are in one namespace, each of them asks for this very address, and
+        no port is the same.
         """
         if not others:
             return []
@@ -264,7 +265,10 @@ class _Planner:
         return sorted(
             other
             for other in others - {owner}
-            if not _asks(case.demand, ip) or other not in asking or ports(other) & ports(owner)
+            if other.namespace != owner.namespace
+            or not _asks(case.demand, ip)
+            or other not in asking
+            or ports(other) & ports(owner)
         )
 
     def _holding(self, case: _Case) -> Holding:

@@ -6,11 +6,12 @@ that the scheduler did not make are never changed or deleted; where one holds a 
 the one claim of that IP.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Interface, IPv6Interface, NetmaskValueError
 from types import MappingProxyType
 
+from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
 from extip.api.names import (
@@ -223,6 +224,26 @@ def services_patch(action: SetServices) -> dict[str, object]:
     return {"metadata": metadata, "spec": {"services": action.services}}
 
 
+def having(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset[str]]:
+    """Return a function: the namespaces whose services have an IP, as its claims say.
+
+    Looks at the claims only when it is called: hardly any IP is contested.
+    """
+    index: dict[IPAddress, frozenset[str]] = {}
+    known = tuple(claims)
+
+    def namespaces(ip: IPAddress) -> frozenset[str]:
+        if not index:
+            for claim in known:
+                interface = parse_cidr(claim.spec.cidr)
+                if interface is not None and claim.managed:
+                    named = (service.namespace for service in claim.spec.services or ())
+                    index[interface.ip] = index.get(interface.ip, frozenset()).union(named)
+        return index.get(ip, frozenset())
+
+    return namespaces
+
+
 def pool_of(claim: IpClaim) -> str:
     """Return the name of the pool that the claim's IP was allocated from; empty for none."""
     return (claim.metadata.labels or {}).get(POOL_LABEL, "")
@@ -249,7 +270,7 @@ def _references(owners: Sequence[Owner]) -> tuple[ServiceReference, ...]:
         sorted(
             ServiceReference(namespace=owner.namespace, name=owner.name, uid=owner.uid)
             for owner in owners
-        )
+        )[:MAX_SERVICES]
     )
 
 

@@ -71,7 +71,7 @@ def service_demand(service: DetailedService, *, lb_class: str) -> Demand | None:
     return Demand(
         owner=service_owner(service),
         version=service.metadata.resource_version,
-        created=service.metadata.creation_timestamp,
+        created=service.metadata.created,
         labels=service.metadata.labels or {},
         families=_families(spec) if to_status or auto else (),
         every_family=spec.ip_family_policy != "PreferDualStack",

@@ -2,19 +2,13 @@
 
 from dataclasses import dataclass
 
-from extip.plan.guard import Guard, Reason, Refusal, Surroundings
+from extip.plan.guard import Guard, Surroundings
 from extip.plan.link import IPInterface
-from extip.plan.requests import Owner, Requests
+from extip.plan.refusal import Reason, Refusal
+from extip.plan.requests import Rejection, Requests
 
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """One owner does not get one IP."""
-
-    text: str
-    """The IP, or what was written in its place."""
-    owner: Owner
-    refusal: Refusal
+_SHOWN = 64
+"""Characters of something that is no address that are repeated to people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +17,22 @@ class Desire:
 
     wanted: frozenset[IPInterface]
     rejected: frozenset[Rejection]
+    probed: frozenset[IPInterface] = frozenset()
+    """Neither yet: it is being found out whether another station has them."""
+    waiting: frozenset[IPInterface] = frozenset()
+    """Neither yet: that can be found out only when the interface has carrier."""
 
 
 def decide(requests: Requests, *, guard: Guard, around: Surroundings) -> Desire:
     """Judge every request; each one is either wanted or refused with a reason."""
     wanted: set[IPInterface] = set()
     rejected = {
-        Rejection(text, owner, Refusal(Reason.MALFORMED, f"{text!r} is not an IP address"))
+        Rejection(shown, owner, Refusal(Reason.MALFORMED, f"{shown!r} is not an IP address"))
         for text, owners in requests.malformed.items()
+        for shown in (_shown(text),)
         for owner in owners
     }
+    rejected.update(requests.denied)
     for interface, owners in requests.wanted.items():
         refusal = guard.refuse(interface, around)
         if refusal is None:
@@ -40,3 +40,8 @@ def decide(requests: Requests, *, guard: Guard, around: Surroundings) -> Desire:
         else:
             rejected.update(Rejection(str(interface.ip), owner, refusal) for owner in owners)
     return Desire(wanted=frozenset(wanted), rejected=frozenset(rejected))
+
+
+def _shown(text: str) -> str:
+    """Return the text, cut where it is no longer a slip of the pen but a page."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -1,44 +1,21 @@
 """May this IP come up here? Refuses what would hurt the node or its network.
 
-Decides over what the node itself knows (its addresses, subnets and gateways), the addresses of
-all cluster nodes, and the operator's allow-list. First match wins, so each refusal has one reason.
+Decides over what the node itself knows (its addresses, subnets and gateways), what the cluster
+itself uses, and the operator's allow-list. First match wins, so each refusal has one reason.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Network, ip_interface, ip_network
 from typing import NamedTuple, Self
 
 from extip.plan.link import IPAddress, IPInterface, ObservedAddress
+from extip.plan.networks import IPNetwork, Networks
+from extip.plan.refusal import Reason, Refusal
+from extip.plan.reserved import Reserved
 
-IPNetwork = IPv4Network | IPv6Network
-
-
-class Reason(StrEnum):
-    """Why an IP is not brought up; the value is the reason of Events and metrics."""
-
-    MALFORMED = "MalformedAddress"
-    UNSPECIFIED = "UnspecifiedAddress"
-    LOOPBACK = "LoopbackAddress"
-    MULTICAST = "MulticastAddress"
-    LINK_LOCAL = "LinkLocalAddress"
-    RESERVED = "ReservedAddress"
-    NETWORK = "NetworkAddress"
-    BROADCAST = "BroadcastAddress"
-    GATEWAY = "GatewayAddress"
-    LOCAL = "AddressInUseLocally"
-    NODE = "NodeAddress"
-    NOT_ALLOWED = "AddressNotAllowed"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why an IP stays down, for a machine (`reason`) and for a person (`message`)."""
-
-    reason: Reason
-    message: str
+__all__ = ["Guard", "IPNetwork", "Reason", "Refusal", "Surroundings", "surroundings"]
 
 
 class _Prefix(NamedTuple):
@@ -98,8 +75,8 @@ class Surroundings:
     """On-link subnets of those addresses."""
     gateways: frozenset[IPAddress] = frozenset()
     """Next hops of all routing tables of this node."""
-    nodes: frozenset[IPAddress] = frozenset()
-    """Addresses of all nodes of the cluster, from their Node objects."""
+    reserved: Reserved = field(default_factory=Reserved)
+    """What the cluster itself uses."""
 
     @cached_property
     def edges(self) -> Mapping[IPAddress, Refusal]:
@@ -131,24 +108,22 @@ class Guard:
         )
 
     @cached_property
-    def _allowed(self) -> tuple[_Prefix, ...]:
-        return tuple(_Prefix.of(network) for network in self.allowed)
+    def _allowed(self) -> Networks:
+        return Networks(frozenset(self.allowed))
 
     def _outside(self, ip: IPAddress) -> Refusal | None:
-        number = int(ip)
-        for version, mask, base in self._allowed:
-            if number & mask == base and ip.version == version:
-                return None
-        if not self.allowed:
+        if not self.allowed or ip in self._allowed:
             return None
-        return Refusal(Reason.NOT_ALLOWED, f"{ip} is in none of the networks of --allow-cidr")
+        return Refusal(
+            Reason.NOT_ALLOWED, f"{ip} is in none of the networks of --allow-cidr and --allow"
+        )
 
 
 def surroundings(
     observed: Iterable[ObservedAddress],
     *,
     gateways: frozenset[IPAddress],
-    nodes: frozenset[IPAddress],
+    reserved: Reserved,
     exempt_links: frozenset[int] = frozenset(),
 ) -> Surroundings:
     """Gather what a candidate must not collide with.
@@ -163,7 +138,7 @@ def surroundings(
         foreign=frozenset([a.interface.ip for a in foreign] + peers),
         subnets=frozenset(n for n in networks if n.prefixlen < n.max_prefixlen),
         gateways=gateways,
-        nodes=nodes,
+        reserved=reserved,
     )
 
 
@@ -199,14 +174,33 @@ def _edge(ip: IPAddress, network: IPNetwork) -> Refusal | None:
 
 
 def _taken(ip: IPAddress, around: Surroundings) -> Refusal | None:
-    if ip in around.nodes:
+    """Refuse what this node or the cluster uses, the surest fact first."""
+    reserved = around.reserved
+    if ip in reserved.nodes:
         return Refusal(Reason.NODE, f"{ip} is the address of a cluster node")
     if ip in around.gateways:
         return Refusal(Reason.GATEWAY, f"{ip} is a gateway in a routing table of this node")
+    if ip in reserved.gateways:
+        return Refusal(Reason.GATEWAY, f"{ip} is a gateway in a routing table of a cluster node")
+    if ip in reserved.api_servers:
+        return Refusal(Reason.API_SERVER, f"{ip} is the address of an API server")
     if ip in around.foreign:
         return Refusal(
             Reason.LOCAL,
             f"{ip}, or an address with it as its peer, is on this node already, and extip did not "
             "put it there",
         )
+    return _inside(ip, reserved)
+
+
+def _inside(ip: IPAddress, reserved: Reserved) -> Refusal | None:
+    """Refuse what is reachable inside the cluster only."""
+    if ip in reserved.cluster_ips:
+        return Refusal(Reason.CLUSTER_IP, f"{ip} is the cluster IP of a service")
+    network = reserved.services.find(ip)
+    if network is not None:
+        return Refusal(Reason.SERVICE_NETWORK, f"{ip} is in {network}, a network of cluster IPs")
+    network = reserved.pods.find(ip)
+    if network is not None:
+        return Refusal(Reason.POD_NETWORK, f"{ip} is in {network}, the pod network of a node")
     return None

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from extip.api.crds import MAX_GATEWAYS
 from extip.api.ipcontroller_v1 import READY, IpNodeStatus, NodeLink
 from extip.api.meta_v1 import Condition
 from extip.plan.conditions import with_condition
-from extip.plan.link import IPInterface, Link, ObservedAddress
+from extip.plan.link import IPAddress, IPInterface, Link, ObservedAddress
+from extip.plan.reserved import IPVS_LINK
 
 MAX_LINKS = 16
 """Interfaces told of: a node has hundreds where it runs pods, and they come and go."""
@@ -22,7 +24,7 @@ def node_links(
     others = (
         link.name
         for link in sorted(known.values(), key=_index)
-        if link.name != iface and link.announces and _addresses(link, observed)
+        if link.name not in (iface, IPVS_LINK) and link.announces and _addresses(link, observed)
     )
     names = [iface, *others]
     found = ((name, known.get(name)) for name in names[:MAX_LINKS])
@@ -39,8 +41,26 @@ def node_links(
     )
 
 
+def node_gateways(
+    found: Iterable[IPAddress], *, nodes: frozenset[IPAddress]
+) -> tuple[str, ...] | None:
+    """Return the gateways to tell of, in order.
+
+    Left out are link-local ones, which are refused in any case, and nodes of the cluster: a pod
+    network may have a route to each of them.
+    """
+    told = sorted((ip for ip in found if ip not in nodes and not ip.is_link_local), key=_numeric)
+    return tuple(str(ip) for ip in told[:MAX_GATEWAYS]) or None
+
+
 def node_status(
-    before: IpNodeStatus, links: tuple[NodeLink, ...], *, version: str, claims: int, now: str
+    before: IpNodeStatus,
+    links: tuple[NodeLink, ...],
+    *,
+    gateways: tuple[str, ...] | None = None,
+    version: str,
+    claims: int,
+    now: str,
 ) -> IpNodeStatus:
     """Return the status that the node should have; equal to `before` when it has it already.
 
@@ -59,6 +79,7 @@ def node_status(
         links=links,
         version=version,
         claims=claims,
+        gateways=gateways,
         conditions=with_condition(before.conditions, ready, now=now),
     )
 
@@ -68,7 +89,11 @@ def _index(link: Link) -> int:
 
 
 def _order(interface: IPInterface) -> tuple[int, int]:
-    return interface.version, int(interface.ip)
+    return _numeric(interface.ip)
+
+
+def _numeric(ip: IPAddress) -> tuple[int, int]:
+    return ip.version, int(ip)
 
 
 def _addresses(link: Link, observed: Sequence[ObservedAddress]) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from extip.api.core_v1 import Service
 from extip.plan.link import IPAddress, IPInterface
+from extip.plan.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -16,6 +17,8 @@ class Owner:
     namespace: str
     name: str
     uid: str
+    created: str = field(default="", compare=False)
+    """RFC 3339 in UTC, to the second; empty where nobody asks."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -41,6 +44,16 @@ class Masks:
         return IPv6Interface((int(ip), self.v6))
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One owner does not get one IP."""
+
+    text: str
+    """The IP, or what was written in its place."""
+    owner: Owner
+    refusal: Refusal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
     """What all owners together ask for."""
@@ -49,30 +62,53 @@ class Requests:
     """Each external IP with who asks for it, in order of their names."""
     malformed: Mapping[str, tuple[Owner, ...]] = field(default_factory=dict)
     """What is no IP address, as it was written, with who wrote it."""
+    denied: tuple[Rejection, ...] = ()
+    """What an owner may not have, whatever the IP is to the network."""
+    established: frozenset[IPAddress] = frozenset()
+    """IPs that a node of this cluster had up before: they are taken over, and not probed."""
 
 
 def service_owner(service: Service) -> Owner:
     """Return the service as an owner of IPs."""
     meta = service.metadata
-    return Owner(kind="Service", namespace=meta.namespace, name=meta.name, uid=meta.uid)
+    return Owner(
+        kind="Service",
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        created=meta.created,
+    )
+
+
+def _anything(_namespace: str, _ip: IPAddress) -> None:
+    return None
 
 
 def collect(
-    asked: Iterable[tuple[Owner, Iterable[str]]], parse: Callable[[str], IPInterface | None]
+    asked: Iterable[tuple[Owner, Iterable[str]]],
+    parse: Callable[[str], IPInterface | None],
+    permit: Callable[[str, IPAddress], Refusal | None] = _anything,
 ) -> Requests:
-    """Bring together what each owner asks for; one malformed entry never hides the others."""
+    """Bring together what each owner asks for; one malformed entry never hides the others.
+
+    `permit` says why a namespace may not have an IP, or None when it may.
+    """
     wanted: dict[IPInterface, set[Owner]] = {}
     malformed: dict[str, set[Owner]] = {}
+    denied: dict[Rejection, None] = {}
     for owner, texts in asked:
         for text in texts:
             interface = parse(text)
             if interface is None:
                 malformed.setdefault(text, set()).add(owner)
+            elif (refusal := permit(owner.namespace, interface.ip)) is not None:
+                denied[Rejection(str(interface.ip), owner, refusal)] = None
             else:
                 wanted.setdefault(interface, set()).add(owner)
     return Requests(
         wanted={interface: tuple(sorted(owners)) for interface, owners in wanted.items()},
         malformed={text: tuple(sorted(owners)) for text, owners in malformed.items()},
+        denied=tuple(denied),
     )
 
 

@@ -18,8 +18,8 @@ from extip.clock import Clock
 from extip.errors import ApiError, ConflictError, LinkError, LinkNotFoundError, NotFoundError
 from extip.plan.backoff import Backoff
 from extip.plan.conditions import is_true
-from extip.plan.link import Link, ObservedAddress
-from extip.plan.node_report import node_links, node_status
+from extip.plan.link import IPAddress, Link, ObservedAddress
+from extip.plan.node_report import node_gateways, node_links, node_status
 
 INTERVAL_S = 5.0
 """Between two writes of what is not urgent, such as the number of claims."""
@@ -35,6 +35,9 @@ class LinkLister(Protocol):
 
     async def links(self) -> Sequence[Link]:
         """Return all interfaces. Raises LinkError."""
+
+    async def gateways(self) -> frozenset[IPAddress]:
+        """Return the next hops of all routing tables, both families. Raises LinkError."""
 
 
 class AddressLister(Protocol):
@@ -68,6 +71,7 @@ class NodeRegistration:
         iface: str,
         version: str,
         claims: Callable[[], int],
+        node_ips: Callable[[], frozenset[IPAddress]],
         links: LinkLister,
         addresses: AddressLister,
         resync_s: float,
@@ -79,6 +83,7 @@ class NodeRegistration:
         self._iface = iface
         self._version = version
         self._claims = claims
+        self._node_ips = node_ips
         self._links = links
         self._addresses = addresses
         self._resync_s = resync_s
@@ -131,9 +136,12 @@ class NodeRegistration:
         links = node_links(
             await self._links.links(), await self._addresses.dump(), iface=self._iface
         )
+        gateways = node_gateways(await self._links.gateways(), nodes=self._node_ips())
         before = self._written or (await self._read()).status
         now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
-        after = node_status(before, links, version=self._version, claims=seen[1], now=now)
+        after = node_status(
+            before, links, gateways=gateways, version=self._version, claims=seen[1], now=now
+        )
         if after != before:
             if due_s > 0 and is_true(before.conditions, READY) == is_true(after.conditions, READY):
                 self._written = before
@@ -167,5 +175,6 @@ def _whole(status: IpNodeStatus) -> dict[str, object]:
         "links": status.links,
         "version": status.version,
         "claims": status.claims,
+        "gateways": status.gateways,
         "conditions": status.conditions,
     }

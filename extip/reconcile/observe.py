@@ -1,7 +1,7 @@
 """Looks at the node and plans, changing nothing: the first half of a pass, and a dry run."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 from extip.errors import LinkNotFoundError, NetlinkError
 from extip.plan.addresses import AddressPlan, plan_addresses
@@ -9,10 +9,8 @@ from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, surroundings
 from extip.plan.link import IPAddress, Link, ObservedAddress
 from extip.plan.requests import Requests
+from extip.plan.reserved import IPVS_LINK, Reserved
 from extip.reconcile.ports import AddressTable, LinkTable
-
-_IPVS_LINK = "kube-ipvs0"
-"""kube-proxy in ipvs mode binds every external IP here, on every node; that is not a conflict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +18,8 @@ class Inputs:
     """Everything that comes from the API server."""
 
     requests: Requests
-    nodes: frozenset[IPAddress]
+    reserved: Reserved = field(default_factory=Reserved)
+    """What the cluster itself uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,8 @@ class View:
     desire: Desire | None
     """None while the inputs are not known."""
     plan: AddressPlan
+    requests: Requests = field(default_factory=Requests)
+    """What the desire is about."""
     problem: str = ""
     """What could not be read; the plan then rests on what was known before."""
 
@@ -75,8 +76,10 @@ class AddressObserver:
         """
         self._generation += 1
 
-    async def observe(self, *, refresh: bool) -> View:
-        """Look at the node and plan; changes nothing.
+    async def observe(
+        self, *, refresh: bool, extend: bool = True, yielded: Collection[IPAddress] = ()
+    ) -> View:
+        """Look at the node and plan (see `plan_addresses`); changes nothing.
 
         Addresses are read last: what is planned over them is done to them next. Where the routes
         cannot be read the last known gateways count; where there are none yet, what is up is held.
@@ -92,7 +95,10 @@ class AddressObserver:
             desire = self._decide(
                 inputs,
                 surroundings(
-                    observed, gateways=self._gateways, nodes=inputs.nodes, exempt_links=exempt
+                    observed,
+                    gateways=self._gateways,
+                    reserved=inputs.reserved,
+                    exempt_links=exempt,
                 ),
             )
         plan = plan_addresses(
@@ -100,8 +106,17 @@ class AddressObserver:
             observed=observed,
             link_index=link.index,
             refresh=refresh,
+            extend=extend,
+            yielded=yielded,
         )
-        return View(link=link, observed=observed, desire=desire, plan=plan, problem=problem)
+        return View(
+            link=link,
+            observed=observed,
+            desire=desire,
+            plan=plan,
+            requests=Requests() if inputs is None else inputs.requests,
+            problem=problem,
+        )
 
     async def _read_gateways(self) -> str:
         """Read the gateways when they may have changed; return why that failed."""
@@ -126,6 +141,6 @@ class AddressObserver:
 
     async def _exempt_links(self) -> frozenset[int]:
         try:
-            return frozenset({(await self._links.link(_IPVS_LINK)).index})
+            return frozenset({(await self._links.link(IPVS_LINK)).index})
         except LinkNotFoundError:
             return frozenset()

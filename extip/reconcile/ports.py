@@ -1,11 +1,12 @@
 """What the reconcilers need from the outside; `extip.net` and `extip.kube` provide it."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
-from extip.plan.guard import Refusal
 from extip.plan.link import Change, ChangeResult, IPAddress, Link, ObservedAddress
+from extip.plan.refusal import Refusal
 from extip.plan.requests import Owner
+from extip.plan.sighting import Sighting
 
 
 class LinkTable(Protocol):
@@ -22,6 +23,19 @@ class LinkTable(Protocol):
 
     async def promote_secondaries(self, link: Link) -> None:
         """Have the kernel keep IPv4 secondaries when their primary goes."""
+
+
+class Fence(Protocol):
+    """Sees to it that no more than one node has an IP."""
+
+    def lifetime_s(self) -> int:
+        """Return how long addresses may live from now on, in whole seconds.
+
+        0: none may be added, and what is up is left to the lifetime that it has.
+        """
+
+    def yielded(self) -> Collection[IPAddress]:
+        """Return the IPs that were left to another station; they go, whatever is wanted."""
 
 
 class AddressTable(Protocol):
@@ -47,6 +61,25 @@ class Announcer(Protocol):
 
     def withdraw(self, ips: Iterable[IPAddress]) -> None:
         """Stop announcing."""
+
+
+class ProbeWire(Protocol):
+    """Asks the neighbours who has an IP, and hears what they say."""
+
+    def open(self, link: Link, arrived: Callable[[], None]) -> None:
+        """Listen on `link` and no other from now on; without effect when that is so already.
+
+        `arrived` is called when there is something to `read`. Raises PermissionDeniedError.
+        """
+
+    def probe(self, ip: IPAddress) -> bool:
+        """Send one frame; returns whether it went out."""
+
+    def read(self) -> tuple[Sequence[Sighting], bool]:
+        """Return what arrived, less our own frames, and whether that is all there was."""
+
+    def close(self) -> None:
+        """Listen no more."""
 
 
 class Reporter(Protocol):

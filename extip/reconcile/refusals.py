@@ -4,8 +4,9 @@ from collections import Counter
 
 from extip import log
 from extip.metrics import Metrics
-from extip.plan.desire import Desire, Rejection
-from extip.plan.guard import Reason
+from extip.plan.desire import Desire
+from extip.plan.refusal import Reason
+from extip.plan.requests import Rejection
 from extip.reconcile.ports import Reporter
 
 

@@ -23,13 +23,15 @@ from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundE
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
 from extip.plan.backoff import Backoff
-from extip.plan.claims import Delete, SetServices, assignment_patch, services_patch
+from extip.plan.claims import Delete, SetServices, assignment_patch, having, services_patch
 from extip.plan.conditions import find_condition, with_condition
+from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings
 from extip.plan.link import IPAddress
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
+from extip.plan.reserved import Reserved
 from extip.plan.schedule import (
     AssignClaim,
     Cluster,
@@ -111,7 +113,7 @@ class SchedulerInputs:
     """Everything that a pass decides over, but the claims themselves."""
 
     requests: Requests
-    node_ips: frozenset[IPAddress]
+    reserved: Reserved
     cluster: Cluster
     steady: frozenset[str]
     """Nodes that were alive for long enough to be given claims of others; empty: none are."""
@@ -178,9 +180,9 @@ class ClaimScheduler:
         if inputs is None:
             return None
         claims = list(self._claims.current().values())
-        allocation = self._allocator.plan(claims, inputs.requests, inputs.node_ips)
-        requests = allocation.extend(inputs.requests)
-        desire = decide(requests, guard=self._guard, around=Surroundings(nodes=inputs.node_ips))
+        allocation = self._allocator.plan(claims, inputs.requests, inputs.reserved.single())
+        requests = settle_contests(allocation.extend(inputs.requests), having(claims))
+        desire = decide(requests, guard=self._guard, around=Surroundings(reserved=inputs.reserved))
         self._tell(desire)
         wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
         schedule = plan_schedule(

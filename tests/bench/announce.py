@@ -101,7 +101,7 @@ async def _by_first_pass(wanted: Sequence[IPInterface], all_heard: AllHeard) -> 
     """Look at the node, plan, judge every address, add, announce: what a start does."""
     owners = [Owner(kind="Service", namespace="d", name=str(ip), uid="") for ip in wanted]
     asked = {ip: (owner,) for ip, owner in zip(wanted, owners, strict=True)}
-    inputs = Inputs(requests=Requests(wanted=asked), nodes=frozenset())
+    inputs = Inputs(requests=Requests(wanted=asked))
     settings = AddressSettings(
         iface=IFACE,
         mask=32,

@@ -105,6 +105,7 @@ def test_addresses_live_two_resyncs_unless_told_otherwise(resync, address_ttl, e
         address_ttl=address_ttl,
         on_exit="release",
         allow_cidr=(),
+        allow=(),
         kubeconfig="",
         namespace_selector="",
         service_selector="",

@@ -11,10 +11,11 @@ import msgspec
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.resources import SERVICE_CIDRS
 from extip.cache.listwatch import EventType, Page, WatchEvent
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, NotFoundError
-from extip.kube.client import ApiClient
+from extip.kube.client import EVERYTHING, ApiClient
 from extip.metrics import Metrics
 from extip.modes.claim_inputs import ClaimInputs
 from tests.fakes.virtual_time import jump, run_virtually
@@ -25,6 +26,8 @@ HANDOVER_S = 5.0
 
 class Api:
     """Claims, with watches by label that may lag behind or be cut off."""
+
+    server = "https://192.0.2.1:6443"
 
     def __init__(self):
         self.claims: dict[str, IpClaim] = {}
@@ -40,13 +43,15 @@ class Api:
         key, value = selector.split("=")
         return tuple(c for c in self.claims.values() if (c.metadata.labels or {}).get(key) == value)
 
-    async def list(self, resource, scope, *, resource_version):
+    async def list(self, resource, scope=EVERYTHING, *, resource_version=""):
         await asyncio.sleep(0.01)
         if self.away:
             raise ApiUnavailableError("away")
+        if resource is SERVICE_CIDRS:
+            raise NotFoundError("an old server", status=404)
         return Page(items=self.select(scope.label_selector), resource_version=str(self.revision))
 
-    async def get(self, resource, *, name):
+    async def get(self, resource, *, name, namespace=""):
         await asyncio.sleep(0.01)
         if self.away:
             raise ApiUnavailableError("away")

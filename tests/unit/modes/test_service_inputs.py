@@ -10,6 +10,7 @@ from extip.api.meta_v1 import ObjectMeta
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.modes.service_inputs import ServiceInputs
+from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks
 
 
@@ -39,6 +40,7 @@ class Cluster:
         self.inputs = ServiceInputs(
             NoServer(),  # type: ignore[arg-type]
             masks=Masks(v4=32, v6=128),
+            permissions=Permissions(),
             service_selector="",
             namespace_selector="edge=yes",
             changed=self._count,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from extip.plan.guard import Guard, Reason, Surroundings, surroundings
 from extip.plan.link import ObservedAddress
+from extip.plan.reserved import Reserved
 
 AROUND = Surroundings(
     foreign=frozenset({ip_address("10.0.0.7"), ip_address("fd00::7")}),
@@ -15,7 +16,7 @@ AROUND = Surroundings(
         {ip_network("10.0.0.0/24"), ip_network("192.168.4.0/31"), ip_network("fd00::/64")}
     ),
     gateways=frozenset({ip_address("10.0.0.1"), ip_address("fe80::1"), ip_address("fd00::1")}),
-    nodes=frozenset({ip_address("10.0.0.8"), ip_address("fd00::8")}),
+    reserved=Reserved(nodes=frozenset({ip_address("10.0.0.8"), ip_address("fd00::8")})),
 )
 
 
@@ -102,7 +103,7 @@ def test_our_own_and_kube_proxys_addresses_are_not_conflicts():
         ]
     ]
     around = surroundings(
-        observed, gateways=frozenset(), nodes=frozenset(), exempt_links=frozenset({5})
+        observed, gateways=frozenset(), reserved=Reserved(), exempt_links=frozenset({5})
     )
     assert around.foreign == {ip_address("10.0.0.7")}
     assert around.subnets == {ip_network("10.0.0.0/24")}
@@ -125,7 +126,7 @@ def test_the_other_end_of_a_point_to_point_address_is_a_neighbour(local, peer, l
         valid_s=None,
         peer=ip_address(peer),
     )
-    around = surroundings([tunnel], gateways=frozenset(), nodes=frozenset())
+    around = surroundings([tunnel], gateways=frozenset(), reserved=Reserved())
     for ip in (peer, local.split("/")[0]):
         refusal = Guard().refuse(ip_interface(ip), around)
         assert refusal is not None

@@ -85,7 +85,7 @@ class World:
         )
 
     def want(self, *ips):
-        self.inputs = Inputs(requests=collect([(OWNER, ips)], MASKS.parse), nodes=frozenset())
+        self.inputs = Inputs(requests=collect([(OWNER, ips)], MASKS.parse))
         self.reconciler.trigger()
 
     def ours(self):

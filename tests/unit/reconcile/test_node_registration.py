@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from random import Random
 
 import msgspec
@@ -35,6 +35,7 @@ class World:
     def __init__(self):
         self.eth0: Link | None = ETH0
         self.claims = 0
+        self.routers = frozenset({ip_address("10.0.0.254"), ip_address("10.0.0.2")})
         self.node: IpNode | None = None
         self.away = False
         self.raced = False
@@ -46,6 +47,7 @@ class World:
             iface="eth0",
             version="1.0",
             claims=lambda: self.claims,
+            node_ips=lambda: frozenset({ip_address("10.0.0.2")}),
             links=self,
             addresses=self,
             resync_s=20.0,
@@ -60,6 +62,9 @@ class World:
 
     async def links(self):
         return [] if self.eth0 is None else [self.eth0]
+
+    async def gateways(self):
+        return self.routers
 
     async def dump(self):
         self.dumps += 1

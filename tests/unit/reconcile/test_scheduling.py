@@ -16,11 +16,11 @@ from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
 from extip.plan.conditions import find_condition
-from extip.plan.desire import Rejection
 from extip.plan.eligibility import NodeFacts, Obstacle
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
-from extip.plan.requests import Masks, Owner, collect
+from extip.plan.requests import Masks, Owner, Rejection, collect
+from extip.plan.reserved import Reserved
 from extip.plan.schedule import Cluster
 from extip.reconcile.scheduling import CONCURRENCY, ClaimScheduler, SchedulerInputs
 from tests.fakes.virtual_time import run_virtually
@@ -155,7 +155,7 @@ class World:
         nodes = tuple(NodeFacts(name=n, alive=n in self.alive) for n in ("n1", "n2", "n3"))
         return SchedulerInputs(
             requests=collect([(owner, self.ips)], MASKS.parse),
-            node_ips=frozenset({ip_address("10.0.0.99")}),
+            reserved=Reserved(nodes=frozenset({ip_address("10.0.0.99")})),
             cluster=Cluster(nodes=nodes, ignored=frozenset({Obstacle.NO_SUBNET})),
             steady=self.steady,
         )
