@@ -100,3 +100,27 @@ def test_leftovers_of_a_run_with_another_interface_go():
         interface=ip_interface("10.0.0.1/32"), link_index=OTHER_LINK, ours=True, valid_s=9
     )
     assert plan(set(), [stale]).changes == (Change(Operation.DELETE, OTHER_LINK, stale.interface),)
+
+
+@given(states, st.none() | wishes, st.sets(interfaces))
+def test_what_was_yielded_goes_whatever_is_wanted(observed, wanted, others):
+    yielded = {interface.ip for interface in others}
+    made = plan_addresses(
+        wanted=wanted, observed=observed, link_index=LINK, refresh=True, yielded=yielded
+    )
+    left = after(observed, made.changes)
+    assert not [a for a in left if a.ours and a.link_index == LINK and a.interface.ip in yielded]
+    assert not made.up & yielded
+    assert [a for a in left if not a.ours] == [a for a in observed if not a.ours]
+    plain = plan(wanted, observed)
+    changed = {c for c in made.changes if c.interface.ip not in yielded}
+    assert changed == {c for c in plain.changes if c.interface.ip not in yielded}
+
+
+@given(states, st.none() | wishes)
+def test_without_a_lifetime_to_give_addresses_only_go(observed, wanted):
+    made = plan_addresses(
+        wanted=wanted, observed=observed, link_index=LINK, refresh=True, extend=False
+    )
+    deletes = {c for c in plan(wanted, observed).changes if c.operation is Operation.DELETE}
+    assert set(made.changes) == deletes
