@@ -18,6 +18,8 @@ COMMANDS = {
     "simple": "Bring every external IP up on this node; one such process per cluster.",
     "controller": "Bring up the external IPs that the scheduler gives to this node.",
     "scheduler": "Distribute external IPs over the controllers that are alive.",
+    "status": "Tell where every external IP is, since when and why; claims mode.",
+    "drain": "Move all external IPs off NODE before it is worked on; claims mode.",
     "crds": "Print the CustomResourceDefinitions of extip, or apply them.",
 }
 """What each command is for, in the order in which a person meets them. `extip.cli.NAME.NAME` is the

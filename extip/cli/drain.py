@@ -1,0 +1,25 @@
+"""`extip drain`."""
+
+import click
+
+from extip.cli.person import person_options
+from extip.cli.types import DURATION
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("node")
+@click.option("--undo", is_flag=True, help="Let the node hold IPs again.")
+@click.option(
+    "--wait", default="60s", type=DURATION, help="Wait so long for the IPs to move; 0s: not at all."
+)
+@person_options
+def drain(*, node: str, undo: bool, wait: float, kubeconfig: str) -> None:
+    """Move all external IPs off NODE before it is worked on; claims mode.
+
+    They move in order, without a gap. NODE stays empty until `extip drain --undo NODE`.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from extip.modes import drain as mode  # noqa: PLC0415
+
+    asyncio.run(mode.run(kubeconfig, node, undo=undo, wait_s=wait))

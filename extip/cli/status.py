@@ -1,0 +1,38 @@
+"""`extip status`."""
+
+import sys
+
+import click
+
+from extip.cli.person import person_options
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("about", nargs=-1, metavar="[IP|NAMESPACE/SERVICE|NODE]...")
+@click.option(
+    "--output",
+    "-o",
+    default="table",
+    type=click.Choice(["table", "json"]),
+    help="For people, or for programs.",
+)
+@click.option(
+    "--namespace",
+    default="",
+    show_default="the pod's, else kube-system",
+    help="Where the controllers' heartbeat Leases are.",
+)
+@person_options
+def status(*, about: tuple[str, ...], output: str, kubeconfig: str, namespace: str) -> None:
+    """Tell where every external IP is, since when and why; claims mode.
+
+    Exits with 0 when all that was asked for is up, and with 1 when something is not.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from extip import settings  # noqa: PLC0415
+    from extip.modes import status as mode  # noqa: PLC0415
+
+    where = namespace or settings.own_namespace()
+    all_up = asyncio.run(mode.run(kubeconfig, where, about, as_json=output == "json"))
+    sys.exit(0 if all_up else 1)

@@ -1,0 +1,65 @@
+"""`extip drain`: move all IPs off a node, or let them come back."""
+
+import sys
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
+from extip.api.resources import IP_CLAIMS, IP_NODES
+from extip.cache.listwatch import MOST_RECENT
+from extip.clock import LoopClock
+from extip.errors import FatalError, NotFoundError
+from extip.kube.client import ApiClient, Scope, connect
+from extip.metrics import Metrics
+
+_POLL_S = 0.5
+_SHOWN = 3
+
+
+async def run(kubeconfig: str, node: str, *, undo: bool, wait_s: float) -> None:
+    """Set or clear `spec.draining` of the IpNode; wait until the node holds nothing.
+
+    Raises FatalError when there is no such node, or when claims are still there after `wait_s`
+    seconds (0: do not wait); the node goes on draining then.
+    """
+    async with connect(kubeconfig, metrics=Metrics("drain")) as client:
+        try:
+            await client.patch(IP_NODES, {"spec": {"draining": not undo}}, name=node)
+        except NotFoundError as error:
+            raise FatalError(
+                f"no controller has registered as {node!r}; `extip status` lists them"
+            ) from error
+        if undo:
+            sys.stdout.write(f"{node} may hold IPs again\n")
+        elif not wait_s:
+            sys.stdout.write(f"{node} is being drained\n")
+        else:
+            await _emptied(client, node, wait_s)
+            sys.stdout.write(f"{node} is drained\n")
+
+
+async def _emptied(client: ApiClient, node: str, wait_s: float) -> None:
+    clock = LoopClock()
+    until = clock.monotonic() + wait_s
+    while left := await _held(client, node):
+        if clock.monotonic() < until:
+            await clock.sleep(_POLL_S)
+            continue
+        names = ", ".join(left[:_SHOWN]) + (", ..." if len(left) > _SHOWN else "")
+        raise FatalError(
+            f"{node} still holds {len(left)} IPs after {wait_s:g} s ({names}); `extip status "
+            f"{node}` tells why, and `extip drain --undo {node}` takes the drain back"
+        )
+
+
+async def _held(client: ApiClient, node: str) -> list[str]:
+    """Return the IPs that the node has, is to have, or keeps until their next holder is up."""
+    label = node_label(node)
+    mine = await _claims(client, f"{NODE_LABEL}={label}")
+    former = await _claims(client, f"{PREVIOUS_NODE_LABEL}={label}")
+    kept = (claim for claim in former if claim.status.holder == node)
+    return sorted({claim.spec.cidr for claim in (*mine, *kept)})
+
+
+async def _claims(client: ApiClient, selector: str) -> tuple[IpClaim, ...]:
+    scope = Scope(label_selector=selector)
+    return (await client.list(IP_CLAIMS, scope, resource_version=MOST_RECENT)).items

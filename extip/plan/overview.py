@@ -1,0 +1,147 @@
+"""Claims, nodes and heartbeats → what a person at 3 a.m. wants to read: where, since when, why.
+
+Times are the writers' wall clocks, as the objects have them; nothing is decided by them here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from extip.api.coordination_v1 import Lease
+from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
+from extip.api.meta_v1 import Condition
+from extip.api.names import LEAVING_ANNOTATION, node_of_lease
+from extip.plan.claims import parse_cidr
+from extip.plan.conditions import find_condition
+
+
+class ClaimState(StrEnum):
+    """What one word can say of a claim; everything but UP stands in need of a reason."""
+
+    UP = "up"
+    MOVING = "moving"
+    """Given to a node that has not reported it yet."""
+    DOWN = "down"
+    """Its node has it, but not on the interface."""
+    REFUSED = "refused"
+    WAITING = "waiting"
+    """No node may hold it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRow:
+    """One external IP."""
+
+    ip: str
+    node: str
+    """Empty while none is chosen."""
+    state: ClaimState
+    since: str
+    """RFC 3339: when it came to that state; empty when nobody has said so."""
+    services: tuple[str, ...]
+    why: str
+    """Why it is on that node, or what is in its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """One controller."""
+
+    node: str
+    state: str
+    heartbeat: str
+    """RFC 3339: when its Lease was last renewed, by its own clock; empty for never."""
+    claims: int
+    why: str
+
+
+def claim_rows(claims: Iterable[IpClaim]) -> list[ClaimRow]:
+    """Describe every claim, in order of IPs; those that cannot be read come last."""
+    return [_claim_row(claim) for claim in sorted(claims, key=_by_ip)]
+
+
+def node_rows(
+    nodes: Iterable[IpNode], leases: Iterable[Lease], claims: Iterable[IpClaim]
+) -> list[NodeRow]:
+    """Describe every node that has registered, sends heartbeats or is named by a claim."""
+    registered = {node.metadata.name: node for node in nodes}
+    beats = {node: lease for lease in leases if (node := node_of_lease(lease.metadata.name))}
+    held: dict[str, int] = {}
+    for claim in claims:
+        if claim.spec.node_name:
+            held[claim.spec.node_name] = held.get(claim.spec.node_name, 0) + 1
+    return [
+        _node_row(name, registered.get(name), beats.get(name), held)
+        for name in sorted({*registered, *beats, *held})
+    ]
+
+
+def _claim_row(claim: IpClaim) -> ClaimRow:
+    interface = parse_cidr(claim.spec.cidr)
+    state, condition, why = _claim_state(claim)
+    since = condition.last_transition_time if condition is not None else ""
+    return ClaimRow(
+        ip=claim.spec.cidr if interface is None else str(interface.ip),
+        node=claim.spec.node_name,
+        state=state,
+        since=(claim.status.since if state is ClaimState.UP else since) or "",
+        services=tuple(str(service) for service in claim.spec.services or ()),
+        why=why,
+    )
+
+
+def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
+    accepted, assigned, up = (
+        find_condition(claim.status.conditions, kind) for kind in (ACCEPTED, ASSIGNED, UP)
+    )
+    if not claim.spec.node_name:
+        return ClaimState.WAITING, assigned, _message(assigned, "no scheduler has looked at it yet")
+    if claim.status.holder != claim.spec.node_name and not _of_now(up, claim):
+        coming = f"{claim.status.holder} had it; " if claim.status.holder else ""
+        return ClaimState.MOVING, assigned, f"{coming}{_message(assigned, 'not reported yet')}"
+    if accepted is not None and accepted.status == "False":
+        return ClaimState.REFUSED, accepted, _message(accepted, accepted.reason)
+    if up is None or up.status != "True":
+        return ClaimState.DOWN, up, _message(up, "not reported yet")
+    _, _, why = _message(assigned, "").partition("; ")
+    return ClaimState.UP, up, why
+
+
+def _of_now(condition: Condition | None, claim: IpClaim) -> bool:
+    """Whether the condition is about the claim as it is."""
+    return condition is not None and condition.observed_generation == claim.metadata.generation
+
+
+def _node_row(
+    name: str, node: IpNode | None, lease: Lease | None, held: Mapping[str, int]
+) -> NodeRow:
+    ready = None if node is None else find_condition(node.status.conditions, READY)
+    leaving = "" if lease is None else (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION)
+    if node is not None and node.spec.draining:
+        state, why = "draining", "spec.draining is set"
+    elif leaving:
+        state, why = "leaving", leaving
+    elif lease is None or not lease.holder:
+        state, why = "stopped", "its Lease is not held"
+    elif ready is not None and ready.status != "True":
+        state, why = "not ready", _message(ready, ready.reason)
+    else:
+        state, why = "ready", "" if ready is None else ready.message
+    return NodeRow(
+        node=name,
+        state=state,
+        heartbeat="" if lease is None else lease.spec.renew_time or "",
+        claims=held.get(name, 0),
+        why=why,
+    )
+
+
+def _message(condition: Condition | None, default: str) -> str:
+    return default if condition is None else condition.message or default
+
+
+def _by_ip(claim: IpClaim) -> tuple[int, int, str]:
+    interface = parse_cidr(claim.spec.cidr)
+    if interface is None:
+        return 99, 0, claim.metadata.name
+    return interface.version, int(interface.ip), claim.metadata.name

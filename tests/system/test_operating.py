@@ -1,0 +1,76 @@
+"""`extip status` and `extip drain` as a person uses them on a cluster."""
+
+import json
+import subprocess
+import sys
+
+from tests.lab.wait import wait_until
+from tests.system.claims_cluster import IPS
+
+
+def extip(lab, command, *args):
+    return subprocess.run(
+        [sys.executable, "-m", "extip", command, f"--kubeconfig={lab.outside_kubeconfig()}", *args],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_status_tells_where_every_ip_is_and_why(cluster, lab):
+    lab.add_service("web", IPS[:2], namespace=cluster.namespace)
+    lab.add_service("wrong", [lab.nodes["n1"].ip], namespace=cluster.namespace)
+    cluster.wait_settled(*IPS[:2])
+    wait_until(lambda: extip(lab, "status").returncode == 0, "all to be up")
+    found = json.loads(extip(lab, "status", "--output=json").stdout)
+    assert {row["ip"]: (row["node"], row["state"]) for row in found["ips"]} == {
+        ip: (node, "up") for ip, node in cluster.placed().items()
+    }
+    assert {row["node"]: row["state"] for row in found["nodes"]} == dict.fromkeys(
+        lab.nodes, "ready"
+    )
+
+    moved, node = next(iter(cluster.placed().items()))
+    cluster.controllers[node].process.kill()
+    cluster.controllers[node].process.wait()
+    wait_until(lambda: cluster.placed()[moved] != node, "the IP to move")
+
+    def explained():
+        told = extip(lab, "status", moved)
+        return told if told.returncode == 0 and f"{node}: " in told.stdout else None
+
+    lines = wait_until(explained, "the reason of the move").stdout.splitlines()
+    assert lines[0].split() == ["IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY"]
+    assert f"{cluster.namespace}/web" in lines[1]
+    assert len([line for line in lines if line.startswith("10.")]) == 1
+
+
+def test_status_says_what_it_does_not_know(cluster, lab):
+    told = extip(lab, "status", "10.99.99.99")
+    assert told.returncode == 1
+    assert told.stdout == ""
+    assert told.stderr.count("\n") == 1
+    assert "10.99.99.99" in told.stderr
+
+
+def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(cluster, lab):
+    lab.add_service("web", IPS, namespace=cluster.namespace)
+    cluster.wait_settled(*IPS)
+    for ip in IPS:
+        lab.wait_for_http(ip)
+    with lab.probe(IPS) as probe:
+        done = extip(lab, "drain", "n1")
+        assert (done.returncode, done.stdout) == (0, "n1 is drained\n")
+        assert "n1" not in cluster.placed().values()
+        cluster.wait_settled(*IPS)
+    assert max(probe.longest_outage_s(ip) for ip in IPS) < 0.5
+    assert extip(lab, "drain", "n2").returncode == 0
+    stuck = extip(lab, "drain", "n3", "--wait=2s")
+    assert stuck.returncode == 1
+    assert "6 IPs" in stuck.stderr
+    assert "Traceback" not in stuck.stderr
+    for name in ("n1", "n2", "n3"):
+        assert extip(lab, "drain", "--undo", name).returncode == 0
+    assert extip(lab, "drain", "nobody").returncode == 1
+    cluster.wait_settled(*IPS)

@@ -1,0 +1,117 @@
+"""One word and one reason for every claim and every node."""
+
+import pytest
+
+from extip.api.coordination_v1 import Lease, LeaseSpec
+from extip.api.ipcontroller_v1 import (
+    IpClaim,
+    IpClaimSpec,
+    IpClaimStatus,
+    IpNode,
+    IpNodeSpec,
+    IpNodeStatus,
+    ServiceReference,
+)
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.names import LEAVING_ANNOTATION, heartbeat_lease
+from extip.plan.overview import ClaimState, claim_rows, node_rows
+
+AT = "2026-01-01T00:00:00Z"
+ASSIGNED = Condition(
+    type="Assigned",
+    status="True",
+    reason="Assigned",
+    message="to n2; n1: its controller sends no heartbeats",
+    last_transition_time="2026-01-01T01:00:00Z",
+)
+NOBODY = Condition(
+    type="Assigned", status="False", reason="NoEligibleNode", message="n1: it is being drained"
+)
+ACCEPTED = Condition(type="Accepted", status="True", reason="Accepted")
+REFUSED = Condition(type="Accepted", status="False", reason="Gateway", message="it is a gateway")
+UP = Condition(type="Up", status="True", reason="AddressUp", message="on n2")
+DOWN = Condition(
+    type="Up", status="False", reason="AddressMissing", message="on n2: it was removed"
+)
+
+
+def claim(*conditions, cidr="10.0.0.1/32", node="n2", holder="", generation=1):
+    return IpClaim(
+        metadata=FullObjectMeta(name=cidr, generation=generation),
+        spec=IpClaimSpec(
+            cidr=cidr, node_name=node, services=(ServiceReference(namespace="shop", name="web"),)
+        ),
+        status=IpClaimStatus(
+            conditions=conditions or None, holder=holder, since=AT if holder else ""
+        ),
+    )
+
+
+def seen(condition, generation=1):
+    return Condition(
+        **{f: getattr(condition, f) for f in condition.__struct_fields__}
+        | {"observed_generation": generation}
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "why"),
+    [
+        (claim(node=""), ClaimState.WAITING, "no scheduler has looked at it yet"),
+        (claim(NOBODY, node=""), ClaimState.WAITING, "n1: it is being drained"),
+        (claim(ASSIGNED), ClaimState.MOVING, ASSIGNED.message),
+        (claim(ASSIGNED, seen(UP), holder="n1", generation=2), ClaimState.MOVING, "n1 had it; "),
+        (claim(ASSIGNED, ACCEPTED, seen(DOWN)), ClaimState.DOWN, "on n2: it was removed"),
+        (claim(ASSIGNED, REFUSED, seen(DOWN)), ClaimState.REFUSED, "it is a gateway"),
+        (
+            claim(ASSIGNED, ACCEPTED, seen(UP), holder="n2"),
+            ClaimState.UP,
+            "n1: its controller sends no heartbeats",
+        ),
+    ],
+)
+def test_every_claim_has_a_state_and_a_reason(found, state, why):
+    (row,) = claim_rows([found])
+    assert row.state is state
+    assert row.why.startswith(why)
+    assert row.services == ("shop/web",)
+    assert row.since == (AT if state is ClaimState.UP else row.since)
+
+
+def test_claims_come_in_order_of_ips_and_unreadable_ones_last():
+    texts = ["nonsense", "10.0.0.10/32", "fd00::1/128", "10.0.0.9/32"]
+    rows = claim_rows(claim(cidr=text) for text in texts)
+    assert [row.ip for row in rows] == ["10.0.0.9", "10.0.0.10", "fd00::1", "nonsense"]
+
+
+def lease(node, *, holder="id", leaving=""):
+    annotations = {LEAVING_ANNOTATION: leaving} if leaving else None
+    return Lease(
+        metadata=FullObjectMeta(name=heartbeat_lease(node), annotations=annotations),
+        spec=LeaseSpec(holder_identity=holder, renew_time=AT),
+    )
+
+
+def node(name, *, ready="True", draining=False):
+    condition = Condition(type="Ready", status=ready, reason="NoCarrier", message="eth0")
+    return IpNode(
+        metadata=FullObjectMeta(name=name),
+        spec=IpNodeSpec(draining=draining),
+        status=IpNodeStatus(conditions=(condition,)),
+    )
+
+
+def test_every_node_that_anything_names():
+    nodes = [node("a"), node("b", draining=True), node("c", ready="False"), node("d"), node("e")]
+    leases = [lease("a"), lease("b"), lease("c"), lease("d", holder=""), lease("e", leaving="bye")]
+    rows = node_rows(nodes, leases, [claim(node="a"), claim(node="a"), claim(node="z")])
+    assert [(row.node, row.state, row.claims) for row in rows] == [
+        ("a", "ready", 2),
+        ("b", "draining", 0),
+        ("c", "not ready", 0),
+        ("d", "stopped", 0),
+        ("e", "leaving", 0),
+        ("z", "stopped", 1),
+    ]
+    assert rows[0].heartbeat == AT
+    assert rows[4].why == "bye"
