@@ -10,6 +10,7 @@ or the returning carrier repeats them.
 
 import asyncio
 import contextlib
+import errno
 import heapq
 import socket
 from collections.abc import Callable, Iterable
@@ -231,13 +232,35 @@ class Announcer:
     def _emit(self, ip: IPAddress, *, reply: bool) -> bool:
         if self._socket is None or self._link is None:
             return False
+        frame = frames.announcement(ip, self._link.mac, reply=reply)
         try:
-            self._socket.send(frames.announcement(ip, self._link.mac, reply=reply))
+            self._transmit(frame, self._link)
         except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN: the next round repeats it
             self._metrics.announcement_failures.inc()
             return False
         self._sent[ip.version] += 1
         return True
+
+    def _transmit(self, frame: bytes, link: Link) -> None:
+        """Hand a frame to the kernel. Raises OSError.
+
+        An interface that was made anew, or that was in another namespace for a while, may have the
+        index, name and MAC of before and be taken for the same; only the socket that was bound to
+        the old one knows better, and says ``ENXIO`` for ever. So there is a second try with a new
+        one.
+        """
+        try:
+            if self._socket is not None:
+                self._socket.send(frame)
+                return
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        self._close()
+        self._socket = self._open(link)
+        if self._socket is None:
+            raise OSError(errno.ENXIO, "the interface is gone")
+        self._socket.send(frame)
 
     def _count(self) -> None:
         """Bring the counters up to date with what was sent."""

@@ -37,4 +37,7 @@ def explain(change: Change, number: int) -> str:
     if number in (errno.EACCES, errno.EOPNOTSUPP) and change.interface.version == 6:  # noqa: PLR2004
         return f"IPv6 is switched off on this interface (net.ipv6.conf), so no {change.interface}"
     name = errno.errorcode.get(number, str(number))
-    return f"{change.operation.value} {change.interface}: {name} ({os.strerror(number)})"
+    text = f"{change.operation.value} {change.interface}: {name} ({os.strerror(number)})"
+    if number == errno.EINVAL and change.interface.version == 6:  # noqa: PLR2004
+        text += "; an interface with an MTU below 1280 has no IPv6"  # RFC 8200 section 5
+    return text

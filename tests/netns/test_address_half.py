@@ -1,0 +1,369 @@
+"""The address half on the real kernel, while the host is changed under its feet."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from extip.clock import LoopClock
+from extip.metrics import Metrics
+from extip.modes.address_half import AddressHalf, open_address_half
+from extip.net import frames
+from extip.plan.link import IPInterface
+from extip.plan.requests import Masks, Owner, Requests, collect
+from extip.reconcile.observe import Inputs
+from extip.settings import AddressSettings
+from extip.supervisor import run_beside
+from tests.lab.netlink import dump_addresses
+from tests.netns.namespace import PrivateNamespace
+
+pytestmark = pytest.mark.netns
+
+MARK, METRIC = 225, 225225
+V4, V6 = "192.0.2.1", "2001:db8::1"
+OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")
+RESYNC_S = 1.0
+
+
+class World:
+    """What is wanted, and the half that brings it up on v0."""
+
+    def __init__(self, masks: Masks) -> None:
+        self._masks = masks
+        self.metrics = Metrics("simple")
+        self.half: AddressHalf
+        self.requests: Requests | None = None
+
+    def want(self, *ips: str) -> None:
+        self.requests = collect([(OWNER, ips)], self._masks.parse)
+        self.half.reconciler.trigger()
+
+    def inputs(self) -> Inputs | None:
+        if self.requests is None:
+            return None
+        return Inputs(requests=self.requests)
+
+    def problem(self) -> str:
+        return self.half.reconciler.problem()
+
+
+def ours(name: str = "v0") -> set[str]:
+    return {str(i) for i, proto in found(name) if proto == MARK}
+
+
+def foreign(name: str = "v0") -> set[str]:
+    return {str(i) for i, proto in found(name) if proto != MARK and not i.ip.is_link_local}
+
+
+def found(name: str) -> list[tuple[IPInterface, int]]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as netlink:
+        try:
+            return [(a.interface, a.proto) for a in dump_addresses(netlink, name)]
+        except (OSError, LookupError, ValueError):
+            return []
+
+
+async def until(condition: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            while not condition():  # noqa: ASYNC110 - what it waits for may be anything
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"{what}: not within {within_s} s; on v0: {found('v0')}") from None
+
+
+@asynccontextmanager
+async def running(
+    *ips: str, mask: int = 32, mask_v6: int = 128, resync_s: float = RESYNC_S
+) -> AsyncIterator[World]:
+    world = World(Masks(v4=mask, v6=mask_v6))
+    settings = AddressSettings(
+        iface="v0",
+        mask=mask,
+        mask_v6=mask_v6,
+        resync_s=resync_s,
+        address_ttl_s=30,
+        on_exit="release",
+        allow_cidrs=(),
+    )
+    async with open_address_half(
+        settings,
+        inputs=world.inputs,
+        decided=lambda _: None,
+        clock=LoopClock(),
+        metrics=world.metrics,
+    ) as half:
+        world.half = half
+        world.want(*ips)
+        over = asyncio.Event()
+        task = asyncio.create_task(run_beside(half.components, over.wait))
+        try:
+            yield world
+            assert not task.done(), task
+        finally:
+            over.set()
+            await task
+            await half.release()
+
+
+class Wire:
+    """What arrives at the other end."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._socket = opened
+        self._heard: set[tuple[str, str]] = set()
+
+    def heard(self) -> set[tuple[str, str]]:
+        """Return who has claimed which IP: (IP, MAC)."""
+        while True:
+            try:
+                sighting = frames.parse(self._socket.recv(2048))
+            except BlockingIOError:
+                return self._heard
+            if sighting is not None and str(sighting.ip) in (V4, V6):
+                self._heard.add((str(sighting.ip), sighting.mac.hex(":")))
+
+    def forget(self) -> None:
+        """Begin anew: what has arrived until now does not count."""
+        self.heard()
+        self._heard = set()
+
+    async def claims(self, mac: str) -> None:
+        """Wait until this MAC has claimed both IPs."""
+        await until(lambda: {(V4, mac), (V6, mac)} <= self.heard(), f"claims of {mac}")
+
+
+@pytest.fixture
+def wire(namespace: PrivateNamespace) -> Iterator[Wire]:
+    namespace.ip("link show v1")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as opened:
+        opened.bind(("v1", 3))
+        opened.setblocking(False)  # noqa: FBT003 - that is its signature
+        yield Wire(opened)
+
+
+class Elsewhere:
+    """Another namespace, to which interfaces can go and from which they come back."""
+
+    def __init__(self, holder: int) -> None:
+        self._holder = holder
+
+    def take(self, name: str) -> None:
+        _run("ip", "link", "set", name, "netns", str(self._holder))
+
+    def give_back(self, name: str) -> None:
+        inside = ["nsenter", "-t", str(self._holder), "-n"]
+        _run(*inside, "ip", "link", "set", name, "netns", str(os.getpid()))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def elsewhere(namespace: PrivateNamespace) -> Iterator[Elsewhere]:
+    namespace.ip("link show v0")
+    mine = Path("/proc/thread-self/ns/net").readlink()
+    with subprocess.Popen(["unshare", "--net", "sleep", "1000"]) as holder:
+        try:
+            while Path(f"/proc/{holder.pid}/ns/net").readlink() == mine:
+                time.sleep(0.005)
+            yield Elsewhere(holder.pid)
+        finally:
+            holder.kill()
+
+
+def mac_of(namespace: PrivateNamespace, name: str = "v0") -> str:
+    words = namespace.ip(f"-o link show {name}").split()
+    return words[words.index("link/ether") + 1]
+
+
+# What the kernel refuses.
+
+
+async def test_half_of_a_batch_is_taken_and_all_others_are_up(namespace: PrivateNamespace) -> None:
+    """Those that were taken since the look are named, counted, left alone, and tried again."""
+    async with running() as world:
+        await until(lambda: world.problem() == "", "ready")
+        ips = [f"192.0.2.{n}" for n in range(1, 101)]
+        table = world.half.reconciler._table
+        dump = table.dump
+
+        async def dump_then_lose_the_race() -> object:
+            seen = await dump()
+            table.dump = dump  # type: ignore[method-assign]
+            namespace.ip(*(f"addr add {ip}/32 dev v0" for ip in ips[::2]))
+            return seen
+
+        table.dump = dump_then_lose_the_race  # type: ignore[assignment, method-assign]
+        world.want(*ips)
+        await until(lambda: len(ours()) == 50, "the others to be up")
+        assert ours() == {f"{ip}/32" for ip in ips[1::2]}
+        assert foreign() == {f"{ip}/32" for ip in ips[::2]}
+        sample = world.metrics.registry.get_sample_value
+        labels = {"operation": "add", "result": "failure"}
+        assert sample("extip_address_changes_total", labels) == 50
+        await until(lambda: "192.0.2" not in world.problem(), "the next look to see whose they are")
+        namespace.ip(*(f"addr del {ip}/32 dev v0" for ip in ips[::2]))
+        await until(lambda: len(ours()) == 100, "all to be up")
+    assert ours() == foreign() == set()
+
+
+def set_sysctl(name: str, value: str) -> None:
+    Path("/proc/sys/net", name).write_text(value)
+
+
+async def test_ipv6_that_is_switched_off_costs_no_ipv4_and_is_said(
+    namespace: PrivateNamespace,
+) -> None:
+    switch = "ipv6/conf/v0/disable_ipv6"
+    namespace.ip("link show v0")
+    set_sysctl(switch, "1")
+    async with running(V4, V6) as world:
+        await until(lambda: ours() == {f"{V4}/32"}, "IPv4")
+        await until(lambda: "IPv6 is switched off" in world.problem(), "the reason")
+        assert V6 in world.problem()
+        set_sysctl(switch, "0")
+        await until(lambda: ours() == {f"{V4}/32", f"{V6}/128"}, "both")
+        set_sysctl(switch, "1")
+        await until(lambda: "IPv6 is switched off" in world.problem(), "the reason again")
+        assert ours() == {f"{V4}/32"}
+
+
+async def test_an_mtu_too_small_for_ipv6_costs_no_ipv4_and_is_said(
+    namespace: PrivateNamespace,
+) -> None:
+    async with running(V4, V6) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        namespace.ip("link set v0 mtu 9000")
+        await asyncio.sleep(0.1)
+        assert ours() == {f"{V4}/32", f"{V6}/128"}
+        namespace.ip("link set v0 mtu 1000")  # IPv6 needs 1280 (RFC 8200 section 5)
+        await until(lambda: "MTU" in world.problem(), "the reason")
+        assert ours() == {f"{V4}/32"}
+        namespace.ip("link set v0 mtu 1500")
+        await until(lambda: len(ours()) == 2, "both again")
+        await until(lambda: world.problem() == "", "no problem")
+
+
+@pytest.mark.parametrize("promoted", ["0", "1"])
+async def test_the_nodes_own_addresses_do_not_fall_with_ours(
+    namespace: PrivateNamespace, promoted: str
+) -> None:
+    """Also where ours came first, and is the primary one of the subnet."""
+    namespace.ip("link show v0")
+    set_sysctl("ipv4/conf/v0/promote_secondaries", promoted)
+    async with running("192.0.2.1", "192.0.2.2", mask=24) as world:
+        await until(lambda: len(ours()) == 2, "ours")
+        namespace.ip("addr add 192.0.2.100/24 dev v0")
+        world.want("192.0.2.2")
+        await until(lambda: ours() == {"192.0.2.2/24"}, "one of ours to go")
+        assert foreign() == {"192.0.2.100/24"}
+    assert ours() == set()
+    assert foreign() == {"192.0.2.100/24"}
+
+
+# What others do to the interface.
+
+
+async def test_what_another_agent_flushes_again_and_again_comes_back_slowly(
+    namespace: PrivateNamespace,
+) -> None:
+    async with running(V4, V6, resync_s=3.0) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        flushed = 0
+        for _ in range(40):  # a fight at full speed would see as many
+            if ours():
+                namespace.ip("addr flush dev v0 scope global")
+                flushed += 1
+            await asyncio.sleep(0.1)
+        assert 6 <= flushed <= 16
+        assert "another program keeps removing addresses" in world.problem()
+        await until(lambda: len(ours()) == 2, "both, once it has stopped")
+
+
+async def test_a_new_mac_is_announced_at_once(namespace: PrivateNamespace, wire: Wire) -> None:
+    async with running(V4, V6):
+        await wire.claims(mac_of(namespace))
+        namespace.ip("link set v0 address 02:00:00:00:0a:0b")
+        await wire.claims("02:00:00:00:0a:0b")
+        wire.forget()
+        await asyncio.sleep(0.3)  # the burst goes on, and none of it is about the old one
+        assert {mac for _, mac in wire.heard()} <= {"02:00:00:00:0a:0b"}
+        assert ours() == {f"{V4}/32", f"{V6}/128"}
+
+
+async def test_down_and_up_with_another_mac(namespace: PrivateNamespace, wire: Wire) -> None:
+    async with running(V4, V6):
+        await wire.claims(mac_of(namespace))
+        namespace.ip("link set v0 down", "link set v0 address 02:00:00:00:0a:0c")
+        wire.forget()
+        namespace.ip("link set v0 up")
+        await wire.claims("02:00:00:00:0a:0c")
+        assert {mac for _, mac in wire.heard()} == {"02:00:00:00:0a:0c"}
+        assert ours() == {f"{V4}/32", f"{V6}/128"}
+
+
+async def test_a_renamed_interface_is_waited_for(namespace: PrivateNamespace) -> None:
+    """Another one that takes its name gets the addresses, and the renamed one loses them."""
+    async with running(V4, V6) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        namespace.ip("link set v0 down", "link set v0 name other", "link set other up")
+        await until(lambda: "v0 does not exist" in world.problem(), "the loss")
+        namespace.ip("link set other down", "link set other name v0", "link set v0 up")
+        await until(lambda: len(ours()) == 2, "both again")
+        namespace.ip("link set v0 down", "link set v0 name other", "link set other up")
+        namespace.ip("link add v0 type veth peer name v2", "link set v0 up", "link set v2 up")
+        await until(lambda: len(ours()) == 2, "both on the new one")
+        await until(lambda: not ours("other"), "none on the renamed one")
+        await until(lambda: world.problem() == "", "ready")
+
+
+async def test_an_interface_that_visits_another_namespace(
+    namespace: PrivateNamespace, elsewhere: Elsewhere, wire: Wire
+) -> None:
+    """It comes back with its index and MAC, yet sockets that were bound to it are dead."""
+    async with running(V4, V6) as world:
+        for pause_s in (0.2, 0.0):
+            await until(lambda: len(ours()) == 2, "both")
+            mac = mac_of(namespace)
+            wire.forget()
+            elsewhere.take("v0")
+            await asyncio.sleep(pause_s)
+            if pause_s:
+                assert "v0 does not exist" in world.problem()
+            elsewhere.give_back("v0")
+            namespace.ip("link set v0 up")
+            await until(lambda: len(ours()) == 2, "both again")
+            await wire.claims(mac)
+        await until(lambda: world.problem() == "", "ready")
+
+
+async def test_an_interface_that_is_made_again_with_its_index_and_mac(
+    namespace: PrivateNamespace,
+) -> None:
+    async with running(V4, V6) as world:
+
+        def announced() -> float:
+            sample = world.metrics.registry.get_sample_value
+            return sample("extip_announcements_total", {"family": "ipv4"}) or 0.0
+
+        await until(lambda: len(ours()) == 2, "both")
+        for _ in range(3):
+            index = namespace.ip("-o link show v0").split(":")[0]
+            mac = mac_of(namespace)
+            namespace.ip(
+                "link delete v0",
+                f"link add v0 index {index} address {mac} type veth peer name v1",
+                "link set v0 up",
+                "link set v1 up",
+            )
+            before = announced()
+            await until(lambda: len(ours()) == 2, "both on the new one")
+            await until(lambda n=before: announced() > n, "an announcement there")  # type: ignore[misc]
