@@ -3,7 +3,8 @@
 What an address of ours looks like, and why:
 
 - **Mark.** ``IFA_PROTO`` (Linux 5.18) says who put an address there; 225 is ours. (0 to 3 are the
-  kernel's, 18 is keepalived's.) On older kernels the mark is ``IFA_RT_PRIORITY`` alone.
+  kernel's, 18 is keepalived's.) On older kernels the mark is ``IFA_RT_PRIORITY``, together with a
+  lifetime that ends: an address for ever is not ours, whatever its metric.
 - **Metric.** ``IFA_RT_PRIORITY`` is set on every kernel and in both families. It gives the subnet
   route that an address shorter than /32 or /128 brings along a metric of its own. Otherwise it
   would be the very route of the node's own address in that subnet: our lifetime would be set on
@@ -187,8 +188,9 @@ class Decoder:
                 valid = _valid_s(buffer, lifetimes)
                 if known.valid_s == valid:
                     return known
-                self._known[key] = known = _with_lifetime(known, valid)
-                return known
+                if (known.valid_s is None) == (valid is None):  # else it may be somebody else's
+                    self._known[key] = known = _with_lifetime(known, valid)
+                    return known
         return self._learn(buffer, start, end)
 
     def _learn(self, buffer: nlmsg.Buffer, start: int, end: int) -> ObservedAddress | None:
@@ -210,12 +212,13 @@ class Decoder:
             peer = other and other.ip
         if _IFA_FLAGS in found:
             flags = int.from_bytes(found[_IFA_FLAGS][1], sys.byteorder)
+        lifetimes, raw = found.get(_IFA_CACHEINFO, absent)
+        whole = len(raw) == _CACHEINFO.size
         if self._mark is Mark.PROTOCOL:
             ours = found.get(_IFA_PROTO, absent)[1] == bytes([MARK_PROTOCOL])
         else:
-            ours = found.get(_IFA_RT_PRIORITY, absent)[1] == _U32.pack(MARK_METRIC)
-        lifetimes, raw = found.get(_IFA_CACHEINFO, absent)
-        whole = len(raw) == _CACHEINFO.size
+            ends = whole and _valid_s(raw, 0) is not None
+            ours = ends and found.get(_IFA_RT_PRIORITY, absent)[1] == _U32.pack(MARK_METRIC)
         address = ObservedAddress(
             interface=interface,
             link_index=index,

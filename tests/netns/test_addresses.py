@@ -50,7 +50,12 @@ async def test_the_metric_marks_where_the_kernel_has_no_protocol(
 ) -> None:
     """The fallback holds in both families, over a refresh, and is not put on by others."""
     ours = [ip_interface("10.1.0.1/24"), ip_interface("fd00:1::1/64")]
-    namespace.ip("addr add 10.2.0.1/24 dev v0", "addr add fd00:2::1/64 dev v0 nodad metric 512")
+    namespace.ip(
+        "addr add 10.2.0.1/24 dev v0",
+        "addr add fd00:2::1/64 dev v0 nodad metric 512",
+        f"addr add 10.3.0.1/24 dev v0 metric {ifaddr.MARK_METRIC}",  # for ever, so not ours
+        f"addr add fd00:3::1/64 dev v0 nodad metric {ifaddr.MARK_METRIC}",
+    )
     async with AddressSocket(clock=LoopClock(), mark=ifaddr.Mark.METRIC) as table:
         for operation in (Operation.ADD, Operation.REFRESH):
             assert await change(table, operation, *ours) == [0, 0]

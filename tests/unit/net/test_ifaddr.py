@@ -112,10 +112,22 @@ def test_ours_is_what_carries_the_mark() -> None:
         (Mark.METRIC, protocol, False),
         (Mark.METRIC, nlmsg.attribute(9, U32.pack(256)), False),
     ):
-        message = report(address, extra=extra)
+        message = report(address, extra=extra, valid=60)
         observed = Decoder(mark).decode(message, 0, len(message))
         assert observed is not None
         assert observed.ours is ours
+
+
+def test_without_a_protocol_an_address_for_ever_is_not_ours() -> None:
+    """Whatever its metric, and whatever was known of it before."""
+    metric = nlmsg.attribute(9, U32.pack(ifaddr.MARK_METRIC))
+    decoder = Decoder(Mark.METRIC)
+    for valid, ours in ((60, True), (0xFFFFFFFF, False), (0xFFFFFFFF, False), (59, True)):
+        message = report(ip_interface("10.0.0.1/32"), extra=metric, valid=valid)
+        observed = decoder.decode(message, 0, len(message))
+        assert observed is not None
+        assert observed.ours is ours
+        assert observed.valid_s == (None if valid == 0xFFFFFFFF else valid)
 
 
 @pytest.mark.parametrize(
