@@ -39,8 +39,10 @@ _MAX_BOUND_S = 5.0
 """Longest bound on a request, however slow the API server is: when one hangs since the way there
 is cut, this is how late it may be noticed that the way is open again."""
 
-_MAX_RETRY_AFTER_S = 10.0
-"""No `Retry-After` may silence a heartbeat for longer."""
+_MAX_RETRY_AFTER = 0.5
+"""Part of a heartbeat for which `Retry-After` is respected. API servers say one second whatever
+they have to do, a proxy anything; a node that obeys and is silent for too long loses its IPs, which
+costs the server more requests than it was spared."""
 
 _RELEASE_S = 1.0
 """Bound on giving the Lease up."""
@@ -262,5 +264,5 @@ class Publisher:
         report("heartbeat_failed", error=str(error), attempt=self._failures)
         delay_s = self._retry.delay_s(self._failures, self._rng.random())
         if isinstance(error, ApiUnavailableError) and error.retry_after_s is not None:
-            delay_s = max(delay_s, min(error.retry_after_s, _MAX_RETRY_AFTER_S))
+            delay_s = max(delay_s, min(error.retry_after_s, _MAX_RETRY_AFTER * self._heartbeat_s))
         return delay_s

@@ -60,7 +60,9 @@ class ClaimsCluster:
         )
         return self.controllers[name]
 
-    def start_scheduler(self, *flags: str, host: Host | None = None) -> Extip:
+    def start_scheduler(
+        self, *flags: str, host: Host | None = None, env: Mapping[str, str] | None = None
+    ) -> Extip:
         """Start one more; it takes part in the election."""
         number = len(self.schedulers)
         scheduler = Extip(
@@ -71,6 +73,7 @@ class ClaimsCluster:
             *self.scheduler_flags,
             *flags,
             kubeconfig=self.kubeconfig,
+            env=env,
         )
         self.schedulers.append(scheduler)
         return scheduler
@@ -107,6 +110,15 @@ class ClaimsCluster:
                 if address.proto == MARK:
                     found.setdefault(address.ip, set()).add(name)
         return found
+
+    def address_changes(self) -> list[str]:
+        """Tell in words what controllers that run have added and deleted so far."""
+        return [
+            f"{name}: {event['event']} {event['address']}"
+            for name, controller in self.controllers.items()
+            for event in controller.events()
+            if event["event"] in ("address_added", "address_deleted")
+        ]
 
     def settled(self, *ips: str) -> bool:
         """Whether exactly these IPs are up, each on the one node of its claim."""

@@ -143,14 +143,15 @@ def test_a_refused_call_is_tried_again_sooner_than_a_heartbeat_but_not_at_once()
     run_virtually(main())
 
 
-def test_retry_after_is_respected():
+@pytest.mark.parametrize("told_s", [0.9, 3.0, 3600.0])
+def test_retry_after_is_respected_but_not_until_the_node_counts_as_dead(told_s):
     class Throttling:
         def __init__(self):
             self.asked = []
 
         async def get(self) -> Lease:
             self.asked.append(asyncio.get_running_loop().time())
-            raise ApiUnavailableError("slow down", status=429, retry_after_s=3.0)
+            raise ApiUnavailableError("slow down", status=429, retry_after_s=told_s)
 
         async def create(self, lease: Lease) -> Lease:
             return await self.get()
@@ -172,7 +173,10 @@ def test_retry_after_is_respected():
         )
         async with running(one):
             await asyncio.sleep(10)
-        assert store.asked == [0.0, 3.0, 6.0, 9.0]
+        gaps = [later - earlier for earlier, later in pairwise(store.asked)]
+        assert gaps[0] == pytest.approx(min(told_s, HB_S / 2))
+        assert min(gaps) >= min(told_s, HB_S / 2) - 0.001
+        assert max(gaps) <= HB_S
 
     run_virtually(main())
 

@@ -1,0 +1,165 @@
+"""Claims mode while the API server misbehaves: no address is lost, moves or flaps.
+
+A proxy in front of the real one answers late, refuses, hangs up, or ends watches.
+"""
+
+import time
+from functools import partial
+
+import pytest
+
+from tests.lab.api_proxy import ApiProxy
+from tests.lab.wait import wait_until
+from tests.system.claims_cluster import IPS, MONITOR_S
+from tests.system.wire import watched
+
+TRIO, MORE = IPS[:3], IPS[3:5]
+HICCUP_S = 0.5
+"""A loaded machine's, not an outage."""
+
+
+@pytest.fixture
+def proxy(idle_cluster, lab):
+    with ApiProxy(lab) as proxy:
+        idle_cluster.kubeconfig = proxy.kubeconfig
+        yield proxy
+
+
+@pytest.fixture
+def cluster(idle_cluster, proxy):
+    """Nothing runs yet."""
+    return idle_cluster
+
+
+def bring_up(cluster):
+    cluster.start()
+    cluster.lab.add_service("web", TRIO, namespace=cluster.namespace)
+    cluster.wait_settled(*TRIO)
+    return cluster.placed()
+
+
+def assert_untouched(cluster, wire, before):
+    """Assert that the IPs are where they were, that no controller touched them, no client knew."""
+    placed = cluster.placed()
+    assert {ip: placed[ip] for ip in before} == before
+    touched = cluster.address_changes()
+    assert sorted(t for t in touched if t.split()[-1].split("/")[0] in before) == sorted(
+        f"{node}: address_added {ip}/32" for ip, node in before.items()
+    )
+    assert {ip: wire.owners(ip) for ip in before} == {ip: {node} for ip, node in before.items()}
+    assert max(wire.outages_s().values()) < HICCUP_S
+
+
+def test_a_slow_api_server(cluster, proxy, lab, figures):
+    """Two seconds for each answer, as long as a heartbeat; all flags are the defaults."""
+    cluster.controller_flags = cluster.scheduler_flags = ()
+    before = bring_up(cluster)
+    with watched(lab, TRIO) as wire:
+        with proxy.misbehaving(delay_s=2):
+            time.sleep(6)
+            lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+            began_s = time.monotonic()
+            cluster.wait_settled(*TRIO, *MORE)
+            took_s = time.monotonic() - began_s
+        time.sleep(4)
+    figures(wire, new_service=took_s)
+    assert_untouched(cluster, wire, before)
+    assert cluster.settled(*TRIO, *MORE)
+
+
+def test_bursts_of_refusals(cluster, proxy, lab, figures):
+    before = bring_up(cluster)
+    with watched(lab, TRIO) as wire:
+        for status, retry_after_s in 2 * ((429, 1), (500, None)):
+            with proxy.misbehaving(status=status, retry_after_s=retry_after_s, watch_s=0):
+                time.sleep(1.5 * MONITOR_S)
+            time.sleep(0.5 * MONITOR_S)
+        lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+        began_s = time.monotonic()
+        cluster.wait_settled(*TRIO, *MORE)
+        took_s = time.monotonic() - began_s
+        time.sleep(2 * MONITOR_S)
+    figures(wire, new_service=took_s)
+    for status in (429, 500):
+        assert proxy.answered(status, containing="/leases/extip-node-") >= 2 * len(lab.nodes)
+    assert_untouched(cluster, wire, before)
+    assert cluster.settled(*TRIO, *MORE)
+
+
+def test_watches_that_end_at_once_again_and_again(cluster, proxy, lab, figures):
+    before = bring_up(cluster)
+    with watched(lab, TRIO) as wire:
+        opened = proxy.answered(200, containing="watch=1")
+        with proxy.misbehaving(watch_s=0):
+            lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+            began_s = time.monotonic()
+            time.sleep(6 * MONITOR_S)
+        cluster.wait_settled(*TRIO, *MORE)
+        took_s = time.monotonic() - began_s
+        time.sleep(2 * MONITOR_S)
+    figures(wire, new_service=took_s)
+    assert proxy.answered(200, containing="watch=1") >= 2 * opened
+    assert_untouched(cluster, wire, before)
+    assert cluster.settled(*TRIO, *MORE)
+
+
+def test_history_is_gone_when_watches_come_back(cluster, proxy, lab, figures):
+    """Etcd was compacted while nobody watched: what happened meanwhile must be read anew."""
+    before = bring_up(cluster)
+    lab.add_service("gone", MORE[:1], namespace=cluster.namespace, port=81)
+    cluster.wait_settled(*TRIO, MORE[0])
+    with watched(lab, TRIO) as wire:
+        with proxy.misbehaving(away=True):
+            time.sleep(2 * MONITOR_S)
+            lab.delete_service("gone", namespace=cluster.namespace)
+            lab.add_service("new", MORE[1:], namespace=cluster.namespace, port=82)
+            lab.etcd_compact()
+            lab.api_server.restart()  # it remembers more than etcd does
+        began_s = time.monotonic()
+        cluster.wait_settled(*TRIO, MORE[1])
+        took_s = time.monotonic() - began_s
+        time.sleep(2 * MONITOR_S)
+    figures(wire, new_service=took_s)
+    for program in (*cluster.schedulers, *cluster.controllers.values()):
+        assert program.events("watch_interrupted", reason="expired")
+    assert_untouched(cluster, wire, before)
+    assert cluster.settled(*TRIO, MORE[1])
+
+
+def test_a_hung_control_plane(cluster, lab, figures):
+    """Connections stay open and nothing answers; without etcd, only what needs no etcd does."""
+    cluster.kubeconfig = lab.kubeconfig
+    before = bring_up(cluster)
+    with watched(lab, TRIO) as wire:
+        for daemon in (lab.control_plane.etcd, lab.api_server):
+            daemon.freeze()
+            time.sleep(5 * MONITOR_S)
+            daemon.thaw()
+            time.sleep(MONITOR_S)
+        lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+        began_s = time.monotonic()
+        cluster.wait_settled(*TRIO, *MORE)
+        took_s = time.monotonic() - began_s
+        time.sleep(2 * MONITOR_S)
+    figures(wire, new_service=took_s)
+    assert_untouched(cluster, wire, before)
+    assert cluster.settled(*TRIO, *MORE)
+
+
+def test_one_node_is_told_to_come_back_later(cluster, proxy, lab, figures):
+    """One heartbeat in a while is refused: its node may not be silent for as long as it is told."""
+    before = bring_up(cluster)
+    (scheduler,) = cluster.schedulers
+    with watched(lab, TRIO) as wire:
+        for _ in range(3):
+            count = proxy.answered(429)
+            with proxy.misbehaving(about="/extip-node-n1", status=429, retry_after_s=5):
+                wait_until(partial(refused_since, proxy, count), "a refusal")
+            time.sleep(2 * MONITOR_S)
+    figures(wire)
+    assert not scheduler.events("node_liveness_changed", node="n1", state="dead")
+    assert_untouched(cluster, wire, before)
+
+
+def refused_since(proxy, count):
+    return proxy.answered(429) > count
