@@ -21,7 +21,7 @@ from extip.clock import Clock
 from extip.errors import ApiError
 from extip.heartbeat.protocol import beat_of, leaving_reason
 from extip.metrics import Metrics
-from extip.plan.liveness import Liveness, Verdict
+from extip.plan.liveness import Beat, Liveness, Verdict
 
 READ_S = 5.0
 """Bound on the fresh read that confirms a death."""
@@ -114,7 +114,7 @@ class Monitor:
         if lease is None or node is None:
             return
         beat = beat_of(lease)
-        self._warn_if_raised(node, beat.heartbeat_s)
+        self._warn_if_raised(node, beat)
         changed = self._liveness.observe(node, beat, now, listed=not self._opened)
         reason = leaving_reason(lease)
         if reason != self._leaving.get(node, ""):
@@ -191,13 +191,15 @@ class Monitor:
         if due_at is not None and (self._waking_at is None or due_at < self._waking_at):
             self._poked.set()
 
-    def _warn_if_raised(self, node: str, heartbeat_s: float) -> None:
-        period_s = self._liveness.period_s(heartbeat_s)
+    def _warn_if_raised(self, node: str, beat: Beat) -> None:
+        period_s = self._liveness.period_s(beat)
         if period_s > self._monitor_s and node not in self._raised:
             self._raised.add(node)
             self._log.warning(
                 "monitor_raised",
                 node=node,
                 period_s=period_s,
-                reason=f"--monitor is shorter than two heartbeats of {heartbeat_s:g} s",
+                reason=f"--monitor is shorter than the node's lease of {beat.lease_s:g} s"
+                if beat.lease_s == period_s
+                else f"--monitor is shorter than two heartbeats of {beat.heartbeat_s:g} s",
             )

@@ -4,6 +4,7 @@ The Lease names who beats (the holder), how often, and whether it is about to le
 for people. It is given up by an empty holder.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, isfinite
 
@@ -15,6 +16,7 @@ from extip.api.names import (
     COMPONENT_LABEL,
     HEARTBEAT_ANNOTATION,
     HEARTBEAT_COMPONENT,
+    LEASE_ANNOTATION,
     LEAVING_ANNOTATION,
     NODE_LABEL,
     heartbeat_lease,
@@ -31,18 +33,31 @@ def new_lease(node: str, namespace: str) -> Lease:
     return Lease(metadata=FullObjectMeta(name=heartbeat_lease(node), namespace=namespace))
 
 
-def renewed(
-    lease: Lease, *, node: str, identity: str, heartbeat_s: float, leaving: str, now: datetime
-) -> Lease:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a node says of its heartbeats."""
+
+    heartbeat_s: float
+    lease_s: float = 0.0
+    """For so long after a renewal it may have its IPs up, if that is longer than two heartbeats."""
+    leaving: str = ""
+    """Why it is about to stop; empty when it stays."""
+
+
+def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: datetime) -> Lease:
     """Return the Lease as `identity` renews it, or takes it; what others added to it stays."""
     metadata = lease.metadata
     annotations = {
         **(metadata.annotations or {}),
-        HEARTBEAT_ANNOTATION: f"{heartbeat_s:g}",
+        HEARTBEAT_ANNOTATION: f"{terms.heartbeat_s:g}",
     }
-    annotations.pop(LEAVING_ANNOTATION, None)
-    if leaving:
-        annotations[LEAVING_ANNOTATION] = leaving
+    for name, value in (
+        (LEAVING_ANNOTATION, terms.leaving),
+        (LEASE_ANNOTATION, f"{terms.lease_s:g}" if terms.lease_s else ""),
+    ):
+        annotations.pop(name, None)
+        if value:
+            annotations[name] = value
     labels = {
         **(metadata.labels or {}),
         COMPONENT_LABEL: HEARTBEAT_COMPONENT,
@@ -55,7 +70,9 @@ def renewed(
         metadata=msgspec.structs.replace(metadata, labels=labels, annotations=annotations),
         spec=LeaseSpec(
             holder_identity=identity,
-            lease_duration_seconds=max(1, ceil(HEARTBEATS * heartbeat_s)),
+            lease_duration_seconds=max(
+                1, ceil(HEARTBEATS * terms.heartbeat_s), ceil(terms.lease_s)
+            ),
             acquire_time=wire_time(now) if taken else spec.acquire_time,
             renew_time=wire_time(now),
             lease_transitions=(spec.lease_transitions or 0) + taken,
@@ -77,7 +94,11 @@ def given_up(lease: Lease, *, now: datetime) -> Lease:
 def beat_of(lease: Lease) -> Beat:
     """Return what a Lease says of its node at this time."""
     token = f"{lease.holder} {lease.spec.renew_time}" if lease.holder else ""
-    return Beat(token=token, heartbeat_s=_heartbeat_s(lease))
+    return Beat(
+        token=token,
+        heartbeat_s=_seconds(lease, HEARTBEAT_ANNOTATION, DEFAULT_HEARTBEAT_S),
+        lease_s=_seconds(lease, LEASE_ANNOTATION, 0.0),
+    )
 
 
 def leaving_reason(lease: Lease) -> str:
@@ -90,10 +111,10 @@ def wire_time(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _heartbeat_s(lease: Lease) -> float:
-    text = (lease.metadata.annotations or {}).get(HEARTBEAT_ANNOTATION, "")
+def _seconds(lease: Lease, annotation: str, default: float) -> float:
+    text = (lease.metadata.annotations or {}).get(annotation, "")
     try:
         seconds = float(text)
     except ValueError:
-        return DEFAULT_HEARTBEAT_S
-    return seconds if isfinite(seconds) and seconds > 0 else DEFAULT_HEARTBEAT_S
+        return default
+    return seconds if isfinite(seconds) and seconds > 0 else default

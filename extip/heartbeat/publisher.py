@@ -24,7 +24,7 @@ from extip.errors import (
     ConflictError,
     NotFoundError,
 )
-from extip.heartbeat.protocol import beat_of, given_up, new_lease, renewed
+from extip.heartbeat.protocol import Terms, beat_of, given_up, new_lease, renewed
 from extip.metrics import Metrics
 from extip.plan.backoff import Backoff
 from extip.plan.liveness import HEARTBEATS
@@ -75,12 +75,14 @@ class Publisher:
         namespace: str,
         identity: str,
         heartbeat_s: float,
+        lease_s: float = 0.0,
         clock: Clock,
         rng: Random,
         metrics: Metrics,
     ) -> None:
         """`identity` is that of the place, not of the process (see `extip.net.identity`).
 
+        `lease_s` is how long after a renewal this node may have its IPs up (0: two heartbeats).
         So a controller that is started again goes on at once, and only one in another place has to
         wait and see whether its name is in use.
         """
@@ -89,6 +91,7 @@ class Publisher:
         self._namespace = namespace
         self._identity = identity
         self._heartbeat_s = heartbeat_s
+        self._lease_s = lease_s
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -194,8 +197,9 @@ class Publisher:
             lease,
             node=self._node,
             identity=self._identity,
-            heartbeat_s=self._heartbeat_s,
-            leaving=self._leaving,
+            terms=Terms(
+                heartbeat_s=self._heartbeat_s, lease_s=self._lease_s, leaving=self._leaving
+            ),
             now=self._clock.utcnow(),
         )
         exists = bool(lease.metadata.resource_version)

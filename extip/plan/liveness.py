@@ -2,8 +2,8 @@
 
 Only what was seen here counts, on this process's monotonic clock: a token that changed is a sign
 of life, its content is never compared with any clock. A node is overdue when its last sign of life
-is longer ago than `monitor_s` (or two of its heartbeats, if that is longer). Overdue is not dead:
-the verdict needs
+is longer ago than `monitor_s` (or two of its heartbeats, or the lease that it claims, if that is
+longer). Overdue is not dead: the verdict needs
 
 - a witness: another node whose heartbeats arrive on time. When everybody falls silent the fault is
   on the way, and nobody is declared dead;
@@ -71,6 +71,8 @@ class Beat:
     """Differs whenever the node has renewed it; empty when the node has given it up."""
     heartbeat_s: float
     """How often the node renews it."""
+    lease_s: float = 0.0
+    """How long after a renewal the node may have its IPs up, if that is longer than usual."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,9 +137,9 @@ class Liveness:
         found = self._nodes.get(node)
         return None if found is None else found.since
 
-    def period_s(self, heartbeat_s: float) -> float:
+    def period_s(self, beat: Beat) -> float:
         """Return how long a node with such heartbeats may be silent."""
-        return max(self._monitor_s, HEARTBEATS * heartbeat_s)
+        return max(self._monitor_s, HEARTBEATS * beat.heartbeat_s, beat.lease_s)
 
     def nodes(self) -> Mapping[str, Verdict]:
         """Return every node that is known, with its verdict."""
@@ -146,7 +148,7 @@ class Liveness:
     def expect(self, name: str, now: float) -> None:
         """Know of a node that something names; with no Lease ever, it is dead after a period."""
         if name not in self._nodes:
-            self._add(name, None, self._monitor_s / HEARTBEATS, now)
+            self._add(name, None, Beat(token="", heartbeat_s=self._monitor_s / HEARTBEATS), now)
 
     def observe(self, name: str, beat: Beat, now: float, *, listed: bool = False) -> bool:
         """Take in what a Lease says; return whether the verdict changed.
@@ -159,7 +161,7 @@ class Liveness:
             return False
         if node is None or node.token is None:
             listed = listed and bool(beat.token)
-            node = self._add(name, beat.token, beat.heartbeat_s, now)
+            node = self._add(name, beat.token, beat, now)
         else:
             self._renew(name, node, beat, now)
             listed = False
@@ -241,11 +243,11 @@ class Liveness:
                 node.slow_reads += 1
                 node.defer(now + again_s)
 
-    def _add(self, name: str, token: str | None, heartbeat_s: float, now: float) -> _Node:
+    def _add(self, name: str, token: str | None, beat: Beat, now: float) -> _Node:
         node = self._nodes[name] = _Node(
             token=token,
-            heartbeat_s=heartbeat_s,
-            period_s=self.period_s(heartbeat_s),
+            heartbeat_s=beat.heartbeat_s,
+            period_s=self.period_s(beat),
             seen_at=now,
             since=now,
         )
@@ -258,7 +260,7 @@ class Liveness:
         node.interval_s = 0.0 if dead or node.heard_at == -inf else now - node.heard_at
         node.was_overdue = node.interval_s > node.period_s
         node.token, node.heartbeat_s = beat.token, beat.heartbeat_s
-        node.period_s = self.period_s(beat.heartbeat_s)
+        node.period_s = self.period_s(beat)
         node.seen_at = now
         if dead or node.due_at < was_due_at:
             heappush(self._due, (node.due_at, name))

@@ -1,11 +1,20 @@
 """What a Lease says is read without trust: people and other programs can write one."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.meta_v1 import FullObjectMeta
-from extip.api.names import HEARTBEAT_ANNOTATION
-from extip.heartbeat.protocol import DEFAULT_HEARTBEAT_S, beat_of, leaving_reason
+from extip.api.names import HEARTBEAT_ANNOTATION, LEASE_ANNOTATION
+from extip.heartbeat.protocol import (
+    DEFAULT_HEARTBEAT_S,
+    Terms,
+    beat_of,
+    leaving_reason,
+    new_lease,
+    renewed,
+)
 
 
 @pytest.mark.parametrize("text", [None, "", "x", "nan", "inf", "-1", "0", "2s"])
@@ -14,6 +23,32 @@ def test_a_heartbeat_that_makes_no_sense_is_the_default(text):
     lease = Lease(metadata=FullObjectMeta(annotations=annotations))
     assert beat_of(lease).heartbeat_s == DEFAULT_HEARTBEAT_S
     assert leaving_reason(lease) == ""
+
+
+@pytest.mark.parametrize("text", ["", "x", "nan", "inf", "-1", "0"])
+def test_a_lease_time_that_makes_no_sense_is_none(text):
+    lease = Lease(metadata=FullObjectMeta(annotations={LEASE_ANNOTATION: text}))
+    assert beat_of(lease).lease_s == 0
+
+
+def test_terms_that_are_not_said_any_more_do_not_stay():
+    def say(lease, **terms):
+        return renewed(
+            lease,
+            node="n",
+            identity="i",
+            terms=Terms(heartbeat_s=2.0, **terms),
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+    long = say(new_lease("n", "x"), lease_s=7.5, leaving="stopped")
+    assert beat_of(long).lease_s == 7.5
+    assert leaving_reason(long) == "stopped"
+    assert long.spec.lease_duration_seconds == 8
+    short = say(long)
+    assert beat_of(short).lease_s == 0
+    assert leaving_reason(short) == ""
+    assert short.spec.lease_duration_seconds == 4
 
 
 def test_any_change_of_holder_or_time_is_a_sign_of_life_and_no_holder_is_none():

@@ -9,8 +9,8 @@ PERIOD_S = 4.0
 HEARTBEAT_S = 2.0
 
 
-def beat(number, heartbeat_s=HEARTBEAT_S):
-    return Beat(token=str(number), heartbeat_s=heartbeat_s)
+def beat(number, heartbeat_s=HEARTBEAT_S, lease_s=0.0):
+    return Beat(token=str(number), heartbeat_s=heartbeat_s, lease_s=lease_s)
 
 
 def alive(*names, now=0.0, monitor_s=PERIOD_S):
@@ -194,8 +194,10 @@ def test_a_lease_that_was_given_up_says_so_itself():
 def test_slow_heartbeats_make_the_period_longer():
     liveness = alive("b", monitor_s=0.3)
     liveness.observe("a", beat(0, 5.0), 0.0)
-    assert liveness.period_s(0.1) == 0.3
-    assert liveness.period_s(5.0) == 10.0
+    assert liveness.period_s(beat(0, heartbeat_s=0.1)) == 0.3
+    assert liveness.period_s(beat(0, heartbeat_s=5.0)) == 10.0
+    assert liveness.period_s(beat(0, heartbeat_s=5.0, lease_s=9.0)) == 10.0
+    assert liveness.period_s(beat(0, heartbeat_s=5.0, lease_s=11.0)) == 11.0
     for tenth in range(1, 99):
         liveness.observe("b", beat(tenth, 0.1), tenth / 10)
         assert liveness.overdue(tenth / 10) == ((), ())
