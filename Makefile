@@ -34,11 +34,12 @@ lab: setup ## Leave a cluster in namespaces up, for a person to play with
 test: setup ## Run every test: unit, contract, namespaces, and the real cluster
 	@$(BIN)/pytest -q
 
-check: packages $(STAMP) ## Check format, lint, types and import contracts
+check: packages $(STAMP) ## Check format, lint, types, import contracts and known vulnerabilities
 	@$(BIN)/ruff format --check extip tests
 	@$(BIN)/ruff check extip tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m tests.meta.audit
 
 fmt: $(STAMP) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format extip tests
