@@ -13,6 +13,7 @@ from typing import Literal
 
 from extip.api.names import is_node_name
 from extip.errors import ConfigurationError
+from extip.plan.eligibility import Obstacle
 from extip.plan.networks import IPNetwork
 from extip.plan.permissions import Permissions
 
@@ -272,6 +273,8 @@ class SchedulerSettings:
     heartbeats."""
     rebalance_after_s: float
     """A node must have been alive for so long before claims of others are moved to it; 0: never."""
+    ignored_rules: frozenset[Obstacle]
+    """What does not keep a node from holding claims."""
     permissions: Permissions
     """Which external IPs the services of each namespace may ask for, and pools give."""
     lb_class: str
@@ -295,6 +298,7 @@ def scheduler_settings(  # noqa: PLR0913 - one argument per flag
     nodefilter: Literal["fair", "first-alive"],
     monitor: float,
     rebalance_after: float,
+    ignore_rule: tuple[str, ...],
     allow_cidr: tuple[IPNetwork, ...],
     allow: tuple[tuple[str, IPNetwork], ...],
     lb_class: str,
@@ -321,6 +325,7 @@ def scheduler_settings(  # noqa: PLR0913 - one argument per flag
         nodefilter=nodefilter,
         monitor_s=monitor,
         rebalance_after_s=rebalance_after,
+        ignored_rules=frozenset(Obstacle(name) for name in ignore_rule),
         permissions=Permissions.of(allow_cidr, allow),
         lb_class=lb_class,
         namespace=namespace,

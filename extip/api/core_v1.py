@@ -81,6 +81,8 @@ class DetailedServiceSpec(ServiceSpec, frozen=True):
     ip_family_policy: str = ""
     """``SingleStack``, ``PreferDualStack`` or ``RequireDualStack``."""
     ports: tuple[ServicePort, ...] | None = None
+    external_traffic_policy: str = ""
+    """``Cluster``, or ``Local``: nodes without an endpoint drop external traffic."""
 
 
 class DetailedService(Service, frozen=True):

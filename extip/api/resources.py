@@ -85,6 +85,14 @@ ENDPOINT_SLICES = Resource(
     namespaced=True,
     type=EndpointSlice,
 )
+ENDPOINT_SLICES_V1BETA1 = Resource(
+    group="discovery.k8s.io",
+    version="v1beta1",
+    plural="endpointslices",
+    kind="EndpointSlice",
+    namespaced=True,
+    type=EndpointSlice,
+)
 SERVICE_CIDRS = Resource(
     group="networking.k8s.io",
     version="v1",

@@ -7,6 +7,7 @@ import click
 from extip.cli.options import allow_option, process_options
 from extip.cli.running import run_mode
 from extip.cli.types import DURATION, NETWORK
+from extip.plan.eligibility import OPTIONAL, Obstacle
 
 
 @click.command(context_settings={"show_default": True})
@@ -33,6 +34,12 @@ from extip.cli.types import DURATION, NETWORK
     default="60s",
     type=DURATION,
     help="Move claims to a node only when it has been alive for so long; 0s: never.",
+)
+@click.option(
+    "--ignore-rule",
+    multiple=True,
+    type=click.Choice(sorted(rule.value for rule in OPTIONAL - {Obstacle.NO_SUBNET})),
+    help="Give claims to a node in spite of this. Repeatable.",
 )
 @click.option(
     "--allow-cidr",

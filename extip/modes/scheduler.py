@@ -62,6 +62,7 @@ async def run(settings: SchedulerSettings) -> None:
             namespace=settings.namespace,
             monitor_s=settings.monitor_s,
             rebalance_after_s=settings.rebalance_after_s,
+            ignored=settings.ignored_rules,
             clock=clock,
             metrics=metrics,
         )

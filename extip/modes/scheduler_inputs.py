@@ -9,7 +9,7 @@ from typing import Any
 
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import DetailedService, LabelledNamespace, Node, Service
-from extip.api.ipcontroller_v1 import READY, IpClaim, IpClaimPool, IpNode
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.names import HEARTBEAT_SELECTOR
 from extip.api.resources import (
     DETAILED_SERVICES,
@@ -29,11 +29,11 @@ from extip.kube.client import ApiClient
 from extip.kube.lease_lock import HeartbeatReader
 from extip.metrics import Metrics
 from extip.modes.allocation_inputs import AllocationSources
+from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
-from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.liveness import Verdict
-from extip.plan.nodes import kubernetes_node
+from extip.plan.nodes import kubernetes_node, node_facts
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
 from extip.plan.schedule import Cluster
@@ -56,6 +56,7 @@ class SchedulingInputs:
         namespace: str,
         monitor_s: float,
         rebalance_after_s: float,
+        ignored: frozenset[Obstacle],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -65,6 +66,7 @@ class SchedulingInputs:
         self._clock = clock
         self._rebalance_after_s = rebalance_after_s
         self._monitor_s = monitor_s
+        self._ignored = ignored | {Obstacle.NO_SUBNET}  # every controller is told its interface
         self._warm = False
 
         def informer(name: str, lister_watcher: Any) -> Informer[Any]:  # noqa: ANN401
@@ -120,6 +122,9 @@ class SchedulingInputs:
         self._reserved = ReservedSources(
             client, self._nodes, self._ip_nodes, changed=self._tell, clock=clock, rng=rng
         )
+        self._endpoints = EndpointSources(
+            client, self._services, changed=self._tell, clock=clock, rng=rng, metrics=metrics
+        )
         self._kubernetes: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = (
             Derived(
                 get=self._nodes.store.get,
@@ -144,6 +149,8 @@ class SchedulingInputs:
         self._warm = self._warm or self.monitor.settled
         if not self._warm or not all(source.has_synced for source in self._sources()):
             return None
+        if self._endpoints.awaited:
+            return None
         verdicts = self.monitor.nodes()
         kubernetes = self._kubernetes.value()
         names = sorted({*verdicts, *self._ip_nodes.store})
@@ -153,7 +160,8 @@ class SchedulingInputs:
             cluster=Cluster(
                 nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
                 unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
-                ignored=frozenset({Obstacle.NO_SUBNET}),  # every controller is told its interface
+                ignored=self._ignored,
+                local_endpoints=self._endpoints.current(),
                 node_selectors=self.allocation.node_selectors(),
                 registered={
                     n.metadata.name: n.metadata.created for n in self._ip_nodes.store.values()
@@ -172,6 +180,7 @@ class SchedulingInputs:
         return [
             *(Component(informer.name, informer.run) for informer in self._informers()),
             *self._reserved.components(),
+            *self._endpoints.components(),
             Component("liveness", self.monitor.run),
             Component("first-sync", self._announce_first_sync),
         ]
@@ -197,16 +206,12 @@ class SchedulingInputs:
         return (*self._informers(), self._reserved)
 
     def _facts(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
-        ip_node = self._ip_nodes.store.get(name)
-        draining = bool(self.monitor.leaving(name))
-        if ip_node is not None:
-            ready = find_condition(ip_node.status.conditions, READY)
-            draining |= ip_node.spec.draining or (ready is not None and ready.status == "False")
-        return NodeFacts(
-            name=name,
+        return node_facts(
+            name,
+            self._ip_nodes.store.get(name),
+            kubernetes,
             alive=self.monitor.verdict(name) is Verdict.ALIVE,
-            draining=draining,
-            kubernetes=kubernetes,
+            leaving=bool(self.monitor.leaving(name)),
         )
 
     def _is_steady(self, name: str) -> bool:

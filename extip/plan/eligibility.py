@@ -35,14 +35,14 @@ class Obstacle(StrEnum):
 EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "its controller sends no heartbeats",
     Obstacle.DRAINING: "its controller is leaving, or it is being drained",
-    Obstacle.LINK_DOWN: "its interface has no carrier",
+    Obstacle.LINK_DOWN: "its interface has no carrier, or is missing",
     Obstacle.DELETED: "its Kubernetes node is being deleted",
     Obstacle.NOT_READY: "its Kubernetes node is not ready",
     Obstacle.EVICTING: "its Kubernetes node is cordoned and about to go",
     Obstacle.EXCLUDED: "its Kubernetes node is labelled to be left out of load balancing",
     Obstacle.NOT_SELECTED: "the pool's node selector does not match it",
     Obstacle.NO_ENDPOINT: "it has no ready endpoint of a service with externalTrafficPolicy Local",
-    Obstacle.NO_LINK: "it has no interface of the name that the claim asks for",
+    Obstacle.NO_LINK: "its controller does not have the interface that the claim asks for",
     Obstacle.NO_SUBNET: "no interface of it has a subnet that holds the IP",
 }
 

@@ -1,7 +1,8 @@
-"""A Node object → what of it decides whether external IPs may be there."""
+"""What is known of a node → what of it decides whether external IPs may be there."""
 
 from extip.api.core_v1 import Node
-from extip.plan.eligibility import KubernetesNode
+from extip.api.ipcontroller_v1 import IpNode
+from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Its presence counts, as for MetalLB, not its value; kubeadm puts it on control-plane nodes."""
@@ -26,4 +27,29 @@ def kubernetes_node(node: Node) -> KubernetesNode:
         ready=ready != "False",
         evicting=node.spec.unschedulable and bool(taints & _GOING),
         excluded=EXCLUDE_LABEL in labels,
+    )
+
+
+def node_facts(
+    name: str,
+    ip_node: IpNode | None,
+    kubernetes: KubernetesNode | None,
+    *,
+    alive: bool,
+    leaving: bool,
+) -> NodeFacts:
+    """Return the facts about a controller's node.
+
+    Its interface is the one that its controller was given, which it reports first. One that it has
+    not reported yet stands in nobody's way.
+    """
+    links = () if ip_node is None else ip_node.status.links or ()
+    iface = links[0] if links else None
+    return NodeFacts(
+        name=name,
+        alive=alive,
+        draining=leaving or (ip_node is not None and ip_node.spec.draining),
+        link="" if iface is None else iface.name,
+        links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up)},
+        kubernetes=kubernetes,
     )

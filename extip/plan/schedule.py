@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.meta_v1 import LabelSelector
 from extip.plan.claims import (
     Create,
@@ -24,7 +24,7 @@ from extip.plan.claims import (
     pool_of,
 )
 from extip.plan.eligibility import EXPLANATIONS, Eligibility, Needs, NodeFacts, Obstacle, judge
-from extip.plan.link import IPAddress, IPInterface
+from extip.plan.link import IPInterface
 from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
 from extip.plan.requests import Owner
 
@@ -64,6 +64,9 @@ class Cluster:
     """Rules of eligibility that are switched off."""
     node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
     """Which nodes hold the addresses of a pool, by its name; a pool without one has no entry."""
+    local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Nodes with ready endpoints, for each service that is served by local ones alone, by
+    ``namespace/name``; all others have no entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +96,15 @@ def plan_schedule(
     creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
     by_name = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
     rules = _Rules(cluster)
-    selectors = cluster.node_selectors
     needs = {
-        name: Needs(ip=create.interface.ip, node_selector=selectors.get(create.pool))
+        name: Needs(
+            ip=create.interface.ip,
+            node_selector=cluster.node_selectors.get(create.pool),
+            endpoint_nodes=_endpoint_nodes(create.services, cluster),
+        )
         for name, create in creates.items()
     }
-    needs |= _needs(by_name.values(), selectors)
+    needs |= _needs(by_name.values(), cluster)
     holders = {name: _inherited(create, claims) for name, create in creates.items()}
     holders |= {name: claim.spec.node_name for name, claim in by_name.items()}
     candidates = _candidates(needs, holders, rules)
@@ -106,7 +112,11 @@ def plan_schedule(
     placed = {move.claim: move for move in moves}
     held = {c.claim: c.node for c in candidates if c.node in c.eligible}
     writes: list[Write] = [
-        AssignClaim(claim=by_name[move.claim], node=move.target, why=rules.why_not(move.source))
+        AssignClaim(
+            claim=by_name[move.claim],
+            node=move.target,
+            why=rules.why_not(move.source, needs[move.claim]),
+        )
         for move in moves
         if move.claim in by_name
     ]
@@ -139,7 +149,7 @@ def plan_rebalance(
             node=c.node,
             eligible=c.eligible & steady if c.node in steady else frozenset(),
         )
-        for c in _candidates(_needs(by_name.values(), cluster.node_selectors), holders, rules)
+        for c in _candidates(_needs(by_name.values(), cluster), holders, rules)
     ]
     return tuple(_levelled(by_name, move) for move in rebalance(candidates, limit=limit))
 
@@ -158,12 +168,13 @@ class _Rules:
         self._by_subnet = Obstacle.NO_SUBNET not in cluster.ignored and any(
             not node.link for node in cluster.nodes
         )
-        self._known: dict[tuple[IPAddress | None, str, int], Eligibility] = {}
+        self._known: dict[tuple[object, ...], Eligibility] = {}
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
 
     def judge(self, needs: Needs) -> Eligibility:
         selector = id(needs.node_selector)  # those of the cluster, which outlives this
-        key = (needs.ip if self._by_subnet else None, needs.link, selector)
+        ip = needs.ip if self._by_subnet else None
+        key = (ip, needs.link, selector, needs.endpoint_nodes)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = judge(
@@ -178,25 +189,38 @@ class _Rules:
             return nodes
         return self._staying.setdefault((nodes, holder), nodes | {holder})
 
-    def why_not(self, node: str) -> str:
-        """Say why a node holds nothing, for the history of a claim."""
+    def why_not(self, node: str, needs: Needs) -> str:
+        """Say why a node does not hold a claim, for its history."""
         if not node:
             return "it had no node"
-        for eligibility in self._known.values():
-            obstacle = eligibility.obstacles.get(node)
-            if obstacle is not None:
-                return f"{node}: {EXPLANATIONS[obstacle]}"
+        obstacle = self.judge(needs).obstacles.get(node)
+        if obstacle is not None:
+            return f"{node}: {EXPLANATIONS[obstacle]}"
         return f"{node} is not there any more"
 
 
-def _needs(claims: Iterable[IpClaim], selectors: Mapping[str, LabelSelector]) -> dict[str, Needs]:
+def _endpoint_nodes(
+    services: Iterable[ServiceReference], cluster: Cluster
+) -> frozenset[str] | None:
+    """Return the nodes that serve all those services that are served by local endpoints alone."""
+    known = cluster.local_endpoints
+    if not known:
+        return None
+    each = [nodes for service in services if (nodes := known.get(str(service))) is not None]
+    return frozenset.intersection(*each) if each else None
+
+
+def _needs(claims: Iterable[IpClaim], cluster: Cluster) -> dict[str, Needs]:
     """Return the needs of claims that placement decides about, by name.
 
     Left out are those that cannot be read, and those that a person pinned to a node.
     """
     return {
         claim.metadata.name: Needs(
-            ip=interface.ip, link=claim.spec.link, node_selector=selectors.get(pool_of(claim))
+            ip=interface.ip,
+            link=claim.spec.link,
+            node_selector=cluster.node_selectors.get(pool_of(claim)),
+            endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
         )
         for claim in claims
         if (interface := parse_cidr(claim.spec.cidr)) is not None and not is_pinned(claim)

@@ -162,3 +162,27 @@ def test_whatever_came_before_one_round_settles_everything(history, strategy):
                 assert node in alive | unknown
             if before.get(name) in alive | unknown:
                 assert node == before[name], "moved without need"
+
+
+def test_a_service_with_local_traffic_is_where_it_is_served():
+    served = {"default/web": frozenset({"n2"})}
+    nodes = Cluster(nodes=cluster(NODES).nodes, local_endpoints=served)
+    claims = apply([], schedule(INTERFACES, [], nodes))
+    assert set(by_node(claims).values()) == {"n2"}
+    moved = Cluster(nodes=nodes.nodes, local_endpoints={"default/web": frozenset({"n3"})})
+    writes = [w for w in schedule(INTERFACES, claims, moved).writes if isinstance(w, AssignClaim)]
+    assert {w.node for w in writes} == {"n3"}
+    assert all("no ready endpoint" in w.why for w in writes)
+    nowhere = Cluster(nodes=nodes.nodes, local_endpoints={"default/web": frozenset()})
+    plan = schedule(INTERFACES, claims, nowhere)
+    assert plan.writes == ()
+    assert len(plan.waiting) == len(INTERFACES)
+
+
+def test_an_ip_that_services_share_is_where_all_of_them_are_served():
+    owners = (owner("a"), owner("b"), owner("c"))
+    served = {"default/a": frozenset({"n1", "n2"}), "default/b": frozenset({"n2", "n3"})}
+    nodes = Cluster(nodes=cluster(NODES).nodes, local_endpoints=served)
+    plan = plan_schedule({INTERFACES[0]: owners}, [], nodes, Strategy.FAIR)
+    (claim,) = apply([], plan)
+    assert claim.spec.node_name == "n2"

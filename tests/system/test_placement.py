@@ -1,0 +1,74 @@
+"""Where claims go: to who serves the service, to the interface that is asked for."""
+
+from tests.lab.wait import wait_until
+from tests.system.claims_cluster import IPS
+
+LOCAL = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+
+
+def serve_on(lab, namespace, *nodes):
+    """Leave ready only the backends on these nodes."""
+    for name in lab.nodes:
+        ready = "lab/ready-" if name in nodes else "lab/ready=false"
+        lab.kubectl("annotate", "--overwrite", "pod", f"backend-{name}", ready, "-n", namespace)
+
+
+def assigned(cluster, ip):
+    (claim,) = [c for c in cluster.claims() if c["spec"]["cidr"].startswith(f"{ip}/")]
+    conditions = claim.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == "Assigned"), {})
+
+
+def test_local_traffic_goes_where_an_endpoint_is(cluster, lab):
+    serve_on(lab, cluster.namespace, "n2")
+    lab.add_service("web", IPS[:1], namespace=cluster.namespace, spec=LOCAL)
+    lab.add_service("other", IPS[1:], namespace=cluster.namespace)
+    cluster.wait_settled(*IPS)
+    assert cluster.placed()[IPS[0]] == "n2"
+    assert set(cluster.placed().values()) == set(lab.nodes)
+    assert lab.wait_for_http(IPS[0]) == "n2"
+
+    serve_on(lab, cluster.namespace, "n3")
+    wait_until(lambda: cluster.placed()[IPS[0]] == "n3", "the IP to follow the endpoint")
+    cluster.wait_settled(*IPS)
+    assert lab.wait_for_http(IPS[0]) == "n3"
+    wait_until(
+        lambda: "n2: it has no ready endpoint" in assigned(cluster, IPS[0]).get("message", ""),
+        "the reason of the move",
+    )
+
+    serve_on(lab, cluster.namespace)
+    wait_until(
+        lambda: assigned(cluster, IPS[0]).get("reason") == "NoEligibleNode", "nobody to take it"
+    )
+    assert cluster.placed()[IPS[0]] == "n3"  # nowhere is better: it stays
+    cluster.wait_settled(*IPS)
+
+
+def test_a_rule_can_be_switched_off(idle_cluster, lab):
+    cluster = idle_cluster
+    serve_on(lab, cluster.namespace)
+    cluster.scheduler_flags += ("--ignore-rule=NoLocalEndpoint",)
+    cluster.start()
+    lab.add_service("web", IPS[:3], namespace=cluster.namespace, spec=LOCAL)
+    cluster.wait_settled(*IPS[:3])
+    assert set(cluster.placed().values()) == set(lab.nodes)
+
+
+def test_a_claim_that_names_an_interface_goes_to_who_has_it(cluster, lab):
+    claim = {
+        "apiVersion": "ipcontroller.ext/v1",
+        "kind": "IpClaim",
+        "metadata": {"name": "hand-made"},
+        "spec": {"cidr": f"{IPS[0]}/32", "link": "eth9"},
+    }
+    lab.api.request("POST", "/apis/ipcontroller.ext/v1/ipclaims", claim)
+    wait_until(
+        lambda: "does not have the interface" in assigned(cluster, IPS[0]).get("message", ""),
+        "the claim to wait for such an interface",
+    )
+    assert cluster.placed()[IPS[0]] == ""
+    path = "/apis/ipcontroller.ext/v1/ipclaims/hand-made"
+    patch = {"spec": {"link": "eth0"}}
+    lab.api.request("PATCH", path, patch, content_type="application/merge-patch+json")
+    cluster.wait_settled(IPS[0])
