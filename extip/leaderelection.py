@@ -110,8 +110,12 @@ class LeaderElector:
         clock: Clock,
         rng: Random,
         metrics: Metrics,
+        reached: Callable[[], None] = lambda: None,
     ) -> None:
-        """`identity` must be this process's alone, and never be used again by a later one."""
+        """`identity` must be this process's alone, and never be used again by a later one.
+
+        `reached` is called when the API server answers again after it did not.
+        """
         self._lock = lock
         self._name = name
         self._namespace = namespace
@@ -120,6 +124,7 @@ class LeaderElector:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._reached = reached
         self._log = log.get_logger("elector").bind(lease=f"{namespace}/{name}")
         self._seen: Observation | None = None
         self._renewed_at: float | None = None
@@ -217,6 +222,7 @@ class LeaderElector:
                 self._log.warning("lease_unreachable", error=failure)
             else:
                 self._log.info("lease_reachable")
+                self._reached()
         return ours
 
     async def _write(self) -> bool:

@@ -100,6 +100,7 @@ async def run(settings: SchedulerSettings) -> None:
             clock=clock,
             rng=rng,
             metrics=metrics,
+            reached=inputs.wake,
         )
         gate = DefinitionsGate(client, clock=clock, rng=rng)
         components = [

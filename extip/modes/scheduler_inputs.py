@@ -23,6 +23,7 @@ from extip.api.resources import (
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
+from extip.cache.waking import WakingClock
 from extip.clock import Clock
 from extip.heartbeat.monitor import Monitor
 from extip.kube.client import ApiClient
@@ -64,13 +65,14 @@ class SchedulingInputs:
         self.changed: Callable[[], None] = lambda: None
         """Called when a pass may come to another result."""
         self._clock = clock
+        self._waking = waking = WakingClock(clock)
         self._rebalance_after_s = rebalance_after_s
         self._monitor_s = monitor_s
         self._ignored = ignored | {Obstacle.NO_SUBNET}  # every controller is told its interface
         self._warm = False
 
         def informer(name: str, lister_watcher: Any) -> Informer[Any]:  # noqa: ANN401
-            return Informer(name, lister_watcher, clock=clock, rng=rng, metrics=metrics)
+            return Informer(name, lister_watcher, clock=waking, rng=rng, metrics=metrics)
 
         self._services: Informer[DetailedService] = informer(
             "services", client.lister_watcher(DETAILED_SERVICES)
@@ -120,7 +122,7 @@ class SchedulingInputs:
         )
         self._cluster_ips = ClusterIps(self._services.store.get)
         self._reserved = ReservedSources(
-            client, self._nodes, self._ip_nodes, changed=self._tell, clock=clock, rng=rng
+            client, self._nodes, self._ip_nodes, changed=self._tell, clock=waking, rng=rng
         )
         self._endpoints = EndpointSources(
             client, self._services, changed=self._tell, clock=clock, rng=rng, metrics=metrics
@@ -184,6 +186,13 @@ class SchedulingInputs:
             Component("liveness", self.monitor.run),
             Component("first-sync", self._announce_first_sync),
         ]
+
+    def wake(self) -> None:
+        """Try at once what failed: the API server is back, and no cache need wait its backoff out.
+
+        Until the Leases are seen again no node is found dead.
+        """
+        self._waking.wake()
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""

@@ -47,7 +47,7 @@ class Watcher:
         return Component("writer", lead)
 
 
-def candidate(server, who, *, timing=None, seed=0, metrics=None):
+def candidate(server, who, *, timing=None, seed=0, metrics=None, **more):
     return LeaderElector(
         server.client(NAME, who),
         name=NAME,
@@ -57,6 +57,7 @@ def candidate(server, who, *, timing=None, seed=0, metrics=None):
         clock=LoopClock(),
         rng=Random(f"{who}{seed}"),  # noqa: S311
         metrics=metrics or Metrics("scheduler"),
+        **more,
     )
 
 
@@ -174,6 +175,23 @@ def test_leadership_ends_at_the_renew_deadline_and_begins_again_afterwards(fault
             broken.clear()
             await asyncio.sleep(20)
             assert watcher.leading == {"a"}
+
+    run_virtually(main())
+
+
+def test_it_tells_when_the_api_server_answers_again():
+    async def main():
+        server, reached, broken = LeaseServer(), [], [True]
+        server.deliver = lambda _who, _verb: REFUSED if broken else OK
+        loop = asyncio.get_running_loop()
+        elector = candidate(server, "a", reached=lambda: reached.append(loop.time()))
+        async with running(elector.run()):
+            await asyncio.sleep(30)
+            assert not reached
+            broken.clear()
+            await asyncio.sleep(30)
+            assert len(reached) == 1
+            assert 30 <= reached[0] <= 35
 
     run_virtually(main())
 
