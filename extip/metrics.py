@@ -73,6 +73,28 @@ class Metrics:
             buckets=_FAST_BUCKETS,
             registry=registry,
         )
+        self.probes = Counter(
+            "extip_probes_total",
+            "IPs that were probed before they were brought up, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self.foreign_frames = Counter(
+            "extip_foreign_frames_total",
+            "ARP and NDP frames of other stations about IPs that are up here, as far as read.",
+            registry=registry,
+        )
+        self.address_conflicts = Counter(
+            "extip_address_conflicts_total",
+            "Times that an IP was defended against another station, or yielded to its successor.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.addresses_in_conflict = Gauge(
+            "extip_addresses_in_conflict",
+            "IPs up here that another station announces as well.",
+            registry=registry,
+        )
         self.netlink_overruns = Counter(
             "extip_netlink_overruns_total",
             "Times that the kernel dropped netlink events (ENOBUFS) and all was read anew.",

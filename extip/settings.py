@@ -18,9 +18,13 @@ from extip.plan.networks import IPNetwork
 from extip.plan.permissions import Permissions
 
 OnExit = Literal["release", "keep"]
+OnApiLoss = Literal["hold", "release"]
 
 MIN_ADDRESS_TTL_S = 3
 """Below this the kernel's one-second resolution and a busy node would make addresses blink."""
+
+LIFETIME_END_S = 1.0
+"""The kernel removes an address within a second of the end of its lifetime."""
 
 MIN_RESYNC_S = 0.1
 """A resync reads every address of the node; more often than this it only burns the processor."""
@@ -193,9 +197,31 @@ class ControllerSettings:
     """How often the Lease is renewed."""
     drain_timeout_s: float
     """How long an address is kept for the next holder to be up; 0: not at all."""
+    on_api_loss: OnApiLoss
+    """Without a word from the API server: keep the addresses and make way for whoever announces
+    them, or leave them to their lifetime."""
     namespace: str
     """Where its Lease is."""
     http: tuple[str, int] | None
+
+    def __post_init__(self) -> None:
+        """Raise ConfigurationError for values that do not work together."""
+        if self.on_api_loss == "release" and self.address.address_ttl_s < 2 * self.heartbeat_s:
+            raise ConfigurationError(
+                "--address-ttl must be at least two heartbeats with --on-api-loss release: "
+                "addresses would end between them"
+            )
+
+    @property
+    def lease_s(self) -> float:
+        """For how long after a heartbeat nobody else can have been given this node's IPs.
+
+        Two heartbeats, since no scheduler gives up on a node earlier, whatever its `--monitor` is.
+        Whoever releases wants to be the only one without looking at the wire: then schedulers wait
+        until its addresses have surely ended.
+        """
+        lifetime_s = self.address.address_ttl_s + LIFETIME_END_S
+        return max(2 * self.heartbeat_s, lifetime_s if self.on_api_loss == "release" else 0.0)
 
     @property
     def trust_s(self) -> float:
@@ -221,6 +247,7 @@ def controller_settings(  # noqa: PLR0913 - one argument per flag
     hb: float,
     hostname: str,
     drain_timeout: float,
+    on_api_loss: OnApiLoss,
     namespace: str,
     http: tuple[str, int] | None,
 ) -> ControllerSettings:
@@ -254,6 +281,7 @@ def controller_settings(  # noqa: PLR0913 - one argument per flag
         node=node,
         heartbeat_s=hb,
         drain_timeout_s=drain_timeout,
+        on_api_loss=on_api_loss,
         namespace=namespace or own_namespace(),
         http=http,
     )

@@ -25,6 +25,13 @@ from extip.cli.types import DURATION
     help="When an IP moves or the controller stops, keep it so long for its next holder.",
 )
 @click.option(
+    "--on-api-loss",
+    default="hold",
+    type=click.Choice(["hold", "release"]),
+    help="While the API server does not answer: keep the IPs and make way for a node that announces"
+    " them, or leave them to their TTL.",
+)
+@click.option(
     "--namespace",
     default="",
     show_default="the pod's, else kube-system",

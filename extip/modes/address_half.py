@@ -3,28 +3,36 @@
 ::
 
     monitor (netlink events) ──► addresses (reconciler) ──► interface
-                                      └──► announcer ──► neighbours
+                                      └──► conflicts ──► announcer ──► neighbours
+                                               ▲
+                                           wire-watch ◄── other stations
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import Random
+from typing import Protocol
 
 from extip import log
 from extip.clock import Clock
 from extip.errors import ExtipError
 from extip.metrics import Metrics
+from extip.modes.ownership import Sole
 from extip.net.announcer import Announcer
 from extip.net.instance_lock import InstanceLock
 from extip.net.monitor import LinkMonitor, Notice, NoticeKind
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
+from extip.net.wire_watch import WireWatch
 from extip.plan.desire import Desire
 from extip.plan.guard import Guard
-from extip.plan.link import Link
+from extip.plan.link import IPAddress, Link
 from extip.reconcile.addresses import AddressReconciler
+from extip.reconcile.conflicts import ConflictWatch, Standing, Told
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
+from extip.reconcile.ports import Fence
 from extip.settings import AddressSettings
 from extip.supervisor import Component
 
@@ -52,31 +60,52 @@ class AddressHalf:
             log.get_logger("addresses").warning("release_failed", error=str(error) or "timed out")
 
 
+class Hold(Fence, Standing, Protocol):
+    """What this node's hold on its IPs is worth."""
+
+
 @asynccontextmanager
-async def open_address_half(
+async def open_address_half(  # noqa: PLR0913 - a composition of ports
     settings: AddressSettings,
     *,
     inputs: Callable[[], Inputs | None],
     decided: Callable[[Desire], None],
     clock: Clock,
     metrics: Metrics,
+    hold: Hold | None = None,
+    told: Told | None = None,
 ) -> AsyncIterator[AddressHalf]:
     """Take hold of the external IPs of this network namespace.
 
-    Raises AlreadyRunningError when another controller has it, and PermissionDeniedError when a
-    capability is missing, before anything is changed.
+    `hold` says what that is worth (default: they are this node's, come what may), and `told` who is
+    told of other stations that have them (default: only log and metrics). Raises
+    AlreadyRunningError when another controller has it, and PermissionDeniedError when a capability
+    is missing, before anything is changed.
     """
     with InstanceLock():
         async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
             await table.check_permission()
             announcer = Announcer(clock=clock, metrics=metrics)
+            hold = hold or Sole(settings.address_ttl_s)
+            watch = ConflictWatch(
+                hold,
+                announcer=announcer,
+                links=links,
+                told=told or _nobody,
+                clock=clock,
+                rng=Random(),  # noqa: S311 - jitter
+                metrics=metrics,
+            )
+            wire = WireWatch(watch.heard, clock=clock, metrics=metrics)
+            watch.listen_on(wire)
             observer = AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
             reconciler = AddressReconciler(
                 _policy(settings),
                 observer=observer,
                 links=links,
                 table=table,
-                announcer=announcer,
+                announcer=watch,
+                fence=hold,
                 decided=decided,
                 clock=clock,
                 metrics=metrics,
@@ -91,6 +120,9 @@ async def open_address_half(
                 components=(
                     Component("monitor", monitor.run),
                     Component("announcer", announcer.run),
+                    Component("wire-watch", wire.run),
+                    Component("conflicts", watch.run),
+                    Component("conflict-doubts", watch.settle),
                     Component("addresses", reconciler.run),
                 ),
             )
@@ -103,6 +135,10 @@ async def open_observer(
     """Open what a look at the node needs; no capability, no lock, nothing is changed."""
     async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
         yield AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
+
+
+def _nobody(_conflicts: Mapping[IPAddress, str], _began: Collection[IPAddress]) -> None:
+    """Tell nobody of conflicts."""
 
 
 def _policy(settings: AddressSettings) -> Policy:

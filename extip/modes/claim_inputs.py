@@ -20,6 +20,7 @@ from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.handover import version_of
 from extip.plan.link import IPAddress
 from extip.plan.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
+from extip.plan.requests import Owner
 from extip.reconcile.handover import Handover
 from extip.reconcile.observe import Inputs
 from extip.reconcile.trust import CacheTrust, Reading
@@ -131,6 +132,11 @@ class ClaimInputs:
             self._together = trusted, bring_together(known, iface=self._iface, kept=kept)
         return self._together[1]
 
+    def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
+        """Return who asks for an IP: the claim, and the services behind it."""
+        wanted = self.together().requests.wanted
+        return next((owners for interface, owners in wanted.items() if interface.ip == ip), ())
+
     def leaving(self) -> frozenset[IPAddress]:
         """Return the IPs that are kept for their next holder."""
         kept = self._handover.kept()
@@ -141,7 +147,9 @@ class ClaimInputs:
 
         A claim that turns out to have left is not acted on any more. Raises ApiError.
         """
-        for name in [c.name for c, _ in self._mine.values() if c.interface and c.interface.ip == ip]:
+        for name in [
+            c.name for c, _ in self._mine.values() if c.interface and c.interface.ip == ip
+        ]:
             if await self._is_still_ours(name):
                 return True
         return False

@@ -11,23 +11,23 @@
     ├── trust       claims are read anew after silence ◄── heartbeat      └──► registration
     ├── heartbeat   renews the node's Lease
     ├── monitor     netlink events ──► addresses
+    ├── conflicts   other stations with our IPs ◄── wire-watch; ──► addresses, claim-status
     ├── events      refusals, as Kubernetes Events on claims and services
     └── http        /metrics /livez /readyz
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection, Mapping
 from functools import partial
 from random import Random
 
 from extip import __version__, log
-from extip.api.coordination_v1 import Lease
 from extip.api.names import heartbeat_lease
 from extip.clock import Clock, LoopClock
 from extip.errors import FatalError
 from extip.health import HealthServer
-from extip.heartbeat.publisher import LeaseStore, Publisher
+from extip.heartbeat.publisher import Publisher
 from extip.kube.client import ApiClient, connect
 from extip.kube.events import EventRecorder
 from extip.kube.lease_lock import LeaseLock
@@ -35,17 +35,20 @@ from extip.kube.reports import ClaimStatuses, NodeRecord
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half
 from extip.modes.claim_inputs import ClaimInputs
+from extip.modes.conflict_events import ConflictEvents
 from extip.modes.definitions import DefinitionsGate
+from extip.modes.heard_lease import HeardLease
+from extip.modes.ownership import Ownership
 from extip.modes.refusal_events import EventReporter
 from extip.net.identity import place
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 from extip.plan.desire import Desire
 from extip.plan.link import IPAddress
-from extip.plan.node_claims import NodeClaims, outcomes
+from extip.plan.node_claims import outcomes, with_conflicts
+from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.claim_status import CONCURRENCY, ClaimStatusWriter
 from extip.reconcile.node_registration import NodeRegistration
-from extip.reconcile.observe import Inputs
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import ControllerSettings
 from extip.supervisor import Component, StopSignals, run_beside
@@ -70,26 +73,26 @@ async def run(settings: ControllerSettings) -> None:
         pid=os.getpid(),
     )
 
-    def current() -> Inputs | None:
-        return controller.inputs.current()
-
-    def decided(desire: Desire) -> None:
-        controller.decided(desire)
-
     async with (
         connect(settings.kubeconfig, metrics=metrics) as client,
         RouteTable(clock=clock) as links,
         AddressSocket(clock=clock) as table,
-        open_address_half(
-            settings.address, inputs=current, decided=decided, clock=clock, metrics=metrics
-        ) as half,
     ):
-        controller = _Controller(settings, client, half, clock=clock, metrics=metrics)
-        registration = controller.registration(links, table)
-        components = controller.components(registration)
-        signal = await run_beside(components, partial(controller.until_left, stop))
-        logger.info("stopping", signal=signal)
-        await controller.end()
+        controller = _Controller(settings, client, clock=clock, metrics=metrics)
+        async with open_address_half(
+            settings.address,
+            inputs=controller.inputs.current,
+            decided=controller.decided,
+            hold=controller.ownership,
+            told=controller.conflicts_changed,
+            clock=clock,
+            metrics=metrics,
+        ) as half:
+            registration = controller.registration(links, table)
+            components = controller.components(half, registration)
+            signal = await run_beside(components, partial(controller.until_left, stop))
+            logger.info("stopping", signal=signal)
+            await controller.end(half)
 
 
 class _Controller:
@@ -99,14 +102,12 @@ class _Controller:
         self,
         settings: ControllerSettings,
         client: ApiClient,
-        half: AddressHalf,
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._client = client
-        self._half = half
         self._clock = clock
         self._metrics = metrics
         self._rng = rng = Random()  # noqa: S311 - jitter
@@ -119,7 +120,7 @@ class _Controller:
             iface=settings.address.iface,
             trust_s=settings.trust_s,
             handover_s=settings.drain_timeout_s,
-            changed=half.reconciler.trigger,
+            changed=self._trigger,
             clock=clock,
             metrics=metrics,
         )
@@ -134,18 +135,33 @@ class _Controller:
         self.inputs.claims.add_handler(self._statuses.look)
         lock = LeaseLock(client, name=heartbeat_lease(settings.node), namespace=settings.namespace)
         self._publisher = Publisher(
-            _HeardLease(lock, heard=self.inputs.heard, clock=clock),
+            HeardLease(lock, heard=self.inputs.heard, clock=clock),
             node=settings.node,
             namespace=settings.namespace,
             identity=place(settings.node),
             heartbeat_s=settings.heartbeat_s,
+            lease_s=settings.lease_s if settings.on_api_loss == "release" else 0.0,
             clock=clock,
             rng=rng,
             metrics=metrics,
         )
+        self.ownership = Ownership(
+            self.inputs,
+            heartbeat_age_s=self._publisher.age_s,
+            lease_s=settings.lease_s,
+            ttl_s=settings.address.address_ttl_s,
+            releases=settings.on_api_loss == "release",
+            handover_s=settings.drain_timeout_s,
+            changed=self._trigger,
+        )
+        self._conflict_events = ConflictEvents(
+            self._events, owners=self.inputs.owners, node=settings.node
+        )
+        self._reconciler: AddressReconciler | None = None
         self._registration: NodeRegistration | None = None
         self._desire: Desire | None = None
-        self._told: tuple[NodeClaims, Desire, frozenset[IPAddress], str] | None = None
+        self._conflicts: Mapping[IPAddress, str] = {}
+        self._told: tuple[object, ...] | None = None
 
     def registration(self, links: RouteTable, table: AddressSocket) -> NodeRegistration:
         """Compose what tells the cluster of this node."""
@@ -164,25 +180,34 @@ class _Controller:
         )
         return self._registration
 
-    def components(self, registration: NodeRegistration) -> list[Component]:
+    def components(self, half: AddressHalf, registration: NodeRegistration) -> list[Component]:
         """Return what has to run."""
+        self._reconciler = half.reconciler
         gate = DefinitionsGate(self._client, clock=self._clock, rng=self._rng)
         held = [*self.inputs.components(), Component("registration", registration.run)]
         return [
             Component("definitions", partial(self._wait_for_definitions, gate)),
             *map(gate.hold, held),
-            *self._half.components,
+            *half.components,
             Component("heartbeat", self._publisher.run),
             *(Component(f"claim-status-{n}", self._statuses.run) for n in range(CONCURRENCY)),
             Component("report", self._look),
             Component("events", self._events.run),
-            *self._http(),
+            *self._http(half.reconciler),
         ]
 
     def decided(self, desire: Desire) -> None:
         """Hand on what a pass over the interface came to."""
         self._ledger.record(desire)
         self._desire = desire
+        self._report()
+
+    def conflicts_changed(
+        self, conflicts: Mapping[IPAddress, str], began: Collection[IPAddress]
+    ) -> None:
+        """Tell of other stations that announce IPs which are up here."""
+        self._conflicts = conflicts
+        self._conflict_events.told(conflicts, began)
         self._report()
 
     async def until_left(self, stop: StopSignals) -> str:
@@ -199,10 +224,10 @@ class _Controller:
             await run_beside([impatience], self._drain)
         return name
 
-    async def end(self) -> None:
+    async def end(self, half: AddressHalf) -> None:
         """Remove the addresses and give the Lease up; after the components were cancelled."""
         if self._settings.address.on_exit == "release":
-            await self._half.release()
+            await half.release()
             await self._publisher.release()
             await self._statuses.stop()
 
@@ -227,7 +252,9 @@ class _Controller:
 
     def _report(self) -> None:
         """Tell claims and node what differs; costs next to nothing when nothing does."""
-        reconciler = self._half.reconciler
+        reconciler = self._reconciler
+        if reconciler is None:
+            return
         up, problem = reconciler.up, reconciler.problem()
         self.inputs.set_up(up)
         if self._registration is not None:
@@ -235,13 +262,12 @@ class _Controller:
         if self._desire is None:
             return
         claims = self.inputs.together()
-        told = (claims, self._desire, up, problem)
+        told = (claims, self._desire, up, problem, self._conflicts)
         if told != self._told:
             self._told = told
             iface = self._settings.address.iface
-            self._statuses.decided(
-                outcomes(claims, self._desire, up=up, iface=iface, problem=problem)
-            )
+            found = outcomes(claims, self._desire, up=up, iface=iface, problem=problem)
+            self._statuses.decided(with_conflicts(found, claims, self._conflicts))
 
     async def _wait_for_definitions(self, gate: DefinitionsGate) -> None:
         """Go on once our kinds are served; until then say what a person has to do."""
@@ -255,16 +281,20 @@ class _Controller:
                     said = str(error)
             await self._clock.sleep(_DEFINITIONS_S)
 
-    def _http(self) -> list[Component]:
+    def _trigger(self) -> None:
+        if self._reconciler is not None:
+            self._reconciler.trigger()
+
+    def _http(self, reconciler: AddressReconciler) -> list[Component]:
         if self._settings.http is None:
             return []
         server = HealthServer(
             self._settings.http,
-            live={"addresses": self._half.reconciler.stuck},
+            live={"addresses": reconciler.stuck},
             ready={
                 "caches": self.inputs.problem,
                 "heartbeat": self._silence,
-                "addresses": self._half.reconciler.problem,
+                "addresses": reconciler.problem,
             },
             registry=self._metrics.registry,
         )
@@ -277,30 +307,3 @@ class _Controller:
             return "no heartbeat yet"
         late = age_s > 3 * self._settings.heartbeat_s + 1.0
         return f"the last heartbeat was {age_s:.0f} s ago" if late else ""
-
-
-class _HeardLease:
-    """Tells when the API server takes a heartbeat; implements `LeaseStore`."""
-
-    def __init__(self, inner: LeaseStore, *, heard: Callable[[float], None], clock: Clock) -> None:
-        self._inner = inner
-        self._heard = heard
-        self._clock = clock
-
-    async def get(self) -> Lease:
-        """Return the Lease."""
-        return await self._inner.get()
-
-    async def create(self, lease: Lease) -> Lease:
-        """Create the Lease."""
-        return await self._timed(self._inner.create, lease)
-
-    async def replace(self, lease: Lease) -> Lease:
-        """Replace the Lease."""
-        return await self._timed(self._inner.replace, lease)
-
-    async def _timed(self, write: Callable[[Lease], Awaitable[Lease]], lease: Lease) -> Lease:
-        sent_at = self._clock.monotonic()
-        written = await write(lease)
-        self._heard(sent_at)
-        return written

@@ -30,14 +30,19 @@ class EventReporter:
     def refused(self, owner: Owner, refusal: Refusal) -> None:
         """Record a Warning on `owner`."""
         self._events.record(
-            ObjectReference(
-                api_version=_API_VERSIONS.get(owner.kind, "v1"),
-                kind=owner.kind,
-                namespace=owner.namespace,
-                name=owner.name,
-                uid=owner.uid,
-            ),
+            reference_to(owner),
             type="Warning",
             reason=refusal.reason.value,
             message=refusal.message,
         )
+
+
+def reference_to(owner: Owner) -> ObjectReference:
+    """Return what an Event about an owner refers to."""
+    return ObjectReference(
+        api_version=_API_VERSIONS.get(owner.kind, "v1"),
+        kind=owner.kind,
+        namespace=owner.namespace,
+        name=owner.name,
+        uid=owner.uid,
+    )

@@ -82,6 +82,12 @@ class ServiceInputs:
         cluster_ips = self._cluster_ips.among(wanted, of=requests)
         return Inputs(requests=requests, reserved=self._reserved.current(cluster_ips))
 
+    def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
+        """Return which services ask for an IP."""
+        current = self.current()
+        wanted = {} if current is None else current.requests.wanted
+        return next((owners for interface, owners in wanted.items() if interface.ip == ip), ())
+
     def _settle(self, asked: Requests) -> Requests:
         """Leave each IP to one namespace: whoever has it, as far as this process remembers."""
         if self._settled is None or self._settled[0] is not asked:

@@ -9,6 +9,7 @@
     ├── first-sync  nothing is changed before it ──┤
     ├── control-plane  what the cluster itself uses ─┤
     ├── monitor     netlink events ────────────────┘
+    ├── conflicts   other stations with our IPs ◄── wire-watch
     ├── events      refusals, as Kubernetes Events on the services
     └── http        /metrics /livez /readyz
 """
@@ -24,9 +25,11 @@ from extip.kube.client import connect
 from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half, open_observer
+from extip.modes.conflict_events import ConflictEvents
 from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.service_inputs import ServiceInputs
-from extip.plan.requests import Masks
+from extip.plan.link import IPAddress
+from extip.plan.requests import Masks, Owner
 from extip.reconcile.observe import Inputs, View
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import SimpleSettings
@@ -54,8 +57,16 @@ async def run(settings: SimpleSettings) -> None:
         def current() -> Inputs | None:
             return inputs.current()
 
+        def owners(ip: IPAddress) -> tuple[Owner, ...]:
+            return inputs.owners(ip)
+
         async with open_address_half(
-            settings.address, inputs=current, decided=ledger.record, clock=clock, metrics=metrics
+            settings.address,
+            inputs=current,
+            decided=ledger.record,
+            told=ConflictEvents(events, owners=owners).told,
+            clock=clock,
+            metrics=metrics,
         ) as half:
             inputs = ServiceInputs(
                 client,

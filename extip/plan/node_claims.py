@@ -7,7 +7,7 @@ over to another node are kept beside the claims until that node has them up.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from extip.api.ipcontroller_v1 import ACCEPTED, UP, IpClaim, IpClaimStatus
+from extip.api.ipcontroller_v1 import ACCEPTED, CONFLICT, UP, IpClaim, IpClaimStatus
 from extip.api.meta_v1 import Condition
 from extip.plan.claims import parse_cidr
 from extip.plan.conditions import is_true, with_condition
@@ -31,6 +31,8 @@ class HeldClaim:
     """The interface that it asks for; empty for any."""
     owners: tuple[Owner, ...]
     """The claim itself, and the services behind it: whoever is to hear of a refusal."""
+    established: bool = field(default=False, compare=False)
+    """A node had its IP up before. Counts when the IP comes up, so a change is no news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class Outcome:
     reason: str
     """Of the one that is not True; empty when both are."""
     message: str
+    conflict: str = ""
+    """MAC of another station that announces the IP, too; empty for none."""
 
 
 def held_claim(claim: IpClaim) -> HeldClaim:
@@ -65,11 +69,12 @@ def held_claim(claim: IpClaim) -> HeldClaim:
     )
     return HeldClaim(
         name=meta.name,
-        created=meta.creation_timestamp,
+        created=meta.created,
         cidr=claim.spec.cidr,
         interface=parse_cidr(claim.spec.cidr),
         link=claim.spec.link,
         owners=(Owner(kind=KIND, namespace="", name=meta.name, uid=meta.uid), *services),
+        established=bool(claim.status.holder),
     )
 
 
@@ -98,9 +103,12 @@ def bring_together(
     for claim in kept:
         if claim.interface is not None and claim.interface.ip not in holders:
             wanted[claim.interface] = claim.owners
+    established = frozenset(
+        claim.interface.ip for claim in known if claim.established and claim.interface is not None
+    )
     return NodeClaims(
         claims=known,
-        requests=Requests(wanted=wanted, malformed=malformed),
+        requests=Requests(wanted=wanted, malformed=malformed, established=established),
         duplicates=duplicates,
     )
 
@@ -136,7 +144,22 @@ def outcomes(
                 found[claim.name] = _up(claim)
             else:
                 found[claim.name] = _down(claim, "AddressMissing", problem or "it was removed")
+        elif claim.interface in desire.waiting:
+            message = f"{iface} has no carrier; the IP is probed and comes up when that is back"
+            found[claim.name] = _down(claim, "NoCarrier", message)
     return found
+
+
+def with_conflicts(
+    found: Mapping[str, Outcome], claims: NodeClaims, conflicts: Mapping[IPAddress, str]
+) -> dict[str, Outcome]:
+    """Return the outcomes, with the MAC of the other station for each IP that is in conflict."""
+    marked = dict(found)
+    for claim in claims.claims if conflicts else ():
+        mac = "" if claim.interface is None else conflicts.get(claim.interface.ip, "")
+        if mac and claim.name in found and found[claim.name].up:
+            marked[claim.name] = replace(found[claim.name], conflict=mac)
+    return marked
 
 
 def stopped(outcome: Outcome) -> Outcome:
@@ -144,7 +167,11 @@ def stopped(outcome: Outcome) -> Outcome:
     if not outcome.up:
         return outcome
     return replace(
-        outcome, up=False, reason="ControllerStopped", message="the controller was stopped"
+        outcome,
+        up=False,
+        reason="ControllerStopped",
+        message="the controller was stopped",
+        conflict="",
     )
 
 
@@ -165,7 +192,10 @@ def reported(
     elif holder == node:
         holder = where = since = ""
     conditions = before.conditions
-    for condition in _conditions(outcome, node, claim.metadata.generation):
+    news = _conditions(outcome, node, claim.metadata.generation)
+    if outcome.conflict or is_true(conditions, CONFLICT):
+        news = (*news, _conflict(outcome, claim.metadata.generation))
+    for condition in news:
         conditions = with_condition(conditions, condition, now=now)
     after = IpClaimStatus(conditions=conditions, holder=holder, link=where, since=since)
     return None if after == before else after
@@ -189,7 +219,7 @@ def status_patch(claim: IpClaim, status: IpClaimStatus) -> dict[str, object]:
     }
 
 
-def _conditions(outcome: Outcome, node: str, generation: int) -> tuple[Condition, Condition]:
+def _conditions(outcome: Outcome, node: str, generation: int) -> tuple[Condition, ...]:
     accepted = Condition(
         type=ACCEPTED,
         status="True" if outcome.accepted else "False",
@@ -205,6 +235,17 @@ def _conditions(outcome: Outcome, node: str, generation: int) -> tuple[Condition
         observed_generation=generation,
     )
     return accepted, up
+
+
+def _conflict(outcome: Outcome, generation: int) -> Condition:
+    other = outcome.conflict
+    return Condition(
+        type=CONFLICT,
+        status="True" if other else "False",
+        reason="AddressConflict" if other else "NoConflict",
+        message=f"the station with the MAC {other} announces the IP, too" if other else "",
+        observed_generation=generation,
+    )
 
 
 def _up(claim: HeldClaim) -> Outcome:

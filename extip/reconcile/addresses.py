@@ -10,7 +10,7 @@ same loop. A pass may be cancelled at any point: the next one starts from what t
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from extip import log
@@ -22,7 +22,7 @@ from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
 from extip.plan.repairs import Repairs
 from extip.reconcile.change_results import GONE, explain, has_subnet, is_done, without
 from extip.reconcile.observe import AddressObserver, Policy, View
-from extip.reconcile.ports import AddressTable, Announcer, LinkTable
+from extip.reconcile.ports import AddressTable, Announcer, Fence, LinkTable
 
 _RETRY_S = 0.25
 """First retry after a pass failed; doubled each time, never slower than the resync."""
@@ -32,6 +32,8 @@ _REST = 3.0
 a quarter of a core and not a pass for each: one pass answers them all."""
 
 _MAX_REST_S = 0.1
+
+_NO_HEARTBEAT = "without a heartbeat that the API server took, addresses are left to their lifetime"
 
 _LOGS_PER_TURN = 50
 """Lines logged before other tasks get their turn."""
@@ -63,6 +65,7 @@ class AddressReconciler:
         links: LinkTable,
         table: AddressTable,
         announcer: Announcer,
+        fence: Fence,
         decided: Callable[[Desire], None],
         clock: Clock,
         metrics: Metrics,
@@ -72,6 +75,7 @@ class AddressReconciler:
         self._links = links
         self._table = table
         self._announcer = announcer
+        self._fence = fence
         self._tell = decided
         self._clock = clock
         self._metrics = metrics
@@ -82,6 +86,7 @@ class AddressReconciler:
         self._failing: dict[Change, int] = {}
         self._repairs = Repairs(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
+        self._extends = True
         self._resync_due = 0.0
         self._passed_at: float | None = None
         self._problem = "no pass over the interface yet"
@@ -183,22 +188,28 @@ class AddressReconciler:
         if now >= self._resync_due:
             self._observer.forget()  # a resync takes nothing on trust
             self._resync_due = now + self._policy.resync_s
-        refresh = now >= self._refresh_due
-        view = await self._observer.observe(refresh=refresh)
+        lifetime_s, yielded = self._fence.lifetime_s(), self._fence.yielded()
+        refresh = now >= self._refresh_due or (lifetime_s > 0 and not self._extends)
+        self._extends = lifetime_s > 0
+        view = await self._observer.observe(refresh=refresh, extend=self._extends, yielded=yielded)
         undisturbed = view.link == self._link
         self._set_link(view.link)
-        self._notice_losses(view, now if undisturbed else None)
+        expected = yielded if self._extends else frozenset(self._up)
+        self._notice_losses(view, now if undisturbed else None, expected=expected)
         self._announce(view.plan.up - self._up)
         changes = await self._protected(
             without(view.plan.changes, self._repairs.held(now)), known=view.link
         )
-        failures = await self._apply(changes)
+        failures = await self._apply(changes, lifetime_s)
         if refresh and not any(f.change.operation is Operation.REFRESH for f in failures):
-            self._refresh_due = now + self._policy.refresh_s
+            refresh_s = self._policy.refresh_s
+            self._refresh_due = now + min(refresh_s, lifetime_s / 3 or refresh_s)
         self._metrics.addresses_up.set(len(self._up))
         problem = self._describe(failures) or view.problem or self._describe_fights(now)
         if view.desire is None:
             return _Outcome(problem or "what services want is not known yet", holding=not problem)
+        if not self._extends:
+            return _Outcome(problem or _NO_HEARTBEAT, holding=not problem)
         self._tell(view.desire)
         self._metrics.addresses_wanted.set(len(view.desire.wanted))
         return _Outcome(problem)
@@ -236,11 +247,11 @@ class AddressReconciler:
             or not has_subnet(change)
         ]
 
-    async def _apply(self, changes: Sequence[Change]) -> list[ChangeResult]:
+    async def _apply(self, changes: Sequence[Change], lifetime_s: int) -> list[ChangeResult]:
         """Make the changes, announce each batch as it comes up; return what failed."""
         failures: list[ChangeResult] = []
         done: list[Change] = []
-        async for results in self._table.apply(changes, ttl_s=self._policy.ttl_s):
+        async for results in self._table.apply(changes, ttl_s=lifetime_s):
             added = [
                 r.change.interface.ip
                 for r in results
@@ -287,15 +298,17 @@ class AddressReconciler:
         change, number = next(iter(failing.items()))
         return f"{len(failing)} address change(s) failed, first: {explain(change, number)}"
 
-    def _notice_losses(self, view: View, now: float | None) -> None:
+    def _notice_losses(
+        self, view: View, now: float | None, *, expected: Collection[IPAddress]
+    ) -> None:
         """Log addresses that were up, are still wanted, and are gone by somebody else's hand.
 
         `now` is None when the interface changed as well: then the kernel itself may have dropped
-        them, which is no reason to put them back any later.
+        them, which is no reason to put them back any later. Neither is what was `expected` to go.
         """
         lost = self._up - view.plan.up
         if view.desire is not None:
-            still = {interface.ip for interface in view.desire.wanted}
+            still = {interface.ip for interface in view.desire.wanted}.difference(expected)
             gone = sorted(lost & still, key=str)
             for ip in gone if now is None else self._repairs.lost(gone, now):
                 self._log.warning("address_lost", address=str(ip), reason="removed from outside")

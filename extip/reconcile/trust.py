@@ -67,8 +67,10 @@ class CacheTrust:
         self._proved_at: float | None = None
         self._turned_at: float | None = None
         self._frozen = False
-        self._lost: set[str] = set()
-        self._lost_by = 0
+        self._doubts = 0
+        self._lost: dict[str, int] = {}
+        self.readings = 0
+        """How often the claims were read so that they could be acted on again."""
         self._wake = asyncio.Event()
         self._bound_s = _FIRST_BOUND_S
 
@@ -88,6 +90,17 @@ class CacheTrust:
         """Return whether a claim that leaves now is moved while this node is known to live."""
         return self.holds() and self._recent(self._heard_at)
 
+    def doubt(self) -> None:
+        """Have the claims read anew, after another heartbeat, before they may be acted on."""
+        self._doubts += 1
+        self._proved_at = self._heard_at = None
+        self._wake.set()
+
+    def lost(self, name: str, *, version: int) -> None:
+        """Note that as of that version a claim is not this node's, whatever the cache says."""
+        self._lost[name] = version
+        self._changed()
+
     def frozen(self) -> bool:
         """Return whether this process stood still for so long since the claims were last read."""
         now = self._clock.monotonic()
@@ -99,13 +112,14 @@ class CacheTrust:
     def overtaken(self, name: str) -> bool:
         """Return whether the cache has a claim that is known not to be this node's any more."""
         claim = self._cache.get(name)
-        return name in self._lost and claim is not None and version_of(claim) <= self._lost_by
+        as_of = self._lost.get(name)
+        return as_of is not None and claim is not None and version_of(claim) <= as_of
 
     def caught_up(self, name: str) -> bool:
         """Return whether the cache did not know of a loss until now; for each change of a claim."""
         if name not in self._lost or self.overtaken(name):
             return False
-        self._lost.discard(name)
+        del self._lost[name]
         return True
 
     async def run(self) -> None:
@@ -128,7 +142,7 @@ class CacheTrust:
 
     async def _review(self) -> bool:
         """Read the claims once; return whether they may be acted on again."""
-        started = self._clock.monotonic()
+        started, doubts = self._clock.monotonic(), self._doubts
         try:
             async with asyncio.timeout(self._bound_s):
                 reading = await self._read()
@@ -139,13 +153,16 @@ class CacheTrust:
             self._log.debug("claims_not_read", error=str(error))
             return False
         self._bound_s = _FIRST_BOUND_S
-        self._lost = {
-            name
+        if doubts != self._doubts:
+            return False
+        later = {name: as_of for name, as_of in self._lost.items() if as_of > reading.version}
+        self._lost = later | {
+            name: reading.version
             for name, claim in self._cache.items()
             if name not in reading.names and version_of(claim) <= reading.version
         }
-        self._lost_by = reading.version
         self._proved_at = started
+        self.readings += 1
         self._frozen = self._frozen and not self.holds()
         self._log.info("claims_read", count=len(reading.names), lost=len(self._lost))
         self._changed()

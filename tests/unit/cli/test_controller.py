@@ -40,6 +40,7 @@ def test_defaults_are_those_of_the_specification(monkeypatch, tmp_path):
     assert made.address.on_exit == "release"
     assert made.heartbeat_s == 2
     assert made.drain_timeout_s == 5
+    assert made.on_api_loss == "hold"
     assert made.node == gethostname().lower()
     assert made.namespace == "kube-system"
     assert made.kubeconfig == ""
@@ -59,6 +60,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         "hb": "500ms",
         "hostname": "node.example.org",
         "drain-timeout": "7s",
+        "on-api-loss": "release",
         "namespace": "extip",
         "http": "127.0.0.1:1",
     }
@@ -80,6 +82,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         hb=0.5,
         hostname="node.example.org",
         drain_timeout=7.0,
+        on_api_loss="release",
         namespace="extip",
         http=("127.0.0.1", 1),
     )
@@ -94,6 +97,20 @@ def test_lifetimes_follow_the_heartbeat(monkeypatch, hb, ttl_s, trust_s):
     made = chosen(monkeypatch, f"--hb={hb}")
     assert made.address.address_ttl_s == ttl_s
     assert made.trust_s == pytest.approx(trust_s)
+
+
+@pytest.mark.parametrize(
+    ("flags", "lease_s"),
+    [
+        (["--hb=2s"], 4.0),
+        (["--hb=100ms"], 0.2),
+        (["--hb=2s", "--on-api-loss=release"], 7.0),
+        (["--hb=2s", "--on-api-loss=release", "--address-ttl=4s"], 5.0),
+        (["--hb=1s", "--on-api-loss=release", "--address-ttl=3s"], 4.0),
+    ],
+)
+def test_for_how_long_the_ips_cannot_be_another_nodes(monkeypatch, flags, lease_s):
+    assert chosen(monkeypatch, *flags).lease_s == pytest.approx(lease_s)
 
 
 def test_nothing_is_believed_for_longer_than_addresses_surely_live(monkeypatch):
@@ -125,6 +142,7 @@ def test_names_that_no_node_can_have(name):
             hb=2,
             hostname=name,
             drain_timeout=5,
+            on_api_loss="hold",
             namespace="",
             http=None,
         )
@@ -137,6 +155,7 @@ def test_names_that_no_node_can_have(name):
         (["--hb", "10ms"], "--hb must be at least"),
         (["--hostname", "No_Name"], "--hostname"),
         (["--address-ttl", "1s"], "--address-ttl must be at least 3 s"),
+        (["--address-ttl", "3s", "--on-api-loss", "release"], "at least two heartbeats"),
         (["--kubeconfig", "/does/not/exist"], "/does/not/exist"),
     ],
 )

@@ -15,7 +15,7 @@ from extip.metrics import Metrics
 from extip.net.monitor import NoticeKind
 from extip.plan.desire import Desire
 from extip.plan.guard import Guard
-from extip.plan.link import Operation
+from extip.plan.link import IPAddress, Operation
 from extip.plan.requests import Masks, Owner, collect
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
@@ -48,6 +48,20 @@ class RecordingAnnouncer:
         self.announced -= set(ips)
 
 
+class SetFence:
+    """Says what it is told to."""
+
+    def __init__(self):
+        self.lifetime = TTL_S
+        self.left_to_others: frozenset[IPAddress] = frozenset()
+
+    def lifetime_s(self):
+        return self.lifetime
+
+    def yielded(self):
+        return self.left_to_others
+
+
 class World:
     """A node, what services ask for, and the reconciler between them."""
 
@@ -58,6 +72,7 @@ class World:
             self.node.add_link("eth0")
         self.inputs = None
         self.announcer = RecordingAnnouncer()
+        self.fence = SetFence()
         self.decided: list[Desire] = []
         self.wanted = set()
         self.foreign = set()
@@ -79,6 +94,7 @@ class World:
             links=links,
             table=table,
             announcer=self.announcer,
+            fence=self.fence,
             decided=self.decided.append,
             clock=self.clock,
             metrics=self.metrics,
@@ -239,10 +255,10 @@ async def test_a_storm_of_changes_costs_a_quarter_of_the_time():
     passes = []
     observe = world.observer.observe
 
-    async def slow(*, refresh):
+    async def slow(**options):
         passes.append(world.clock.monotonic())
         await asyncio.sleep(0.02)
-        return await observe(refresh=refresh)
+        return await observe(**options)
 
     world.observer.observe = slow  # type: ignore[method-assign]
     async with world.running():
@@ -477,3 +493,63 @@ def test_whatever_happens_it_converges(steps):
             assert {str(ip) for ip in world.announcer.announced} == expected
 
     run_virtually(scenario())
+
+
+@virtually
+async def test_what_was_yielded_goes_at_once_and_comes_back_when_it_is_ours_again():
+    """Also while nobody knows what is wanted: a process that stood still has lost its trust."""
+    world = World()
+    world.want("10.0.0.1", "fd00::1")
+    async with world.running():
+        world.inputs = None
+        world.fence.left_to_others = frozenset({ip_address("10.0.0.1")})
+        world.reconciler.trigger()
+        await asyncio.sleep(0.2)
+        assert world.ours() == {"fd00::1/128"}
+        assert world.announcer.announced == {ip_address("fd00::1")}
+        world.want("10.0.0.1", "fd00::1")
+        await asyncio.sleep(60)
+        assert world.ours() == {"fd00::1/128"}
+        world.fence.left_to_others = frozenset()
+        world.reconciler.trigger()
+        await asyncio.sleep(0.2)
+        assert world.ours() == {"10.0.0.1/24", "fd00::1/128"}
+
+
+@virtually
+async def test_without_a_lifetime_to_give_addresses_end_and_are_not_put_back():
+    world = World()
+    world.want("10.0.0.1", "fd00::1")
+    async with world.running():
+        await asyncio.sleep(3)
+        world.fence.lifetime = 0
+        world.want("10.0.0.1", "10.0.0.2")
+        await asyncio.sleep(0.2)
+        assert world.ours() == {"10.0.0.1/24"}, "what is not wanted goes, and nothing comes"
+        await asyncio.sleep(TTL_S)
+        assert world.ours() == set()
+        await asyncio.sleep(60)
+        assert world.ours() == set()
+        assert "heartbeat" in world.reconciler.problem()
+        world.fence.lifetime = TTL_S
+        world.reconciler.trigger()
+        await asyncio.sleep(0.2)
+        assert world.ours() == {"10.0.0.1/24", "10.0.0.2/24"}
+        assert world.reconciler.problem() == ""
+
+
+@virtually
+async def test_a_shorter_lifetime_is_refreshed_sooner():
+    """No address ends while there is any time left to give, nor between two refreshes."""
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        index = world.node.find("eth0").index
+        for lifetime in (2, 1, 0, TTL_S, 1, 0, TTL_S, 2, TTL_S):
+            world.fence.lifetime = lifetime
+            await asyncio.sleep(0.9)
+            world.reconciler.trigger()
+            await asyncio.sleep(0.05)
+            assert world.ours() == {"10.0.0.1/24"}
+        assert len(world.announcer.log) == 1
+        assert world.node.observed(index)[0].valid_s is not None

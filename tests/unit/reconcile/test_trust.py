@@ -228,3 +228,55 @@ def test_a_cache_that_is_ahead_of_the_reading_is_right():
         assert not world.trust.overtaken("new")
 
     play(scenario)
+
+
+def test_after_a_doubt_a_heartbeat_and_then_a_reading_are_needed():
+    async def scenario(world):
+        await asyncio.sleep(10)
+        world.beating = False
+        world.trust.doubt()
+        readings = world.trust.readings
+        await asyncio.sleep(30)
+        assert not world.trust.holds()
+        assert not world.trust.orderly()
+        assert world.trust.readings == readings
+        world.trust.heard(world.now())
+        await asyncio.sleep(0.1)
+        assert world.trust.holds()
+        assert world.trust.readings == readings + 1
+
+    play(scenario)
+
+
+def test_a_reading_that_was_under_way_settles_no_doubt():
+    async def scenario(world):
+        world.delay_s = 0.5
+        world.trust.heard(world.now())
+        await asyncio.sleep(0.2)
+        world.trust.doubt()
+        await asyncio.sleep(5)
+        assert len(world.reads) == 1
+        assert not world.trust.holds()
+        assert world.trust.readings == 0
+
+    play(scenario, beat=False)
+
+
+def test_one_claim_that_was_found_lost_does_not_count_until_the_watch_has_caught_up():
+    async def scenario(world):
+        world.cache.update(kept=claim("kept", 50), lost=claim("lost", 60))
+        world.names = frozenset({"kept", "lost"})
+        await asyncio.sleep(1)
+        told = len(world.told)
+        world.trust.lost("lost", version=150)
+        assert len(world.told) == told + 1
+        assert world.trust.overtaken("lost")
+        assert not world.trust.overtaken("kept")
+        world.trust.doubt()  # a reading from before that move does not undo what is known
+        world.trust.heard(world.now())
+        await asyncio.sleep(0.1)
+        assert world.trust.overtaken("lost")
+        world.cache["lost"] = claim("lost", 160)
+        assert world.trust.caught_up("lost")
+
+    play(scenario)

@@ -1,0 +1,225 @@
+"""Hears what other stations of the segment say about the IPs that are up here, and asks them.
+
+The kernel drops everything else (see `wire_filter`), so a busy segment costs no wake-up. How many
+frames are read is bounded as well: of a storm about the very IPs that are up here the kernel drops
+what is beyond `CALM_FRAMES` (or `ALERT_FRAMES`) a second.
+
+Not guaranteed: that every frame is heard. What matters is said again, or asked for.
+
+The owner task is `WireWatch.run`; the other methods may be called from any task of the loop. The
+handler is called from the event loop; it must be quick and must not raise.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from extip import log
+from extip.clock import Clock
+from extip.errors import PermissionDeniedError
+from extip.metrics import Metrics
+from extip.net import bpf, frames
+from extip.net.announcer import FrameSocket, open_frame_socket
+from extip.net.wire_filter import arp_program, ndp_program
+from extip.plan.announcement import TokenBucket
+from extip.plan.link import IPAddress, Link
+from extip.plan.sighting import Sighting
+
+CALM_FRAMES = 200.0
+"""Frames read a second while only conflicts are looked for; those that last are heard anyway."""
+ALERT_FRAMES = 4000.0
+"""The same while each frame may be a successor's: with a thousand IPs, four of each."""
+
+_BYTES_PER_FRAME = 1024
+"""What a small frame takes of a receive buffer, with the kernel's own bookkeeping."""
+
+_FRAMES_PER_TURN = 64
+_LARGEST = 256
+"""Bytes that are read of a frame: more than any ARP or neighbour discovery message needs."""
+
+_SETTLE_S = 0.02
+"""IPs come up in batches; the programs in the kernel follow at most so often."""
+
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What to listen to."""
+
+    link: Link | None = None
+    ips: frozenset[IPAddress] = frozenset()
+    alert: bool = False
+
+
+class WireWatch:
+    """The component that listens on one interface."""
+
+    def __init__(
+        self, handler: Callable[[Sighting], None], *, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._heard = metrics.foreign_frames
+        self._log = log.get_logger("wire-watch")
+        self._wanted = _Wanted()
+        self._open = _Wanted()
+        self._sockets: dict[int, socket.socket] = {}
+        self._reading = False
+        self._asking: FrameSocket | None = None
+        self._bucket = TokenBucket()
+        self._woken = asyncio.Event()
+
+    def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
+        """Listen for these IPs from now on; None, or one without ARP and NDP, for nowhere.
+
+        `alert`: also for stations that ask for them, and with more room for frames. What came in
+        before that is forgotten: it was said under other circumstances.
+        """
+        if link is not None and not (link.announces and link.carrier):
+            link = None
+        wanted = _Wanted(link, frozenset(ips) if link is not None else frozenset(), alert)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._woken.set()
+
+    def ask(self, ip: IPAddress) -> bool:
+        """Ask who else has an IP, without claiming it; return whether the frame went out."""
+        link = self._wanted.link
+        if link is None or self._asking is None:
+            return False
+        try:
+            self._asking.send(frames.probe(ip, link.mac))
+        except OSError:  # ENETDOWN, ENOBUFS: the next question is soon
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Listen until cancelled. Raises PermissionDeniedError without CAP_NET_RAW."""
+        try:
+            while True:
+                self._woken.clear()
+                self._follow()
+                await self._woken.wait()
+                await self._clock.sleep(_SETTLE_S)
+                if not self._reading:
+                    await self._clock.sleep(self._bucket.wait_s())
+                    self._resume()
+        finally:
+            self._close()
+
+    def _follow(self) -> None:
+        """Bring the sockets in line with what is wanted."""
+        wanted, before = self._wanted, self._open
+        if wanted == before:
+            return
+        if (wanted.link, wanted.alert) != (before.link, before.alert):
+            self._close()
+        self._open = wanted
+        if wanted.link is None:
+            return
+        if self._asking is None:
+            self._asking = open_frame_socket(wanted.link)
+        for version, program in self._programs(wanted.link, wanted).items():
+            if not program:
+                self._close_one(version)
+            elif version not in self._sockets:
+                self._open_one(version, wanted.link, program)
+            else:
+                self._attach(self._sockets[version], program)
+
+    @staticmethod
+    def _programs(link: Link, wanted: _Wanted) -> dict[int, bytes]:
+        v4 = [ip for ip in wanted.ips if isinstance(ip, IPv4Address)]
+        v6 = [ip for ip in wanted.ips if isinstance(ip, IPv6Address)]
+        return {
+            4: arp_program(v4, own=link.mac, probes=wanted.alert) if v4 else b"",
+            6: ndp_program(v6, own=link.mac, probes=wanted.alert) if v6 else b"",
+        }
+
+    def _open_one(self, version: int, link: Link, program: bytes) -> None:
+        """Open the socket of a family; where that fails the next change tries again."""
+        protocol = frames.ETH_P_ARP if version == 4 else frames.ETH_P_IPV6  # noqa: PLR2004
+        try:
+            opened = socket.socket(
+                socket.AF_PACKET,
+                socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
+                0,  # no protocol yet: no frame is queued for it before its program is there
+            )
+        except PermissionError as error:
+            raise PermissionDeniedError(
+                "the kernel does not let this process listen for other stations: it lacks the "
+                "capability CAP_NET_RAW"
+            ) from error
+        try:
+            self._attach(opened, program)
+            size = int(self._rate * _BYTES_PER_FRAME)
+            with contextlib.suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+            opened.bind((link.name, protocol))
+        except OSError as error:  # gone, or renamed, since it was seen
+            opened.close()
+            self._log.warning("wire_not_watched", link=link.name, error=str(error))
+            return
+        if not self._sockets:
+            self._bucket = TokenBucket(rate=self._rate, burst=self._rate, tokens=self._rate)
+            self._reading = True
+        self._sockets[version] = opened
+        if self._reading:
+            asyncio.get_running_loop().add_reader(opened, self._readable, opened)
+
+    @property
+    def _rate(self) -> float:
+        return ALERT_FRAMES if self._open.alert else CALM_FRAMES
+
+    def _attach(self, opened: socket.socket, program: bytes) -> None:
+        try:
+            bpf.attach(opened, program)
+        except OSError as error:  # out of memory for options; what was there stays
+            self._log.warning("wire_filter_refused", error=str(error))
+
+    def _readable(self, opened: socket.socket) -> None:
+        for _ in range(_FRAMES_PER_TURN):
+            if not self._bucket.take(self._clock.monotonic()):
+                self._pause()
+                return
+            try:
+                frame = opened.recv(_LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:  # ENETDOWN, said once when the interface goes down
+                return
+            sighting = frames.parse(frame)
+            if sighting is not None and sighting.ip in self._open.ips:
+                self._heard.inc()
+                self._handler(sighting)
+
+    def _pause(self) -> None:
+        """Leave frames to the kernel, which drops what finds no room."""
+        self._reading = False
+        loop = asyncio.get_running_loop()
+        for opened in self._sockets.values():
+            loop.remove_reader(opened)
+        self._woken.set()
+
+    def _resume(self) -> None:
+        self._reading = True
+        loop = asyncio.get_running_loop()
+        for opened in self._sockets.values():
+            loop.add_reader(opened, self._readable, opened)
+
+    def _close(self) -> None:
+        for version in tuple(self._sockets):
+            self._close_one(version)
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.close()
+
+    def _close_one(self, version: int) -> None:
+        opened = self._sockets.pop(version, None)
+        if opened is not None:
+            asyncio.get_running_loop().remove_reader(opened)
+            opened.close()

@@ -1,0 +1,314 @@
+"""Watches the segment for stations that announce, or answer for, an IP that is up here.
+
+It stands between the reconciler and the announcer, so that it knows what is up, and where. What to
+do is decided by `extip.plan.conflict`; what the node's Lease is worth is told by a `Standing`.
+
+Guarantees: while the Lease is fresh, no frame takes an IP away, and each IP is defended at most
+once in `DEFEND_INTERVAL_S`. Once it is stale, an IP is given up within milliseconds of the first
+frame by which another station speaks for it, and each is asked for every `ASK_S`, or as often as
+`Questions` may. The node's own interfaces are never another station.
+
+The owner tasks are `ConflictWatch.run` and `ConflictWatch.settle`; the other methods may be called
+from any task of the loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from random import Random
+from typing import Protocol
+
+from extip import log
+from extip.clock import Clock
+from extip.errors import ApiError, LinkError
+from extip.metrics import Metrics
+from extip.plan.conflict import Conflicts, Verdict
+from extip.plan.link import IPAddress, Link
+from extip.plan.sighting import Sighting
+from extip.reconcile.ports import Announcer
+from extip.reconcile.questions import Questions
+from extip.workqueue import WorkQueue
+
+DOUBTS_PER_S = 20.0
+"""Conflicts looked into a second: each may cost a request to the API server."""
+
+_PENDING = 4096
+"""Frames that wait to be judged; the socket has no room for more either."""
+
+_OWN_S = 1.0
+"""How old knowledge of the node's own MACs may be when a station is taken for another one."""
+
+_LOOK_S = 5.0
+"""Between two looks whether a conflict is over."""
+
+
+class Standing(Protocol):
+    """What this node's claim to its IPs is worth now."""
+
+    def stale_in_s(self) -> float:
+        """Return the seconds until the IPs may be another node's; 0 or less when they may be."""
+
+    grace_s: float
+    """How long the former holder of an IP may go on after it came up here."""
+    settle_s: float
+    """How long news of a planned move may take to get here."""
+
+    def leaving(self) -> Collection[IPAddress]:
+        """Return the IPs that are being handed over to another node."""
+
+    async def is_ours(self, ip: IPAddress) -> bool:
+        """Return whether an IP is still this node's. Raises ApiError when nobody can tell."""
+
+    def give_up(self, ips: Collection[IPAddress]) -> None:
+        """Have the IPs removed, until the API server says anew that they are this node's."""
+
+
+class Wire(Protocol):
+    """The segment."""
+
+    def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
+        """Listen for other stations with these IPs; `alert`: also for those that ask for them."""
+
+    def ask(self, ip: IPAddress) -> bool:
+        """Ask who else has an IP; return whether the question went out."""
+
+
+class Links(Protocol):
+    """The node's interfaces."""
+
+    async def links(self) -> Sequence[Link]:
+        """Return all of them; raises LinkError."""
+
+
+class RepeatingAnnouncer(Announcer, Protocol):
+    """Tells the neighbours."""
+
+    def repeat(self, ip: IPAddress) -> None:
+        """Announce an IP once more, now."""
+
+
+Told = Callable[[Mapping[IPAddress, str], Collection[IPAddress]], None]
+"""Takes all conflicts, each with the other station's MAC, and which of them are new."""
+
+
+class ConflictWatch:
+    """Takes the place of the announcer towards the reconciler."""
+
+    def __init__(  # noqa: PLR0913 - a composition of ports
+        self,
+        standing: Standing,
+        *,
+        announcer: RepeatingAnnouncer,
+        links: Links,
+        told: Told,
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        """Compose; `told` is called when conflicts begin and end."""
+        self._standing = standing
+        self._announcer = announcer
+        self._links = links
+        self._tell = told
+        self._clock = clock
+        self._metrics = metrics
+        self._log = log.get_logger("conflicts")
+        self._wire: Wire | None = None
+        self._book = Conflicts(grace_s=standing.grace_s)
+        self._link: Link | None = None
+        self._own: frozenset[bytes] = frozenset()
+        self._own_read_at = float("-inf")
+        self._stale = False
+        self._pending: deque[Sighting] = deque(maxlen=_PENDING)
+        self._questions = Questions(self._ask, clock=clock, rng=rng)
+        self._doubts: WorkQueue[IPAddress] = WorkQueue(rng=rng)
+        self._doubted: dict[IPAddress, bytes] = {}
+        self._woken = asyncio.Event()
+
+    def listen_on(self, wire: Wire) -> None:
+        """Take the segment, whose frames go to `heard`."""
+        self._wire = wire
+
+    # The announcer's face.
+
+    def set_link(self, link: Link | None) -> None:
+        """Take the interface that the IPs are on."""
+        self._announcer.set_link(link)
+        self._link = link
+        self._own_read_at = float("-inf")
+        self._listen()
+
+    def announce(self, ips: Iterable[IPAddress]) -> None:
+        """Announce IPs that have just come up, and watch for others that have them."""
+        known = tuple(ips)
+        self._announcer.announce(known)
+        now = self._clock.monotonic()
+        self._book.up(known, now)
+        if self._stale:
+            self._questions.begin(known)
+            self._woken.set()
+        self._listen()
+
+    def withdraw(self, ips: Iterable[IPAddress]) -> None:
+        """Take note of IPs that are not up any more."""
+        gone = tuple(ips)
+        self._announcer.withdraw(gone)
+        ended = self._book.conflicts().keys() & set(gone)
+        self._book.down(gone)
+        self._listen()
+        if ended:
+            self._report()
+
+    def heard(self, sighting: Sighting) -> None:
+        """Take what a station said; from the event loop, at any rate."""
+        if sighting.mac not in self._own and _is_station(sighting.mac):
+            self._pending.append(sighting)
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Judge what is heard, and ask while the Lease is stale; until cancelled."""
+        while True:
+            self._woken.clear()
+            self._turn()
+            await self._know_own_interfaces()
+            self._judge()
+            self._make_way()
+            self._calm()
+            wait_s = min(
+                _LOOK_S,
+                self._until_stale_s(),
+                self._questions.send(self._book.ips(), self._book.asked),
+                self._questions.answers_in_s(),
+            )
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def settle(self) -> None:
+        """Look into what looks like a conflict, one at a time; until cancelled."""
+        while True:
+            ip = await self._doubts.get()
+            try:
+                await self._look_into(ip)
+                await self._clock.sleep(1 / DOUBTS_PER_S)
+            finally:
+                self._doubts.done(ip)
+
+    def _listen(self) -> None:
+        if self._wire is not None:
+            self._wire.listen(self._link, self._book.ips(), alert=self._stale)
+
+    def _turn(self) -> None:
+        """Notice that the Lease is stale, or fresh again."""
+        stale = self._standing.stale_in_s() <= 0
+        if stale == self._stale:
+            return
+        self._stale = stale
+        if stale:
+            self._questions.begin(sorted(self._book.ips(), key=str))
+        else:
+            self._questions.end()
+        self._listen()
+
+    def _until_stale_s(self) -> float:
+        # A moment later than exact: the timer may be early by the clock's resolution.
+        return _LOOK_S if self._stale else max(0.0, self._standing.stale_in_s()) + 0.001
+
+    async def _know_own_interfaces(self) -> None:
+        """Read the MACs of the node when a station is heard that may be one of them."""
+        if all(s.mac in self._own for s in self._pending):
+            return
+        now = self._clock.monotonic()
+        if now - self._own_read_at < _OWN_S:
+            return
+        try:
+            links = await self._links.links()
+        except LinkError as error:
+            self._log.warning("own_interfaces_not_read", error=str(error))
+        else:
+            self._own = frozenset(link.mac for link in links)
+        self._own_read_at = now
+
+    def _judge(self) -> None:
+        """Decide about all that was heard."""
+        leaving = self._standing.leaving() if self._pending else ()
+        now = self._clock.monotonic()
+        given_up: dict[IPAddress, bytes] = {}
+        while self._pending:
+            sighting = self._pending.popleft()
+            ip, mac = sighting.ip, sighting.mac
+            if mac in self._own:
+                continue
+            match self._book.heard(sighting, now, stale=self._stale, leaving=ip in leaving):
+                case Verdict.YIELD:
+                    given_up.setdefault(ip, mac)
+                case Verdict.DEFEND:
+                    self._defend(ip, now)
+                case Verdict.DOUBT:
+                    self._doubted[ip] = mac
+                    self._doubts.add_after(ip, self._standing.settle_s)
+                case Verdict.WAIT | Verdict.IGNORE:
+                    pass
+        self._give_up(given_up)
+
+    def _give_up(self, ips: Mapping[IPAddress, bytes]) -> None:
+        if not ips:
+            return
+        for ip, mac in ips.items():
+            self._log.warning("address_yielded", address=str(ip), mac=mac.hex(":"))
+        self._metrics.address_conflicts.labels(outcome="yielded").inc(len(ips))
+        self._standing.give_up(ips.keys())
+
+    def _defend(self, ip: IPAddress, now: float) -> None:
+        self._book.defended(ip, now)
+        self._announcer.repeat(ip)
+
+    async def _look_into(self, ip: IPAddress) -> None:
+        """Defend an IP and report a conflict, unless it was moved in order or may have been."""
+        mac = self._doubted.pop(ip, b"")
+        try:
+            ours = await self._standing.is_ours(ip)
+        except ApiError as error:
+            self._log.debug("conflict_unclear", address=str(ip), error=str(error))
+            return
+        now = self._clock.monotonic()
+        if not ours or self._standing.stale_in_s() <= 0 or ip not in self._book.ips():
+            return
+        self._defend(ip, now)
+        self._metrics.address_conflicts.labels(outcome="defended").inc()
+        if self._book.conflict(ip, mac, now):
+            self._log.warning("address_conflict", address=str(ip), mac=mac.hex(":"))
+            self._report({ip})
+
+    def _calm(self) -> None:
+        over = self._book.calm(self._clock.monotonic())
+        for ip in over:
+            self._log.info("address_conflict_ended", address=str(ip))
+        if over:
+            self._report()
+
+    def _report(self, began: Collection[IPAddress] = ()) -> None:
+        found = {ip: mac.hex(":") for ip, mac in self._book.conflicts().items()}
+        self._metrics.addresses_in_conflict.set(len(found))
+        self._tell(found, began)
+
+    def _ask(self, ip: IPAddress) -> bool:
+        return self._wire is not None and self._wire.ask(ip)
+
+    def _make_way(self) -> None:
+        """Leave the IPs to those that answered for them."""
+        now = self._clock.monotonic()
+        own = b"" if self._link is None else self._link.mac
+        given_up: dict[IPAddress, bytes] = {}
+        for ip in self._questions.answered():
+            answerer = self._book.must_yield(ip, now, own=own)
+            if answerer:
+                given_up[ip] = answerer
+        self._give_up(given_up)
+
+
+def _is_station(mac: bytes) -> bool:
+    """Whether a frame can come from there: neither a group nor nothing."""
+    return any(mac) and not mac[0] & 1

@@ -1,0 +1,85 @@
+"""Asks the segment, again and again and at a bounded pace, who else has the IPs that are up here.
+
+No task of its own: `ConflictWatch.run` calls it when something is due.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from math import inf
+from random import Random
+
+from extip.clock import Clock
+from extip.plan.announcement import TokenBucket
+from extip.plan.conflict import ANSWER_S, ASK_S
+from extip.plan.link import IPAddress
+
+ASKS_PER_S = 1000.0
+"""Questions a second: with more IPs than that each is asked for less often than every `ASK_S`."""
+
+_BURST = 50.0
+
+_JITTER = 0.1
+"""Share of `ASK_S` by which questions vary, so that two nodes do not ask in step."""
+
+
+class Questions:
+    """What to ask next, and which answers are to be looked at."""
+
+    def __init__(self, ask: Callable[[IPAddress], bool], *, clock: Clock, rng: Random) -> None:
+        """`ask` sends a question and returns whether it went out."""
+        self._ask = ask
+        self._clock = clock
+        self._rng = rng
+        self._bucket = TokenBucket(rate=ASKS_PER_S, burst=_BURST, tokens=_BURST)
+        self._due: deque[tuple[float, IPAddress]] = deque()
+        self._due_at: dict[IPAddress, float] = {}
+        self._answers: deque[tuple[float, IPAddress]] = deque()
+
+    def begin(self, ips: Iterable[IPAddress]) -> None:
+        """Ask for these, first of all."""
+        now = self._clock.monotonic()
+        for ip in ips:
+            self._due_at[ip] = now
+            self._due.appendleft((now, ip))
+
+    def end(self) -> None:
+        """Ask for nothing any more."""
+        self._due.clear()
+        self._due_at.clear()
+        self._answers.clear()
+
+    def send(self, held: Collection[IPAddress], asked: Callable[[IPAddress, float], None]) -> float:
+        """Ask for what is due of `held`; return the seconds until something is due next.
+
+        `asked` is told of each question and its time.
+        """
+        while self._due:
+            now = self._clock.monotonic()
+            due, ip = self._due[0]
+            if ip not in held or self._due_at.get(ip) != due:
+                self._due.popleft()
+                continue
+            if due > now:
+                return due - now
+            if not self._bucket.take(now):
+                return self._bucket.wait_s()
+            self._due.popleft()
+            if self._ask(ip):
+                asked(ip, now)
+                self._answers.append((now + ANSWER_S, ip))
+            vary = 1 + _JITTER * (2 * self._rng.random() - 1)
+            self._due_at[ip] = now + ASK_S * vary
+            self._due.append((now + ASK_S * vary, ip))
+        return inf
+
+    def answered(self) -> list[IPAddress]:
+        """Return the IPs whose time for answers is over."""
+        now = self._clock.monotonic()
+        found = []
+        while self._answers and self._answers[0][0] <= now:
+            found.append(self._answers.popleft()[1])
+        return found
+
+    def answers_in_s(self) -> float:
+        """Return the seconds until `answered` has something."""
+        return self._answers[0][0] - self._clock.monotonic() if self._answers else inf
