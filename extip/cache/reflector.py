@@ -6,6 +6,9 @@ that vanished unseen are reported like any other deletion; requests never come f
 one a second, whatever the server does; each kind of trouble is logged once when it begins and once
 when it is over. While the server is away the store keeps what was last known.
 
+An object that cannot be told from others (it does not even have a name) is neither stored nor
+taken for a deletion: what is known stays, and once the stream has ended everything is listed again.
+
 Not guaranteed: that every intermediate version is seen.
 
 One task, `run()`, owns it; it ends only by cancellation.
@@ -30,7 +33,13 @@ from extip.cache.listwatch import (
 from extip.cache.recovery import Recovery
 from extip.cache.store import Store
 from extip.clock import Clock
-from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, ExpiredError
+from extip.errors import (
+    ApiAccessError,
+    ApiError,
+    ApiUnavailableError,
+    ExpiredError,
+    InvalidRequestError,
+)
 from extip.log import Logger
 from extip.metrics import Metrics
 from extip.plan.backoff import Backoff
@@ -92,6 +101,7 @@ class Reflector(Generic[T]):
         self._unreadable_said: set[str] = set()
         self._resource_version = ""
         self._heard = False
+        self._missed = False
         self._silence_said = False
         self.last_contact_s: float | None = None
         """When the server was last heard, on the clock's timeline; None for never."""
@@ -125,10 +135,12 @@ class Reflector(Generic[T]):
     def _replace(self, page: Page[T]) -> None:
         self._contact()
         self._lists.inc()
+        self._missed = False
         for unreadable in page.unreadable:
             self._skip(unreadable)
         self._resource_version = page.resource_version
-        self._changed(self._store.replace(page.items, keep={u.key for u in page.unreadable}))
+        keep = set(self._store) if self._missed else {u.key for u in page.unreadable}
+        self._changed(self._store.replace(page.items, keep=keep))
 
     async def _watch(self) -> None:
         """Watch, again and again, from the last version seen, until only a list can help."""
@@ -144,6 +156,8 @@ class Reflector(Generic[T]):
             lasted_s = self._clock.monotonic() - began_s
             if failure is None and lasted_s < SHORT_S and not self._heard:
                 failure = ApiUnavailableError("the server ended the stream at once")
+            if self._missed and (failure is None or isinstance(failure, _WATCH_AGAIN)):
+                failure = InvalidRequestError("some object could not be told from the others")
             if failure is None:
                 self._count_restart("idle" if silent else "ended")
                 delay_s = SHORT_S - lasted_s
@@ -196,7 +210,8 @@ class Reflector(Generic[T]):
             self._skip(event)
             self._resource_version = event.resource_version or self._resource_version
             return
-        self._resource_version = event.object.metadata.resource_version
+        version = event.object.metadata.resource_version
+        self._resource_version = version or self._resource_version
         if event.type is EventType.BOOKMARK:
             return
         if event.type is EventType.DELETED:
@@ -236,6 +251,7 @@ class Reflector(Generic[T]):
     def _skip(self, unreadable: Unreadable) -> None:
         """Say it once for each object, however often it comes by."""
         self._unreadable.inc()
+        self._missed |= not unreadable.key
         if unreadable.key not in self._unreadable_said:
             self._unreadable_said.add(unreadable.key)
             self._logger.warning(

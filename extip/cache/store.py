@@ -35,7 +35,8 @@ class Store(Mapping[str, T], Generic[T]):
         """Add or replace an object; return its key, or None when it is the version already here."""
         key = new.metadata.key
         old = self._objects.get(key)
-        if old is not None and old.metadata.resource_version == new.metadata.resource_version:
+        version = new.metadata.resource_version
+        if version and old is not None and old.metadata.resource_version == version:
             return None
         self._objects[key] = new
         return key

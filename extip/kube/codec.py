@@ -27,6 +27,12 @@ from extip.errors import (
 T = TypeVar("T", bound=KubernetesObject)
 I = TypeVar("I")  # noqa: E741 (an item of a list)
 
+_DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: for what does not fit, for strings that are no UTF-8, and for nesting that
+is deeper than the decoder goes, also inside of what is left out."""
+
+_NAMELESS = "an object without a name"
+
 MAX_MESSAGE = 400
 """Characters of a server's message that go into an error."""
 
@@ -69,7 +75,7 @@ class ResourceCodec(Generic[T]):
         """Decode one object. Raises `InvalidRequestError` when it is none."""
         try:
             return self._object.decode(body)
-        except msgspec.MsgspecError as error:
+        except _DAMAGED as error:
             raise InvalidRequestError(f"unreadable {self._resource.kind}: {error}") from error
 
     def decode_list(self, body: bytes | bytearray, *, request: str = "") -> Page[T]:
@@ -80,9 +86,11 @@ class ResourceCodec(Generic[T]):
         """
         try:
             page = self._list.decode(body)
-        except msgspec.MsgspecError:
+        except _DAMAGED:
             return self._decode_each(body, request)
         _require_list(page, request)
+        if not all(item.metadata.name for item in page.items or ()):
+            return self._decode_each(body, request)
         return Page(
             items=page.items or (),
             resource_version=page.metadata.resource_version,
@@ -97,9 +105,13 @@ class ResourceCodec(Generic[T]):
         where the rest does not decode, it has its defaults.
         """
         try:
-            return self._event.decode(line)
-        except msgspec.MsgspecError as error:
+            decoded = self._event.decode(line)
+        except _DAMAGED as error:
             reason = str(error)
+        else:
+            if decoded.object.metadata.name or decoded.type is EventType.BOOKMARK:
+                return decoded
+            reason = _NAMELESS
         try:
             event = self._raw_event.decode(line)
             if event.type == "ERROR":
@@ -108,10 +120,12 @@ class ResourceCodec(Generic[T]):
             if event.type not in EventType.__members__:
                 text = f"unknown watch event {one_line(event.type)!r}"
                 raise ApiUnavailableError(text, request=request)
-        except msgspec.MsgspecError as error:
+        except _DAMAGED as error:
             raise ApiUnavailableError(
                 f"unreadable watch event: {error}", request=request
             ) from error
+        if event.type == EventType.BOOKMARK:  # nothing is lost by what is wrong with it
+            return WatchEvent(EventType.BOOKMARK, self._version_only(event.object))
         if event.type == EventType.DELETED and (gone := self._bare(event.object)) is not None:
             return WatchEvent(EventType.DELETED, gone)
         return self._unreadable(event.object, reason)
@@ -119,16 +133,21 @@ class ResourceCodec(Generic[T]):
     def _decode_each(self, body: bytes | bytearray, request: str) -> Page[T]:
         try:
             page = self._raw_list.decode(body)
-        except msgspec.MsgspecError as error:
+        except _DAMAGED as error:
             raise ApiUnavailableError(f"unreadable list: {error}", request=request) from error
         _require_list(page, request)
         items: list[T] = []
         unreadable: list[Unreadable] = []
         for raw in page.items or ():
             try:
-                items.append(self._object.decode(raw))
-            except msgspec.MsgspecError as error:
+                item = self._object.decode(raw)
+            except _DAMAGED as error:
                 unreadable.append(self._unreadable(raw, str(error)))
+            else:
+                if item.metadata.name:
+                    items.append(item)
+                else:
+                    unreadable.append(self._unreadable(raw, _NAMELESS))
         return Page(
             items=tuple(items),
             resource_version=page.metadata.resource_version,
@@ -140,19 +159,29 @@ class ResourceCodec(Generic[T]):
         """Return the object with nothing but its identity; None when that is not readable."""
         try:
             identity = self._identity.decode(raw)
-        except msgspec.MsgspecError:
+        except _DAMAGED:
             return None
         if not identity.metadata.name or not identity.metadata.resource_version:
             return None
         return self._object.decode(msgspec.json.encode(identity))
 
+    def _version_only(self, raw: msgspec.Raw) -> T:
+        """Return an object with nothing but the version, or not even that."""
+        try:
+            version = self._identity.decode(raw).metadata.resource_version
+        except _DAMAGED:
+            version = ""
+        return self._object.decode(msgspec.json.encode({"metadata": {"resourceVersion": version}}))
+
     def _unreadable(self, raw: msgspec.Raw, reason: str) -> Unreadable:
         try:
             metadata = self._identity.decode(raw).metadata
-        except msgspec.MsgspecError:
+        except _DAMAGED:
             return Unreadable(key="", resource_version="", reason=reason)
         return Unreadable(
-            key=metadata.key, resource_version=metadata.resource_version, reason=reason
+            key=metadata.key if metadata.name else "",
+            resource_version=metadata.resource_version,
+            reason=reason,
         )
 
 
@@ -167,7 +196,7 @@ def error_of_body(
     """Translate an HTTP status and its body: a Status object, or text from something in between."""
     try:
         answer = msgspec.json.decode(body, type=Status)
-    except msgspec.MsgspecError:
+    except _DAMAGED:
         answer = Status(message=body.decode(errors="replace"))
     return error_of(
         status, answer.message, reason=answer.reason, request=request, retry_after_s=retry_after_s

@@ -1,6 +1,7 @@
 """A cache on real sockets: whatever happens to a stream, it recovers, calmly, and says so once."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -8,8 +9,9 @@ from extip.api.core_v1 import Service
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import FullObjectMeta, ObjectMeta
 from extip.api.resources import IP_CLAIMS, SERVICES
-from extip.cache.listwatch import EventType, WatchEvent
-from extip.errors import ApiUnavailableError, ExpiredError
+from extip.cache.listwatch import EventType, Unreadable, WatchEvent
+from extip.errors import ApiUnavailableError, ExpiredError, InvalidRequestError
+from extip.kube.codec import ResourceCodec
 from tests.fakes import http_api as api
 
 FAULTS = {
@@ -206,8 +208,6 @@ def test_a_deletion_counts_even_when_the_object_does_not_decode(rig, run):
 
     async def streams(exchange):
         exchange.start()
-        await exchange.event("DELETED", {"metadata": 5})
-        await exchange.event("DELETED", {"metadata": {"name": 5}})
         await asyncio.sleep(5)
         await exchange.event("DELETED", bad)
         await asyncio.sleep(5)
@@ -227,6 +227,77 @@ def test_a_deletion_counts_even_when_the_object_does_not_decode(rig, run):
             assert rig.server.requests[-1].query["resourceVersion"] == "8"
 
     run(main())
+
+
+@pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", "DELETED"])
+@pytest.mark.parametrize("damaged", [{}, {"metadata": 5}, {"metadata": {"name": 5}}, None, []])
+def test_an_object_that_nobody_can_name_changes_nothing_until_the_next_list(
+    rig, run, kind, damaged
+):
+    """It may have been any of them, so the stream is not enough any more."""
+    rig.server.api.create("a", namespace="ns")
+
+    async def streams(exchange):
+        exchange.start()
+        await exchange.event(kind, damaged)
+        await exchange.event("BOOKMARK", damaged)
+        await asyncio.sleep(5)
+        rig.server.api.delete("ns/a")
+        rig.server.api.create("b", namespace="ns")
+        exchange.end()
+
+    async def main():
+        async with rig.informing():
+            await rig.informer.wait_synced()
+            rig.server.only_watches = True
+            rig.server.faults.append(streams)
+            rig.server.api.break_streams(ApiUnavailableError("broke off", status=500))
+            await asyncio.sleep(4)
+            assert list(rig.informer.store) == ["ns/a"]
+            await asyncio.sleep(20)
+            assert list(rig.informer.store) == ["ns/b"]
+            versions = [r.query["resourceVersion"] for r in rig.server.requests if r.is_watch]
+            assert "" not in versions
+
+    run(main())
+
+
+def test_a_list_with_an_object_that_nobody_can_name_takes_nothing_away(rig, run):
+    async def lists(exchange):
+        items: list[object] = [{}, None]
+        body = {"kind": "ServiceList", "metadata": {"resourceVersion": "900"}, "items": items}
+        await exchange.answer(200, body)
+
+    async def main():
+        rig.server.api.create("a", namespace="ns")
+        async with rig.informing():
+            await rig.informer.wait_synced()
+            rig.server.faults.append(lists)
+            rig.server.api.break_streams(ExpiredError("too old", status=410))
+            await asyncio.sleep(3)
+            assert list(rig.informer.store) == ["ns/a"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"metadata":{"name":"a","resourceVersion":"1"},"x":' + b"[" * 10**5 + b"]" * 10**5 + b"}",
+        b'{"metadata":{"name":"\xff","resourceVersion":"1"}}',
+        b'{"metadata":{"name":"\\ud800","resourceVersion":"1"}}',
+    ],
+    ids=["deep", "no UTF-8", "half a character"],
+)
+def test_what_no_json_parser_can_read_is_an_error_of_the_server(item):
+    codec = ResourceCodec(SERVICES)
+    body = b'{"kind":"ServiceList","metadata":{"resourceVersion":"1"},"items":[%b]}' % item
+    with contextlib.suppress(ApiUnavailableError):
+        assert codec.decode_list(body).items == ()
+    with contextlib.suppress(ApiUnavailableError):
+        assert isinstance(codec.decode_event(b'{"type":"ADDED","object":%b}' % item), Unreadable)
+    with pytest.raises(InvalidRequestError):
+        codec.decode_object(item)
 
 
 def test_a_deletion_of_a_kind_with_full_metadata_has_metadata_of_that_kind(rig, run):
