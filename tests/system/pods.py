@@ -2,7 +2,7 @@
 
 Nothing here runs containers. `start` makes what matters of one: the ServiceAccount's files where
 the kubelet mounts them, the manifest's user, arguments and capabilities and no way to gain others,
-and nothing writable.
+the system calls that its seccomp profile leaves, and nothing writable, `/proc/sys` least of all.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from tests.lab.anchor import python
 from tests.lab.cluster import Lab
 from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
 from tests.lab.process import Process
@@ -26,6 +27,8 @@ _CONTAINER = """
 for mount in / /run /tmp /var/tmp; do
   if mountpoint -q $mount; then mount -o remount,bind,ro $mount; fi
 done
+mount -o bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
 exec "$@"
 """
 
@@ -75,16 +78,26 @@ def start(lab: Lab, host: Host, workload: Workload, *flags: str) -> Process:
 def _confinement(context: dict[str, Any]) -> list[str]:
     """Return the command that takes from root what the manifest does not let a container have.
 
+    And before it the system calls that a container runtime refuses by default.
     Files of an image may be read by everybody; extip and Python here may be in a private folder.
     So another user than root gets the capability to read, as an ambient one.
     """
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    confined = python("confined.py")
     added = [name.lower() for name in context["capabilities"].get("add", [])]
     if not context["runAsUser"]:
         only = ",".join(["-all", *(f"+{name}" for name in added)])
-        return ["setpriv", f"--bounding-set={only}", f"--inh-caps={only}", "--no-new-privs"]
+        return [
+            *confined,
+            "setpriv",
+            f"--bounding-set={only}",
+            f"--inh-caps={only}",
+            "--no-new-privs",
+        ]
     assert not added, "of no effect: Kubernetes has no ambient capabilities"
     only = "-all,+dac_read_search"
     return [
+        *confined,
         "setpriv",
         f"--reuid={context['runAsUser']}",
         f"--regid={context['runAsGroup']}",

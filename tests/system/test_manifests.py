@@ -137,6 +137,7 @@ def test_simple_mode_lives_on_what_its_pod_gets(
     words = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert int(words["CapEff"], 16) == sum(1 << bit for bit in CAPABILITIES.values())
     assert words["NoNewPrivs"] == "1"
+    assert words["Seccomp"] == "2"  # a filter
     assert denied_nothing(node)
 
     assert extip.terminate() == 0
