@@ -49,8 +49,8 @@ def namespaces_of(wanted: Mapping[IPInterface, Iterable[Owner]]) -> dict[IPAddre
 
 
 def _first(owners: Iterable[Owner], having: Collection[str]) -> Owner:
-    def rank(owner: Owner) -> tuple[bool, str, str]:
-        return owner.namespace not in having, owner.created, owner.uid
+    def rank(owner: Owner) -> tuple[bool, str, str, Owner]:
+        return owner.namespace not in having, owner.created, owner.uid, owner
 
     return min(owners, key=rank)
 

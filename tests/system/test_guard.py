@@ -1,0 +1,267 @@
+"""What may not come up does not, in both modes; whoever asked for it is told why, once."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.cluster import Lab
+from tests.lab.extip import Extip
+from tests.lab.network import (
+    API_SERVER_IP,
+    ROUTER,
+    external_v4,
+    external_v6,
+    lan_v4,
+    lan_v6,
+)
+from tests.lab.wait import wait_until
+from tests.system.claims_cluster import ClaimsCluster
+
+MODES = ("simple", "claims")
+FREE = (external_v4(0), external_v6(0))
+IPVS = external_v4(1)
+"""An external IP that kube-proxy has bound to `kube-ipvs0`, as it does in ipvs mode."""
+NODES_OWN = {
+    "10.77.0.1": "AddressInUseLocally",  # on an interface beside --iface
+    "10.77.1.1": "GatewayAddress",  # in a routing table beside main
+    "fd00:77::1": "GatewayAddress",
+}
+"""What only n1 knows."""
+CLUSTERS_OWN = {
+    lan_v4(12): "NodeAddress",
+    lan_v6(12): "NodeAddress",
+    lan_v4(ROUTER): "GatewayAddress",
+    API_SERVER_IP: "ApiServerAddress",
+    "10.96.0.1": "ClusterIPAddress",  # of the service `kubernetes`
+    "10.96.77.77": "ClusterIPAddress",
+    "10.244.99.9": "PodNetworkAddress",
+    "fd00:244:99::9": "PodNetworkAddress",
+}
+
+
+class World:
+    """extip in one of its modes on a lab; in simple mode it runs on n1."""
+
+    def __init__(self, lab: Lab, mode: str, namespace: str) -> None:
+        self.lab = lab
+        self.namespace = namespace
+        self._cluster = ClaimsCluster(lab, namespace) if mode == "claims" else None
+        self._simple: Extip | None = None
+
+    def start(self, *flags: str) -> Extip:
+        """Start it; `flags` go to the program that reads services, and that is returned."""
+        if self._cluster is None:
+            self._simple = Extip(
+                self.lab.nodes["n1"],
+                "simple",
+                "--resync=1s",
+                *flags,
+                kubeconfig=self.lab.kubeconfig,
+            )
+            return self._simple
+        self._cluster.install()
+        self._cluster.scheduler_flags += flags
+        self._cluster.controller_flags += ("--resync=1s",)
+        self._cluster.start()
+        return self._cluster.schedulers[0]
+
+    def up(self) -> set[str]:
+        """Return the external IPs that are up somewhere."""
+        if self._cluster is not None:
+            return set(self._cluster.up())
+        assert self._simple is not None
+        return {address.split("/")[0] for address in self._simple.addresses()}
+
+    def wait_up(self, *ips: str) -> None:
+        wait_until(lambda: self.up() == set(ips), f"{ips} to be up, and no other IP")
+
+    def claimed(self) -> set[str]:
+        return set() if self._cluster is None else set(self._cluster.placed())
+
+    def refused(self, service: str, namespace: str = "") -> dict[str, tuple[str, int]]:
+        """Return reason and count of each IP that Events on the service tell of."""
+        where = f"/api/v1/namespaces/{namespace or self.namespace}/events"
+        return {
+            item["message"].split()[0].strip(","): (item["reason"], item["count"])
+            for item in self.lab.api.get(where)["items"]
+            if item["type"] == "Warning" and item["involvedObject"]["name"] == service
+        }
+
+    def wait_refused(self, service: str, reasons: dict[str, str], namespace: str = "") -> None:
+        expected = {ip: (reason, 1) for ip, reason in reasons.items()}
+        wait_until(
+            lambda: self.refused(service, namespace) == expected,
+            f"Events on {service}: {expected}",
+        )
+
+    def add(self, name: str, *ips: str, namespace: str = "", **spec: object) -> None:
+        self.lab.add_service(name, ips, namespace=namespace or self.namespace, spec=spec)
+
+    def edit(self, name: str, *ips: str, namespace: str) -> None:
+        patch = json.dumps({"spec": {"externalIPs": ips}})
+        self.lab.kubectl("-n", namespace, "patch", "service", name, "--type=merge", "-p", patch)
+
+    def end(self) -> None:
+        if self._simple is not None:
+            assert self._simple.process.terminate() == 0
+        if self._cluster is not None:
+            self._cluster.end()
+            self._cluster.clean_up()
+
+
+@pytest.fixture(params=MODES)
+def world(request: pytest.FixtureRequest, lab: Lab, namespace: str) -> Iterator[World]:
+    made = World(lab, request.param, namespace)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def other(world: World) -> str:
+    """Make a second namespace."""
+    world.lab.create_namespace(f"{world.namespace}-other")
+    return f"{world.namespace}-other"
+
+
+def test_what_the_node_or_the_cluster_uses_is_refused(private_lab: Callable[..., Lab]) -> None:
+    lab = private_lab(nodes=2)
+    lab.nodes["n1"].run(["ip", "-batch", "-"], stdin=_OWN_OF_N1)
+    elsewhere = {"podCIDRs": ["10.244.99.0/24", "fd00:244:99::/64"], "podCIDR": "10.244.99.0/24"}
+    lab.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gone"}, "spec": elsewhere})
+    lab.add_service("inside", spec={"clusterIP": "10.96.77.77"})
+    for mode in MODES:
+        lab.nodes["n1"].run(["ip", "route", "replace", *_ROUTE_OF_N1])
+        _refuses_what_is_in_use(World(lab, mode, "default"), mode)
+        for name in ("web", "more"):
+            lab.delete_service(f"{name}-{mode}")
+
+
+def _refuses_what_is_in_use(world: World, mode: str) -> None:
+    lab = world.lab
+    web = f"web-{mode}"
+    reader = world.start()
+    reader.wait_for_event("external_ips_unrestricted")
+    # Other nodes hear of n1's gateways from its IpNode; in claims mode give it time to tell.
+    if mode == "claims":
+        wait_until(lambda: "10.77.1.1" in _told_gateways(lab, "n1"), "n1 to tell of its gateways")
+        wait_until(lambda: "10.77.0.1" in _told_addresses(lab, "n1"), "n1 to tell of its addresses")
+    told = NODES_OWN | CLUSTERS_OWN
+    if mode == "claims":  # who knows it from the IpNode says so
+        told = told | {"10.77.0.1": "NodeAddress"}
+    world.add(web, *FREE, IPVS, *told)
+    world.wait_up(*FREE, IPVS)
+    world.wait_refused(web, told)
+    assert world.claimed() <= {*FREE, IPVS}
+    for ip, reason in told.items():
+        (said,) = reader.events("address_refused", address=ip)
+        assert (said["reason"], said["service"]) == (reason, f"default/{web}")
+    world.add(f"more-{mode}", external_v4(2))  # a reason to look at everything again
+    world.wait_up(*FREE, IPVS, external_v4(2))
+    assert len(reader.events("address_refused")) == len(told)
+    assert world.refused(web) == {ip: (reason, 1) for ip, reason in told.items()}
+    if mode == "simple":
+        count = sum(reason == "GatewayAddress" for reason in told.values())
+        assert reader.metric("extip_addresses_refused", reason="GatewayAddress") == count
+    lab.nodes["n1"].run(["ip", "route", "del", *_ROUTE_OF_N1])
+    world.wait_up(*FREE, IPVS, external_v4(2), "10.77.1.1")
+    reader.wait_for_event("address_refusal_ended", address="10.77.1.1")
+    assert len(reader.events("address_refusal_ended")) == 1
+    world.end()
+
+
+_ROUTE_OF_N1 = ["10.78.0.0/16", "via", "10.77.1.1", "dev", "beside", "onlink", "table", "77"]
+_OWN_OF_N1 = f"""
+link add beside type veth peer name beside1
+addr add 10.77.0.1/24 dev beside
+link set beside up
+link set beside1 up
+route add fd00:78::/64 via fd00:77::1 dev beside onlink table 77
+link add kube-ipvs0 type bridge
+addr add {IPVS}/32 dev kube-ipvs0
+"""
+
+
+def _told(lab: Lab, node: str) -> dict[str, list[object]]:
+    items = lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
+    by_name = {item["metadata"]["name"]: item.get("status", {}) for item in items}
+    status: dict[str, list[object]] = by_name.get(node, {})
+    return status
+
+
+def _told_gateways(lab: Lab, node: str) -> list[object]:
+    return _told(lab, node).get("gateways", [])
+
+
+def _told_addresses(lab: Lab, node: str) -> list[str]:
+    return [
+        address.split("/")[0]
+        for link in _told(lab, node).get("links", [])
+        if isinstance(link, dict)
+        for address in link.get("addresses", [])
+    ]
+
+
+def test_an_ip_belongs_to_one_namespace_and_is_never_stolen(world: World, other: str) -> None:
+    ip = FREE[0]
+    lab = world.lab
+    world.add("oldest", namespace=other)
+    world.add("first", ip)
+    reader = world.start()
+    world.wait_up(ip)
+    world.edit("oldest", ip, namespace=other)  # older, but the IP is another's by now
+    world.add("same", ip, external_v4(1), clusterIP="None")
+    world.wait_up(ip, external_v4(1))
+    world.wait_refused("oldest", {ip: "AddressOfOtherNamespace"}, other)
+    assert world.refused("first") == world.refused("same") == {}
+    assert len(reader.events("address_refused")) == 1
+    lab.delete_service("first", namespace=world.namespace)
+    lab.delete_service("same", namespace=world.namespace)
+    reader.wait_for_event("address_refusal_ended", address=ip, service=f"{other}/oldest")
+    world.wait_up(ip)
+    assert world.refused("oldest", other) == {ip: ("AddressOfOtherNamespace", 1)}
+
+
+def test_of_two_that_ask_before_anybody_has_it_the_first_gets_it(world: World, other: str) -> None:
+    ip = FREE[0]
+    world.add("first", ip, namespace=other)
+    wait_until(lambda: _created(world, other, "first") < _now(world), "the next second")
+    world.add("second", ip)
+    world.start()
+    world.wait_up(ip)
+    world.wait_refused("second", {ip: "AddressOfOtherNamespace"})
+    assert world.refused("first", other) == {}
+
+
+def _created(world: World, namespace: str, name: str) -> str:
+    found = world.lab.api.get(f"/api/v1/namespaces/{namespace}/services/{name}")
+    created: str = found["metadata"]["creationTimestamp"]
+    return created
+
+
+def _now(world: World) -> str:
+    """Return the API server's time as it stamps objects, to the second."""
+    return _created(world, world.namespace, "clock") if _tick(world) else ""
+
+
+def _tick(world: World) -> bool:
+    path = f"/api/v1/namespaces/{world.namespace}/services/clock"
+    world.lab.api.discard(path)
+    world.add("clock")
+    return True
+
+
+def test_a_namespace_may_have_what_it_is_allowed_and_no_other_may(world: World, other: str) -> None:
+    mine, theirs, everyones, nobodys = (f"10.88.{n}.9" for n in (11, 12, 13, 14))
+    reader = world.start(
+        f"--allow=ns/{world.namespace}=10.88.11.0/24",
+        f"--allow=ns/{other}=10.88.12.0/24",
+        "--allow-cidr=10.88.13.0/24",
+    )
+    world.add("web", mine, theirs, everyones, nobodys)
+    world.add("web", mine, namespace=other)
+    world.wait_up(mine, everyones)
+    world.wait_refused("web", dict.fromkeys((theirs, nobodys), "AddressNotAllowed"))
+    world.wait_refused("web", {mine: "AddressNotAllowed"}, other)
+    assert world.claimed() <= {mine, everyones}
+    assert reader.events("external_ips_unrestricted") == []
