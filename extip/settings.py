@@ -35,6 +35,9 @@ MIN_MONITOR_S = 0.05
 MIN_HEARTBEAT_S = 0.05
 """More often than this, heartbeats burn the processors of the API server and nothing is gained."""
 
+MIN_PROBE_S, MAX_PROBE_S = 0.02, 60.0
+"""A busy station needs some milliseconds to answer; RFC 5227 itself waits for less than 10 s."""
+
 MAX_DURATION_S = 30 * 24 * 3600
 """Beyond any use of a flag, and far below what the kernel takes for the lifetime of an address
 (32 bits, all of them set for ever), also when a default is several times another duration."""
@@ -113,6 +116,8 @@ class AddressSettings:
     """On an orderly stop: remove the addresses, or leave them to their TTL for a successor."""
     allow_cidrs: tuple[IPNetwork, ...]
     """External IPs outside of these are refused; empty allows all."""
+    probe_s: float
+    """How long other stations are given to say that they have a new IP; 0: nobody is asked."""
 
     @property
     def refresh_s(self) -> float:
@@ -128,6 +133,10 @@ class AddressSettings:
             raise ConfigurationError(f"--resync must be at least {MIN_RESYNC_S} s")
         if self.address_ttl_s < MIN_ADDRESS_TTL_S:
             raise ConfigurationError(f"--address-ttl must be at least {MIN_ADDRESS_TTL_S} s")
+        if self.probe_s and not MIN_PROBE_S <= self.probe_s <= MAX_PROBE_S:
+            raise ConfigurationError(
+                f"--probe must be 0s, or {MIN_PROBE_S * 1000:.0f} ms to {MAX_PROBE_S:.0f} s"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +164,7 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
     on_exit: OnExit,
     allow_cidr: tuple[IPNetwork, ...],
     allow: tuple[tuple[str, IPNetwork], ...],
+    probe: float,
     kubeconfig: str,
     namespace_selector: str,
     service_selector: str,
@@ -176,6 +186,7 @@ def simple_settings(  # noqa: PLR0913 - one argument per flag
             else ceil(address_ttl),
             on_exit=on_exit,
             allow_cidrs=permissions.networks(),
+            probe_s=probe,
         ),
         kubeconfig=kubeconfig,
         namespace_selector=namespace_selector,
@@ -243,6 +254,7 @@ def controller_settings(  # noqa: PLR0913 - one argument per flag
     address_ttl: float | None,
     on_exit: OnExit,
     allow_cidr: tuple[IPNetwork, ...],
+    probe: float,
     kubeconfig: str,
     hb: float,
     hostname: str,
@@ -276,6 +288,7 @@ def controller_settings(  # noqa: PLR0913 - one argument per flag
             else ceil(address_ttl),
             on_exit=on_exit,
             allow_cidrs=allow_cidr,
+            probe_s=probe,
         ),
         kubeconfig=kubeconfig,
         node=node,

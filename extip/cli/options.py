@@ -43,6 +43,13 @@ def address_options(command: Callable[..., None]) -> Callable[..., None]:
                 help="The kernel removes the addresses this long after extip died or hung.",
             ),
             click.option(
+                "--probe",
+                default="200ms",
+                type=DURATION,
+                help="A new IP comes up when no other station said for so long that it has it; "
+                "0s: ask nobody.",
+            ),
+            click.option(
                 "--on-exit",
                 default="release",
                 type=click.Choice(["release", "keep"]),

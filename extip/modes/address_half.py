@@ -3,9 +3,10 @@
 ::
 
     monitor (netlink events) ──► addresses (reconciler) ──► interface
-                                      └──► conflicts ──► announcer ──► neighbours
-                                               ▲
-                                           wire-watch ◄── other stations
+                                   ▲  └──► conflicts ──► announcer ──► neighbours
+                                   │           ▲
+                                   │       wire-watch ◄── other stations
+                                prober ◄──► other stations
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from extip.modes.ownership import Sole
 from extip.net.announcer import Announcer
 from extip.net.instance_lock import InstanceLock
 from extip.net.monitor import LinkMonitor, Notice, NoticeKind
+from extip.net.prober import ProbeSocket
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 from extip.net.wire_watch import WireWatch
@@ -33,6 +35,7 @@ from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.conflicts import ConflictWatch, Standing, Told
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
 from extip.reconcile.ports import Fence
+from extip.reconcile.probing import Prober
 from extip.settings import AddressSettings
 from extip.supervisor import Component
 
@@ -74,13 +77,15 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
     metrics: Metrics,
     hold: Hold | None = None,
     told: Told | None = None,
+    friends: Callable[[], frozenset[bytes]] = frozenset,
 ) -> AsyncIterator[AddressHalf]:
     """Take hold of the external IPs of this network namespace.
 
     `hold` says what that is worth (default: they are this node's, come what may), and `told` who is
-    told of other stations that have them (default: only log and metrics). Raises
-    AlreadyRunningError when another controller has it, and PermissionDeniedError when a capability
-    is missing, before anything is changed.
+    told of other stations that have them (default: only log and metrics). `friends` returns the
+    MACs of stations that may have a new IP (default: none). Raises AlreadyRunningError when another
+    controller has it, and PermissionDeniedError when a capability is missing, before anything is
+    changed.
     """
     with InstanceLock():
         async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
@@ -99,6 +104,24 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
             wire = WireWatch(watch.heard, clock=clock, metrics=metrics)
             watch.listen_on(wire)
             observer = AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
+
+            async def own_and_friends() -> frozenset[bytes]:
+                own = frozenset(link.mac for link in await links.links())
+                return own | friends()
+
+            def settled() -> None:
+                reconciler.trigger()
+
+            prober = Prober(
+                ProbeSocket(),
+                window_s=settings.probe_s,
+                ttl_s=settings.address_ttl_s,
+                friends=own_and_friends,
+                settled=settled,
+                clock=clock,
+                rng=Random(),  # noqa: S311 - jitter
+                metrics=metrics,
+            )
             reconciler = AddressReconciler(
                 _policy(settings),
                 observer=observer,
@@ -107,6 +130,7 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
                 announcer=watch,
                 fence=hold,
                 decided=decided,
+                admit=prober.admit,
                 clock=clock,
                 metrics=metrics,
             )
@@ -123,6 +147,7 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
                     Component("wire-watch", wire.run),
                     Component("conflicts", watch.run),
                     Component("conflict-doubts", watch.settle),
+                    Component("prober", prober.run),
                     Component("addresses", reconciler.run),
                 ),
             )

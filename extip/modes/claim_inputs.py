@@ -20,6 +20,7 @@ from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.handover import version_of
 from extip.plan.link import IPAddress
 from extip.plan.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
+from extip.plan.node_report import macs
 from extip.plan.requests import Owner
 from extip.reconcile.handover import Handover
 from extip.reconcile.observe import Inputs
@@ -210,6 +211,10 @@ class ClaimInputs:
             Component("trust-time", self.trust.watch_time),
             Component("first-sync", self._announce_first_sync),
         ]
+
+    def controller_macs(self) -> frozenset[bytes]:
+        """Return the MACs of all nodes that have a controller, as far as known."""
+        return macs(self._ip_nodes.store.values())
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""

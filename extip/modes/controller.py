@@ -12,6 +12,7 @@
     ├── heartbeat   renews the node's Lease
     ├── monitor     netlink events ──► addresses
     ├── conflicts   other stations with our IPs ◄── wire-watch; ──► addresses, claim-status
+    ├── prober      holds a new IP back until no other station has it
     ├── events      refusals, as Kubernetes Events on claims and services
     └── http        /metrics /livez /readyz
 """
@@ -85,6 +86,7 @@ async def run(settings: ControllerSettings) -> None:
             decided=controller.decided,
             hold=controller.ownership,
             told=controller.conflicts_changed,
+            friends=controller.inputs.controller_macs,
             clock=clock,
             metrics=metrics,
         ) as half:

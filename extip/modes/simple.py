@@ -8,7 +8,8 @@
     ├── informer-namespaces (selector) ───┘        ▲   └──► announcer
     ├── first-sync  nothing is changed before it ──┤
     ├── control-plane  what the cluster itself uses ─┤
-    ├── monitor     netlink events ────────────────┘
+    ├── monitor     netlink events ────────────────┤
+    ├── prober      is a new IP free? ─────────────┘
     ├── conflicts   other stations with our IPs ◄── wire-watch
     ├── events      refusals, as Kubernetes Events on the services
     └── http        /metrics /livez /readyz

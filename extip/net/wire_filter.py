@@ -1,9 +1,10 @@
-"""Pure: which frames reach the conflict watch, as programs for the kernel.
+"""Pure: which frames reach the conflict watch and the prober, as programs for the kernel.
 
-Only what another station says about IPs that are up here passes; the thousands of questions and
-announcements about others on a large segment are dropped before anything is queued or woken. A
-program has room for `RANGES` ranges of addresses. Where the IPs make more, the nearest ones are
-joined: then frames about IPs between them pass as well, and are sorted out by whoever reads them.
+To the watch passes only what another station says about IPs that are up here; the thousands of
+questions and announcements about others on a large segment are dropped before anything is queued
+or woken. A program has room for `RANGES` ranges of addresses. Where the IPs make more, the nearest
+ones are joined: then frames about IPs between them pass as well, and are sorted out by whoever
+reads them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -73,6 +74,25 @@ def ndp_program(ips: Iterable[IPv6Address], *, own: bytes, probes: bool) -> byte
         (JUMP, 0, 0, 0 if probes else 1),
         (LOAD_WORD, 0, 0, _TARGET_END_AT),
         *_search(ranges(int(ip) & 0xFFFFFFFF for ip in ips)),
+    ])  # fmt: skip
+
+
+def any_arp_program(*, own: bytes) -> bytes:
+    """Return the program for all ARP from another MAC than `own`."""
+    return pack([*_from_others(own), (RETURN, 0, 0, ACCEPT)])
+
+
+def any_ndp_program(*, own: bytes) -> bytes:
+    """Return the same for neighbour solicitations and advertisements."""
+    return pack([
+        *_from_others(own),
+        (LOAD_BYTE, 0, 0, _NEXT_HEADER_AT),
+        (JUMP_EQUAL, 0, 3, _ICMPV6),
+        (LOAD_BYTE, 0, 0, _ICMP_TYPE_AT),
+        (JUMP_EQUAL, 2, 0, _ADVERTISEMENT),
+        (JUMP_EQUAL, 1, 0, _SOLICITATION),
+        (RETURN, 0, 0, DROP),
+        (RETURN, 0, 0, ACCEPT),
     ])  # fmt: skip
 
 

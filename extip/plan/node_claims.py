@@ -139,14 +139,10 @@ def outcomes(
             found[claim.name] = _refused(claim, "DuplicateAddress", message)
         elif refusal is not None:
             found[claim.name] = _refused(claim, refusal.reason.value, refusal.message)
-        elif claim.interface in desire.wanted:
-            if claim.interface.ip in up:
-                found[claim.name] = _up(claim)
-            else:
-                found[claim.name] = _down(claim, "AddressMissing", problem or "it was removed")
-        elif claim.interface in desire.waiting:
-            message = f"{iface} has no carrier; the IP is probed and comes up when that is back"
-            found[claim.name] = _down(claim, "NoCarrier", message)
+        else:
+            outcome = _placed(claim, desire, up=up, iface=iface, problem=problem)
+            if outcome is not None:
+                found[claim.name] = outcome
     return found
 
 
@@ -246,6 +242,20 @@ def _conflict(outcome: Outcome, generation: int) -> Condition:
         message=f"the station with the MAC {other} announces the IP, too" if other else "",
         observed_generation=generation,
     )
+
+
+def _placed(
+    claim: HeldClaim, desire: Desire, *, up: frozenset[IPAddress], iface: str, problem: str
+) -> Outcome | None:
+    """Return what became of a claim that nothing forbids; None while that is being found out."""
+    if claim.interface in desire.waiting:
+        message = f"{iface} has no carrier; the IP is probed and comes up when that is back"
+        return _down(claim, "NoCarrier", message)
+    if claim.interface is None or claim.interface not in desire.wanted:
+        return None
+    if claim.interface.ip in up:
+        return _up(claim)
+    return _down(claim, "AddressMissing", problem or "it was removed")
 
 
 def _up(claim: HeldClaim) -> Outcome:

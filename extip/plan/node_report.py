@@ -1,13 +1,16 @@
 """What a controller says of its node: its interfaces, and whether it can hold claims."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from extip.api.crds import MAX_GATEWAYS
-from extip.api.ipcontroller_v1 import READY, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import READY, IpNode, IpNodeStatus, NodeLink
 from extip.api.meta_v1 import Condition
 from extip.plan.conditions import with_condition
 from extip.plan.link import IPAddress, IPInterface, Link, ObservedAddress
 from extip.plan.reserved import IPVS_LINK
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+")
 
 MAX_LINKS = 16
 """Interfaces told of: a node has hundreds where it runs pods, and they come and go."""
@@ -51,6 +54,12 @@ def node_gateways(
     """
     told = sorted((ip for ip in found if ip not in nodes and not ip.is_link_local), key=_numeric)
     return tuple(str(ip) for ip in told[:MAX_GATEWAYS]) or None
+
+
+def macs(nodes: Iterable[IpNode]) -> frozenset[bytes]:
+    """Return the MACs of all interfaces that controllers told of."""
+    told = (link.mac for node in nodes for link in node.status.links or ())
+    return frozenset(bytes.fromhex(mac.replace(":", "")) for mac in told if _MAC.fullmatch(mac))
 
 
 def node_status(

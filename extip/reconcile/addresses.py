@@ -21,7 +21,7 @@ from extip.plan.desire import Desire
 from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
 from extip.plan.repairs import Repairs
 from extip.reconcile.change_results import GONE, explain, has_subnet, is_done, without
-from extip.reconcile.observe import AddressObserver, Policy, View
+from extip.reconcile.observe import AddressObserver, Admission, Policy, View, admit_all
 from extip.reconcile.ports import AddressTable, Announcer, Fence, LinkTable
 
 _RETRY_S = 0.25
@@ -67,6 +67,7 @@ class AddressReconciler:
         announcer: Announcer,
         fence: Fence,
         decided: Callable[[Desire], None],
+        admit: Admission = admit_all,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -77,6 +78,7 @@ class AddressReconciler:
         self._announcer = announcer
         self._fence = fence
         self._tell = decided
+        self._admit = admit
         self._clock = clock
         self._metrics = metrics
         self._log = log.get_logger("addresses").bind(link=policy.iface)
@@ -194,11 +196,12 @@ class AddressReconciler:
         view = await self._observer.observe(refresh=refresh, extend=self._extends, yielded=yielded)
         undisturbed = view.link == self._link
         self._set_link(view.link)
+        admitted = self._admit(view, up=self.up)
         expected = yielded if self._extends else frozenset(self._up)
         self._notice_losses(view, now if undisturbed else None, expected=expected)
         self._announce(view.plan.up - self._up)
         changes = await self._protected(
-            without(view.plan.changes, self._repairs.held(now)), known=view.link
+            without(admitted.plan.changes, self._repairs.held(now)), known=view.link
         )
         failures = await self._apply(changes, lifetime_s)
         if refresh and not any(f.change.operation is Operation.REFRESH for f in failures):
@@ -206,11 +209,11 @@ class AddressReconciler:
             self._refresh_due = now + min(refresh_s, lifetime_s / 3 or refresh_s)
         self._metrics.addresses_up.set(len(self._up))
         problem = self._describe(failures) or view.problem or self._describe_fights(now)
-        if view.desire is None:
+        if view.desire is None or admitted.desire is None:
             return _Outcome(problem or "what services want is not known yet", holding=not problem)
         if not self._extends:
             return _Outcome(problem or _NO_HEARTBEAT, holding=not problem)
-        self._tell(view.desire)
+        self._tell(admitted.desire)
         self._metrics.addresses_wanted.set(len(view.desire.wanted))
         return _Outcome(problem)
 

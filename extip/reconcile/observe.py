@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from extip.errors import LinkNotFoundError, NetlinkError
 from extip.plan.addresses import AddressPlan, plan_addresses
@@ -46,6 +47,21 @@ class View:
     """What the desire is about."""
     problem: str = ""
     """What could not be read; the plan then rests on what was known before."""
+
+
+class Admission(Protocol):
+    """Has the last word on what is added."""
+
+    def __call__(self, view: View, *, up: frozenset[IPAddress]) -> View:
+        """Return the view without the additions that have to wait.
+
+        `up` are the external IPs that were on the interface after the last pass.
+        """
+
+
+def admit_all(view: View, *, up: frozenset[IPAddress]) -> View:  # noqa: ARG001 - an Admission
+    """Let nothing wait."""
+    return view
 
 
 class AddressObserver:

@@ -110,6 +110,7 @@ async def _by_first_pass(wanted: Sequence[IPInterface], all_heard: AllHeard) -> 
         address_ttl_s=TTL_S,
         on_exit="keep",
         allow_cidrs=(),
+        probe_s=0.0,  # as `ip -batch`, which asks nobody
     )
     async with open_address_half(
         settings,

@@ -91,6 +91,7 @@ async def running(
         address_ttl_s=30,
         on_exit="release",
         allow_cidrs=(),
+        probe_s=0.0,
     )
     async with open_address_half(
         settings,

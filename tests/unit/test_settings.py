@@ -68,6 +68,7 @@ def settings(**changed) -> AddressSettings:
         "address_ttl_s": 40,
         "on_exit": "release",
         "allow_cidrs": (),
+        "probe_s": 0.2,
     }
     return AddressSettings(**{**values, **changed})
 
@@ -81,11 +82,17 @@ def settings(**changed) -> AddressSettings:
         ({"iface": "a b"}, "--iface"),
         ({"resync_s": 0.05}, "--resync"),
         ({"address_ttl_s": 2}, "--address-ttl"),
+        ({"probe_s": 0.001}, "--probe"),
+        ({"probe_s": 61.0}, "--probe"),
     ],
 )
 def test_impossible_values_name_their_flag(changed, flag):
     with pytest.raises(ConfigurationError, match=flag):
         settings(**changed)
+
+
+def test_probing_can_be_switched_off():
+    assert settings(probe_s=0.0).probe_s == 0
 
 
 def test_two_refreshes_may_fail_before_an_address_expires():
@@ -106,6 +113,7 @@ def test_addresses_live_two_resyncs_unless_told_otherwise(resync, address_ttl, e
         on_exit="release",
         allow_cidr=(),
         allow=(),
+        probe=0.2,
         kubeconfig="",
         namespace_selector="",
         service_selector="",

@@ -54,6 +54,7 @@ def test_defaults_are_those_of_the_specification(monkeypatch):
     assert made.address.resync_s == 20
     assert made.address.address_ttl_s == 40
     assert made.address.on_exit == "release"
+    assert made.address.probe_s == pytest.approx(0.2)
     assert made.kubeconfig == ""
     assert made.http == ("127.0.0.1", 9188)
 
@@ -68,6 +69,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         "on-exit": "keep",
         "allow-cidr": "10.0.0.0/8",
         "allow": "ns/web=10.1.0.0/24",
+        "probe": "1s",
         "kubeconfig": "/etc/k",
         "http": "",
         "namespace-selector": "edge=yes",
@@ -88,6 +90,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         on_exit="keep",
         allow_cidr=(settings_module.parse_network("10.0.0.0/8"),),
         allow=(("web", settings_module.parse_network("10.1.0.0/24")),),
+        probe=1.0,
         kubeconfig="/etc/k",
         namespace_selector="edge=yes",
         service_selector="app=web",

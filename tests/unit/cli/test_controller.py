@@ -38,6 +38,7 @@ def test_defaults_are_those_of_the_specification(monkeypatch, tmp_path):
     assert made.address.resync_s == 20
     assert made.address.address_ttl_s == 6
     assert made.address.on_exit == "release"
+    assert made.address.probe_s == pytest.approx(0.2)
     assert made.heartbeat_s == 2
     assert made.drain_timeout_s == 5
     assert made.on_api_loss == "hold"
@@ -56,6 +57,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         "address-ttl": "9s",
         "on-exit": "keep",
         "allow-cidr": "10.0.0.0/8",
+        "probe": "1s",
         "kubeconfig": "/etc/k",
         "hb": "500ms",
         "hostname": "node.example.org",
@@ -78,6 +80,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         address_ttl=9.0,
         on_exit="keep",
         allow_cidr=(settings_module.parse_network("10.0.0.0/8"),),
+        probe=1.0,
         kubeconfig="/etc/k",
         hb=0.5,
         hostname="node.example.org",
@@ -138,6 +141,7 @@ def test_names_that_no_node_can_have(name):
             address_ttl=None,
             on_exit="release",
             allow_cidr=(),
+            probe=0.2,
             kubeconfig="",
             hb=2,
             hostname=name,

@@ -119,6 +119,37 @@ def test_nothing_is_said_of_what_no_pass_has_decided():
     assert outcomes(found, undecided, up=frozenset(), iface="eth0", problem="") == {}
 
 
+def test_an_ip_is_established_once_a_node_reported_it_up():
+    """A label alone may tell of a node that never brought it up."""
+    holder = IpClaimStatus(holder="n2")
+    found = together(
+        claim("up", "10.0.0.1/32", status=holder),
+        claim("new", "10.0.0.2/32"),
+        claim("bad", "fakeclaim", status=holder),
+    )
+    assert found.requests.established == {ip_address("10.0.0.1")}
+    before, after = (
+        held_claim(claim("up", "10.0.0.1/32", status=status))
+        for status in (IpClaimStatus(), holder)
+    )
+    assert before == after, "no news for whoever compares them"
+
+
+def test_a_claim_that_waits_says_for_what_and_one_that_is_probed_nothing():
+    found = together(claim("a", "10.0.0.1/32"), claim("b", "10.0.0.2/32"))
+    first, second = (ip_interface(f"10.0.0.{n}/32") for n in (1, 2))
+    desire = Desire(
+        wanted=frozenset(),
+        rejected=frozenset(),
+        waiting=frozenset({first}),
+        probed=frozenset({second}),
+    )
+    judged = outcomes(found, desire, up=frozenset(), iface="eth0", problem="")
+    assert set(judged) == {"a"}
+    assert (judged["a"].accepted, judged["a"].up, judged["a"].reason) == (True, False, "NoCarrier")
+    assert "eth0" in judged["a"].message
+
+
 def test_an_address_that_is_wanted_and_not_there():
     judged = judge(together(claim("a", "10.0.0.1/32")), problem="interface eth0 does not exist")
     assert (judged["a"].accepted, judged["a"].up) == (True, False)

@@ -4,9 +4,9 @@ from ipaddress import ip_interface
 
 import pytest
 
-from extip.api.ipcontroller_v1 import IpNodeStatus
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
 from extip.plan.link import Link, ObservedAddress
-from extip.plan.node_report import MAX_LINKS, node_links, node_status
+from extip.plan.node_report import MAX_LINKS, macs, node_links, node_status
 from tests.fakes.conditions import condition_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -80,6 +80,13 @@ def test_ready_means_that_claims_can_come(links, expected):
     ready = condition_of(status.conditions, "Ready")
     assert (ready.status, ready.reason) == expected
     assert (status.version, status.claims) == ("1", 2)
+
+
+def test_macs_of_all_nodes_as_far_as_they_make_sense():
+    links = (NodeLink(name="a", mac="02:00:00:00:00:01"), NodeLink(name="b", mac=""))
+    others = (NodeLink(name="a", mac="02:00:00:00:00:02"), NodeLink(name="b", mac="02:zz"))
+    nodes = [IpNode(status=IpNodeStatus(links=told)) for told in (links, others, None)]
+    assert macs(nodes) == {b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"}
 
 
 def test_what_stands_there_already_compares_equal():

@@ -1,0 +1,302 @@
+"""Holds a new IP back until it is known that no other station has it: `Prober`.
+
+It stands between the plan of a pass and its changes. New IPs are asked for, all at once, while
+everything else goes on: takeovers, refreshes, deletes. When the wait of some is over another pass
+is asked for, which lets them through. What others have is told as a refusal, and asked for again
+after a while.
+
+Not probed are IPs that are ours already: on this node (adopted, or with another prefix length), up
+until a moment ago (removed by hand), or up on another node before (taken over). Where neighbours
+resolve no addresses (`lo`) there is nobody to ask. Without carrier a new IP waits for it: nobody
+could reach it, and it might be somebody's when the cable is back.
+
+While nothing is probed there is no socket and no timer.
+
+The owner task is `Prober.run`; the other methods may be called from any task of the same loop.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from random import Random
+
+from extip import log
+from extip.clock import Clock
+from extip.errors import ExtipError
+from extip.metrics import Metrics
+from extip.plan.announcement import TokenBucket
+from extip.plan.desire import Desire
+from extip.plan.link import IPAddress, IPInterface, Link, Operation
+from extip.plan.probing import Probes, refusal
+from extip.plan.requests import Rejection
+from extip.reconcile.observe import View
+from extip.reconcile.ports import ProbeWire
+
+_FRAMES_PER_TURN = 64
+"""Frames sent before other tasks get their turn: about a millisecond."""
+
+_PASS_S = 0.02
+"""Least time between two passes that are asked for: many IPs are through in one pass."""
+
+_TICK_S = 0.001
+"""A timer may fire a moment early; nothing is looked at again sooner than this."""
+
+_FRIENDS_S = 1.0
+"""Bound on finding out whose a MAC is."""
+
+_KNOWN_S = 30.0
+"""How long what was found out counts."""
+
+
+class Prober:
+    """What is asked of the segment, and what follows from the answers."""
+
+    def __init__(  # noqa: PLR0913 - a composition of ports and plain values
+        self,
+        wire: ProbeWire,
+        *,
+        window_s: float,
+        ttl_s: int,
+        friends: Callable[[], Awaitable[frozenset[bytes]]],
+        settled: Callable[[], None],
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        """Compose.
+
+        `window_s` is the wait for answers, 0 for none; `ttl_s` is the lifetime of addresses.
+        `friends` finds out the MACs of stations that do not stand in the way, and may raise
+        ExtipError; `settled` is called when a pass would come to another result.
+        """
+        self._wire = wire
+        self._window_s = window_s
+        self._ttl_s = ttl_s
+        self._find_friends = friends
+        self._settled = settled
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._log = log.get_logger("prober")
+        self._probes = Probes(window_s=window_s)
+        self._bucket = TokenBucket()
+        self._friends: frozenset[bytes] = frozenset()
+        self._friends_at = float("-inf")
+        self._link: Link | None = None
+        self._lost: dict[IPAddress, float] = {}
+        self._looked_at = 0.0
+        self._asked_at = float("-inf")
+        self._through = False
+        """Some IPs may come up, and no pass was asked for yet."""
+        self._waiting = False
+        self._woken = asyncio.Event()
+
+    def admit(self, view: View, *, up: frozenset[IPAddress]) -> View:
+        """Return the view without the additions that have to wait.
+
+        `up` are the external IPs that were on the interface after the last pass. Raises
+        PermissionDeniedError.
+        """
+        now = self._clock.monotonic()
+        adds = {
+            change.interface: change.interface.ip
+            for change in view.plan.changes
+            if change.operation is Operation.ADD
+        }
+        silent = self._window_s == 0 or not view.link.announces
+        new = frozenset() if silent else self._new(view, frozenset(adds.values()), up, now)
+        self._looked_at = now
+        if not new or view.desire is None:
+            self._probes.want((), now)
+            self._rest()
+            self._waiting = False
+            return view
+        if view.link.carrier:
+            self._ask(view.link, new, now)
+        else:
+            self._probes.want(new, now)
+            self._probes.begin_anew(now)
+            self._rest()
+        self._tell_waiting(waiting=not view.link.carrier, count=len(new))
+        still = new - self._probes.clear()
+        self._probes.want(still, now)  # what is let through now is up in a moment
+        if not self._probes.listening:
+            self._wire.close()
+        held = frozenset(interface for interface, ip in adds.items() if ip in still)
+        return replace(
+            view,
+            desire=self._desire(view, view.desire, held),
+            plan=replace(
+                view.plan,
+                changes=tuple(
+                    change
+                    for change in view.plan.changes
+                    if change.operation is not Operation.ADD or change.interface not in held
+                ),
+            ),
+        )
+
+    async def run(self) -> None:
+        """Ask, listen and judge while there is something to find out; until cancelled."""
+        try:
+            while True:
+                self._woken.clear()
+                wait_s = await self._turn()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await self._woken.wait()
+        finally:
+            self._wire.close()
+
+    def _new(
+        self, view: View, ips: frozenset[IPAddress], up: frozenset[IPAddress], now: float
+    ) -> frozenset[IPAddress]:
+        """Return those IPs that nobody of us has, or had a moment ago."""
+        self._lost = {ip: at for ip, at in self._lost.items() if ip in ips}
+        self._lost.update(dict.fromkeys(ips & up, self._looked_at))
+        if not ips:
+            return ips
+        lately = {ip for ip, at in self._lost.items() if now - at <= self._ttl_s}
+        here = {a.interface.ip for a in view.observed if a.ours}
+        return ips - lately - here - view.requests.established
+
+    def _ask(self, link: Link, new: frozenset[IPAddress], now: float) -> None:
+        """Begin to ask for what is new, now; end the waits that are over."""
+        self._use(link, now)
+        self._read()
+        self._end_waits(now)
+        self._through = False  # the pass that is being made takes all of them
+        self._probes.want(new, now)
+        due = self._probes.due(now)[:_FRAMES_PER_TURN]
+        if due:
+            self._wire.open(link, self._heard)
+            self._send(due)
+            self._woken.set()
+
+    def _desire(self, view: View, desire: Desire, held: frozenset[IPInterface]) -> Desire:
+        taken = self._probes.taken()
+        refused = {
+            Rejection(str(interface.ip), owner, refusal(taken[interface.ip]))
+            for interface in held
+            if interface.ip in taken
+            for owner in view.requests.wanted.get(interface, ())
+        }
+        undecided = frozenset(i for i in held if i.ip not in taken)
+        carrier = view.link.carrier
+        return replace(
+            desire,
+            wanted=desire.wanted - held,
+            rejected=desire.rejected | refused,
+            probed=undecided if carrier else frozenset(),
+            waiting=frozenset() if carrier else undecided,
+        )
+
+    async def _turn(self) -> float | None:
+        """Do what is to be done now; return the seconds until the next, None for never."""
+        link = self._link
+        if link is None:
+            return None
+        if self._probes.due(self._clock.monotonic()):
+            self._wire.open(link, self._heard)
+        self._read()
+        await self._judge()
+        await self._send_due()
+        now = self._clock.monotonic()
+        self._end_waits(now)
+        wait_s = self._ask_for_pass(now)
+        if not self._probes.listening:
+            self._wire.close()
+        due = self._probes.next_at()
+        if due is None:
+            return wait_s
+        # A frame that is due and not sent waits for its turn at the pace of all.
+        due_s = max(due - now, self._bucket.wait_s() if due <= now else _TICK_S)
+        return due_s if wait_s is None else min(due_s, wait_s)
+
+    async def _judge(self) -> None:
+        """Find out whether those who spoke up are ours, and go by that."""
+        if not self._probes.suspects():
+            return
+        now = self._clock.monotonic()
+        if now - self._friends_at > _KNOWN_S:
+            try:
+                async with asyncio.timeout(_FRIENDS_S):
+                    self._friends = await self._find_friends()
+                self._friends_at = self._clock.monotonic()
+            except (ExtipError, TimeoutError) as error:
+                self._log.debug("owners_of_macs_unknown", error=str(error) or "timed out")
+        news = self._probes.judge(self._friends, self._clock.monotonic(), chance=self._rng.random)
+        if self._probes.clear():
+            self._through = True  # of those, some had only a friend in their way
+        if news:
+            self._metrics.probes.labels(result="in_use").inc(len(news))
+            self._settled()
+
+    async def _send_due(self) -> None:
+        due = self._probes.due(self._clock.monotonic())
+        for start in range(0, len(due), _FRAMES_PER_TURN):
+            if not self._send(due[start : start + _FRAMES_PER_TURN]):
+                return
+            await self._clock.sleep(0)
+
+    def _send(self, ips: Iterable[IPAddress]) -> bool:
+        """Send one frame for each; False when the pace of all does not allow more now."""
+        now = self._clock.monotonic()
+        for ip in ips:
+            if not self._bucket.take(now):
+                return False
+            if self._wire.probe(ip):
+                self._probes.sent(ip, now)
+            else:
+                self._probes.not_sent(ip, now)
+        return True
+
+    def _end_waits(self, now: float) -> None:
+        count = self._probes.settle(now)
+        if count:
+            self._metrics.probes.labels(result="clear").inc(count)
+            self._through = True
+
+    def _ask_for_pass(self, now: float) -> float | None:
+        """Ask for a pass when some IPs may come up; return the seconds until then, if not now."""
+        if not self._through:
+            return None
+        early_s = self._asked_at + _PASS_S - now
+        if early_s > 0:
+            return early_s
+        self._through, self._asked_at = False, now
+        self._settled()
+        return None
+
+    def _use(self, link: Link, now: float) -> None:
+        """Ask there; what was heard on another interface, or with another MAC, does not count."""
+        before, self._link = self._link, link
+        if before is None:
+            self._woken.set()
+        elif (before.index, before.mac) != (link.index, link.mac):
+            self._wire.close()
+            self._probes.begin_anew(now)
+
+    def _rest(self) -> None:
+        self._link, self._through = None, False
+        self._wire.close()
+
+    def _tell_waiting(self, *, waiting: bool, count: int) -> None:
+        if waiting != self._waiting:
+            self._waiting = waiting
+            if waiting:
+                self._log.info("probes_wait_for_carrier", addresses=count)
+
+    def _heard(self) -> None:
+        """Take what has arrived (a handler of the wire)."""
+        if self._read():
+            self._woken.set()
+
+    def _read(self) -> bool:
+        """Take what has arrived; return whether somebody has to be judged."""
+        sightings, complete = self._wire.read()
+        if not complete:
+            self._probes.begin_anew(self._clock.monotonic())
+        suspicious = [sighting for sighting in sightings if self._probes.heard(sighting)]
+        return bool(suspicious)

@@ -1,0 +1,193 @@
+"""Probes on a real wire: what is at the other end of it, v1, is heard on v0."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from extip.clock import LoopClock
+from extip.net import frames, prober
+from extip.net.links import LinkSocket
+from extip.net.prober import ProbeSocket
+from extip.net.wire_filter import any_ndp_program
+from extip.plan.link import Link
+from extip.plan.sighting import Kind, Sighting
+from tests.netns.namespace import PrivateNamespace
+
+pytestmark = pytest.mark.netns
+
+V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
+STATION = bytes.fromhex("020000000099")
+PATIENCE_S = 10
+
+
+async def link(name: str) -> Link:
+    async with LinkSocket(clock=LoopClock()) as links:
+        return await links.link(name)
+
+
+@asynccontextmanager
+async def listening(seen: list[Sighting]) -> AsyncIterator[ProbeSocket]:
+    """Collect on v0 what anybody says of the two IPs."""
+    wire = ProbeSocket()
+
+    def arrived() -> None:
+        sightings, complete = wire.read()
+        assert complete
+        seen.extend(s for s in sightings if s.ip in (V4, V6))
+
+    wire.open(await link("v0"), arrived)
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+@pytest.fixture
+def station(namespace: PrivateNamespace) -> Iterator[socket.socket]:
+    """Send frames from v1, in the name of any station."""
+    assert "v1" in namespace.ip("link show v1")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
+        opened.bind(("v1", 0))
+        yield opened
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not reached():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_whoever_has_it_answers(namespace: PrivateNamespace) -> None:
+    namespace.ip(f"addr add {V4}/24 dev v1", f"addr add {V6}/64 dev v1 nodad")
+    v1 = await link("v1")
+    seen: list[Sighting] = []
+    async with listening(seen) as wire:
+        for ip in (V4, V6):
+            assert wire.probe(ip)
+        await until(lambda: len(seen) >= 2)
+        await asyncio.sleep(0.1)
+    assert set(seen) == {Sighting(ip, v1.mac, Kind.CLAIM) for ip in (V4, V6)}
+
+
+async def test_nobody_answers_for_what_nobody_has(namespace: PrivateNamespace) -> None:
+    namespace.ip("addr add 192.0.2.9/24 dev v1", "addr add 2001:db8::9/64 dev v1 nodad")
+    seen: list[Sighting] = []
+    async with listening(seen) as wire:
+        for ip in (V4, V6):
+            assert wire.probe(ip)
+        await asyncio.sleep(0.3)
+    assert seen == []
+
+
+async def test_a_neighbour_does_not_learn_a_probe(namespace: PrivateNamespace) -> None:
+    """It asks, and claims nothing: what others know of the IP stays."""
+    namespace.ip(
+        "addr add 192.0.2.9/24 dev v1",
+        f"neigh replace {V4} lladdr 02:00:00:00:00:99 dev v1 nud stale",
+        f"neigh replace {V6} lladdr 02:00:00:00:00:99 dev v1 nud stale",
+    )
+    async with listening([]) as wire:
+        for ip in (V4, V6):
+            assert wire.probe(ip)
+        await asyncio.sleep(0.2)
+    assert namespace.ip("neigh show dev v1").count("02:00:00:00:00:99") == 2
+
+
+async def test_another_stations_probe_and_announcement_are_heard(station: socket.socket) -> None:
+    seen: list[Sighting] = []
+    async with listening(seen):
+        for ip in (V4, V6):
+            station.send(frames.probe(ip, STATION))
+            station.send(frames.announcement(ip, STATION))
+        await until(lambda: len(seen) >= 4)
+    assert set(seen) == {Sighting(ip, STATION, kind) for ip in (V4, V6) for kind in Kind}
+
+
+async def test_a_kernel_that_is_about_to_take_it_is_heard(namespace: PrivateNamespace) -> None:
+    """Its duplicate address detection runs: the address is tentative, and answers nobody."""
+    v1 = await link("v1")
+    seen: list[Sighting] = []
+    async with listening(seen):
+        namespace.ip(f"addr add {V6}/64 dev v1")
+        await until(lambda: bool(seen))
+    assert seen[0] == Sighting(V6, v1.mac, Kind.PROBE)
+
+
+async def test_a_kernel_that_is_about_to_take_it_hears_us(namespace: PrivateNamespace) -> None:
+    """Whoever asks first is left in peace: the kernel gives its own address up."""
+    namespace.ip(f"addr add {V6}/64 dev v1")
+    async with listening([]) as wire:
+
+        def failed() -> bool:
+            assert wire.probe(V6)
+            return "dadfailed" in namespace.ip("addr show dev v1")
+
+        await until(failed)
+
+
+async def test_all_other_traffic_is_left_to_the_kernel(station: socket.socket) -> None:
+    v0 = await link("v0")
+    program = any_ndp_program(own=v0.mac)
+    receiver = prober._open_receiver(v0, frames.ETH_P_IPV6, program)
+    with contextlib.closing(receiver):
+        solicitation = frames.probe(V6, STATION)
+        echo = bytearray(solicitation)
+        echo[54] = 128  # ICMPv6, but no neighbour discovery
+        datagram = bytearray(solicitation)
+        datagram[20] = 17
+        for frame in (bytes(echo), bytes(datagram), solicitation):
+            station.send(frame)
+        await asyncio.sleep(0.1)
+        assert receiver.recv(2048) == solicitation
+        with pytest.raises(BlockingIOError):
+            receiver.recv(2048)
+
+
+async def test_what_was_lost_is_no_silence(
+    station: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prober, "_RECEIVE_BUFFER", 4096)
+    wire = ProbeSocket()
+    wire.open(await link("v0"), lambda: None)
+    with contextlib.closing(wire):
+        for _ in range(500):
+            station.send(frames.probe(V4, STATION))
+        assert wire.read()[1] is False
+        assert wire.read() == ([], True)
+
+
+async def test_an_interface_that_is_down_or_gone_is_silent(namespace: PrivateNamespace) -> None:
+    v0 = await link("v0")
+    wire = ProbeSocket()
+    with contextlib.closing(wire):
+        wire.open(v0, lambda: None)
+        namespace.ip("link set v0 down")
+        assert not wire.probe(V4)
+        assert wire.read() == ([], True)
+        namespace.ip("link set v0 up")
+        assert wire.probe(V4)
+        namespace.ip("link delete v0")
+        assert not wire.probe(V4)
+        assert wire.read() == ([], True)
+        wire.open(replace(v0, mac=STATION), lambda: None)
+        assert not wire.probe(V4)
+        assert wire.read() == ([], True)
+
+
+async def test_nothing_is_left_open(namespace: PrivateNamespace) -> None:
+    def sockets() -> int:
+        return len(Path("/proc/thread-self/net/packet").read_text().splitlines()) - 1
+
+    async with listening([]) as wire:
+        assert wire.probe(V4)
+        assert sockets() == 3
+        assert "allmulti 1" in namespace.ip("-d link show v0")
+    assert sockets() == 0
+    assert "allmulti 0" in namespace.ip("-d link show v0")
