@@ -3,7 +3,6 @@
 import asyncio
 import resource
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +17,7 @@ from extip.net.links import LinkSocket
 from extip.net.wire_watch import CALM_FRAMES, WireWatch
 from extip.plan.link import IPAddress, Link
 from extip.plan.sighting import Kind, Sighting
+from tests.lab.storm import Storm
 from tests.netns.namespace import PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -33,9 +33,15 @@ async def link(name: str = "v0") -> Link:
 
 
 @contextmanager
-def sending(name: str = "v1") -> Iterator[Callable[[bytes], int]]:
+def packets(name: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as opened:
         opened.bind((name, 0))
+        yield opened
+
+
+@contextmanager
+def sending(name: str = "v1") -> Iterator[Callable[[bytes], int]]:
+    with packets(name) as opened:
         yield opened.send
 
 
@@ -143,34 +149,6 @@ async def test_a_thousand_ips_are_told_from_their_neighbours() -> None:
     assert len(heard) == len(ips), "beyond what fits the program, the reader sorts out"
 
 
-class Storm(threading.Thread):
-    """Sends the same frames round and round at a rate; a thread of the test."""
-
-    def __init__(self, sent: list[bytes], per_s: float) -> None:
-        super().__init__()
-        self.count, self.cpu_s = 0, 0.0
-        self._frames, self._per_s = sent, per_s
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        began = time.monotonic()
-        with sending() as send:
-            while not self._over.is_set():
-                while self.count < (time.monotonic() - began) * self._per_s:
-                    send(self._frames[self.count % len(self._frames)])
-                    self.count += 1
-                time.sleep(0.001)
-        self.cpu_s = time.thread_time()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self.join()
-
-    def __enter__(self) -> "Storm":
-        self.start()
-        return self
-
-
 def loop_cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_THREAD)
     return used.ru_utime + used.ru_stime
@@ -180,7 +158,7 @@ async def storm(sent: list[bytes], *, per_s: float, alert: bool = False) -> tupl
     """Return how many frames a second were handed on, and the share of a core that it cost."""
     async with watching(alert=alert) as (_, heard):
         await asyncio.sleep(0.2)
-        with Storm(sent, per_s) as sender:
+        with packets("v1") as opened, Storm(opened, sent, per_s=per_s) as sender:
             await asyncio.sleep(1.0)
             heard.clear()
             began, used_s = time.monotonic(), loop_cpu_s()
