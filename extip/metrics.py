@@ -32,6 +32,12 @@ class Metrics:
         self.addresses_up = Gauge(
             "extip_addresses_up", "External IPs that are on the interface now.", registry=registry
         )
+        self.address_mark = Gauge(
+            "extip_address_mark",
+            "Always 1; the label tells how extip's addresses are recognised in the kernel.",
+            ["mark"],
+            registry=registry,
+        )
         self.addresses_refused = Gauge(
             "extip_addresses_refused",
             "External IPs asked for but refused, by reason.",

@@ -90,6 +90,8 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
     with InstanceLock():
         async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
             await table.check_permission()
+            metrics.address_mark.labels(mark=str(table.mark)).set(1)
+            log.get_logger("addresses").info("mark_chosen", mark=str(table.mark))
             announcer = Announcer(clock=clock, metrics=metrics)
             hold = hold or Sole(settings.address_ttl_s)
             watch = ConflictWatch(

@@ -76,6 +76,10 @@ class Mark(Enum):
     METRIC = "metric"
     """By ``IFA_RT_PRIORITY``, where the kernel has no ``IFA_PROTO``."""
 
+    def __str__(self) -> str:
+        """Return what ``ip -d address`` shows of it: ``proto 225``, ``metric 225225``."""
+        return f"metric {MARK_METRIC}" if self is Mark.METRIC else f"proto {MARK_PROTOCOL}"
+
 
 def mark_for_kernel(release: str) -> Mark:
     """Return the mark for a kernel release such as ``6.1.0-28-amd64`` (``uname -r``).
