@@ -146,6 +146,24 @@ def test_simple_mode_lives_on_what_its_pod_gets(
     assert "error" not in levels, extip.output()
 
 
+def test_addresses_of_others_stay_though_no_sysctl_can_be_written(
+    lab: Lab, namespace: str, installed: Workload, node: Node
+) -> None:
+    """In a container /proc/sys is read-only; `promote_secondaries` is switched on all the same."""
+    other = f"{external_v4(9)}/24"
+    lab.add_service("wanted", IPS[:1], namespace=namespace)
+    extip = pods.start(lab, node, installed, "--mask=24")
+    wait_until(lambda: is_up(node, IPS[0]), f"{IPS[0]} to be up, as the subnet's primary address")
+    node.run(["ip", "address", "add", other, "dev", node.interface])
+    try:
+        assert extip.terminate() == 0
+        assert not is_up(node, IPS[0])
+        assert is_up(node, external_v4(9))
+    finally:
+        node.run(["ip", "address", "del", other, "dev", node.interface], check=False)
+    assert "secondaries_promoted" in extip.output()
+
+
 def test_a_known_event_may_be_counted_up(
     lab: Lab, namespace: str, installed: Workload, node: Node
 ) -> None:
