@@ -132,7 +132,7 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
                 announcer=watch,
                 fence=hold,
                 decided=decided,
-                admit=prober.admit,
+                gate=prober,
                 clock=clock,
                 metrics=metrics,
             )

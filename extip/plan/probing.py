@@ -7,12 +7,14 @@ way; then both wait for a time that is left to chance, so that one of them is th
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from extip.plan.backoff import Backoff
-from extip.plan.link import IPAddress
+from extip.plan.desire import Desire
+from extip.plan.link import IPAddress, IPInterface
 from extip.plan.refusal import Reason, Refusal
+from extip.plan.requests import Owner, Rejection
 from extip.plan.sighting import Kind, Sighting
 
 ROUNDS = 2
@@ -72,6 +74,11 @@ class Probes:
         """Whether it matters now what stations say."""
         return any(probe.state is not _State.TAKEN for probe in self._probes.values())
 
+    @property
+    def ips(self) -> frozenset[IPAddress]:
+        """The IPs that wait to come up."""
+        return frozenset(self._probes)
+
     def want(self, ips: Iterable[IPAddress], now: float) -> None:
         """Take the IPs that wait to come up; forgets all others."""
         before, self._probes = self._probes, {}
@@ -79,6 +86,8 @@ class Probes:
             self._probes[ip] = probe = before.get(ip) or _Probe(due=now)
             if probe.state is _State.CLEAR and now - probe.due > FRESH_S:
                 probe.begin(now)
+        if not self._probes:
+            self._friends = frozenset()
 
     def begin_anew(self, now: float) -> None:
         """Ask for all IPs from the beginning: what was heard so far is not the whole truth."""
@@ -183,6 +192,34 @@ class Probes:
             (probe.due for probe in self._probes.values() if probe.state is not _State.CLEAR),
             default=None,
         )
+
+
+def withhold(
+    desire: Desire,
+    held: frozenset[IPInterface],
+    *,
+    owners: Mapping[IPInterface, tuple[Owner, ...]],
+    taken: Mapping[IPAddress, Sighting],
+    carrier: bool,
+) -> Desire:
+    """Return the desire without what is held back: what others have is refused to its owners.
+
+    Without `carrier` the rest waits for it; otherwise it is being probed.
+    """
+    refused = {
+        Rejection(str(interface.ip), owner, refusal(taken[interface.ip]))
+        for interface in held
+        if interface.ip in taken
+        for owner in owners.get(interface, ())
+    }
+    undecided = frozenset(interface for interface in held if interface.ip not in taken)
+    return replace(
+        desire,
+        wanted=desire.wanted - held,
+        rejected=desire.rejected | refused,
+        probed=undecided if carrier else frozenset(),
+        waiting=frozenset() if carrier else undecided,
+    )
 
 
 def refusal(by: Sighting) -> Refusal:

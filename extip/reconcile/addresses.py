@@ -11,7 +11,7 @@ same loop. A pass may be cancelled at any point: the next one starts from what t
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from extip import log
 from extip.clock import Clock
@@ -21,7 +21,7 @@ from extip.plan.desire import Desire
 from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
 from extip.plan.repairs import Repairs
 from extip.reconcile.change_results import GONE, explain, has_subnet, is_done, without
-from extip.reconcile.observe import AddressObserver, Admission, Policy, View, admit_all
+from extip.reconcile.observe import AddressObserver, Gate, OpenGate, Policy, View
 from extip.reconcile.ports import AddressTable, Announcer, Fence, LinkTable
 
 _RETRY_S = 0.25
@@ -67,7 +67,7 @@ class AddressReconciler:
         announcer: Announcer,
         fence: Fence,
         decided: Callable[[Desire], None],
-        admit: Admission = admit_all,
+        gate: Gate | None = None,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -78,7 +78,7 @@ class AddressReconciler:
         self._announcer = announcer
         self._fence = fence
         self._tell = decided
-        self._admit = admit
+        self._gate: Gate = gate or OpenGate()
         self._clock = clock
         self._metrics = metrics
         self._log = log.get_logger("addresses").bind(link=policy.iface)
@@ -169,6 +169,7 @@ class AddressReconciler:
         except LinkNotFoundError:
             outcome = _Outcome(f"interface {self._policy.iface} does not exist; waiting for it")
             self._set_link(None)
+            self._gate.rest()
             self._withdraw(set(self._up))
         except LinkError as error:
             outcome = _Outcome(str(error))
@@ -196,13 +197,15 @@ class AddressReconciler:
         view = await self._observer.observe(refresh=refresh, extend=self._extends, yielded=yielded)
         undisturbed = view.link == self._link
         self._set_link(view.link)
-        admitted = self._admit(view, up=self.up)
-        expected = yielded if self._extends else frozenset(self._up)
+        up = self.up
+        expected = yielded if self._extends else up
         self._notice_losses(view, now if undisturbed else None, expected=expected)
         self._announce(view.plan.up - self._up)
-        changes = await self._protected(
-            without(admitted.plan.changes, self._repairs.held(now)), known=view.link
+        possible = without(view.plan.changes, self._repairs.held(now))
+        admitted = self._gate.admit(
+            replace(view, plan=replace(view.plan, changes=tuple(possible))), up=up
         )
+        changes = await self._protected(admitted.plan.changes, known=view.link)
         failures = await self._apply(changes, lifetime_s)
         if refresh and not any(f.change.operation is Operation.REFRESH for f in failures):
             refresh_s = self._policy.refresh_s

@@ -49,19 +49,28 @@ class View:
     """What could not be read; the plan then rests on what was known before."""
 
 
-class Admission(Protocol):
+class Gate(Protocol):
     """Has the last word on what is added."""
 
-    def __call__(self, view: View, *, up: frozenset[IPAddress]) -> View:
+    def admit(self, view: View, *, up: frozenset[IPAddress]) -> View:
         """Return the view without the additions that have to wait.
 
         `up` are the external IPs that were on the interface after the last pass.
         """
 
+    def rest(self) -> None:
+        """Forget everything: there is no interface now."""
 
-def admit_all(view: View, *, up: frozenset[IPAddress]) -> View:  # noqa: ARG001 - an Admission
-    """Let nothing wait."""
-    return view
+
+class OpenGate:
+    """Lets nothing wait."""
+
+    def admit(self, view: View, *, up: frozenset[IPAddress]) -> View:  # noqa: ARG002 - a Gate
+        """Return the view as it is."""
+        return view
+
+    def rest(self) -> None:
+        """Do nothing."""
 
 
 class AddressObserver:

@@ -27,9 +27,9 @@ from extip.errors import ExtipError
 from extip.metrics import Metrics
 from extip.plan.announcement import TokenBucket
 from extip.plan.desire import Desire
-from extip.plan.link import IPAddress, IPInterface, Link, Operation
-from extip.plan.probing import Probes, refusal
-from extip.plan.requests import Rejection
+from extip.plan.link import IPAddress, Link, Operation
+from extip.plan.newcomers import Newcomers
+from extip.plan.probing import Probes, withhold
 from extip.reconcile.observe import View
 from extip.reconcile.ports import ProbeWire
 
@@ -45,7 +45,7 @@ _TICK_S = 0.001
 _FRIENDS_S = 1.0
 """Bound on finding out whose a MAC is."""
 
-_KNOWN_S = 30.0
+_KNOWN_S = 1.0
 """How long what was found out counts."""
 
 
@@ -72,7 +72,6 @@ class Prober:
         """
         self._wire = wire
         self._window_s = window_s
-        self._ttl_s = ttl_s
         self._find_friends = friends
         self._settled = settled
         self._clock = clock
@@ -84,8 +83,7 @@ class Prober:
         self._friends: frozenset[bytes] = frozenset()
         self._friends_at = float("-inf")
         self._link: Link | None = None
-        self._lost: dict[IPAddress, float] = {}
-        self._looked_at = 0.0
+        self._newcomers = Newcomers(ttl_s=ttl_s)
         self._asked_at = float("-inf")
         self._through = False
         """Some IPs may come up, and no pass was asked for yet."""
@@ -104,29 +102,37 @@ class Prober:
             for change in view.plan.changes
             if change.operation is Operation.ADD
         }
+        missing = frozenset(adds.values())
+        self._newcomers.look(missing, up, now)
+        if view.desire is None:
+            return view  # nobody knows what is wanted: what is being found out stays of use
         silent = self._window_s == 0 or not view.link.announces
-        new = frozenset() if silent else self._new(view, frozenset(adds.values()), up, now)
-        self._looked_at = now
-        if not new or view.desire is None:
-            self._probes.want((), now)
-            self._rest()
-            self._waiting = False
+        new = frozenset() if silent else self._new(view, view.desire, missing)
+        if not new:
+            self.rest()
             return view
         if view.link.carrier:
             self._ask(view.link, new, now)
         else:
             self._probes.want(new, now)
             self._probes.begin_anew(now)
-            self._rest()
+            self._stop()
         self._tell_waiting(waiting=not view.link.carrier, count=len(new))
         still = new - self._probes.clear()
-        self._probes.want(still, now)  # what is let through now is up in a moment
+        self._newcomers.let_through(new - still, now)
+        self._probes.want(still, now)
         if not self._probes.listening:
             self._wire.close()
         held = frozenset(interface for interface, ip in adds.items() if ip in still)
         return replace(
             view,
-            desire=self._desire(view, view.desire, held),
+            desire=withhold(
+                view.desire,
+                held,
+                owners=view.requests.wanted,
+                taken=self._probes.taken(),
+                carrier=view.link.carrier,
+            ),
             plan=replace(
                 view.plan,
                 changes=tuple(
@@ -136,6 +142,12 @@ class Prober:
                 ),
             ),
         )
+
+    def rest(self) -> None:
+        """Forget everything: there is nothing to find out now."""
+        self._probes.want((), self._clock.monotonic())
+        self._waiting = False
+        self._stop()
 
     async def run(self) -> None:
         """Ask, listen and judge while there is something to find out; until cancelled."""
@@ -150,16 +162,21 @@ class Prober:
             self._wire.close()
 
     def _new(
-        self, view: View, ips: frozenset[IPAddress], up: frozenset[IPAddress], now: float
+        self, view: View, desire: Desire, missing: frozenset[IPAddress]
     ) -> frozenset[IPAddress]:
-        """Return those IPs that nobody of us has, or had a moment ago."""
-        self._lost = {ip: at for ip, at in self._lost.items() if ip in ips}
-        self._lost.update(dict.fromkeys(ips & up, self._looked_at))
-        if not ips:
-            return ips
-        lately = {ip for ip, at in self._lost.items() if now - at <= self._ttl_s}
-        here = {a.interface.ip for a in view.observed if a.ours}
-        return ips - lately - here - view.requests.established
+        """Return those of the missing IPs that nobody of us has, or had a moment ago.
+
+        Also those that are wanted as before, and cannot be added just now: what is known of them
+        stays.
+        """
+        asked = self._probes.ips
+        if asked:
+            wanted = frozenset(interface.ip for interface in desire.wanted)
+            missing |= asked & wanted - view.plan.up
+        if not missing:
+            return missing
+        here = frozenset(a.interface.ip for a in view.observed if a.ours)
+        return self._newcomers.among(missing) - here - view.requests.established
 
     def _ask(self, link: Link, new: frozenset[IPAddress], now: float) -> None:
         """Begin to ask for what is new, now; end the waits that are over."""
@@ -173,24 +190,6 @@ class Prober:
             self._wire.open(link, self._heard)
             self._send(due)
             self._woken.set()
-
-    def _desire(self, view: View, desire: Desire, held: frozenset[IPInterface]) -> Desire:
-        taken = self._probes.taken()
-        refused = {
-            Rejection(str(interface.ip), owner, refusal(taken[interface.ip]))
-            for interface in held
-            if interface.ip in taken
-            for owner in view.requests.wanted.get(interface, ())
-        }
-        undecided = frozenset(i for i in held if i.ip not in taken)
-        carrier = view.link.carrier
-        return replace(
-            desire,
-            wanted=desire.wanted - held,
-            rejected=desire.rejected | refused,
-            probed=undecided if carrier else frozenset(),
-            waiting=frozenset() if carrier else undecided,
-        )
 
     async def _turn(self) -> float | None:
         """Do what is to be done now; return the seconds until the next, None for never."""
@@ -278,7 +277,7 @@ class Prober:
             self._wire.close()
             self._probes.begin_anew(now)
 
-    def _rest(self) -> None:
+    def _stop(self) -> None:
         self._link, self._through = None, False
         self._wire.close()
 

@@ -52,11 +52,13 @@ class SpeakingAnnouncer:
         pass
 
 
-class NoFence:
-    """IPs are this node's, come what may."""
+class SetFence:
+    """Addresses live as long as the test says."""
+
+    lifetime = TTL_S
 
     def lifetime_s(self):
-        return TTL_S
+        return self.lifetime
 
     def yielded(self):
         return ()
@@ -76,6 +78,7 @@ class Station:
         self.friends: frozenset[bytes] = frozenset()
         self.asked_for_friends = 0
         self.metrics = Metrics("test")
+        self.fence = SetFence()
         policy = Policy(
             iface="eth0", guard=Guard(), ttl_s=TTL_S, refresh_s=TTL_S / 3, resync_s=RESYNC_S
         )
@@ -97,9 +100,9 @@ class Station:
             links=links,
             table=table,
             announcer=SpeakingAnnouncer(self.segment),
-            fence=NoFence(),
+            fence=self.fence,
             decided=self.decided.append,
-            admit=self.prober.admit,
+            gate=self.prober,
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -323,6 +326,93 @@ async def test_carrier_lost_in_the_middle_begins_anew():
 
 
 @virtually
+async def test_an_address_that_cannot_be_added_is_asked_for_once():
+    """It is tried again by the reconciler's own backoff, and that alone."""
+    station = Station()
+    station.node.failures[ip_interface("10.0.0.1/24")] = 105
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(OVER_S)
+        tried = len(station.node.applied)
+        assert tried >= 1
+        await asyncio.sleep(60)
+        assert len(station.node.applied) - tried < 60, "hot loop"
+        assert len(station.segment.probes) == ROUNDS
+        station.node.failures.clear()
+        await asyncio.sleep(RESYNC_S)
+        assert station.up() == {str(V4)}
+
+
+@virtually
+async def test_an_address_that_others_keep_removing_causes_no_storm_of_questions():
+    station = Station()
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(OVER_S)
+        for _ in range(100):
+            if station.up():
+                station.node.take("eth0", ip_interface("10.0.0.1/24"))
+            await asyncio.sleep(0.5)
+        assert len(station.segment.probes) < 10 * ROUNDS
+        await asyncio.sleep(RESYNC_S + OVER_S)
+        assert station.up() == {str(V4)}
+
+
+@virtually
+async def test_an_interface_that_is_gone_is_left_in_peace():
+    station = Station()
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(WINDOW_S / 2)
+        station.node.remove_link("eth0")
+        await asyncio.sleep(0.01)
+        assert not station.wire.listens
+        asked = len(station.segment.probes)
+        await asyncio.sleep(60)
+        assert len(station.segment.probes) == asked
+        station.node.add_link("eth0")
+        await asyncio.sleep(OVER_S)
+        assert station.up() == {str(V4)}
+
+
+@virtually
+async def test_a_refusal_outlasts_a_time_in_which_nobody_knows_what_is_wanted():
+    """It is not told anew when that is over: neither in the log nor as an Event."""
+    station = Station()
+    station.segment.holders[V4] = STRANGER
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(OVER_S)
+        inputs, station.inputs = station.inputs, None
+        told = len(station.decided)
+        for pause_s in (5.0, 30.0):
+            station.reconciler.trigger()
+            await asyncio.sleep(pause_s)
+        station.inputs = inputs
+        for pause_s in (0.1, 5.0):
+            station.reconciler.trigger()
+            await asyncio.sleep(pause_s)
+        assert len(station.decided) > told
+        assert all(str(V4) in {r.text for r in d.rejected} for d in station.decided[told:])
+
+
+@virtually
+async def test_a_refusal_outlasts_a_time_in_which_nothing_may_be_added():
+    station = Station()
+    station.segment.holders[V4] = STRANGER
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(OVER_S)
+        told = len(station.decided)
+        for lifetime_s in (0, TTL_S):
+            station.fence.lifetime = lifetime_s
+            station.reconciler.trigger()
+            await asyncio.sleep(5)
+        assert len(station.decided) > told
+        assert all(str(V4) in {r.text for r in d.rejected} for d in station.decided[told:])
+
+
+@virtually
 async def test_frames_that_do_not_leave_prove_nothing():
     station = Station()
     station.wire.broken = True
@@ -359,8 +449,9 @@ async def test_other_controllers_do_not_stand_in_the_way():
         await asyncio.sleep(OVER_S)
         assert station.up() == {str(V4)}
         assert set(station.refused()) == {str(V6)}
-        await asyncio.sleep(20)
         assert station.asked_for_friends == 1, "asked for with every answer"
+        await asyncio.sleep(20)
+        assert station.asked_for_friends < 10
 
 
 @virtually
