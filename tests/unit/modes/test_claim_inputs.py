@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import cast
 
 import msgspec
+import pytest
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
@@ -409,5 +410,52 @@ def test_drain_can_be_given_up():
         world.inputs.give_up()
         await asyncio.sleep(0)
         await waiting
+
+    play(scenario)
+
+
+IP = ip_address("10.0.0.1")
+
+
+def test_whose_an_ip_is_is_asked_for():
+    async def scenario(world):
+        assert await world.inputs.is_ours(IP)
+        assert not await world.inputs.is_ours(ip_address("10.0.0.9"))
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_claim_that_turns_out_to_have_left_is_not_handed_over(deleted):
+    """Its new holder was heard: this node is in the way, whatever its watch will tell."""
+
+    async def scenario(world):
+        for stream in world.api.streams:
+            stream.lag_s = 5.0
+        if deleted:
+            world.api.delete("a")
+        else:
+            world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1"}
+        assert not await world.inputs.is_ours(IP)
+        assert world.up == frozenset()
+        assert not world.inputs.leaving()
+        await asyncio.sleep(20)
+        assert world.history == [{"10.0.0.1"}, frozenset()]
+
+    play(scenario)
+
+
+def test_an_ip_between_two_holders_is_leaving():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.5)
+        assert world.inputs.leaving() == {IP}
+        assert not await world.inputs.is_ours(IP)
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(0.5)
+        assert not world.inputs.leaving()
 
     play(scenario)

@@ -2,12 +2,14 @@
 
 from ipaddress import ip_address, ip_interface
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
 from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.plan.conditions import find_condition
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings
 from extip.plan.node_claims import (
@@ -18,6 +20,7 @@ from extip.plan.node_claims import (
     reported,
     status_patch,
     stopped,
+    with_conflicts,
 )
 from tests.fakes.conditions import condition_of
 
@@ -256,3 +259,35 @@ def test_every_claim_is_told_something_once(claims, up):
 @pytest.mark.parametrize("cidr", ["10.0.0.1/24", "fd00::1/64"])
 def test_the_interface_is_that_of_the_cidr(cidr):
     assert held_claim(claim("a", cidr)).interface == ip_interface(cidr)
+
+
+def test_a_conflict_is_a_condition_until_it_is_over():
+    one = claim("a", "10.0.0.1/24")
+    found = together(one, claim("b", "10.0.0.2/24"))
+    judged = judge(found, up=["10.0.0.1"])
+    ips = {ip_address(f"10.0.0.{n}"): f"02:00:00:00:00:0{n}" for n in (1, 2, 3)}
+    marked = with_conflicts(judged, found, ips)
+    assert marked["b"] == judged["b"], "an IP that is not up is in no conflict"
+    assert with_conflicts(judged, found, {}) == judged
+    status = reported(one, marked["a"], node="n1", link="eth0", now=NOW)
+    assert status is not None
+    condition = condition_of(status.conditions, "Conflict")
+    assert (condition.status, condition.reason) == ("True", "AddressConflict")
+    assert "02:00:00:00:00:01" in condition.message
+    after = msgspec.structs.replace(one, status=status)
+    over = reported(after, judged["a"], node="n1", link="eth0", now=LATER)
+    assert over is not None
+    assert condition_of(over.conditions, "Conflict").status == "False"
+    calm = msgspec.structs.replace(after, status=over)
+    assert reported(calm, judged["a"], node="n1", link="eth0", now=LATER) is None
+
+
+def test_a_claim_that_was_never_in_conflict_says_nothing_about_it():
+    one = claim("a", "10.0.0.1/24")
+    judged = judge(together(one), up=["10.0.0.1"])
+    status = reported(one, judged["a"], node="n1", link="eth0", now=NOW)
+    assert status is not None
+    assert find_condition(status.conditions, "Conflict") is None
+    assert stopped(with_conflicts(judged, together(one), {ip_address("10.0.0.1"): "m"})["a"]) == (
+        stopped(judged["a"])
+    )
