@@ -10,6 +10,9 @@ JSON ``null`` is legal wherever Go has a nil slice or map, so those fields are `
 
 from msgspec import Struct, field
 
+_MAX_VERSION = 20
+"""Digits of the largest 64-bit number."""
+
 
 class Wire(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
     """Base of the wire types; fields that have their default are left out when encoding.
@@ -41,6 +44,14 @@ class ObjectMeta(Wire, frozen=True):
     def created(self) -> str:
         """The time of creation as text that sorts; empty when it is not said."""
         return self.creation_timestamp or ""
+
+
+def parse_version(text: str) -> int:
+    """Return a resourceVersion as the number that it is, which grows with each change (KEP-5504).
+
+    0 for anything else.
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_VERSION else 0
 
 
 class KubernetesObject(Wire, frozen=True):

@@ -8,7 +8,7 @@ that since 1.35 (KEP-5504), and etcd's revisions always were.
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from extip.api.meta_v1 import KubernetesObject
+from extip.api.meta_v1 import KubernetesObject, parse_version
 from extip.clock import Clock
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -63,5 +63,4 @@ class Overlay(Generic[T]):
 
 
 def _version(found: KubernetesObject) -> int:
-    text = found.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
+    return parse_version(found.metadata.resource_version)

@@ -7,6 +7,7 @@ from random import Random
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
+from extip.api.meta_v1 import parse_version
 from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
 from extip.api.resources import IP_CLAIMS, IP_NODES, NODES
 from extip.cache.informer import Informer
@@ -269,7 +270,10 @@ class ClaimInputs:
         names = {c.metadata.name for c in page.items if c.spec.node_name == self._node}
         # One that does not decode stays as it was last known.
         names.update(unreadable.key for unreadable in page.unreadable)
-        return Reading(names=frozenset(names), version=int(page.resource_version))
+        version = parse_version(page.resource_version)
+        if not version or "" in names:
+            raise ApiUnavailableError("the list of claims cannot be understood")
+        return Reading(names=frozenset(names), version=version)
 
     @staticmethod
     async def _get(client: ApiClient, name: str) -> IpClaim:

@@ -92,7 +92,10 @@ def _age(text: str, now: datetime) -> str:
     """Return how long ago that was, as kubectl writes it."""
     if not text:
         return "-"
-    seconds = int((now - datetime.fromisoformat(text)).total_seconds())
+    try:
+        seconds = int((now - datetime.fromisoformat(text)).total_seconds())
+    except (ValueError, TypeError):  # somebody else wrote it
+        return "?"
     if seconds < 0:
         return "0s"
     for unit, length, until in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172800)):

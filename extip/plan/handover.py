@@ -7,6 +7,7 @@ correctly, so an overlap is harmless and a gap is not. A claim that is gone need
 from enum import Enum
 
 from extip.api.ipcontroller_v1 import UP, IpClaim
+from extip.api.meta_v1 import parse_version
 from extip.plan.conditions import find_condition
 
 UNKNOWN_S = 0.5
@@ -46,9 +47,8 @@ def fate(claim: IpClaim, *, node: str) -> Fate:
 
 
 def version_of(claim: IpClaim) -> int:
-    """Return the claim's version, which grows with each change (KEP-5504); 0 for none."""
-    text = claim.metadata.resource_version
-    return int(text) if text.isdecimal() else 0
+    """Return the claim's version, which grows with each change; 0 for none."""
+    return parse_version(claim.metadata.resource_version)
 
 
 def keep_until(state: Fate, *, left_at: float, timeout_s: float) -> float | None:

@@ -1,0 +1,1 @@
+"""Property tests over whatever an API server, or something in between, may deliver."""
