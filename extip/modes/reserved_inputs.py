@@ -12,8 +12,14 @@ from extip.kube.client import ApiClient
 from extip.kube.control_plane import ControlPlane, ControlPlaneFacts
 from extip.plan.link import IPAddress
 from extip.plan.networks import Networks
-from extip.plan.requests import parse_ip
-from extip.plan.reserved import NodeNetwork, Reserved, network_of, reported_network, unite
+from extip.plan.reserved import (
+    NodeNetwork,
+    Reserved,
+    network_of,
+    parse_ips,
+    reported_network,
+    unite,
+)
 from extip.supervisor import Component
 
 
@@ -92,7 +98,7 @@ class ClusterIps:
         self._get = get
         self._changed = changed
         self._of_service: dict[str, tuple[str, ...]] = {}
-        self._count: dict[str, int] = {}
+        self._count: dict[IPAddress, int] = {}
         self._all: frozenset[IPAddress] | None = None
         self._taken: tuple[object, frozenset[IPAddress]] | None = None
         self._asked: frozenset[IPAddress] = frozenset()
@@ -108,28 +114,28 @@ class ClusterIps:
             self._of_service[key] = new
         else:
             del self._of_service[key]
-        for text in new:
-            self._count[text] = self._count.get(text, 0) + 1
-        for text in old:
-            self._count[text] -= 1
-            if not self._count[text]:
-                del self._count[text]
+        came, went = parse_ips(new), parse_ips(old)
+        for ip in came:
+            self._count[ip] = self._count.get(ip, 0) + 1
+        for ip in went:
+            self._count[ip] -= 1
+            if not self._count[ip]:
+                del self._count[ip]
         self._all = self._taken = None
-        if any(parse_ip(text) in self._asked for text in (*new, *old)):
+        if not self._asked.isdisjoint(came | went):
             self._changed()
 
     def all(self) -> frozenset[IPAddress]:
         """Return every cluster IP; the very same object until one changes."""
         if self._all is None:
-            found = map(parse_ip, self._count)
-            self._all = frozenset(ip for ip in found if ip is not None)
+            self._all = frozenset(self._count)
         return self._all
 
     def among(self, wanted: Iterable[IPAddress], *, of: object) -> frozenset[IPAddress]:
         """Return the cluster IPs among those; looked up anew only when `of` is another object."""
         if self._taken is None or self._taken[0] is not of:
             self._asked = frozenset(wanted)
-            self._taken = of, self._asked & self.all()
+            self._taken = of, frozenset(ip for ip in self._asked if ip in self._count)
         return self._taken[1]
 
 
