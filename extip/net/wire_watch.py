@@ -190,12 +190,24 @@ class WireWatch:
                 frame = opened.recv(_LARGEST)
             except BlockingIOError:
                 return
-            except OSError:  # ENETDOWN, said once when the interface goes down
+            except OSError:  # ENETDOWN, said once when the interface goes down, or away
+                self._look_after(opened)
                 return
             sighting = frames.parse(frame)
             if sighting is not None and sighting.ip in self._open.ips:
                 self._heard.inc()
                 self._handler(sighting)
+
+    def _look_after(self, opened: socket.socket) -> None:
+        """Open all sockets anew where the kernel has taken one off its interface for good.
+
+        That may be back already, made anew or from another namespace, with the index, name and MAC
+        of before, so that it looks the same to everybody else.
+        """
+        if not opened.getsockname()[0]:
+            self._close()
+            self._open = _Wanted()
+            self._woken.set()
 
     def _pause(self) -> None:
         """Leave frames to the kernel, which drops what finds no room."""
