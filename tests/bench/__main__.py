@@ -39,6 +39,7 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "mass-move": ("a node with 1,000 claims dies", failover_mass.measure),
     "placement": ("100,000 claims over 1,000 nodes, decisions alone", failover_placement.measure),
     "faults": ("outage and double ownership under faults", failover_faults.measure),
+    "faults-release": ("the same, --on-api-loss release", failover_faults.measure_release),
     "claims-rest": ("claims mode when nothing happens", failover_rest.measure),
     "command-line": ("start the program", command_line.measure),
 }

@@ -102,12 +102,17 @@ FAULTS = (
 )
 
 
-def measure() -> Iterator[Figure]:
-    """Let each fault happen a few times."""
+def measure_release() -> Iterator[Figure]:
+    """Measure the same with controllers that let go without the API server."""
+    return measure("--on-api-loss=release")
+
+
+def measure(*controller: str) -> Iterator[Figure]:
+    """Let each fault happen a few times; takes flags of the controllers."""
     with Lab(nodes=3) as lab:
         lab.create_namespace(NAMESPACE)
         lab.add_backends(NAMESPACE, ["n3"])
-        cluster = ClaimsCluster(lab)
+        cluster = ClaimsCluster(lab, controller=controller)
         cluster.start(*_PAIR)
         cluster.start_scheduler()
         lab.add_service("web", [_IP], namespace=NAMESPACE)
