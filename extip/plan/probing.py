@@ -6,7 +6,7 @@ answers within milliseconds. Whoever has the IP, or probes for it at the same ti
 way; then both wait for a time that is left to chance, so that one of them is the first.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -75,9 +75,9 @@ class Probes:
         return any(probe.state is not _State.TAKEN for probe in self._probes.values())
 
     @property
-    def ips(self) -> frozenset[IPAddress]:
-        """The IPs that wait to come up."""
-        return frozenset(self._probes)
+    def ips(self) -> Collection[IPAddress]:
+        """The IPs that wait to come up, in the order in which they were wanted."""
+        return self._probes.keys()
 
     def want(self, ips: Iterable[IPAddress], now: float) -> None:
         """Take the IPs that wait to come up; forgets all others."""
@@ -110,7 +110,7 @@ class Probes:
     def sent(self, ip: IPAddress, now: float) -> None:
         """Note that a frame went out."""
         probe = self._probes.get(ip)
-        if probe is None or probe.state is not _State.ASKING:
+        if probe is None or probe.state is not _State.ASKING or probe.sent == ROUNDS:
             return
         if probe.sent == 0:
             probe.began = now

@@ -112,7 +112,8 @@ class Prober:
             self.rest()
             return view
         if view.link.carrier:
-            self._ask(view.link, new, now)
+            in_order = [ip for ip in adds.values() if ip in new]
+            self._ask(view.link, [*in_order, *(new - missing)], now)
         else:
             self._probes.want(new, now)
             self._probes.begin_anew(now)
@@ -120,7 +121,7 @@ class Prober:
         self._tell_waiting(waiting=not view.link.carrier, count=len(new))
         still = new - self._probes.clear()
         self._newcomers.let_through(new - still, now)
-        self._probes.want(still, now)
+        self._probes.want([ip for ip in self._probes.ips if ip in still], now)
         if not self._probes.listening:
             self._wire.close()
         held = frozenset(interface for interface, ip in adds.items() if ip in still)
@@ -172,13 +173,13 @@ class Prober:
         asked = self._probes.ips
         if asked:
             wanted = frozenset(interface.ip for interface in desire.wanted)
-            missing |= asked & wanted - view.plan.up
+            missing |= wanted.intersection(asked) - view.plan.up
         if not missing:
             return missing
         here = frozenset(a.interface.ip for a in view.observed if a.ours)
         return self._newcomers.among(missing) - here - view.requests.established
 
-    def _ask(self, link: Link, new: frozenset[IPAddress], now: float) -> None:
+    def _ask(self, link: Link, new: Iterable[IPAddress], now: float) -> None:
         """Begin to ask for what is new, now; end the waits that are over."""
         self._use(link, now)
         self._read()
@@ -210,7 +211,7 @@ class Prober:
         if due is None:
             return wait_s
         # A frame that is due and not sent waits for its turn at the pace of all.
-        due_s = max(due - now, self._bucket.wait_s() if due <= now else _TICK_S)
+        due_s = max(due - now, self._bucket.wait_s() if due <= now else 0.0, _TICK_S)
         return due_s if wait_s is None else min(due_s, wait_s)
 
     async def _judge(self) -> None:
@@ -233,11 +234,10 @@ class Prober:
             self._settled()
 
     async def _send_due(self) -> None:
-        due = self._probes.due(self._clock.monotonic())
-        for start in range(0, len(due), _FRAMES_PER_TURN):
-            if not self._send(due[start : start + _FRAMES_PER_TURN]):
+        while due := self._probes.due(self._clock.monotonic()):
+            if not self._send(due[:_FRAMES_PER_TURN]):
                 return
-            await self._clock.sleep(0)
+            await self._clock.sleep(0)  # a pass may send meanwhile, so look anew
 
     def _send(self, ips: Iterable[IPAddress]) -> bool:
         """Send one frame for each; False when the pace of all does not allow more now."""

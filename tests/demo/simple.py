@@ -23,7 +23,7 @@ def play(stage: Stage, lab: Lab) -> None:
     extip = start()
     stage.wait("extip is ready", lambda: extip.events("reconcile_succeeded"), "caches in sync")
 
-    stage.title(f"A service asks for {', '.join(IPS)}")
+    stage.title(f"A service asks for {', '.join(IPS)}; nobody has them when asked for 200 ms")
     lab.add_service("web", IPS)
     up(stage, extip, *IPS)
     for ip in IPS:

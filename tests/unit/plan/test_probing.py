@@ -54,6 +54,13 @@ def test_a_late_frame_gets_its_time():
     assert made.settle(5.0 + WINDOW_S / ROUNDS) == 1
 
 
+def test_more_frames_than_enough_change_nothing():
+    made = probes(A)
+    end = ask(made)
+    made.sent(A, end)
+    assert made.settle(end) == 1
+
+
 def test_no_frame_no_silence():
     made = probes(A)
     for now in (0.0, 1.0, 2.0):

@@ -496,6 +496,18 @@ async def test_a_thousand_are_asked_for_at_once_and_delay_nobody():
 
 
 @virtually
+async def test_passes_while_a_thousand_are_asked_for_disturb_nothing():
+    station = Station()
+    many = [f"10.0.{n // 200 + 1}.{n % 200 + 1}" for n in range(1000)]
+    station.segment.answering.append(lambda _: station.reconciler.trigger())
+    station.want(*many)
+    async with station.running():
+        await asyncio.sleep(1)
+        assert len(station.up()) == 1000
+        assert len(station.segment.probes) == 1000 * ROUNDS
+
+
+@virtually
 async def test_two_that_begin_together_do_not_both_get_it():
     segment = FakeSegment()
     one, two = (Station(segment, number=n, seed=n) for n in (1, 2))
