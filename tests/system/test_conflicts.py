@@ -267,3 +267,27 @@ def test_a_storm_of_forged_announcements_takes_nothing_away(idle_cluster, lab, r
     events = lab.api.get("/api/v1/namespaces/default/events")["items"]
     assert [e for e in events if e["reason"] == "AddressConflict" and ip in e["message"]]
     assert holder.metric("extip_addresses_in_conflict") == 1
+
+
+def test_what_it_left_to_another_station_comes_back_with_the_api_server(idle_cluster, lab):
+    """Nobody had replaced it: the station was wrong, and the API server knows."""
+    cluster, ip = idle_cluster, IPS[0]
+    controller = cluster.start_controller("n1")
+    cluster.start_scheduler().wait_for_event("node_liveness_changed", state="alive")
+    cluster.lab.add_service("web", [ip], namespace=cluster.namespace)
+    cluster.wait_settled(ip)
+    lab.nodes["n1"].cut("management")
+    controller.wait_for_event("heartbeat_failed")
+    time.sleep(1.0)  # more than two heartbeats
+    with lab.client.open_socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
+        opened.bind(("eth0", 0))
+        opened.send(frames.announcement(ip_address(ip), b"\x02\x00\x00\x00\x10\x01"))
+    yielded = controller.wait_for_event("address_yielded", address=ip)
+    assert yielded["mac"] == "02:00:00:00:10:01"
+    controller.wait_for_addresses()
+    time.sleep(TTL_S)
+    assert controller.addresses() == set()
+    lab.nodes["n1"].heal("management")
+    cluster.wait_settled(ip)
+    assert not controller.events("address_conflict")
+    assert controller.metric("extip_address_conflicts_total", outcome="yielded") == 1
