@@ -52,9 +52,14 @@ class Cluster:
     def _count(self) -> None:
         self.changes += 1
 
-    def service(self, namespace: str, name: str, *ips: str) -> None:
+    def service(self, namespace: str, name: str, *ips: str, created: str = "") -> None:
         self._version += 1
-        meta = ObjectMeta(name=name, namespace=namespace, resource_version=str(self._version))
+        meta = ObjectMeta(
+            name=name,
+            namespace=namespace,
+            resource_version=str(self._version),
+            creation_timestamp=created,
+        )
         service = Service(metadata=meta, spec=ServiceSpec(external_ips=ips))
         self.inputs._services.store.put(service)
         self.inputs._services._notify([service.metadata.key])
@@ -72,6 +77,12 @@ class Cluster:
         else:
             store.remove(namespace)
         self.inputs._namespaces._notify([name])
+
+    def holders(self, ip: str) -> set[str]:
+        """Return the namespaces that have an IP now."""
+        requests = self.inputs._settle(self.inputs._requests.value())
+        owners = requests.wanted.get(ip_interface(ip), ())
+        return {owner.namespace for owner in owners}
 
     def wanted(self) -> set[str]:
         return {str(interface.ip) for interface in self.inputs._requests.value().wanted}
@@ -119,3 +130,22 @@ def test_services_that_are_gone_leave_nothing_behind(cluster: Cluster) -> None:
         cluster.service(f"ns-{number}", "web", "10.0.0.1")
         cluster.no_service(f"ns-{number}/web")
     assert cluster.inputs._asking == {}
+
+
+def test_whoever_has_an_ip_keeps_it_until_they_drop_it(cluster: Cluster) -> None:
+    for name in ("a", "b", "c"):
+        cluster.namespace(name, matches=True)
+    cluster.service("b", "web", "10.0.0.1", created="2026-01-02")
+    assert cluster.holders("10.0.0.1") == {"b"}
+    cluster.service("a", "web", "10.0.0.1", created="2026-01-01")
+    cluster.service("c", "web", "10.0.0.1", created="2026-01-03")
+    assert cluster.holders("10.0.0.1") == {"b"}
+    cluster.service("b", "more", "10.0.0.1", created="2026-01-04")
+    cluster.no_service("b/web")
+    assert cluster.holders("10.0.0.1") == {"b"}
+    cluster.no_service("b/more")
+    assert cluster.holders("10.0.0.1") == {"a"}
+    cluster.namespace("a", matches=False)
+    assert cluster.holders("10.0.0.1") == {"c"}
+    cluster.namespace("a", matches=True)
+    assert cluster.holders("10.0.0.1") == {"c"}

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
 from extip.api.names import MANAGED_BY_LABEL, NODE_LABEL, PREVIOUS_NODE_LABEL
@@ -16,6 +17,7 @@ from extip.plan.claims import (
     SetServices,
     assignment_patch,
     claim_name,
+    having,
     index_claims,
     is_pinned,
     needs_label,
@@ -284,3 +286,29 @@ def test_applying_a_plan_gives_what_is_wanted_and_planning_again_gives_nothing(
 
 def test_the_managed_label_alone_makes_a_claim_ours():
     assert not by_hand("x", "10.0.0.1/24", **{MANAGED_BY_LABEL: "helm"}).managed
+
+
+def test_who_has_an_ip_is_what_the_claims_say_that_were_made_for_services():
+    made = [
+        new_claim(Create(interface=ip_interface(f"10.0.0.1/{prefix}"), services=services))
+        for prefix, services in ((24, (reference("a", "x"), reference("b", "x"))), (32, ()))
+    ]
+    by_hand = IpClaim(
+        metadata=FullObjectMeta(name="by-hand"),
+        spec=IpClaimSpec(cidr="10.0.0.2/32", services=(reference("a", "y"),)),
+    )
+    unreadable = IpClaim(metadata=FullObjectMeta(name="z"), spec=IpClaimSpec(cidr="z"))
+    found = having([*made, by_hand, unreadable])
+    assert found(ip_interface("10.0.0.1/32").ip) == {"x"}
+    assert found(ip_interface("10.0.0.2/32").ip) == frozenset()
+    assert having([])(ip_interface("10.0.0.1/32").ip) == frozenset()
+
+
+def test_a_claim_names_no_more_services_than_the_server_takes():
+    interface = ip_interface("10.0.0.1/32")
+    owners = tuple(owner(f"s{n:05}") for n in range(MAX_SERVICES + 10))
+    (create,) = plan_claims({interface: owners}, index_claims([]))
+    assert isinstance(create, Create)
+    assert len(create.services) == MAX_SERVICES
+    claim = new_claim(create)
+    assert plan_claims({interface: owners}, index_claims([claim])) == ()
