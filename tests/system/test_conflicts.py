@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from extip.net import frames
+from tests.lab.extip import Extip
 from tests.lab.storm import Storm
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS, MONITOR_S, ClaimsCluster
@@ -291,3 +292,35 @@ def test_what_it_left_to_another_station_comes_back_with_the_api_server(idle_clu
     cluster.wait_settled(ip)
     assert not controller.events("address_conflict")
     assert controller.metric("extip_address_conflicts_total", outcome="yielded") == 1
+
+
+def test_simple_mode_goes_on_and_tells(lab, namespace):
+    """It has no Lease that could say that another node was given the IP."""
+    ip = "10.88.3.99"
+    lab.add_service("web", [ip], namespace=namespace)
+    simple = Extip(lab.nodes["n1"], "simple", kubeconfig=lab.kubeconfig)
+    simple.wait_for_addresses(f"{ip}/32")
+    with (
+        lab.observe([ip]) as observer,
+        lab.client.open_socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened,
+    ):
+        opened.bind(("eth0", 0))
+        time.sleep(2.5)  # its own announcements are over
+        sent_s = time.monotonic()
+        for _ in range(20):
+            opened.send(frames.announcement(ip_address(ip), b"\x02\x00\x00\x00\x10\x01"))
+            time.sleep(0.05)
+        observer.wait_for_announcement(ip, after_s=sent_s, node="n1")
+        time.sleep(0.5)
+        defences = [a for a in observer.announcements(ip, after_s=sent_s) if a.node == "n1"]
+    assert len(defences) == 1
+    assert simple.addresses() == {f"{ip}/32"}
+
+    def told():
+        events = lab.api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
+        return [e for e in events if e["reason"] == "AddressConflict"]
+
+    (event,) = wait_until(told, "the Event on the service")
+    assert event["involvedObject"]["name"] == "web"
+    assert "02:00:00:00:10:01" in event["message"]
+    assert simple.process.terminate() == 0
