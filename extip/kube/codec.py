@@ -112,6 +112,10 @@ class ResourceCodec(Generic[T]):
             if decoded.object.metadata.name or decoded.type is EventType.BOOKMARK:
                 return decoded
             reason = _NAMELESS
+        return self._decode_odd(line, reason, request)
+
+    def _decode_odd(self, line: bytes, reason: str, request: str) -> WatchEvent[T] | Unreadable:
+        """Make what can be made of an event that is no ordinary one, for the given reason."""
         try:
             event = self._raw_event.decode(line)
             if event.type == "ERROR":
