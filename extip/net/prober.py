@@ -1,7 +1,9 @@
 """Asks who has an IP, by ARP probe and neighbour solicitation, and hears what stations say.
 
-Open only while something is probed: a packet socket for each of ARP and IPv6 costs every frame of
-its protocol a look by the kernel. A filter leaves all but neighbour discovery there.
+A packet socket for each of ARP and IPv6 costs every frame of its protocol a look by the kernel. A
+filter leaves all but neighbour discovery there, and while nothing is probed all frames: to close
+such a socket takes the kernel tens of milliseconds (it waits for every processor to have let go of
+it), in which nothing else could be done. The one for IPv6 is opened for the first IPv6 address.
 """
 
 import asyncio
@@ -18,12 +20,15 @@ from extip.plan.link import IPAddress, Link
 from extip.plan.sighting import Sighting
 
 _SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP, _PACKET_STATISTICS = 1, 6
+_PACKET_ADD_MEMBERSHIP, _PACKET_DROP_MEMBERSHIP, _PACKET_STATISTICS = 1, 2, 6
 _PACKET_MR_ALLMULTI = 2
 _SO_RCVBUFFORCE = 33
 
 _MEMBERSHIP = struct.Struct("@iHH8s")  # struct packet_mreq: index, type, length and text of address
 _STATISTICS = struct.Struct("@II")  # struct tpacket_stats: packets, drops
+
+_NOTHING = bpf.pack([(bpf.RETURN, 0, 0, bpf.DROP)])
+_V6 = 6
 
 _RECEIVE_BUFFER = 4 * 2**20
 _FRAME = 2048
@@ -36,39 +41,30 @@ class ProbeSocket:
 
     def __init__(self) -> None:
         self._link: Link | None = None
+        self._arrived: Callable[[], None] | None = None
         self._sender: FrameSocket | None = None
-        self._receivers: list[socket.socket] = []
+        self._receivers: dict[int, socket.socket] = {}
+        self._listening: set[int] = set()
 
     def open(self, link: Link, arrived: Callable[[], None]) -> None:
-        """Listen on `link` and no other from now on; without effect when that is so already.
+        """Use `link` and no other from now on; without effect when that is so already.
 
         `arrived` is called when there is something to `read`. An interface that is gone is
         silent. Raises PermissionDeniedError.
         """
-        if self._sender is not None and self._link == link:
+        if self._sender is not None and self._link is not None and _same(self._link, link):
             return
         self.close()
         self._sender = open_frame_socket(link)
-        if self._sender is None:
-            return
-        self._link = link
-        loop = asyncio.get_running_loop()
-        try:
-            for protocol, program in (
-                (frames.ETH_P_ARP, any_arp_program(own=link.mac)),
-                (frames.ETH_P_IPV6, any_ndp_program(own=link.mac)),
-            ):
-                receiver = _open_receiver(link, protocol, program)
-                self._receivers.append(receiver)
-                loop.add_reader(receiver, arrived)
-        except OSError:  # gone since it was seen
-            self.close()
+        self._link, self._arrived = link, arrived
 
     def probe(self, ip: IPAddress) -> bool:
-        """Send one frame; returns whether it went out."""
+        """Listen for answers, and send one frame; returns whether it went out."""
         if self._sender is None or self._link is None:
             return False
         try:
+            if ip.version not in self._listening:
+                self._listen(ip.version, self._link)
             self._sender.send(frames.probe(ip, self._link.mac))
         except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN
             return False
@@ -78,19 +74,50 @@ class ProbeSocket:
         """Return what arrived, less our own frames, and whether that is all there was."""
         found: list[Sighting] = []
         complete = True
-        for receiver in self._receivers:
+        for receiver in self._receivers.values():
             complete &= self._drain(receiver, found)
         return found, complete
 
+    def pause(self) -> None:
+        """Listen no more until the next probe; what has arrived is forgotten."""
+        if not self._listening:
+            return
+        for version in self._listening:
+            receiver = self._receivers[version]
+            with contextlib.suppress(OSError):
+                bpf.attach(receiver, _NOTHING)
+            if version == _V6 and self._link is not None:
+                with contextlib.suppress(OSError):  # gone with the interface
+                    _hear_all_groups(receiver, self._link, _PACKET_DROP_MEMBERSHIP)
+        self._listening.clear()
+        self.read()
+
     def close(self) -> None:
-        """Listen no more."""
-        for receiver in self._receivers:
+        """Give everything back."""
+        for receiver in self._receivers.values():
             asyncio.get_running_loop().remove_reader(receiver)
             receiver.close()
         self._receivers.clear()
+        self._listening.clear()
         if self._sender is not None:
             self._sender.close()
-        self._sender = self._link = None
+        self._sender = self._link = self._arrived = None
+
+    def _listen(self, version: int, link: Link) -> None:
+        """Have frames of a family queued from now on; raises OSError."""
+        own = link.mac
+        program = any_ndp_program(own=own) if version == _V6 else any_arp_program(own=own)
+        receiver = self._receivers.get(version)
+        if receiver is None:
+            assert self._arrived is not None  # noqa: S101 - comes with the link
+            protocol = frames.ETH_P_IPV6 if version == _V6 else frames.ETH_P_ARP
+            receiver = self._receivers[version] = _open_receiver(link, protocol, program)
+            asyncio.get_running_loop().add_reader(receiver, self._arrived)
+        else:
+            bpf.attach(receiver, program)
+        if version == _V6:
+            _hear_all_groups(receiver, link, _PACKET_ADD_MEMBERSHIP)
+        self._listening.add(version)
 
     def _drain(self, receiver: socket.socket, found: list[Sighting]) -> bool:
         assert self._link is not None  # noqa: S101 - receivers come and go with it
@@ -109,6 +136,11 @@ class ProbeSocket:
         return False
 
 
+def _same(one: Link, other: Link) -> bool:
+    """Whether frames go the same way: what else changes of an interface matters not."""
+    return (one.index, one.name, one.mac) == (other.index, other.name, other.mac)
+
+
 def _open_receiver(link: Link, protocol: int, program: bytes) -> socket.socket:
     opened = socket.socket(
         socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
@@ -118,14 +150,19 @@ def _open_receiver(link: Link, protocol: int, program: bytes) -> socket.socket:
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
         bpf.attach(opened, program)
         opened.bind((link.name, protocol))  # not before: what it hears must be filtered
-        if protocol == frames.ETH_P_IPV6:
-            # Other stations' probes go to a multicast group that this node has not joined.
-            everything = _MEMBERSHIP.pack(link.index, _PACKET_MR_ALLMULTI, 0, b"")
-            opened.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, everything)
     except BaseException:
         opened.close()
         raise
     return opened
+
+
+def _hear_all_groups(receiver: socket.socket, link: Link, change: int) -> None:
+    """Begin or end to hear every multicast group; raises OSError.
+
+    Other stations' probes go to groups that this node has not joined.
+    """
+    membership = _MEMBERSHIP.pack(link.index, _PACKET_MR_ALLMULTI, 0, b"")
+    receiver.setsockopt(_SOL_PACKET, change, membership)
 
 
 def _nothing_dropped(receiver: socket.socket) -> bool:

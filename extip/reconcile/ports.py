@@ -67,19 +67,22 @@ class ProbeWire(Protocol):
     """Asks the neighbours who has an IP, and hears what they say."""
 
     def open(self, link: Link, arrived: Callable[[], None]) -> None:
-        """Listen on `link` and no other from now on; without effect when that is so already.
+        """Use `link` and no other from now on; without effect when that is so already.
 
         `arrived` is called when there is something to `read`. Raises PermissionDeniedError.
         """
 
     def probe(self, ip: IPAddress) -> bool:
-        """Send one frame; returns whether it went out."""
+        """Listen for answers, and send one frame; returns whether it went out."""
 
     def read(self) -> tuple[Sequence[Sighting], bool]:
         """Return what arrived, less our own frames, and whether that is all there was."""
 
+    def pause(self) -> None:
+        """Listen no more until the next probe; what has arrived is forgotten."""
+
     def close(self) -> None:
-        """Listen no more."""
+        """Give everything back."""
 
 
 class Reporter(Protocol):

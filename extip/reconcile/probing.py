@@ -10,7 +10,7 @@ until a moment ago (removed by hand), or up on another node before (taken over).
 resolve no addresses (`lo`) there is nobody to ask. Without carrier a new IP waits for it: nobody
 could reach it, and it might be somebody's when the cable is back.
 
-While nothing is probed there is no socket and no timer.
+While nothing is probed no frame is heard and no timer runs.
 
 The owner task is `Prober.run`; the other methods may be called from any task of the same loop.
 """
@@ -123,7 +123,7 @@ class Prober:
         self._newcomers.let_through(new - still, now)
         self._probes.want([ip for ip in self._probes.ips if ip in still], now)
         if not self._probes.listening:
-            self._wire.close()
+            self._wire.pause()
         held = frozenset(interface for interface, ip in adds.items() if ip in still)
         return replace(
             view,
@@ -206,7 +206,7 @@ class Prober:
         self._end_waits(now)
         wait_s = self._ask_for_pass(now)
         if not self._probes.listening:
-            self._wire.close()
+            self._wire.pause()
         due = self._probes.next_at()
         if due is None:
             return wait_s
@@ -274,12 +274,11 @@ class Prober:
         if before is None:
             self._woken.set()
         elif (before.index, before.mac) != (link.index, link.mac):
-            self._wire.close()
             self._probes.begin_anew(now)
 
     def _stop(self) -> None:
         self._link, self._through = None, False
-        self._wire.close()
+        self._wire.pause()
 
     def _tell_waiting(self, *, waiting: bool, count: int) -> None:
         if waiting != self._waiting:

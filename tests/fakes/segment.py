@@ -37,14 +37,11 @@ class FakeWire:
         self._link: Link | None = None
         self._arrived: Callable[[], None] | None = None
         self._heard: list[Sighting] = []
+        self.listens = False
         self.broken = False
         """Frames are refused, as by an interface that has just gone down."""
         self.overrun = False
         """Frames were lost before anybody read them."""
-
-    @property
-    def listens(self) -> bool:
-        return self._link is not None
 
     def open(self, link: Link, arrived: Callable[[], None]) -> None:
         self._link, self._arrived = link, arrived
@@ -53,6 +50,7 @@ class FakeWire:
         assert self._link is not None
         if self.broken:
             return False
+        self.listens = True
         self._segment.probes.append(ip)
         self._segment.say(Sighting(ip, self._link.mac, Kind.PROBE))
         answers = [answer(ip) for answer in self._segment.answering]
@@ -66,12 +64,16 @@ class FakeWire:
         complete, self.overrun = not self.overrun, False
         return heard, complete
 
-    def close(self) -> None:
-        self._link = None
+    def pause(self) -> None:
+        self.listens = False
         self._heard.clear()
 
+    def close(self) -> None:
+        self.pause()
+        self._link = None
+
     def hear(self, sighting: Sighting) -> None:
-        if self._link is not None and sighting.mac != self._link.mac:
+        if self.listens and self._link is not None and sighting.mac != self._link.mac:
             assert self._arrived is not None
             self._heard.append(sighting)
             self._arrived()

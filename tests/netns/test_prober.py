@@ -23,6 +23,7 @@ from tests.netns.namespace import PrivateNamespace
 pytestmark = pytest.mark.netns
 
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
+V4_TOO, V6_TOO = ip_address("192.0.2.77"), ip_address("2001:db8::77")
 STATION = bytes.fromhex("020000000099")
 PATIENCE_S = 10
 
@@ -43,6 +44,8 @@ async def listening(seen: list[Sighting]) -> AsyncIterator[ProbeSocket]:
         seen.extend(s for s in sightings if s.ip in (V4, V6))
 
     wire.open(await link("v0"), arrived)
+    for ip in (V4_TOO, V6_TOO):
+        assert wire.probe(ip)  # it listens from then on
     try:
         yield wire
     finally:
@@ -157,10 +160,29 @@ async def test_what_was_lost_is_no_silence(
     wire = ProbeSocket()
     wire.open(await link("v0"), lambda: None)
     with contextlib.closing(wire):
+        assert wire.probe(V4_TOO)
         for _ in range(500):
             station.send(frames.probe(V4, STATION))
         assert wire.read()[1] is False
         assert wire.read() == ([], True)
+
+
+async def test_nothing_is_heard_in_a_pause(station: socket.socket) -> None:
+    seen: list[Sighting] = []
+    async with listening(seen) as wire:
+        for _ in range(2):
+            station.send(frames.probe(V4, STATION))
+            wire.pause()
+            for ip in (V4, V6):
+                station.send(frames.probe(ip, STATION))
+            await asyncio.sleep(0.1)
+            assert seen == []
+            for ip in (V4, V6):
+                assert wire.probe(ip)
+                station.send(frames.probe(ip, STATION))
+            await until(lambda: len(seen) == 2)
+            assert {sighting.ip for sighting in seen} == {V4, V6}
+            seen.clear()
 
 
 async def test_an_interface_that_is_down_or_gone_is_silent(namespace: PrivateNamespace) -> None:
@@ -189,5 +211,6 @@ async def test_nothing_is_left_open(namespace: PrivateNamespace) -> None:
         assert wire.probe(V4)
         assert sockets() == 3
         assert "allmulti 1" in namespace.ip("-d link show v0")
+        wire.pause()
+        assert "allmulti 0" in namespace.ip("-d link show v0")
     assert sockets() == 0
-    assert "allmulti 0" in namespace.ip("-d link show v0")
