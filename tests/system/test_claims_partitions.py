@@ -140,7 +140,8 @@ def test_a_leader_cut_off_from_the_api_server_moves_nothing(idle_cluster, lab, f
         standby.wait_for_event("leadership_acquired")
         assert leader.events("leadership_lost")
         cluster.controllers["n1"].process.kill()
-        cluster.wait_settled(*TRIO)  # all on n2
+        wait_until(lambda: "n1" not in cluster.placed().values(), "the move")
+        cluster.wait_settled(*TRIO)
         cluster.start_controller("n1").wait_for_event("heartbeat_started")
         after = cluster.placed()
         lab.nodes["n3"].heal("management")
