@@ -90,7 +90,7 @@ def test_what_another_station_has_stays_down_until_it_is_gone(lab, namespace, si
         assert [e.get("count", 1) for e in events_about(lab, namespace, "web")] == [1, 1]
         assert len(extip.events("address_refused")) == 2
     extip.wait_for_addresses(*map(cidr, (V4, V6, FREE)), timeout=30)
-    assert len(extip.events("address_refusal_ended")) == 2
+    extip.wait_for_event("address_refusal_ended", count=2)
     assert lab.wait_for_http(V4) in lab.nodes
 
 
