@@ -35,9 +35,11 @@ changes is gone for a moment."""
 _FEW = 16
 _QUIET_S = 0.3
 _MAX_HOLD_S = 4.0
+_TRICKLE_S = 0.5
 """When more than a few claims arrive in a row (a node with many has died), reports wait until no
-more have come for a moment, but not for longer than a drained node waits for them: the API server
-is then busy with moving the rest, and traffic waits for that, not for reports."""
+more have come for a moment: the API server is then busy with moving the rest, and traffic waits for
+that, not for reports. Not for longer than a drained node waits for them, though: from then on each
+of the writers makes one so often."""
 
 _CONFLICTS = 4
 """Times in a row that a claim is read again at once, before it has to wait."""
@@ -70,9 +72,13 @@ class _Arrivals:
 
     def hold_s(self, now: float) -> float:
         """Return the seconds for which a report should wait now; not above 0 for none."""
-        if self._count <= _FEW:
+        if not self.many(now):
             return 0.0
         return min(self._last_at + _QUIET_S, self._began_at + _MAX_HOLD_S) - now
+
+    def many(self, now: float) -> bool:
+        """Return whether many are arriving."""
+        return self._count > _FEW and now - self._last_at < _QUIET_S
 
 
 class ClaimStatusWriter:
@@ -122,6 +128,8 @@ class ClaimStatusWriter:
                 while (hold_s := self._arrivals.hold_s(self._clock.monotonic())) > 0:
                     await self._clock.sleep(hold_s)
                 await self._report(name)
+                if self._arrivals.many(self._clock.monotonic()):
+                    await self._clock.sleep(_TRICKLE_S)
             except ApiError as error:
                 self._failed(name, error)
             else:
