@@ -1,5 +1,7 @@
 """Faults of all kinds, with extip's defaults: what a client sees, and for how long two answer.
 
+Those that can happen to keepalived happen to it as well, in the same run.
+
 A probe goes out every 10 ms and an observer asks as often who has the IP. What is told is the worst
 of a few times. The pods are on a node without faults. Each fault lasts for longer than it takes
 extip to react, then it is over, and what happens at that moment counts, too.
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from tests.bench import failover_faults_keepalived
 from tests.bench.failover_cluster import NAMESPACE, ClaimsCluster
 from tests.bench.figure import Figure
 from tests.bench.sampling import MS
@@ -20,7 +23,7 @@ from tests.lab.network import Segment
 _TIMES = int(os.environ.get("EXTIP_BENCH_FAULTS", "3"))
 _LASTS_S = 10.0
 _AFTERMATH_S = 8.0
-_IP = "10.88.9.1"
+_IP, _KEPT_IP = "10.88.9.1", "10.88.9.2"
 _PAIR = ("n1", "n2")
 
 Act = Callable[[ClaimsCluster, str], object]
@@ -117,28 +120,71 @@ def measure(*controller: str) -> Iterator[Figure]:
         cluster.start_scheduler()
         lab.add_service("web", [_IP], namespace=NAMESPACE)
         for fault in FAULTS:
-            found = [_seen(cluster, fault) for _ in range(_TIMES)]
-            yield Figure(
-                what=f"{fault.name}: outage",
-                measured=max(MS * outage_s for outage_s, _ in found),
-                unit="ms",
-                baseline=max(MS * double_s for _, double_s in found),
-                baseline_name="two nodes answered",
-                at_most=None,
-                kind="value",
+            found = [
+                _seen(
+                    lab,
+                    _IP,
+                    lambda: cluster.wait_settled([_IP])[_IP],
+                    partial(fault.begin, cluster),
+                    partial(fault.end, cluster),
+                )
+                for _ in range(_TIMES)
+            ]
+            yield _figure(fault.name, found)
+        if not controller:
+            cluster.end()
+            yield from _keepalived(lab)
+
+
+def _keepalived(lab: Lab) -> Iterator[Figure]:
+    lab.add_service("kept", [_KEPT_IP], namespace=NAMESPACE)
+    pair = failover_faults_keepalived.Pair(lab, _KEPT_IP, _PAIR)
+    for fault in failover_faults_keepalived.FAULTS:
+        pair.start()
+        found = [
+            _seen(
+                lab,
+                _KEPT_IP,
+                pair.wait_settled,
+                partial(fault.begin, pair),
+                partial(fault.end, pair),
             )
+            for _ in range(_TIMES)
+        ]
+        pair.end()
+        yield _figure(f"keepalived {fault.name}", found)
 
 
-def _seen(cluster: ClaimsCluster, fault: Fault) -> tuple[float, float]:
-    """Return the longest outage, and for how long two answered, in seconds."""
-    lab = cluster.lab
-    (owner,) = cluster.wait_settled([_IP]).values()
+def _figure(fault: str, found: Sequence[tuple[float, float]]) -> Figure:
+    return Figure(
+        what=f"{fault}: outage",
+        measured=max(MS * outage_s for outage_s, _ in found),
+        unit="ms",
+        baseline=max(MS * double_s for _, double_s in found),
+        baseline_name="two nodes answered",
+        at_most=None,
+        kind="value",
+    )
+
+
+def _seen(
+    lab: Lab,
+    ip: str,
+    settled: Callable[[], str],
+    begin: Callable[[str], object],
+    end: Callable[[str], object],
+) -> tuple[float, float]:
+    """Return the longest outage, and for how long two answered, in seconds.
+
+    `settled` waits until one node has the IP, which is where the fault happens.
+    """
+    owner = settled()
     lab.client.flush_neighbours()
-    lab.wait_for_http(_IP)
-    with lab.observe(_IP) as observer, lab.probe(_IP) as probe:
+    lab.wait_for_http(ip)
+    with lab.observe(ip) as observer, lab.probe(ip) as probe:
         time.sleep(0.5)
-        fault.begin(cluster, owner)
+        begin(owner)
         time.sleep(_LASTS_S)
-        fault.end(cluster, owner)
+        end(owner)
         time.sleep(_AFTERMATH_S)
-    return probe.longest_outage_s(), observer.double_ownership_s(_IP)
+    return probe.longest_outage_s(), observer.double_ownership_s(ip)
