@@ -86,7 +86,12 @@ class ClaimInputs:
             client, self._nodes, self._ip_nodes, changed=self._changed, clock=waking, rng=rng
         )
         self.trust = CacheTrust(
-            self.claims.store, read=self._read, limit_s=trust_s, changed=self._changed, clock=clock
+            self.claims.store,
+            read=self._read,
+            limit_s=trust_s,
+            changed=self._changed,
+            clock=clock,
+            rng=rng,
         )
         self._handover = Handover(
             node=node,
@@ -173,9 +178,8 @@ class ClaimInputs:
 
     def heard(self, sent_at: float) -> None:
         """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
-        if not self.trust.orderly():
+        if self.trust.heard(sent_at):
             self._waking.wake()  # it is back: the caches need not wait out their backoff
-        self.trust.heard(sent_at)
 
     def set_up(self, up: frozenset[IPAddress]) -> None:
         """Take note of which addresses are on the interface."""

@@ -20,8 +20,9 @@ from extip.metrics import Metrics
 from extip.plan.endpoints import Placed, keeps_local, placed, together
 from extip.supervisor import Component
 
-_PATIENCE_S = 2.0
-"""How long placement waits for the first list; without it, such services are placed like others."""
+_PATIENCE_S = 0.5
+"""How long placement waits for the first list, and with it every move. Without one, such services
+are placed like others."""
 
 _NOWHERE: frozenset[str] = frozenset()
 

@@ -150,8 +150,7 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     if link in node.links and not node.links[link].up:
         yield Obstacle.LINK_DOWN
     yield from _of_kubernetes(node.kubernetes, needs)
-    if needs.endpoint_nodes is not None and node.name not in needs.endpoint_nodes:
-        yield Obstacle.NO_ENDPOINT
+    yield from _of_endpoints(node, needs)
     if link and node.links and link not in node.links:
         yield Obstacle.NO_LINK
     if not link and not _has_subnet(node, needs.ip):
@@ -171,6 +170,13 @@ def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[
     labels = {} if kubernetes is None else kubernetes.labels
     if not selects(needs.node_selector, labels):
         yield Obstacle.NOT_SELECTED
+
+
+def _of_endpoints(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
+    """Yield what is missing; of a node with another name than Kubernetes has, nobody can tell."""
+    known = needs.endpoint_nodes is not None and node.kubernetes is not None
+    if known and node.name not in (needs.endpoint_nodes or ()):
+        yield Obstacle.NO_ENDPOINT
 
 
 def _has_subnet(node: NodeFacts, ip: IPAddress) -> bool:

@@ -21,8 +21,9 @@ from extip.plan.conditions import is_true
 from extip.plan.link import IPAddress, Link, ObservedAddress
 from extip.plan.node_report import node_gateways, node_links, node_status
 
-INTERVAL_S = 5.0
-"""Between two writes of what is not urgent, such as the number of claims."""
+INTERVAL_S = 20.0
+"""Between two writes of what is not urgent, such as the number of claims: every controller watches
+every IpNode, so each write costs as much as there are nodes."""
 
 _RETRY = Backoff(initial_s=0.5, cap_s=15.0)
 

@@ -19,11 +19,13 @@ The owner tasks are `CacheTrust.run` and `CacheTrust.watch_time`.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.clock import Clock
-from extip.errors import ApiError
+from extip.errors import ApiError, ApiUnavailableError
+from extip.plan.backoff import Backoff
 from extip.plan.handover import version_of
 
 _FIRST_BOUND_S = 1.0
@@ -31,7 +33,8 @@ _MAX_BOUND_S = 4.0
 """Bounds on one reading: doubled when it is not enough, so that a connection that died in an
 outage costs little after it, and a slow API server is still read."""
 
-_RETRY_S = 0.5
+_RETRY = Backoff(initial_s=0.5, cap_s=15.0)
+"""Reading is dear for the API server, so one that has no time for it is left in peace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class CacheTrust:
         limit_s: float,
         changed: Callable[[], None],
         clock: Clock,
+        rng: Random,
     ) -> None:
         """`read` returns the node's claims as they are now, or raises ApiError."""
         self._cache = cache
@@ -62,6 +66,9 @@ class CacheTrust:
         self._limit_s = limit_s
         self._changed = changed
         self._clock = clock
+        self._rng = rng
+        self._failures = 0
+        self._retry_after_s = 0.0
         self._log = log.get_logger("trust")
         self._heard_at: float | None = None
         self._proved_at: float | None = None
@@ -74,13 +81,20 @@ class CacheTrust:
         self._wake = asyncio.Event()
         self._bound_s = _FIRST_BOUND_S
 
-    def heard(self, sent_at: float) -> None:
-        """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
+    def heard(self, sent_at: float) -> bool:
+        """Note that the API server took a heartbeat sent at that time (the clock's timeline).
+
+        Returns whether it is the first after a silence: only that one ends a backoff, since a
+        server that takes heartbeats may still have no time for anything else.
+        """
+        back = not self._recent(self._heard_at)
         self._heard_at = sent_at
         if self._proved_at is not None and sent_at - self._proved_at <= self._limit_s:
             self._proved_at = max(self._proved_at, sent_at)
-        else:
+        elif back:
+            self._failures = 0
             self._wake.set()
+        return back
 
     def holds(self) -> bool:
         """Return whether what the cache says may be acted on now."""
@@ -131,7 +145,9 @@ class CacheTrust:
             elif self._proved_at is not None and self.holds():
                 rest_s = self._proved_at + self._limit_s - self._clock.monotonic()
                 await self._clock.sleep(rest_s + 0.001)
-            elif not await self._review():
+            elif await self._review():
+                self._failures = 0
+            else:
                 await self._pause()
 
     async def watch_time(self) -> None:
@@ -148,9 +164,13 @@ class CacheTrust:
                 reading = await self._read()
         except TimeoutError:
             self._bound_s = min(2 * self._bound_s, _MAX_BOUND_S)
+            self._failures += 1
             return False
         except ApiError as error:
             self._log.debug("claims_not_read", error=str(error))
+            self._failures += 1
+            if isinstance(error, ApiUnavailableError):
+                self._retry_after_s = error.retry_after_s or 0.0
             return False
         self._bound_s = _FIRST_BOUND_S
         if doubts != self._doubts:
@@ -169,8 +189,11 @@ class CacheTrust:
         return True
 
     async def _pause(self) -> None:
+        delay_s = _RETRY.delay_s(self._failures, self._rng.random())
+        delay_s = min(max(delay_s, self._retry_after_s), _RETRY.cap_s)
+        self._retry_after_s = 0.0
         try:
-            async with asyncio.timeout(_RETRY_S):
+            async with asyncio.timeout(delay_s):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -1,5 +1,6 @@
 """One plan for all claims: it converges, moves only what must move, and says why."""
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
 from extip.plan.claims import Delete, SetServices
-from extip.plan.eligibility import NodeFacts, NodeLinkFacts
+from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.plan.placement import Strategy
 from extip.plan.requests import Owner
 from extip.plan.schedule import (
@@ -164,9 +165,18 @@ def test_whatever_came_before_one_round_settles_everything(history, strategy):
                 assert node == before[name], "moved without need"
 
 
+def kubernetes_nodes():
+    return tuple(replace(node, kubernetes=KubernetesNode()) for node in cluster(NODES).nodes)
+
+
+def test_controllers_that_kubernetes_knows_by_other_names_are_not_asked_for_endpoints():
+    nodes = Cluster(nodes=cluster(NODES).nodes, local_endpoints={"default/web": frozenset({"x"})})
+    assert all(by_node(apply([], schedule(INTERFACES, [], nodes))).values())
+
+
 def test_a_service_with_local_traffic_is_where_it_is_served():
     served = {"default/web": frozenset({"n2"})}
-    nodes = Cluster(nodes=cluster(NODES).nodes, local_endpoints=served)
+    nodes = Cluster(nodes=kubernetes_nodes(), local_endpoints=served)
     claims = apply([], schedule(INTERFACES, [], nodes))
     assert set(by_node(claims).values()) == {"n2"}
     moved = Cluster(nodes=nodes.nodes, local_endpoints={"default/web": frozenset({"n3"})})
@@ -182,7 +192,7 @@ def test_a_service_with_local_traffic_is_where_it_is_served():
 def test_an_ip_that_services_share_is_where_all_of_them_are_served():
     owners = (owner("a"), owner("b"), owner("c"))
     served = {"default/a": frozenset({"n1", "n2"}), "default/b": frozenset({"n2", "n3"})}
-    nodes = Cluster(nodes=cluster(NODES).nodes, local_endpoints=served)
+    nodes = Cluster(nodes=kubernetes_nodes(), local_endpoints=served)
     plan = plan_schedule({INTERFACES[0]: owners}, [], nodes, Strategy.FAIR)
     (claim,) = apply([], plan)
     assert claim.spec.node_name == "n2"
