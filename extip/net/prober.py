@@ -45,6 +45,8 @@ class ProbeSocket:
         self._sender: FrameSocket | None = None
         self._receivers: dict[int, socket.socket] = {}
         self._listening: set[int] = set()
+        self._deaf = False
+        """Sockets that listened were closed, maybe with answers in them."""
 
     def open(self, link: Link, arrived: Callable[[], None]) -> None:
         """Use `link` and no other from now on; without effect when that is so already.
@@ -60,20 +62,25 @@ class ProbeSocket:
 
     def probe(self, ip: IPAddress) -> bool:
         """Listen for answers, and send one frame; returns whether it went out."""
-        if self._sender is None or self._link is None:
-            return False
-        try:
-            if ip.version not in self._listening:
-                self._listen(ip.version, self._link)
-            self._sender.send(frames.probe(ip, self._link.mac))
-        except OSError:  # ENETDOWN, ENXIO, ENOBUFS, EAGAIN
-            return False
-        return True
+        for _ in range(2):
+            if self._sender is None or self._link is None:
+                return False
+            try:
+                if ip.version not in self._listening:
+                    self._listen(ip.version, self._link)
+                self._sender.send(frames.probe(ip, self._link.mac))
+            except OSError as error:  # or ENETDOWN, ENOBUFS, EAGAIN
+                if error.errno not in (errno.ENXIO, errno.ENODEV):
+                    return False
+                self._open_anew()
+            else:
+                return True
+        return False
 
     def read(self) -> tuple[list[Sighting], bool]:
         """Return what arrived, less our own frames, and whether that is all there was."""
         found: list[Sighting] = []
-        complete = True
+        complete, self._deaf = not self._deaf, False
         for receiver in self._receivers.values():
             complete &= self._drain(receiver, found)
         return found, complete
@@ -102,6 +109,20 @@ class ProbeSocket:
         if self._sender is not None:
             self._sender.close()
         self._sender = self._link = self._arrived = None
+        self._deaf = False
+
+    def _open_anew(self) -> None:
+        """Open all sockets anew: the kernel has taken them off their interface, for good.
+
+        That may be back already, made anew or from another namespace, with the index, name and MAC
+        of before, so that it looks the same to everybody else. Raises PermissionDeniedError.
+        """
+        link, arrived = self._link, self._arrived
+        deaf = self._deaf or bool(self._listening)
+        self.close()
+        if link is not None and arrived is not None:
+            self.open(link, arrived)
+        self._deaf = deaf
 
     def _listen(self, version: int, link: Link) -> None:
         """Have frames of a family queued from now on; raises OSError."""
@@ -129,6 +150,8 @@ class ProbeSocket:
             except OSError as error:
                 if error.errno != errno.ENETDOWN:
                     raise
+                if not receiver.getsockname()[0]:
+                    return False  # off its interface, and deaf since then
                 continue  # said once when the interface goes down; the link is read anew then
             sighting = frames.parse(frame)
             if sighting is not None and sighting.mac != self._link.mac:

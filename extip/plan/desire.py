@@ -21,6 +21,8 @@ class Desire:
     """Neither yet: it is being found out whether another station has them."""
     waiting: frozenset[IPInterface] = frozenset()
     """Neither yet: that can be found out only when the interface has carrier."""
+    unasked: frozenset[IPInterface] = frozenset()
+    """Neither yet: the kernel sends none of the frames that would find it out."""
 
 
 def decide(requests: Requests, *, guard: Guard, around: Surroundings) -> Desire:

@@ -251,6 +251,9 @@ def _placed(
     if claim.interface in desire.waiting:
         message = f"{iface} has no carrier; the IP is probed and comes up when that is back"
         return _down(claim, "NoCarrier", message)
+    if claim.interface in desire.unasked:
+        message = f"{iface} does not send the IP's probes; they are tried again every second"
+        return _down(claim, "ProbeNotSent", message)
     if claim.interface is None or claim.interface not in desire.wanted:
         return None
     if claim.interface.ip in up:

@@ -30,6 +30,9 @@ stand still without losing frames that tell otherwise."""
 _RESEND_S = 0.05
 """Until a frame that the kernel refused to send is tried again."""
 
+_REFUSED_S = 1.0
+"""So long the kernel may refuse a frame before that is told, and it is tried as seldom as this."""
+
 _SUSPECTS = 8
 """Most stations that are remembered for one IP until somebody judges them."""
 
@@ -48,6 +51,10 @@ class _Probe:
     sent: int = 0
     began: float = 0.0
     """When its first frame went out."""
+    refused_at: float | None = None
+    """Since when the kernel refuses its frames."""
+    told: bool = False
+    """It has refused them for so long that people are told."""
     failures: int = 0
     suspects: list[Sighting] = field(default_factory=list)
     """Who spoke up and may be one of ours."""
@@ -92,8 +99,9 @@ class Probes:
     def begin_anew(self, now: float) -> None:
         """Ask for all IPs from the beginning: what was heard so far is not the whole truth."""
         for probe in self._probes.values():
+            unasked = probe.state is _State.ASKING and probe.sent == 0
             if probe.state is not _State.TAKEN:
-                probe.begin(now)
+                probe.begin(probe.due if unasked else now)
 
     def due(self, now: float) -> list[IPAddress]:
         """Return the IPs whose next frame is to be sent; also begins what is asked for again."""
@@ -112,6 +120,7 @@ class Probes:
         probe = self._probes.get(ip)
         if probe is None or probe.state is not _State.ASKING or probe.sent == ROUNDS:
             return
+        probe.refused_at, probe.told = None, False
         if probe.sent == 0:
             probe.began = now
         probe.sent += 1
@@ -120,10 +129,21 @@ class Probes:
         end = probe.began + self._window_s
         probe.due = max(at_least, end) if probe.sent == ROUNDS else at_least
 
-    def not_sent(self, ip: IPAddress, now: float) -> None:
-        """Note that the kernel refused a frame."""
-        if ip in self._probes:
-            self._probes[ip].due = now + _RESEND_S
+    def not_sent(self, ip: IPAddress, now: float) -> bool:
+        """Note that the kernel refused a frame; return whether `refused` names its IP from now."""
+        probe = self._probes.get(ip)
+        if probe is None:
+            return False
+        if probe.refused_at is None:
+            probe.refused_at = now
+        told = probe.told
+        probe.told = now - probe.refused_at >= _REFUSED_S
+        probe.due = now + (_REFUSED_S if probe.told else _RESEND_S)
+        return probe.told and not told
+
+    def refused(self) -> frozenset[IPAddress]:
+        """Return the IPs that the kernel has not let us ask for, for a while now."""
+        return frozenset(ip for ip, probe in self._probes.items() if probe.told)
 
     def heard(self, sighting: Sighting) -> bool:
         """Take what a station said; return whether somebody has to `judge` it."""
@@ -200,11 +220,12 @@ def withhold(
     *,
     owners: Mapping[IPInterface, tuple[Owner, ...]],
     taken: Mapping[IPAddress, Sighting],
+    unasked: frozenset[IPAddress],
     carrier: bool,
 ) -> Desire:
     """Return the desire without what is held back: what others have is refused to its owners.
 
-    Without `carrier` the rest waits for it; otherwise it is being probed.
+    Without `carrier` the rest waits for it; otherwise it is being probed, less what is `unasked`.
     """
     refused = {
         Rejection(str(interface.ip), owner, refusal(taken[interface.ip]))
@@ -213,11 +234,13 @@ def withhold(
         for owner in owners.get(interface, ())
     }
     undecided = frozenset(interface for interface in held if interface.ip not in taken)
+    asked = frozenset(interface for interface in undecided if interface.ip not in unasked)
     return replace(
         desire,
         wanted=desire.wanted - held,
         rejected=desire.rejected | refused,
-        probed=undecided if carrier else frozenset(),
+        probed=asked if carrier else frozenset(),
+        unasked=undecided - asked if carrier else frozenset(),
         waiting=frozenset() if carrier else undecided,
     )
 

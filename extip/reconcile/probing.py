@@ -88,6 +88,7 @@ class Prober:
         self._through = False
         """Some IPs may come up, and no pass was asked for yet."""
         self._waiting = False
+        self._refused = False
         self._woken = asyncio.Event()
 
     def admit(self, view: View, *, up: frozenset[IPAddress]) -> View:
@@ -109,7 +110,7 @@ class Prober:
         silent = self._window_s == 0 or not view.link.announces
         new = frozenset() if silent else self._new(view, view.desire, missing)
         if not new:
-            self.rest()
+            self._rest()
             return view
         if view.link.carrier:
             in_order = [ip for ip in adds.values() if ip in new]
@@ -118,6 +119,8 @@ class Prober:
             self._probes.want(new, now)
             self._probes.begin_anew(now)
             self._stop()
+        unasked = self._probes.refused()
+        self._tell_refused(refused=bool(unasked), count=len(unasked), link=view.link)
         self._tell_waiting(waiting=not view.link.carrier, count=len(new))
         still = new - self._probes.clear()
         self._newcomers.let_through(new - still, now)
@@ -132,6 +135,7 @@ class Prober:
                 held,
                 owners=view.requests.wanted,
                 taken=self._probes.taken(),
+                unasked=unasked,
                 carrier=view.link.carrier,
             ),
             plan=replace(
@@ -145,9 +149,14 @@ class Prober:
         )
 
     def rest(self) -> None:
+        """Forget everything: there is no interface, and sockets of one that is gone are dead."""
+        self._rest()
+        self._wire.close()
+
+    def _rest(self) -> None:
         """Forget everything: there is nothing to find out now."""
         self._probes.want((), self._clock.monotonic())
-        self._waiting = False
+        self._waiting = self._refused = False
         self._stop()
 
     async def run(self) -> None:
@@ -247,8 +256,8 @@ class Prober:
                 return False
             if self._wire.probe(ip):
                 self._probes.sent(ip, now)
-            else:
-                self._probes.not_sent(ip, now)
+            elif self._probes.not_sent(ip, now):
+                self._settled()
         return True
 
     def _end_waits(self, now: float) -> None:
@@ -285,6 +294,12 @@ class Prober:
             self._waiting = waiting
             if waiting:
                 self._log.info("probes_wait_for_carrier", addresses=count)
+
+    def _tell_refused(self, *, refused: bool, count: int, link: Link) -> None:
+        if refused != self._refused:
+            self._refused = refused
+            if refused:
+                self._log.warning("probes_not_sent", link=link.name, addresses=count)
 
     def _heard(self) -> None:
         """Take what has arrived (a handler of the wire)."""

@@ -38,17 +38,22 @@ class FakeWire:
         self._arrived: Callable[[], None] | None = None
         self._heard: list[Sighting] = []
         self.listens = False
+        self.closed = True
         self.broken = False
         """Frames are refused, as by an interface that has just gone down."""
+        self.refused = 0
+        """How many were."""
         self.overrun = False
         """Frames were lost before anybody read them."""
 
     def open(self, link: Link, arrived: Callable[[], None]) -> None:
         self._link, self._arrived = link, arrived
+        self.closed = False
 
     def probe(self, ip: IPAddress) -> bool:
         assert self._link is not None
         if self.broken:
+            self.refused += 1
             return False
         self.listens = True
         self._segment.probes.append(ip)
@@ -70,7 +75,7 @@ class FakeWire:
 
     def close(self) -> None:
         self.pause()
-        self._link = None
+        self._link, self.closed = None, True
 
     def hear(self, sighting: Sighting) -> None:
         if self.listens and self._link is not None and sighting.mac != self._link.mac:

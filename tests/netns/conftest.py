@@ -1,11 +1,14 @@
 """Fixtures of the tests on the real kernel."""
 
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.netns.namespace import PrivateNamespace
+from tests.netns.namespace import Elsewhere, PrivateNamespace
 
 
 @pytest.fixture
@@ -18,3 +21,16 @@ def namespace() -> Iterator[PrivateNamespace]:
             pytest.skip("needs CAP_SYS_ADMIN to make a network namespace")
         entered.add_veth()
         yield entered
+
+
+@pytest.fixture
+def elsewhere(namespace: PrivateNamespace) -> Iterator[Elsewhere]:
+    namespace.ip("link show v0")
+    mine = Path("/proc/thread-self/ns/net").readlink()
+    with subprocess.Popen(["unshare", "--net", "sleep", "1000"]) as holder:
+        try:
+            while Path(f"/proc/{holder.pid}/ns/net").readlink() == mine:
+                time.sleep(0.005)
+            yield Elsewhere(holder.pid)
+        finally:
+            holder.kill()

@@ -63,3 +63,21 @@ def _checked(result: int) -> None:
     if result:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+class Elsewhere:
+    """Another namespace, to which interfaces can go and from which they come back."""
+
+    def __init__(self, holder: int) -> None:
+        self._holder = holder
+
+    def take(self, name: str) -> None:
+        _run("ip", "link", "set", name, "netns", str(self._holder))
+
+    def give_back(self, name: str) -> None:
+        inside = ["nsenter", "-t", str(self._holder), "-n"]
+        _run(*inside, "ip", "link", "set", name, "netns", str(os.getpid()))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)

@@ -1,10 +1,7 @@
 """The address half on the real kernel, while the host is changed under its feet."""
 
 import asyncio
-import os
 import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
@@ -22,7 +19,7 @@ from extip.reconcile.observe import Inputs
 from extip.settings import AddressSettings
 from extip.supervisor import run_beside
 from tests.lab.netlink import dump_addresses
-from tests.netns.namespace import PrivateNamespace
+from tests.netns.namespace import Elsewhere, PrivateNamespace
 
 pytestmark = pytest.mark.netns
 
@@ -172,37 +169,6 @@ def wire(namespace: PrivateNamespace) -> Iterator[Wire]:
     namespace.ip("link show v1")
     with open_wire() as opened:
         yield opened
-
-
-class Elsewhere:
-    """Another namespace, to which interfaces can go and from which they come back."""
-
-    def __init__(self, holder: int) -> None:
-        self._holder = holder
-
-    def take(self, name: str) -> None:
-        _run("ip", "link", "set", name, "netns", str(self._holder))
-
-    def give_back(self, name: str) -> None:
-        inside = ["nsenter", "-t", str(self._holder), "-n"]
-        _run(*inside, "ip", "link", "set", name, "netns", str(os.getpid()))
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
-@pytest.fixture
-def elsewhere(namespace: PrivateNamespace) -> Iterator[Elsewhere]:
-    namespace.ip("link show v0")
-    mine = Path("/proc/thread-self/ns/net").readlink()
-    with subprocess.Popen(["unshare", "--net", "sleep", "1000"]) as holder:
-        try:
-            while Path(f"/proc/{holder.pid}/ns/net").readlink() == mine:
-                time.sleep(0.005)
-            yield Elsewhere(holder.pid)
-        finally:
-            holder.kill()
 
 
 def mac_of(namespace: PrivateNamespace, name: str = "v0") -> str:

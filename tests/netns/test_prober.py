@@ -18,7 +18,7 @@ from extip.net.prober import ProbeSocket
 from extip.net.wire_filter import any_ndp_program
 from extip.plan.link import Link
 from extip.plan.sighting import Kind, Sighting
-from tests.netns.namespace import PrivateNamespace
+from tests.netns.namespace import Elsewhere, PrivateNamespace
 
 pytestmark = pytest.mark.netns
 
@@ -197,10 +197,46 @@ async def test_an_interface_that_is_down_or_gone_is_silent(namespace: PrivateNam
         assert wire.probe(V4)
         namespace.ip("link delete v0")
         assert not wire.probe(V4)
+        assert wire.read() == ([], False), "it was deaf before the answers were read"
         assert wire.read() == ([], True)
         wire.open(replace(v0, mac=STATION), lambda: None)
         assert not wire.probe(V4)
         assert wire.read() == ([], True)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_an_interface_that_is_back_as_itself_is_asked_on(
+    namespace: PrivateNamespace, elsewhere: Elsewhere, *, paused: bool
+) -> None:
+    """The sockets from before say ENXIO for ever, and hear nothing."""
+    namespace.ip(f"addr add {V4}/24 dev v1", f"addr add {V6}/64 dev v1 nodad")
+    before, v1 = await link("v0"), await link("v1")
+    seen: list[Sighting] = []
+    complete: list[bool] = []
+    wire = ProbeSocket()
+
+    def arrived() -> None:
+        found, all_of_it = wire.read()
+        seen.extend(found)
+        complete.append(all_of_it)
+
+    with contextlib.closing(wire):
+        wire.open(before, arrived)
+        for ip in (V4_TOO, V6_TOO):
+            assert wire.probe(ip)
+        if paused:
+            wire.pause()
+        elsewhere.take("v0")
+        elsewhere.give_back("v0")
+        namespace.ip("link set v0 up")
+        after = await link("v0")
+        assert (after.index, after.mac) == (before.index, before.mac)
+        wire.open(after, arrived)  # there is no difference to be seen
+        for ip in (V4, V6):
+            assert wire.probe(ip)
+        await until(lambda: {V4, V6} <= {s.ip for s in seen if s.mac == v1.mac})
+        arrived()
+    assert paused or not all(complete), "what was said meanwhile is lost"
 
 
 async def test_nothing_is_left_open(namespace: PrivateNamespace) -> None:

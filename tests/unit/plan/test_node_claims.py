@@ -139,18 +139,21 @@ def test_an_ip_is_established_once_a_node_reported_it_up():
 
 
 def test_a_claim_that_waits_says_for_what_and_one_that_is_probed_nothing():
-    found = together(claim("a", "10.0.0.1/32"), claim("b", "10.0.0.2/32"))
-    first, second = (ip_interface(f"10.0.0.{n}/32") for n in (1, 2))
+    found = together(*(claim(name, f"10.0.0.{n}/32") for n, name in enumerate("abc", 1)))
+    first, second, third = (ip_interface(f"10.0.0.{n}/32") for n in (1, 2, 3))
     desire = Desire(
         wanted=frozenset(),
         rejected=frozenset(),
         waiting=frozenset({first}),
         probed=frozenset({second}),
+        unasked=frozenset({third}),
     )
     judged = outcomes(found, desire, up=frozenset(), iface="eth0", problem="")
-    assert set(judged) == {"a"}
-    assert (judged["a"].accepted, judged["a"].up, judged["a"].reason) == (True, False, "NoCarrier")
-    assert "eth0" in judged["a"].message
+    assert set(judged) == {"a", "c"}
+    for name, reason in (("a", "NoCarrier"), ("c", "ProbeNotSent")):
+        outcome = judged[name]
+        assert (outcome.accepted, outcome.up, outcome.reason) == (True, False, reason)
+        assert "eth0" in outcome.message
 
 
 def test_an_address_that_is_wanted_and_not_there():

@@ -367,6 +367,7 @@ async def test_an_interface_that_is_gone_is_left_in_peace():
         station.node.remove_link("eth0")
         await asyncio.sleep(0.01)
         assert not station.wire.listens
+        assert station.wire.closed, "sockets of an interface that is gone are kept"
         asked = len(station.segment.probes)
         await asyncio.sleep(60)
         assert len(station.segment.probes) == asked
@@ -418,11 +419,32 @@ async def test_frames_that_do_not_leave_prove_nothing():
     station.wire.broken = True
     station.want(V4)
     async with station.running():
+        await asyncio.sleep(0.5)
+        assert station.decided[-1].probed == {ip_interface("10.0.0.1/24")}
         await asyncio.sleep(10)
         assert station.up() == set()
+        assert station.decided[-1].unasked == {ip_interface("10.0.0.1/24")}, "nobody is told"
+        assert station.decided[-1].probed == frozenset()
+        before = station.wire.refused
+        await asyncio.sleep(60)
+        assert 30 < station.wire.refused - before < 90
+        station.wire.broken = False
+        await asyncio.sleep(1 + OVER_S)
+        assert station.up() == {str(V4)}
+        assert station.decided[-1].unasked == frozenset()
+
+
+@virtually
+async def test_one_frame_that_does_not_leave_is_sent_soon_after_and_told_to_nobody():
+    station = Station()
+    station.wire.broken = True
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(0.2)
         station.wire.broken = False
         await asyncio.sleep(OVER_S + 0.1)
         assert station.up() == {str(V4)}
+        assert not any(desire.unasked for desire in station.decided)
 
 
 @virtually
