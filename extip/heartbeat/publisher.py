@@ -229,7 +229,7 @@ class Publisher:
                 f"node name {self._node!r} is in use by another live controller ({lease.holder}); "
                 "give this one another --hostname"
             )
-        silent_s = (HEARTBEATS + JITTER * HEARTBEATS) * beat.heartbeat_s
+        silent_s = max((HEARTBEATS + JITTER * HEARTBEATS) * beat.heartbeat_s, beat.lease_s)
         left_s = seen_at + silent_s - now
         if left_s <= 0:
             return None

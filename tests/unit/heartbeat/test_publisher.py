@@ -22,13 +22,14 @@ NAME = "extip-node-n1.example"
 HB_S = 2.0
 
 
-def publisher(server, identity="here", *, heartbeat_s=HB_S, metrics=None):
+def publisher(server, identity="here", *, heartbeat_s=HB_S, lease_s=0.0, metrics=None):
     return Publisher(
         server.client(NAME, identity),
         node=NODE,
         namespace="kube-system",
         identity=identity,
         heartbeat_s=heartbeat_s,
+        lease_s=lease_s,
         clock=LoopClock(),
         rng=Random(7),  # noqa: S311
         metrics=metrics or Metrics("controller"),
@@ -260,6 +261,21 @@ def test_a_name_whose_controller_died_elsewhere_is_taken_over_after_a_silence():
             await asyncio.sleep(1.0)
             assert second.confirmed_at is not None
         assert lease(server).spec.lease_transitions == 2
+
+    run_virtually(main())
+
+
+def test_a_name_whose_controller_may_have_its_ips_up_for_longer_is_free_only_then():
+    async def main():
+        server = LeaseServer()
+        async with running(publisher(server, lease_s=7.5)):
+            await asyncio.sleep(9)
+        second = publisher(server, "there")
+        async with running(second):
+            await asyncio.sleep(7.4)
+            assert second.confirmed_at is None
+            await asyncio.sleep(1.5)
+            assert second.confirmed_at is not None
 
     run_virtually(main())
 
