@@ -70,6 +70,7 @@ class Ownership:
         self._yielded: dict[IPAddress, int] = {}
         self.grace_s = handover_s + _TAKEOVER_S
         self.settle_s = _NEWS_S
+        self.trust_s = claims.trust.limit_s
 
     def lifetime_s(self) -> int:
         """Return how long addresses may live from now on, in whole seconds; 0: not longer."""
@@ -113,6 +114,7 @@ class Sole:
     def __init__(self, ttl_s: int) -> None:
         self._ttl_s = ttl_s
         self.grace_s = self.settle_s = 0.0
+        self.trust_s = inf
 
     def lifetime_s(self) -> int:
         """Return how long addresses may live from now on, in whole seconds."""

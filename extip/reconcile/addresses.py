@@ -10,8 +10,9 @@ same loop. A pass may be cancelled at any point: the next one starts from what t
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from extip import log
 from extip.clock import Clock
@@ -35,6 +36,11 @@ _MAX_REST_S = 0.1
 
 _NO_HEARTBEAT = "without a heartbeat that the API server took, addresses are left to their lifetime"
 
+_UNSEEN = 2 / 3
+"""Within this share of its lifetime no address can have run out, since it was refreshed in it."""
+
+_STOOD_STILL = "this process stood still in the middle of a pass; another one follows"
+
 _LOGS_PER_TURN = 50
 """Lines logged before other tasks get their turn."""
 
@@ -52,6 +58,19 @@ class _Outcome:
     def result(self) -> str:
         """Return the label of the metric."""
         return "holding" if self.holding else "failure" if self.problem else "success"
+
+
+@dataclass(slots=True)
+class _Applied:
+    """How far the changes of a pass came."""
+
+    began: float
+    """When the pass did: what is wanted, and what is there, were looked up after that."""
+    lifetime_s: int
+    """What addresses were given last."""
+    failures: list[ChangeResult] = field(default_factory=list)
+    late: bool = False
+    """Not everything was tried: what the pass rested on may not be so any more."""
 
 
 class AddressReconciler:
@@ -206,11 +225,16 @@ class AddressReconciler:
             replace(view, plan=replace(view.plan, changes=tuple(possible))), up=up
         )
         changes = await self._protected(admitted.plan.changes, known=view.link)
-        failures = await self._apply(changes, lifetime_s)
-        if refresh and not any(f.change.operation is Operation.REFRESH for f in failures):
+        applied = await self._apply(changes, _Applied(now, lifetime_s))
+        failures, lifetime_s = applied.failures, applied.lifetime_s
+        failed = any(f.change.operation is Operation.REFRESH for f in failures)
+        if refresh and not failed and not applied.late:
             refresh_s = self._policy.refresh_s
             self._refresh_due = now + min(refresh_s, lifetime_s / 3 or refresh_s)
         self._metrics.addresses_up.set(len(self._up))
+        if applied.late:
+            self._triggered.set()
+            return _Outcome(self._describe(failures) or _STOOD_STILL)
         problem = self._describe(failures) or view.problem or self._describe_fights(now)
         if view.desire is None or admitted.desire is None:
             return _Outcome(problem or "what services want is not known yet", holding=not problem)
@@ -253,32 +277,64 @@ class AddressReconciler:
             or not has_subnet(change)
         ]
 
-    async def _apply(self, changes: Sequence[Change], lifetime_s: int) -> list[ChangeResult]:
-        """Make the changes, announce each batch as it comes up; return what failed."""
-        failures: list[ChangeResult] = []
+    async def _apply(self, changes: Sequence[Change], applied: _Applied) -> _Applied:
+        """Make the changes, announce each batch as it comes up.
+
+        Lifetimes follow the fence from batch to batch.
+        """
         done: list[Change] = []
-        async for results in self._table.apply(changes, ttl_s=lifetime_s):
-            added = [
-                r.change.interface.ip
-                for r in results
-                if not r.errno and r.change.operation is Operation.ADD
-            ]
-            self._announce(added)
-            deleted = {
-                r.change.interface.ip
-                for r in results
-                if r.change.operation is Operation.DELETE and r.errno in GONE
-            }
-            self._withdraw(deleted)
-            failures += [r for r in results if r.errno and not is_done(r)]
-            done += [
-                r.change
-                for r in results
-                if not r.errno and r.change.operation is not Operation.REFRESH
-            ]
-            self._count(results)
+        waiting = deque(changes)
+        while waiting:
+            if self._extends:
+                applied.lifetime_s = min(applied.lifetime_s, self._fence.lifetime_s())
+            timely = self._timely(waiting, applied)
+            async for results in self._table.apply(timely, ttl_s=applied.lifetime_s):
+                done += self._take(results, applied)
         await self._log_changes(done)
-        return failures
+        return applied
+
+    def _timely(self, waiting: deque[Change], applied: _Applied) -> Iterator[Change]:
+        """Take changes off the front for as long as they may be made with the lifetime at hand.
+
+        Those that came too late are dropped. This process may have been frozen between any two of
+        them, so that additions are another node's by now, and refreshes would bring back what ran
+        out. Removals are right at any time.
+        """
+        while waiting:
+            if waiting[0].operation is not Operation.DELETE:
+                lifetime_s = self._fence.lifetime_s()
+                if self._is_late(waiting[0].operation, applied) or lifetime_s <= 0:
+                    applied.late = True
+                    waiting.popleft()
+                    continue
+                if lifetime_s < applied.lifetime_s:
+                    return
+            yield waiting.popleft()
+
+    def _is_late(self, operation: Operation, applied: _Applied) -> bool:
+        limit_s = _UNSEEN * self._policy.ttl_s
+        if operation is Operation.ADD:
+            limit_s = min(limit_s, self._fence.trust_s)
+        return self._clock.monotonic() - applied.began > limit_s
+
+    def _take(self, results: Sequence[ChangeResult], applied: _Applied) -> list[Change]:
+        """Take note of a batch; return what was added or deleted."""
+        done = [
+            r.change for r in results if not r.errno and r.change.operation is not Operation.REFRESH
+        ]
+        if self._is_late(Operation.ADD, applied):
+            applied.late |= any(c.operation is Operation.ADD for c in done)  # is it there still?
+        else:
+            self._announce([c.interface.ip for c in done if c.operation is Operation.ADD])
+        deleted = {
+            r.change.interface.ip
+            for r in results
+            if r.change.operation is Operation.DELETE and r.errno in GONE
+        }
+        self._withdraw(deleted)
+        applied.failures += [r for r in results if r.errno and not is_done(r)]
+        self._count(results)
+        return done
 
     async def _log_changes(self, changes: Sequence[Change]) -> None:
         for number, change in enumerate(changes, start=1):

@@ -28,6 +28,9 @@ class LinkTable(Protocol):
 class Fence(Protocol):
     """Sees to it that no more than one node has an IP."""
 
+    trust_s: float
+    """For so long after a look at what is wanted it may be brought up."""
+
     def lifetime_s(self) -> int:
         """Return how long addresses may live from now on, in whole seconds.
 

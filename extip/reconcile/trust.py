@@ -63,7 +63,7 @@ class CacheTrust:
         """`read` returns the node's claims as they are now, or raises ApiError."""
         self._cache = cache
         self._read = read
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._changed = changed
         self._clock = clock
         self._rng = rng
@@ -89,7 +89,7 @@ class CacheTrust:
         """
         back = not self._recent(self._heard_at)
         self._heard_at = sent_at
-        if self._proved_at is not None and sent_at - self._proved_at <= self._limit_s:
+        if self._proved_at is not None and sent_at - self._proved_at <= self.limit_s:
             self._proved_at = max(self._proved_at, sent_at)
         elif back:
             self._failures = 0
@@ -118,7 +118,7 @@ class CacheTrust:
     def frozen(self) -> bool:
         """Return whether this process stood still for so long since the claims were last read."""
         now = self._clock.monotonic()
-        if self._turned_at is not None and now - self._turned_at > self._limit_s:
+        if self._turned_at is not None and now - self._turned_at > self.limit_s:
             self._frozen = True
         self._turned_at = now
         return self._frozen
@@ -143,7 +143,7 @@ class CacheTrust:
             if self._heard_at is None:
                 await self._wake.wait()
             elif self._proved_at is not None and self.holds():
-                rest_s = self._proved_at + self._limit_s - self._clock.monotonic()
+                rest_s = self._proved_at + self.limit_s - self._clock.monotonic()
                 await self._clock.sleep(rest_s + 0.001)
             elif await self._review():
                 self._failures = 0
@@ -154,7 +154,7 @@ class CacheTrust:
         """Notice when this process stands still; until cancelled."""
         while True:
             self.frozen()
-            await self._clock.sleep(self._limit_s / 4)
+            await self._clock.sleep(self.limit_s / 4)
 
     async def _review(self) -> bool:
         """Read the claims once; return whether they may be acted on again."""
@@ -199,4 +199,4 @@ class CacheTrust:
             return
 
     def _recent(self, at: float | None) -> bool:
-        return at is not None and self._clock.monotonic() - at <= self._limit_s
+        return at is not None and self._clock.monotonic() - at <= self.limit_s

@@ -14,6 +14,8 @@ KERNEL_LATE_S = 0.3
 
 
 class Trust:
+    limit_s = 2.0
+
     def __init__(self):
         self.held = True
         self.readings = 3

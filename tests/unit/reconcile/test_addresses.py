@@ -20,7 +20,7 @@ from extip.plan.requests import Masks, Owner, collect
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
 from tests.fakes.link import FakeNode
-from tests.fakes.virtual_time import run_virtually
+from tests.fakes.virtual_time import jump, run_virtually
 
 TTL_S, REFRESH_S, RESYNC_S = 6, 2.0, 20.0
 MASKS = Masks(v4=24, v6=128)
@@ -53,6 +53,7 @@ class SetFence:
 
     def __init__(self):
         self.lifetime = TTL_S
+        self.trust_s = 2.0
         self.left_to_others: frozenset[IPAddress] = frozenset()
 
     def lifetime_s(self):
@@ -109,6 +110,19 @@ class World:
 
     def all(self):
         return {str(a.interface) for a in self.node.observed()}
+
+    def after_batches(self, number, happens):
+        """Have something happen just after the kernel has made that many batches of changes."""
+        apply, made = self.node.table.apply, []
+
+        async def interrupted(changes, *, ttl_s):
+            async for results in apply(changes, ttl_s=ttl_s):
+                made.append(results)
+                if len(made) == number:
+                    happens()
+                yield results
+
+        self.node.table.apply = interrupted  # type: ignore[method-assign]
 
     async def do_want(self, ips):
         self.wanted = set(ips)
@@ -553,3 +567,76 @@ async def test_a_shorter_lifetime_is_refreshed_sooner():
             assert world.ours() == {"10.0.0.1/24"}
         assert len(world.announcer.log) == 1
         assert world.node.observed(index)[0].valid_s is not None
+
+
+MANY = [f"10.0.{n // 200}.{n % 200 + 1}" for n in range(400)]
+
+
+@pytest.mark.parametrize("releases", [True, False])
+def test_what_was_frozen_in_the_middle_of_a_pass_adds_nothing_after_it(releases):
+    """With --on-api-loss hold, too, where the lifetime to give stays as it is."""
+
+    async def scenario():
+        world = World()
+
+        def freeze():
+            jump(60)
+            world.inputs = None  # what the claims say is not trusted now
+            if releases:
+                world.fence.lifetime = 0
+
+        world.after_batches(1, freeze)
+        world.want(*MANY)
+        async with world.running():
+            await asyncio.sleep(1)
+            assert world.ours() == set()
+            assert 0 < len(world.node.applied) < 100, "one batch, before it was frozen"
+            assert world.announcer.log == []
+            world.fence.lifetime = TTL_S
+            world.want(*MANY)
+            await asyncio.sleep(1)
+            assert len(world.ours()) == len(world.announcer.announced) == len(MANY)
+            assert world.reconciler.problem() == ""
+
+    run_virtually(scenario())
+
+
+@virtually
+async def test_a_lifetime_that_shrinks_in_the_middle_of_a_pass_holds_for_the_rest_of_it():
+    world = World()
+
+    def shrink():
+        world.fence.lifetime = 3
+
+    world.after_batches(2, shrink)
+    world.want(*MANY)
+    async with world.running():
+        assert len(world.ours()) == len(MANY)
+        lifetimes = [a.valid_s for a in world.node.observed()]
+        assert 0 < lifetimes.count(TTL_S) <= 200
+        assert lifetimes.count(3) == len(MANY) - lifetimes.count(TTL_S)
+        await asyncio.sleep(60)
+        assert len(world.ours()) == len(MANY)
+        assert len(world.node.applied) < 60 * 2 * len(MANY), "hot loop"
+
+
+@virtually
+async def test_a_refresh_that_comes_too_late_brings_nothing_back():
+    """A refresh of an address that is not there creates it: it may be another node's by now."""
+    world = World()
+    world.want(*MANY)
+    async with world.running():
+        world.announcer.log.clear()
+        made = len(world.node.applied)
+
+        def freeze():
+            jump(60)
+            world.inputs = None
+            world.fence.lifetime = 0
+
+        world.after_batches(1, freeze)
+        await asyncio.sleep(REFRESH_S + 1)
+        await asyncio.sleep(1)
+        assert world.ours() == set()
+        assert len(world.node.applied) - made < 100
+        assert world.announcer.announced == set()

@@ -56,6 +56,7 @@ class SetFence:
     """Addresses live as long as the test says."""
 
     lifetime = TTL_S
+    trust_s = 2.0
 
     def lifetime_s(self):
         return self.lifetime
