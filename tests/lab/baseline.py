@@ -30,6 +30,7 @@ class Baseline:
         self._lab = lab
         self._links = {node.name: _links(node) for node in lab.nodes.values()}
         self._namespaces = self._list_namespaces()
+        self._api_server = lab.api_server.process.pid
 
     # What is there beyond the fresh lab.
 
@@ -126,6 +127,24 @@ class Baseline:
         for node in nodes:
             if not node.kube_proxy.running:
                 node.revive()
+        self._refresh_kube_proxy()
+
+    def _refresh_kube_proxy(self) -> None:
+        """Restart it where the API server was out of reach: its backoff may last for a minute."""
+        lab, switch = self._lab, self._lab.switch
+        restarted = lab.api_server.process.pid != self._api_server
+        behind = [
+            node
+            for node in lab.nodes.values()
+            if restarted or node.ports["management"].name in switch.once_cut
+        ]
+        for node in behind:
+            node.kube_proxy.stop()
+            node.kube_proxy.launch()
+        for node in behind:
+            node.kube_proxy.wait_ready()
+        self._api_server = lab.api_server.process.pid
+        switch.once_cut.clear()
 
     def _restore_links(self, node: Node) -> None:
         for link in self._strange_links(node):

@@ -119,6 +119,8 @@ class Switch(Host):
 
     def __init__(self, anchor: Anchor) -> None:
         super().__init__(anchor, "switch", SWITCH)
+        self.once_cut: set[str] = set()
+        """Names of ports that were cut, healed or not; whoever acts on it clears it."""
         bridge = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
         self.batch(
             [
@@ -148,6 +150,7 @@ class Switch(Host):
 
     def cut(self, *ports: Port) -> None:
         """Drop the ports' frames in both directions; carrier stays."""
+        self.once_cut.update(port.name for port in ports)
         self._change_cuts(["add"], ports)
 
     def heal(self, *ports: Port) -> None:

@@ -100,7 +100,7 @@ def test_watches_that_end_at_once_again_and_again(cluster, proxy, lab, figures):
     figures(wire, new_service=took_s)
     assert proxy.answered(200, containing="watch=1") >= 2 * opened
     assert_untouched(cluster, wire, before)
-    assert cluster.settled(*TRIO, *MORE)
+    cluster.wait_settled(*TRIO, *MORE)
 
 
 def test_history_is_gone_when_watches_come_back(cluster, proxy, lab, figures):
@@ -123,7 +123,7 @@ def test_history_is_gone_when_watches_come_back(cluster, proxy, lab, figures):
     for program in (*cluster.schedulers, *cluster.controllers.values()):
         assert program.events("watch_interrupted", reason="expired")
     assert_untouched(cluster, wire, before)
-    assert cluster.settled(*TRIO, MORE[1])
+    cluster.wait_settled(*TRIO, MORE[1])
 
 
 def test_a_hung_control_plane(cluster, lab, figures):

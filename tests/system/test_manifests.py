@@ -151,6 +151,8 @@ def test_addresses_of_others_stay_though_no_sysctl_can_be_written(
 ) -> None:
     """In a container /proc/sys is read-only; `promote_secondaries` is switched on all the same."""
     other = f"{external_v4(9)}/24"
+    for scope in (node.interface, "all"):
+        node.run(["sysctl", "-qw", f"net.ipv4.conf.{scope}.promote_secondaries=0"])
     lab.add_service("wanted", IPS[:1], namespace=namespace)
     extip = pods.start(lab, node, installed, "--mask=24")
     wait_until(lambda: is_up(node, IPS[0]), f"{IPS[0]} to be up, as the subnet's primary address")

@@ -9,6 +9,7 @@ from statistics import median
 
 import pytest
 
+from tests.lab.deletions import deleted, deletions
 from tests.lab.extip import MARK, Extip
 from tests.lab.wait import wait_until
 
@@ -30,15 +31,6 @@ def simple(lab, node):
         return Extip(node, "simple", *flags, kubeconfig=lab.kubeconfig, env=env)
 
     return start
-
-
-def deletions(node):
-    """Start to record the addresses that the kernel deletes in a node."""
-    return node.start(["ip", "monitor", "address"], name="ip-monitor")
-
-
-def deleted(monitor):
-    return [line for line in monitor.output().splitlines() if line.startswith("Deleted")]
 
 
 def events_about(lab, namespace, service, reason):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.lab.deletions import deleted, deletions
 from tests.lab.extip import Extip
 from tests.lab.wait import wait_until
 
@@ -31,14 +32,6 @@ def simple(lab, node):
 @pytest.fixture
 def web(lab, namespace):
     lab.add_service("web", [IP, IP6], namespace=namespace)
-
-
-def deletions(node):
-    return node.start(["ip", "monitor", "address"], name="ip-monitor")
-
-
-def deleted(monitor):
-    return [line for line in monitor.output().splitlines() if line.startswith("Deleted")]
 
 
 # The process.
