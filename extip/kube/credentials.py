@@ -7,12 +7,21 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from extip.clock import Clock
+from extip.clock import Clock, LoopClock
 from extip.errors import ConfigurationError
 from extip.log import get_logger
 
 REFRESH_S = 60.0
 """How often a token is looked up again. Kubelets replace theirs at 80 % of an hour or more."""
+
+_END_S = 1.0
+"""Bound on the end of a program that was killed."""
+
+_LOOK_S = 0.01
+"""Between two looks whether it has ended."""
+
+_TOLD_S = 0.05
+"""Until the loop has been told of an end, and pipes are closed."""
 
 LOAD_TIMEOUT_S = 30.0
 """Bound on reading credentials: exec plugins may ask the network."""
@@ -24,7 +33,7 @@ async def load_in_time(load: Callable[[], Awaitable[str]], *, source: str) -> st
     A program that it started is killed then: kubernetes_asyncio leaves it running, and a plugin
     that hangs would be there once more after each try.
     """
-    others = _children()
+    others, clock = _children(), LoopClock()
     try:
         async with asyncio.timeout(LOAD_TIMEOUT_S):
             return await load()
@@ -34,9 +43,22 @@ async def load_in_time(load: Callable[[], Awaitable[str]], *, source: str) -> st
             "provider does not answer"
         ) from None
     finally:
-        for pid in _children() - others:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if started := _children() - others:
+            for pid in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await _wait_for_end(started, clock)
+
+
+async def _wait_for_end(pids: set[int], clock: Clock) -> None:
+    """Wait, within a bound, until they have ended and the loop knows: closed before, it complains.
+
+    Who waits for them is a thread of asyncio's.
+    """
+    deadline = clock.monotonic() + _END_S
+    while _children() & pids and clock.monotonic() < deadline:
+        await clock.sleep(_LOOK_S)
+    await clock.sleep(_TOLD_S)
 
 
 def _children() -> set[int]:
