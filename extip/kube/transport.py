@@ -91,7 +91,10 @@ class Transport:
                 await self._refuse(request, response)
             yield response
         finally:
-            # Back to the pool when the body was read to its end, closed otherwise.
+            # Back to the pool when the body was read to its end. Otherwise there is nothing to wait
+            # for: a polite end of TLS would keep the connection until the server answers it.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.release()
 
     async def read(self, request: Request) -> bytearray:
