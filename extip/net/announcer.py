@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from extip import log
 from extip.clock import Clock
 from extip.errors import PermissionDeniedError
 from extip.metrics import Metrics
@@ -25,8 +26,12 @@ from extip.plan.announcement import TokenBucket, announce_at, is_reply, next_rou
 from extip.plan.link import IPAddress, Link
 
 _NEEDS_NET_RAW = (
-    "the kernel does not let this process announce addresses: it lacks the capability CAP_NET_RAW"
+    "the kernel does not let this process use packet sockets, to announce addresses and to listen "
+    "for other stations: it lacks the capability CAP_NET_RAW"
 )
+
+_REOPEN_S = 5.0
+"""Between two attempts to open a socket, when there were too many of them, or no memory."""
 
 _FRAMES_PER_TURN = 64
 """Frames sent before other tasks get their turn: about a millisecond."""
@@ -65,19 +70,31 @@ class FrameSocket(Protocol):
         """Give it back."""
 
 
-def open_frame_socket(link: Link) -> socket.socket | None:
-    """Return a socket that sends on `link` and receives nothing; None when the link is gone.
+def open_packet_socket() -> socket.socket:
+    """Return a socket for frames that is on no interface yet, so that none is queued for it.
+
+    Raises `PermissionDeniedError`, and OSError such as EMFILE and ENOMEM.
+    """
+    try:
+        return socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
+        )
+    except PermissionError as error:
+        raise PermissionDeniedError(_NEEDS_NET_RAW) from error
+
+
+def open_frame_socket(
+    link: Link, open_packets: Callable[[], socket.socket] = open_packet_socket
+) -> socket.socket | None:
+    """Return a socket that sends on `link` and receives nothing; None when there is none now.
 
     Raises `PermissionDeniedError`.
     """
     try:
-        opened = socket.socket(
-            socket.AF_PACKET,
-            socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
-            0,  # no protocol: no frame is queued for it
-        )
-    except PermissionError as error:
-        raise PermissionDeniedError(_NEEDS_NET_RAW) from error
+        opened = open_packets()
+    except OSError as error:  # EMFILE, ENFILE, ENOMEM
+        log.get_logger("announcer").warning("socket_not_opened", link=link.name, error=str(error))
+        return None
     try:
         opened.bind((link.name, 0))
     except OSError:  # gone, or renamed, since it was seen: the next look brings what it is now
@@ -125,6 +142,8 @@ class Announcer:
             self._close()
         if self._socket is None:
             self._socket = self._open(link)
+        if self._socket is None:
+            self._woken.set()  # `run` tries again
         anew = before is None or (before.index, before.mac) != (link.index, link.mac)
         if not self._can_send():
             self._due.clear()
@@ -171,7 +190,10 @@ class Announcer:
         """Send what is due, until cancelled; then close the socket."""
         try:
             while True:
+                self._reopen()
                 wait_s = await self._send_due()
+                if self._lacks_socket():
+                    wait_s = _REOPEN_S
                 self._count()
                 self._woken.clear()
                 began = self._clock.monotonic()
@@ -183,6 +205,17 @@ class Announcer:
                     await self._clock.sleep(_HUSH_S)
         finally:
             self._close()
+
+    def _lacks_socket(self) -> bool:
+        link = self._link
+        return self._socket is None and link is not None and link.announces and link.carrier
+
+    def _reopen(self) -> None:
+        """Open the socket that could not be opened before."""
+        if self._link is not None and self._lacks_socket():
+            self._socket = self._open(self._link)
+            if self._socket is not None:
+                self.restart()
 
     async def _send_due(self) -> float | None:
         """Send all that is due and may go out; return the seconds until the next, None for never.

@@ -16,13 +16,14 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from math import inf
 
 from extip import log
 from extip.clock import Clock
-from extip.errors import PermissionDeniedError
 from extip.metrics import Metrics
 from extip.net import bpf, frames
-from extip.net.announcer import FrameSocket, open_frame_socket
+from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket
+from extip.net.arp_answers import every_node_answers
 from extip.net.wire_filter import arp_program, ndp_program
 from extip.plan.announcement import TokenBucket
 from extip.plan.link import IPAddress, Link
@@ -43,6 +44,12 @@ _LARGEST = 256
 _SETTLE_S = 0.02
 """IPs come up in batches; the programs in the kernel follow at most so often."""
 
+_RETRY_S = 5.0
+"""Between two attempts at what the kernel had no sockets or memory for."""
+
+_LOOK_S = 5.0
+"""How old knowledge of the kernel's settings may be."""
+
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 
 
@@ -59,11 +66,21 @@ class WireWatch:
     """The component that listens on one interface."""
 
     def __init__(
-        self, handler: Callable[[Sighting], None], *, clock: Clock, metrics: Metrics
+        self,
+        handler: Callable[[Sighting], None],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        open_packets: Callable[[], socket.socket] = open_packet_socket,
+        answered_by_all: Callable[[str], bool] = every_node_answers,
     ) -> None:
         self._handler = handler
         self._clock = clock
         self._heard = metrics.foreign_frames
+        self._open_packets = open_packets
+        self._answered_by_all = answered_by_all
+        self._silent_v4 = False
+        self._looked_at = -inf
         self._log = log.get_logger("wire-watch")
         self._wanted = _Wanted()
         self._open = _Wanted()
@@ -71,6 +88,7 @@ class WireWatch:
         self._reading = False
         self._asking: FrameSocket | None = None
         self._bucket = TokenBucket()
+        self._complete = True
         self._woken = asyncio.Event()
 
     def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
@@ -87,9 +105,14 @@ class WireWatch:
             self._woken.set()
 
     def ask(self, ip: IPAddress) -> bool:
-        """Ask who else has an IP, without claiming it; return whether the frame went out."""
+        """Ask who else has an IP, without claiming it; return whether the frame went out.
+
+        It does not where the kernel of every node would answer: that tells nothing of a successor.
+        """
         link = self._wanted.link
         if link is None or self._asking is None:
+            return False
+        if isinstance(ip, IPv4Address) and self._is_silent_v4(link):
             return False
         try:
             self._asking.send(frames.probe(ip, link.mac))
@@ -103,7 +126,9 @@ class WireWatch:
             while True:
                 self._woken.clear()
                 self._follow()
-                await self._woken.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if self._complete else _RETRY_S):
+                        await self._woken.wait()
                 await self._clock.sleep(_SETTLE_S)
                 if not self._reading:
                     await self._clock.sleep(self._bucket.wait_s())
@@ -114,22 +139,40 @@ class WireWatch:
     def _follow(self) -> None:
         """Bring the sockets in line with what is wanted."""
         wanted, before = self._wanted, self._open
-        if wanted == before:
+        if wanted == before and self._complete:
             return
         if (wanted.link, wanted.alert) != (before.link, before.alert):
             self._close()
         self._open = wanted
+        self._complete = True
         if wanted.link is None:
             return
+        self._is_silent_v4(wanted.link)
         if self._asking is None:
-            self._asking = open_frame_socket(wanted.link)
+            self._asking = open_frame_socket(wanted.link, self._open_packets)
+            self._complete = self._asking is not None
         for version, program in self._programs(wanted.link, wanted).items():
             if not program:
                 self._close_one(version)
             elif version not in self._sockets:
                 self._open_one(version, wanted.link, program)
             else:
-                self._attach(self._sockets[version], program)
+                self._attach_anew(self._sockets[version], program)
+
+    def _is_silent_v4(self, link: Link) -> bool:
+        """Return whether there is no use in asking who has an IPv4 address; say so once."""
+        now = self._clock.monotonic()
+        if now - self._looked_at >= _LOOK_S:
+            before, self._silent_v4 = self._silent_v4, self._answered_by_all(link.name)
+            self._looked_at = now
+            if self._silent_v4 and not before:
+                self._log.warning(
+                    "every_node_answers_arp",
+                    link=link.name,
+                    reason="kube-proxy runs in ipvs mode without --ipvs-strict-arp: while the API "
+                    "server is away, others are not asked whether they have an IPv4 address",
+                )
+        return self._silent_v4
 
     @staticmethod
     def _programs(link: Link, wanted: _Wanted) -> dict[int, bytes]:
@@ -141,28 +184,25 @@ class WireWatch:
         }
 
     def _open_one(self, version: int, link: Link, program: bytes) -> None:
-        """Open the socket of a family; where that fails the next change tries again."""
+        """Open the socket of a family; where that fails it is tried again.
+
+        Raises PermissionDeniedError.
+        """
         protocol = frames.ETH_P_ARP if version == 4 else frames.ETH_P_IPV6  # noqa: PLR2004
         try:
-            opened = socket.socket(
-                socket.AF_PACKET,
-                socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
-                0,  # no protocol yet: no frame is queued for it before its program is there
-            )
-        except PermissionError as error:
-            raise PermissionDeniedError(
-                "the kernel does not let this process listen for other stations: it lacks the "
-                "capability CAP_NET_RAW"
-            ) from error
+            opened = self._open_packets()
+        except OSError as error:  # EMFILE, ENFILE, ENOMEM
+            self._missed(link, error)
+            return
         try:
-            self._attach(opened, program)
+            bpf.attach(opened, program)  # before it is bound: no frame is queued unfiltered
             size = int(self._rate * _BYTES_PER_FRAME)
             with contextlib.suppress(OSError):
                 opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
             opened.bind((link.name, protocol))
-        except OSError as error:  # gone, or renamed, since it was seen
+        except OSError as error:  # gone, or renamed, since it was seen; no memory for the program
             opened.close()
-            self._log.warning("wire_not_watched", link=link.name, error=str(error))
+            self._missed(link, error)
             return
         if not self._sockets:
             self._bucket = TokenBucket(rate=self._rate, burst=self._rate, tokens=self._rate)
@@ -175,10 +215,15 @@ class WireWatch:
     def _rate(self) -> float:
         return ALERT_FRAMES if self._open.alert else CALM_FRAMES
 
-    def _attach(self, opened: socket.socket, program: bytes) -> None:
+    def _missed(self, link: Link, error: OSError) -> None:
+        self._complete = False
+        self._log.warning("wire_not_watched", link=link.name, error=str(error))
+
+    def _attach_anew(self, opened: socket.socket, program: bytes) -> None:
         try:
             bpf.attach(opened, program)
-        except OSError as error:  # out of memory for options; what was there stays
+        except OSError as error:  # out of memory for options; what was there stays, for now
+            self._complete = False
             self._log.warning("wire_filter_refused", error=str(error))
 
     def _readable(self, opened: socket.socket) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address, ip_address
+from pathlib import Path
 
 import pytest
 
@@ -191,3 +192,17 @@ async def test_of_a_storm_of_forged_announcements_only_so_much_is_read(
     record_property("share of a core", round(share, 4))
     assert 0 < heard_per_s <= 1.2 * CALM_FRAMES
     assert share < 0.1
+
+
+async def test_nobody_is_asked_for_ipv4_where_every_kernel_would_answer(
+    namespace: PrivateNamespace,
+) -> None:
+    """As kube-proxy in ipvs mode has it; the interface need not be a dummy for that."""
+    namespace.ip("link add kube-ipvs0 type bridge")
+    Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("0")
+    async with watching(alert=True) as (watch, _):
+        assert not watch.ask(V4)
+        assert watch.ask(V6)
+    Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
+    async with watching(alert=True) as (watch, _):
+        assert watch.ask(V4)

@@ -1,6 +1,8 @@
 """The announcer on virtual time, with a socket that records."""
 
 import asyncio
+import errno
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.net import frames
-from extip.net.announcer import Announcer
+from extip.net.announcer import Announcer, open_frame_socket
 from extip.plan.link import IPAddress, Link
 from tests.fakes.virtual_time import jump, run_virtually
 
@@ -343,3 +345,33 @@ def test_a_repetition_is_one_frame_beside_the_schedule() -> None:
     wire = scenario(act)
     assert wire.times(V4) == [0, 0.1, 1, 2, 10, 62]
     assert wire.times(V6) == []
+
+
+def test_a_socket_that_could_not_be_opened_is_opened_later() -> None:
+    """EMFILE, ENOMEM: nothing of the interface changes, and nobody calls again."""
+
+    async def scenario() -> None:
+        wire = Wire()
+        wire.gone = True
+        announcer = Announcer(clock=LoopClock(), metrics=Metrics("test"), open_socket=wire.open)
+        task = asyncio.ensure_future(announcer.run())
+        await asyncio.sleep(1)
+        announcer.set_link(LINK)
+        announcer.announce([V4])
+        await asyncio.sleep(20)
+        assert wire.sent == []
+        wire.gone = False
+        await asyncio.sleep(10)
+        assert wire.sent
+        task.cancel()
+        await asyncio.wait([task])
+
+    run_virtually(scenario())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAFNOSUPPORT])
+def test_no_socket_is_no_reason_to_end(number: int) -> None:
+    def refuse() -> socket.socket:
+        raise OSError(number, "not now")
+
+    assert open_frame_socket(LINK, refuse) is None
