@@ -50,17 +50,20 @@ class AddressHalf:
     reconciler: AddressReconciler
     components: tuple[Component, ...]
 
-    async def release(self) -> None:
-        """Delete our addresses, within a bound; what is left ends with its lifetime.
+    async def release(self) -> bool:
+        """Delete our addresses, within a bound; return whether all went.
+
+        What is left ends with its lifetime.
 
         For an orderly stop, after the components were cancelled. A process that fails leaves its
         addresses to the one that is started in its place.
         """
         try:
             async with asyncio.timeout(_RELEASE_S):
-                await self.reconciler.release()
+                return await self.reconciler.release()
         except (ExtipError, TimeoutError) as error:
             log.get_logger("addresses").warning("release_failed", error=str(error) or "timed out")
+            return False
 
 
 class Hold(Fence, Standing, Protocol):

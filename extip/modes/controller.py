@@ -227,9 +227,16 @@ class _Controller:
         return name
 
     async def end(self, half: AddressHalf) -> None:
-        """Remove the addresses and give the Lease up; after the components were cancelled."""
+        """Remove the addresses and give the Lease up; after the components were cancelled.
+
+        With ``--on-api-loss release`` no two nodes ever have an IP. So nobody is told
+        anything while addresses may be left: they end before the Lease does.
+        """
         if self._settings.address.on_exit == "release":
-            await half.release()
+            all_went = await half.release()
+            if not all_went and self._settings.on_api_loss == "release":
+                self._log.warning("heartbeat_kept", reason="addresses are left, until their TTL")
+                return
             await self._publisher.release()
             await self._statuses.stop()
 

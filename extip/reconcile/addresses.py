@@ -169,16 +169,20 @@ class AddressReconciler:
             except TimeoutError:
                 continue
 
-    async def release(self) -> None:
+    async def release(self) -> bool:
         """Delete every address with our mark; called after `run` was cancelled.
 
-        Raises LinkError when the kernel fails; whatever is left then ends with its lifetime.
+        Returns whether all went; whatever is left ends with its lifetime. Raises LinkError when
+        the kernel fails.
         """
         observed = await self._table.dump()
         deletes = [Change(Operation.DELETE, a.link_index, a.interface) for a in observed if a.ours]
+        left = 0
         async for results in self._table.apply(deletes, ttl_s=self._policy.ttl_s):
             self._count(results)
-        self._log.info("addresses_released", count=len(deletes))
+            left += sum(not is_done(result) for result in results)
+        self._log.info("addresses_released", count=len(deletes) - left)
+        return not left
 
     async def _attempt(self) -> bool:
         """Make a pass; return whether there is no reason to try again soon."""

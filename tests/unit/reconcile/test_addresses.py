@@ -410,6 +410,20 @@ async def test_kube_proxys_own_interface_may_come_later():
         assert world.announcer.announced == {ip_address("10.0.0.1"), ip_address("fd00::1")}
 
 
+@virtually
+async def test_a_release_tells_whether_all_went():
+    world = World()
+    world.want("10.0.0.1", "10.0.0.2")
+    async with world.running():
+        await asyncio.sleep(0.1)
+    world.node.failures[ip_interface("10.0.0.1/24")] = errno.EPERM
+    assert await world.reconciler.release() is False
+    assert world.ours() == {"10.0.0.1/24"}
+    world.node.failures.clear()
+    assert await world.reconciler.release() is True
+    assert world.ours() == set()
+
+
 @pytest.mark.parametrize("end", ["release", "expire"])
 def test_addresses_of_others_do_not_fall_with_ours(end):
     """By default the kernel drops an IPv4 subnet's other addresses with its first one."""
