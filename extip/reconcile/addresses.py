@@ -110,6 +110,8 @@ class AddressReconciler:
         self._extends = True
         self._resync_due = 0.0
         self._passed_at: float | None = None
+        self._seen_at = 0.0
+        self._given_s = 0
         self._problem = "no pass over the interface yet"
 
     @property
@@ -222,7 +224,10 @@ class AddressReconciler:
         self._set_link(view.link)
         up = self.up
         expected = yielded if self._extends else up
-        self._notice_losses(view, now if undisturbed else None, expected=expected)
+        ran_out = self._may_have_run_out(now)
+        self._notice_losses(
+            view, now if undisturbed and not ran_out else None, expected=expected, ran_out=ran_out
+        )
         self._announce(view.plan.up - self._up)
         possible = without(view.plan.changes, self._repairs.held(now))
         admitted = self._gate.admit(
@@ -231,6 +236,8 @@ class AddressReconciler:
         changes = await self._protected(admitted.plan.changes, known=view.link)
         applied = await self._apply(changes, _Applied(now, lifetime_s))
         failures, lifetime_s = applied.failures, applied.lifetime_s
+        if lifetime_s:
+            self._given_s = lifetime_s
         failed = any(f.change.operation is Operation.REFRESH for f in failures)
         if refresh and not failed and not applied.late:
             refresh_s = self._policy.refresh_s
@@ -364,20 +371,27 @@ class AddressReconciler:
         change, number = next(iter(failing.items()))
         return f"{len(failing)} address change(s) failed, first: {explain(change, number)}"
 
+    def _may_have_run_out(self, now: float) -> bool:
+        """Return whether the last look, when all was refreshed in time, is too long ago to tell."""
+        before, self._seen_at = self._seen_at, now
+        return self._clock.monotonic() - before > _UNSEEN * self._given_s
+
     def _notice_losses(
-        self, view: View, now: float | None, *, expected: Collection[IPAddress]
+        self, view: View, now: float | None, *, expected: Collection[IPAddress], ran_out: bool
     ) -> None:
         """Log addresses that were up, are still wanted, and are gone by somebody else's hand.
 
-        `now` is None when the interface changed as well: then the kernel itself may have dropped
-        them, which is no reason to put them back any later. Neither is what was `expected` to go.
+        `now` is None when the interface changed as well, or this process stood still: then the
+        kernel itself may have dropped them, which is no reason to put them back any later. Neither
+        is what was `expected` to go.
         """
+        reason = "this process stood still, and they ran out" if ran_out else "removed from outside"
         lost = self._up - view.plan.up
         if view.desire is not None:
             still = {interface.ip for interface in view.desire.wanted}.difference(expected)
             gone = sorted(lost & still, key=str)
             for ip in gone if now is None else self._repairs.lost(gone, now):
-                self._log.warning("address_lost", address=str(ip), reason="removed from outside")
+                self._log.warning("address_lost", address=str(ip), reason=reason)
         self._withdraw(lost)
 
     def _describe_fights(self, now: float) -> str:

@@ -64,6 +64,10 @@ async def watching(
             await task
 
 
+def ignore_arp(value: int) -> None:
+    Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text(str(value))
+
+
 async def soon() -> None:
     await asyncio.sleep(0.1)
 
@@ -199,10 +203,10 @@ async def test_nobody_is_asked_for_ipv4_where_every_kernel_would_answer(
 ) -> None:
     """As kube-proxy in ipvs mode has it; the interface need not be a dummy for that."""
     namespace.ip("link add kube-ipvs0 type bridge")
-    Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("0")
+    ignore_arp(0)
     async with watching(alert=True) as (watch, _):
         assert not watch.ask(V4)
         assert watch.ask(V6)
-    Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text("1")
+    ignore_arp(1)
     async with watching(alert=True) as (watch, _):
         assert watch.ask(V4)

@@ -16,6 +16,7 @@ from extip.net.monitor import NoticeKind
 from extip.plan.desire import Desire
 from extip.plan.guard import Guard
 from extip.plan.link import IPAddress, Operation
+from extip.plan.repairs import AT_ONCE
 from extip.plan.requests import Masks, Owner, collect
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
@@ -654,3 +655,41 @@ async def test_a_refresh_that_comes_too_late_brings_nothing_back():
         assert world.ours() == set()
         assert len(world.node.applied) - made < 100
         assert world.announcer.announced == set()
+
+
+@pytest.mark.parametrize("step_s", [0.5, REFRESH_S])
+def test_addresses_that_ran_out_while_the_process_stood_still_were_removed_by_nobody(step_s):
+    """However often: they come back at once, and no other program is blamed."""
+
+    async def scenario():
+        world = World()
+        world.want("10.0.0.1")
+        async with world.running():
+            for _ in range(AT_ONCE + 3):
+                await asyncio.sleep(step_s)
+                jump(TTL_S + 1)
+                await asyncio.sleep(0.5)
+                assert world.ours() == {"10.0.0.1/24"}
+                assert world.reconciler.problem() == ""
+
+    run_virtually(scenario())
+
+
+@virtually
+async def test_standstills_in_the_middle_of_a_pass_are_no_removals_either():
+    world = World()
+    dump = world.node.table.dump
+
+    async def frozen(link_index=0):
+        jump(TTL_S + 1)
+        return await dump(link_index)
+
+    world.want("10.0.0.1")
+    async with world.running():
+        for _ in range(AT_ONCE + 3):
+            world.node.table.dump = frozen  # type: ignore[method-assign]
+            await asyncio.sleep(REFRESH_S)
+            world.node.table.dump = dump  # type: ignore[method-assign]
+            await asyncio.sleep(0.5)
+            assert world.ours() == {"10.0.0.1/24"}
+            assert world.reconciler.problem() == ""
