@@ -1,7 +1,7 @@
 """What a controller learns from the API server: its own claims, those that left, node addresses."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from random import Random
 
@@ -14,7 +14,7 @@ from extip.cache.informer import Informer
 from extip.cache.listwatch import MOST_RECENT
 from extip.cache.waking import WakingClock
 from extip.clock import Clock
-from extip.errors import ApiUnavailableError, NotFoundError
+from extip.errors import ApiError, ApiUnavailableError, NotFoundError
 from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
 from extip.modes.reserved_inputs import ReservedSources
@@ -26,7 +26,11 @@ from extip.plan.requests import Owner
 from extip.reconcile.handover import Handover
 from extip.reconcile.observe import Inputs
 from extip.reconcile.trust import CacheTrust, Reading
-from extip.supervisor import Component
+from extip.supervisor import Component, for_each
+
+_FEW = 64
+_AT_ONCE = 8
+"""Claims that are read one by one, and so many at once."""
 
 _ASK_S = 1.0
 """Bound on asking for one claim."""
@@ -164,13 +168,18 @@ class ClaimInputs:
     async def _is_still_ours(self, name: str) -> bool:
         try:
             async with asyncio.timeout(_ASK_S):
-                claim = await self._get(self._client, name)
+                return await self._look(name)
+        except TimeoutError:
+            raise ApiUnavailableError(f"no answer within {_ASK_S} s") from None
+
+    async def _look(self, name: str) -> bool:
+        """Return whether a claim is this node's now; from then on, one that is not has left."""
+        try:
+            claim = await self._get(self._client, name)
         except NotFoundError:
             cached = self.claims.store.get(name)
             self.trust.lost(name, version=0 if cached is None else version_of(cached))
             return False
-        except TimeoutError:
-            raise ApiUnavailableError(f"no answer within {_ASK_S} s") from None
         if claim.spec.node_name == self._node:
             return True
         self.trust.lost(name, version=version_of(claim))
@@ -212,7 +221,7 @@ class ClaimInputs:
             *(Component(informer.name, informer.run) for informer in informers),
             *self._reserved.components(),
             *(Component(f"handover-{n}", self._handover.run) for n in range(_FOLLOWERS)),
-            Component("trust", self.trust.run),
+            Component("trust", self._run_trust),
             Component("trust-time", self.trust.watch_time),
             Component("first-sync", self._announce_first_sync),
         ]
@@ -269,7 +278,37 @@ class ClaimInputs:
         self._moved.set()
         self._tell()
 
+    async def _run_trust(self) -> None:
+        await self.claims.wait_synced()  # what was listed first is looked at, too
+        await self.trust.run()
+
     async def _read(self) -> Reading:
+        """Read this node's claims: a few one by one, since the API server reads all for a list.
+
+        On servers before 1.31, at least, which also filter by labels only after that.
+        """
+        names = tuple(self.claims.store)
+        if len(names) > _FEW or not await self._look_at_each(names):
+            return await self._read_all()
+        return Reading(names=frozenset(self.claims.store), version=0)
+
+    async def _look_at_each(self, names: Collection[str]) -> bool:
+        """Look at claims one by one; return whether that worked for all of them."""
+        failures: list[ApiError] = []
+
+        async def look(name: str) -> None:
+            try:
+                await self._look(name)
+            except ApiError as error:
+                failures.append(error)
+
+        await for_each(names, look, limit=_AT_ONCE)
+        for error in failures:
+            if isinstance(error, ApiUnavailableError):
+                raise error  # a list is no better then
+        return not failures
+
+    async def _read_all(self) -> Reading:
         page = await self._client.list(IP_CLAIMS, self._scope, resource_version=MOST_RECENT)
         names = {c.metadata.name for c in page.items if c.spec.node_name == self._node}
         # One that does not decode stays as it was last known.

@@ -29,7 +29,7 @@ from extip.plan.backoff import Backoff
 from extip.plan.handover import version_of
 
 _FIRST_BOUND_S = 1.0
-_MAX_BOUND_S = 4.0
+_MAX_BOUND_S = 30.0
 """Bounds on one reading: doubled when it is not enough, so that a connection that died in an
 outage costs little after it, and a slow API server is still read."""
 

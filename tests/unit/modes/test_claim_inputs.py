@@ -459,3 +459,28 @@ def test_an_ip_between_two_holders_is_leaving():
         assert not world.inputs.leaving()
 
     play(scenario)
+
+
+@pytest.mark.parametrize(("count", "lists"), [(3, False), (100, True)])
+def test_a_few_claims_are_read_one_by_one_and_many_by_a_list(count, lists):
+    async def scenario(world):
+        for n in range(count):
+            world.api.put(f"c{n}", "n1", ip=f"10.0.1.{n}")
+        await asyncio.sleep(1)
+        before = len(world.inputs.together().claims)
+        assert before >= count
+        scopes = []
+        listed = world.api.list
+
+        async def noted(resource, scope=EVERYTHING, *, resource_version=""):
+            scopes.append(scope.label_selector)
+            return await listed(resource, scope, resource_version=resource_version)
+
+        world.api.list = noted
+        world.inputs.trust.doubt()
+        await asyncio.sleep(TRUST_S)
+        assert world.inputs.trust.holds()
+        assert ("ipnode=n1" in scopes) == lists
+        assert len(world.inputs.together().claims) == before
+
+    play(scenario)
