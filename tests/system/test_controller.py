@@ -454,9 +454,12 @@ def test_a_frozen_one_that_was_replaced_adds_nothing_when_it_thaws(lab, claims, 
 
 
 def test_a_frozen_one_that_was_replaced_announces_nothing_when_it_thaws(lab, claims, controller):
-    name = claims.create(IPS[0], "n1")
-    extip = controller("--hb=500ms")
-    extip.wait_for_addresses(f"{IPS[0]}/32")
+    """Nothing of what was to follow the first announcements: those of 1 s and 2 s after it."""
+    with lab.observe(IPS[0], interval_s=0) as observer:
+        name = claims.create(IPS[0], "n1")
+        extip = controller("--hb=500ms")
+        observer.wait_for_announcement(IPS[0])
+        time.sleep(0.3)
     extip.process.freeze()
     claims.move(name, "n2", before="n1")
     extip.wait_for_addresses(timeout=10)
