@@ -31,7 +31,7 @@ def settle_contests(requests: Requests, having: Callable[[IPAddress], Collection
     for interface, owners in contested.items():
         first = _first(owners, having(interface.ip))
         wanted[interface] = tuple(o for o in owners if o.namespace == first.namespace)
-        refusal = _refusal(interface.ip, first)
+        refusal = _refusal(interface.ip, first.namespace)
         denied += (
             Rejection(str(interface.ip), o, refusal)
             for o in owners
@@ -55,8 +55,9 @@ def _first(owners: Iterable[Owner], having: Collection[str]) -> Owner:
     return min(owners, key=rank)
 
 
-def _refusal(ip: IPAddress, first: Owner) -> Refusal:
+def _refusal(ip: IPAddress, namespace: str) -> Refusal:
+    """Name the namespace alone: its services come and go, and each text is told anew."""
     return Refusal(
         Reason.OTHER_NAMESPACE,
-        f"{ip} is that of service {first}, and only services of one namespace share an IP",
+        f"{ip} is that of namespace {namespace}, and only services of one namespace share an IP",
     )

@@ -214,15 +214,12 @@ def test_an_ip_belongs_to_one_namespace_and_is_never_stolen(world: World, other:
     world.wait_up(ip, external_v4(1))
     world.wait_refused("oldest", {ip: "AddressOfOtherNamespace"}, other)
     assert world.refused("first") == world.refused("same") == {}
-    told = {(e["address"], e["service"]) for e in reader.events("address_refused")}
-    assert told == {(ip, f"{other}/oldest")}
+    assert len(reader.events("address_refused")) == 1
     lab.delete_service("first", namespace=world.namespace)
     lab.delete_service("same", namespace=world.namespace)
     reader.wait_for_event("address_refusal_ended", address=ip, service=f"{other}/oldest")
     world.wait_up(ip)
-    assert {ip: reason for ip, (reason, _) in world.refused("oldest", other).items()} == {
-        ip: "AddressOfOtherNamespace"
-    }
+    assert world.refused("oldest", other) == {ip: ("AddressOfOtherNamespace", 1)}
 
 
 def test_of_two_that_ask_before_anybody_has_it_the_first_gets_it(world: World, other: str) -> None:

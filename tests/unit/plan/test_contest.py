@@ -38,7 +38,16 @@ def test_the_first_has_it_and_the_others_are_told_who():
     (denied,) = found.denied
     assert (denied.text, denied.owner) == ("10.0.0.1", second)
     assert denied.refusal.reason is Reason.OTHER_NAMESPACE
-    assert "b/first" in denied.refusal.message
+    assert "namespace b," in denied.refusal.message
+
+
+def test_what_the_others_are_told_stays_whichever_services_of_the_namespace_there_are():
+    """A text that changes is told anew, with another Event."""
+    loser = owner("a", "loser", "2026-01-01T00:00:01Z")
+    one, two = owner("b", "one", uid="1"), owner("b", "two", uid="2")
+    assert (
+        settled(one, loser).denied == settled(two, loser).denied == settled(one, two, loser).denied
+    )
 
 
 def test_in_the_same_second_the_uid_decides():
