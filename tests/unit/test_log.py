@@ -1,5 +1,6 @@
 """A traceback tells where, and never what variables held: tokens and keys are among them."""
 
+import json
 import subprocess
 import sys
 
@@ -40,3 +41,24 @@ def test_tracebacks_hold_no_values(form):
     assert "never retrieved" in run.stderr
     assert "send" in run.stderr
     assert "s3cret" not in run.stderr.replace('headers = {"Authorization": "Bearer s3cret"}', "")
+
+
+SPEAKS = """
+import os, sys
+from extip import log
+
+log.configure("json", "info")
+logger = log.get_logger("test")
+logger.info("told")
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+logger.info("lost")
+sys.stderr.close()
+logger.info("lost_too")
+print("alive")
+"""
+
+
+def test_nothing_fails_when_nobody_takes_the_log():
+    run = subprocess.run([sys.executable, "-c", SPEAKS], check=True, capture_output=True, text=True)
+    assert [json.loads(line)["event"] for line in run.stderr.splitlines()] == ["told"]
+    assert run.stdout == "alive\n"
