@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from extip.plan.guard import Guard, Surroundings
+from extip.plan.guard import Verdicts
 from extip.plan.link import IPInterface
 from extip.plan.refusal import Reason, Refusal
 from extip.plan.requests import Rejection, Requests
@@ -25,7 +25,7 @@ class Desire:
     """Neither yet: the kernel sends none of the frames that would find it out."""
 
 
-def decide(requests: Requests, *, guard: Guard, around: Surroundings) -> Desire:
+def decide(requests: Requests, verdicts: Verdicts) -> Desire:
     """Judge every request; each one is either wanted or refused with a reason."""
     wanted: set[IPInterface] = set()
     rejected = {
@@ -36,7 +36,7 @@ def decide(requests: Requests, *, guard: Guard, around: Surroundings) -> Desire:
     }
     rejected.update(requests.denied)
     for interface, owners in requests.wanted.items():
-        refusal = guard.refuse(interface, around)
+        refusal = verdicts.refuse(interface)
         if refusal is None:
             wanted.add(interface)
         else:

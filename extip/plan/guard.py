@@ -15,7 +15,11 @@ from extip.plan.networks import IPNetwork, Networks
 from extip.plan.refusal import Reason, Refusal
 from extip.plan.reserved import Reserved
 
-__all__ = ["Guard", "IPNetwork", "Reason", "Refusal", "Surroundings", "surroundings"]
+__all__ = ["Guard", "IPNetwork", "Reason", "Refusal", "Surroundings", "Verdicts", "surroundings"]
+
+
+_REMEMBERED = 100_000
+"""Verdicts that are kept."""
 
 
 class _Prefix(NamedTuple):
@@ -117,6 +121,28 @@ class Guard:
         return Refusal(
             Reason.NOT_ALLOWED, f"{ip} is in none of the networks of --allow-cidr and --allow"
         )
+
+
+class Verdicts:
+    """What a guard says of candidates in one place, each of them looked at once."""
+
+    def __init__(self, guard: Guard, around: Surroundings) -> None:
+        self._guard = guard
+        self._around = around
+        self._known: dict[IPInterface, Refusal | None] = {}
+
+    def within(self, around: Surroundings) -> "Verdicts":
+        """Return verdicts for these surroundings: these very ones, where they are the same."""
+        return self if around == self._around else Verdicts(self._guard, around)
+
+    def refuse(self, candidate: IPInterface) -> Refusal | None:
+        """Return why `candidate` must not come up, or None when it may."""
+        if candidate in self._known:
+            return self._known[candidate]
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()  # of candidates that came and went
+        verdict = self._known[candidate] = self._guard.refuse(candidate, self._around)
+        return verdict
 
 
 def surroundings(

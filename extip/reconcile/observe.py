@@ -7,7 +7,7 @@ from typing import Protocol
 from extip.errors import LinkNotFoundError, NetlinkError
 from extip.plan.addresses import AddressPlan, plan_addresses
 from extip.plan.desire import Desire, decide
-from extip.plan.guard import Guard, Surroundings, surroundings
+from extip.plan.guard import Guard, Surroundings, Verdicts, surroundings
 from extip.plan.link import IPAddress, Link, ObservedAddress
 from extip.plan.requests import Requests
 from extip.plan.reserved import IPVS_LINK, Reserved
@@ -91,7 +91,8 @@ class AddressObserver:
         self._gateways: frozenset[IPAddress] | None = None
         self._gateways_read = -1
         self._generation = 0
-        self._decided: tuple[Requests, Surroundings, Desire] | None = None
+        self._verdicts = Verdicts(policy.guard, Surroundings())
+        self._decided: tuple[Requests, Verdicts, Desire] | None = None
 
     def forget(self) -> None:
         """Have the next observation read the gateways anew.
@@ -156,12 +157,13 @@ class AddressObserver:
         return ""
 
     def _decide(self, inputs: Inputs, around: Surroundings) -> Desire:
+        verdicts = self._verdicts = self._verdicts.within(around)
         if self._decided is not None:
-            requests, was, desire = self._decided
-            if requests is inputs.requests and was == around:
+            requests, before, desire = self._decided
+            if requests is inputs.requests and before is verdicts:
                 return desire
-        desire = decide(inputs.requests, guard=self._policy.guard, around=around)
-        self._decided = (inputs.requests, around, desire)
+        desire = decide(inputs.requests, verdicts)
+        self._decided = (inputs.requests, verdicts, desire)
         return desire
 
     async def _exempt_links(self) -> frozenset[int]:

@@ -27,7 +27,7 @@ from extip.plan.claims import Delete, SetServices, assignment_patch, having, ser
 from extip.plan.conditions import find_condition, with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
-from extip.plan.guard import Guard, Surroundings
+from extip.plan.guard import Guard, Surroundings, Verdicts
 from extip.plan.link import IPAddress
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
@@ -138,7 +138,7 @@ class ClaimScheduler:
         metrics: Metrics,
     ) -> None:
         self._strategy = strategy
-        self._guard = guard
+        self._verdicts = Verdicts(guard, Surroundings())
         self._inputs = inputs
         self._allocator = allocator
         self._claims = claims
@@ -182,7 +182,8 @@ class ClaimScheduler:
         claims = list(self._claims.current().values())
         allocation = self._allocator.plan(claims, inputs.requests, inputs.reserved.single())
         requests = settle_contests(allocation.extend(inputs.requests), having(claims))
-        desire = decide(requests, guard=self._guard, around=Surroundings(reserved=inputs.reserved))
+        self._verdicts = self._verdicts.within(Surroundings(reserved=inputs.reserved))
+        desire = decide(requests, self._verdicts)
         self._tell(desire)
         wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
         schedule = plan_schedule(

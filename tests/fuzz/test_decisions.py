@@ -23,7 +23,7 @@ from extip.plan.demand import service_demand
 from extip.plan.desire import Desire, decide
 from extip.plan.eligibility import Obstacle
 from extip.plan.evidence import Context
-from extip.plan.guard import Guard, Surroundings
+from extip.plan.guard import Guard, Surroundings, Verdicts
 from extip.plan.networks import Networks
 from extip.plan.node_claims import bring_together, held_claim, outcomes, reported
 from extip.plan.nodes import kubernetes_node, node_facts
@@ -88,9 +88,7 @@ def test_simple_mode_brings_up_what_was_written_and_harms_nobody(services, nodes
     )
     around = reserved(nodes, [])
     desire = decide(
-        requests,
-        guard=Guard(allowed=PERMISSIONS.networks()),
-        around=Surroundings(reserved=around),
+        requests, Verdicts(Guard(allowed=PERMISSIONS.networks()), Surroundings(reserved=around))
     )
     check(desire, requests, around)
     written = {parse_ip(text) for _, texts in asked for text in texts}
@@ -170,8 +168,7 @@ def test_the_scheduler_claims_what_is_wanted_and_nothing_else(world, strategy):
     requests, allocation = world.requests()
     desire = decide(
         requests,
-        guard=Guard(allowed=PERMISSIONS.networks()),
-        around=Surroundings(reserved=world.reserved),
+        Verdicts(Guard(allowed=PERMISSIONS.networks()), Surroundings(reserved=world.reserved)),
     )
     check(desire, requests, world.reserved)
     wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
@@ -199,7 +196,7 @@ def test_a_controller_makes_something_of_every_claim(claims, nodes, ip_nodes):
     found = decoded(resources.IP_CLAIMS, claims)
     together = bring_together([held_claim(claim) for claim in found], iface="eth0")
     around = reserved(nodes, ip_nodes)
-    desire = decide(together.requests, guard=Guard(), around=Surroundings(reserved=around))
+    desire = decide(together.requests, Verdicts(Guard(), Surroundings(reserved=around)))
     check(desire, together.requests, around)
     became = outcomes(together, desire, up=frozenset(), iface="eth0", problem="")
     assert became.keys() == {claim.metadata.name for claim in found}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.plan.guard import Guard, Reason, Surroundings, surroundings
+from extip.plan.guard import Guard, Reason, Surroundings, Verdicts, surroundings
 from extip.plan.link import ObservedAddress
 from extip.plan.reserved import Reserved
 
@@ -160,3 +160,21 @@ def test_any_address_gets_an_answer(ip, prefix):
     )
     refusal = Guard().refuse(candidate, AROUND)
     assert refusal is None or refusal.message.startswith(str(candidate.ip))
+
+
+def test_each_candidate_is_judged_once_in_the_same_surroundings():
+    judged = []
+
+    class Counting(Guard):
+        def refuse(self, candidate, around):
+            judged.append(candidate)
+            return super().refuse(candidate, around)
+
+    candidate = ip_interface("10.0.0.2/24")
+    verdicts = Verdicts(Counting(), Surroundings())
+    assert verdicts.refuse(candidate) is None
+    assert verdicts.within(Surroundings()).refuse(candidate) is None
+    assert judged == [candidate]
+    taken = Surroundings(foreign=frozenset({candidate.ip}))
+    assert verdicts.within(taken).refuse(candidate) is not None
+    assert verdicts.refuse(candidate) is None

@@ -11,7 +11,7 @@ from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, Servi
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.plan.conditions import find_condition
 from extip.plan.desire import Desire, decide
-from extip.plan.guard import Guard, Surroundings
+from extip.plan.guard import Guard, Surroundings, Verdicts
 from extip.plan.node_claims import (
     Outcome,
     bring_together,
@@ -44,7 +44,7 @@ def together(*claims, kept=()):
 
 
 def judge(found, *, up=(), problem="", around=None):
-    desire = decide(found.requests, guard=Guard(), around=around or Surroundings())
+    desire = decide(found.requests, Verdicts(Guard(), around or Surroundings()))
     return outcomes(found, desire, up=frozenset(map(ip_address, up)), iface="eth0", problem=problem)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from extip.api.core_v1 import Service, ServiceSpec
 from extip.api.meta_v1 import ObjectMeta
 from extip.plan.desire import decide
-from extip.plan.guard import Guard, Reason, Surroundings
+from extip.plan.guard import Guard, Reason, Surroundings, Verdicts
 from extip.plan.requests import Masks, Owner, collect, parse_ip, service_owner
 
 MASKS = Masks(v4=24, v6=64)
@@ -61,8 +61,9 @@ def test_every_request_is_decided():
     )
     desire = decide(
         requests,
-        guard=Guard(allowed=(ip_network("10.0.0.0/24"), ip_network("fd00::/64"))),
-        around=Surroundings(),
+        Verdicts(
+            Guard(allowed=(ip_network("10.0.0.0/24"), ip_network("fd00::/64"))), Surroundings()
+        ),
     )
     assert desire.wanted == {ip_interface("10.0.0.1/24"), ip_interface("fd00::1/64")}
     assert {(r.text, r.refusal.reason) for r in desire.rejected} == {
