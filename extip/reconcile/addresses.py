@@ -28,9 +28,10 @@ from extip.reconcile.ports import AddressTable, Announcer, Fence, LinkTable
 _RETRY_S = 0.25
 """First retry after a pass failed; doubled each time, never slower than the resync."""
 
-_REST = 3.0
-"""A pass is followed by a rest this many times as long as it took, so that a storm of changes costs
-a quarter of a core and not a pass for each: one pass answers them all."""
+_REST, _LONGEST_REST = 3.0, 12.0
+"""A pass is followed by a rest this many times as long as it took, twice as many when it follows
+another at once, and so on: one pass answers a whole storm of changes, and one for each of them
+would take the processor from whoever makes them."""
 
 _MAX_REST_S = 0.1
 
@@ -148,14 +149,15 @@ class AddressReconciler:
 
         Raises FatalError when the kernel refuses for want of a capability.
         """
-        failures = 0
+        failures, rest = 0, _REST
         self._passed_at = self._clock.monotonic()
         while True:
             self._triggered.clear()
             started = self._clock.monotonic()
             failures = 0 if await self._attempt() else failures + 1
             took_s = self._clock.monotonic() - started
-            await self._clock.sleep(min(_REST * took_s, _MAX_REST_S))
+            await self._clock.sleep(min(rest * took_s, _MAX_REST_S))
+            rest = min(2 * rest, _LONGEST_REST) if self._triggered.is_set() else _REST
             now = self._clock.monotonic()
             delay_s = min(self._refresh_due, self._resync_due) - now
             if failures:

@@ -20,7 +20,7 @@ from extip.plan.repairs import AT_ONCE
 from extip.plan.requests import Masks, Owner, collect
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
-from tests.fakes.link import FakeNode
+from tests.fakes.link import FakeAddressTable, FakeNode
 from tests.fakes.virtual_time import jump, run_virtually
 
 TTL_S, REFRESH_S, RESYNC_S = 6, 2.0, 20.0
@@ -64,12 +64,24 @@ class SetFence:
         return self.left_to_others
 
 
+class SlowTable(FakeAddressTable):
+    """Takes its time to read addresses, so that a pass takes as long."""
+
+    SECONDS = 0.004
+
+    async def dump(self, link_index=0):
+        await asyncio.sleep(self.SECONDS)
+        return await super().dump(link_index)
+
+
 class World:
     """A node, what services ask for, and the reconciler between them."""
 
-    def __init__(self, *, link=True):
+    def __init__(self, *, link=True, slow=False):
         self.clock = LoopClock()
         self.node = FakeNode(self.clock)
+        if slow:
+            self.node.table = SlowTable(self.node)
         if link:
             self.node.add_link("eth0")
         self.inputs = None
@@ -218,6 +230,31 @@ async def test_at_rest_it_only_refreshes():
     assert {change.operation for change in later} == {Operation.REFRESH}
     assert 2 * 60 / REFRESH_S * 0.8 <= len(later) <= 2 * 60 / REFRESH_S * 1.2
     assert len(world.announcer.log) == 1
+
+
+@virtually
+async def test_a_storm_of_changes_is_answered_by_few_passes():
+    """They cost less than a tenth of the time, and the last change still comes up soon."""
+    world = World(slow=True)
+    async with world.running():
+        await asyncio.sleep(1)
+        for number in range(1, 201):
+            world.want(*(f"10.0.0.{n}" for n in range(1, number + 1)))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(world.ours()) == 200
+    assert 10 <= len(world.announcer.log) <= 0.1 * 2.0 / SlowTable.SECONDS
+
+
+@virtually
+async def test_after_a_rest_a_change_is_answered_at_once():
+    world = World(slow=True)
+    async with world.running():
+        for number in range(1, 4):
+            await asyncio.sleep(1)
+            world.want(*(f"10.0.0.{n}" for n in range(1, number + 1)))
+            await asyncio.sleep(2 * SlowTable.SECONDS)
+            assert len(world.ours()) == number
 
 
 @virtually
