@@ -41,7 +41,8 @@ def plan_addresses(
         ours = [a for a in ours if a.link_index == link_index]
     else:
         target = set(wanted)
-    target = {interface for interface in target if interface.ip not in yielded}
+    if yielded:
+        target = {interface for interface in target if interface.ip not in yielded}
     keep = [a for a in ours if a.link_index == link_index and a.interface in target]
     kept = {a.interface for a in keep}
     deletes = tuple(
@@ -67,7 +68,7 @@ def _ips(addresses: Sequence[ObservedAddress]) -> frozenset[IPAddress]:
 
 
 def _order(interface: IPInterface) -> tuple[int, int, int]:
-    return interface.version, int(interface.ip), interface.network.prefixlen
+    return interface.version, int(interface), interface.network.prefixlen
 
 
 def _position(address: ObservedAddress) -> tuple[int, int, int, int]:

@@ -8,6 +8,7 @@ the one claim of that IP.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Interface, IPv6Interface, NetmaskValueError
 from types import MappingProxyType
 
@@ -101,6 +102,8 @@ def parse_claim_name(name: str) -> IPInterface | None:
     return interface if claim_name(interface) == name else None
 
 
+# Each claim is read in each pass, and says the same in all of them.
+@lru_cache(maxsize=2**16)  # type: ignore[misc]  # its own type has Any
 def parse_cidr(text: str) -> IPInterface | None:
     """Return what `spec.cidr` writes, or None when that is no address with a prefix length."""
     address, slash, prefix = text.partition("/")

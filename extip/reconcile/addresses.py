@@ -33,7 +33,7 @@ _REST, _LONGEST_REST = 3.0, 12.0
 another at once, and so on: one pass answers a whole storm of changes, and one for each of them
 would take the processor from whoever makes them."""
 
-_MAX_REST_S = 0.1
+_MAX_REST_S = 0.15
 
 _NO_HEARTBEAT = "without a heartbeat that the API server took, addresses are left to their lifetime"
 
@@ -389,7 +389,7 @@ class AddressReconciler:
         """
         reason = "this process stood still, and they ran out" if ran_out else "removed from outside"
         lost = self._up - view.plan.up
-        if view.desire is not None:
+        if lost and view.desire is not None:
             still = {interface.ip for interface in view.desire.wanted}.difference(expected)
             gone = sorted(lost & still, key=str)
             for ip in gone if now is None else self._repairs.lost(gone, now):
