@@ -21,9 +21,11 @@ from extip.metrics import Metrics
 from extip.plan.desire import Desire
 from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
 from extip.plan.repairs import Repairs
-from extip.reconcile.change_results import GONE, explain, has_subnet, is_done, without
+from extip.reconcile.change_book import ChangeBook
+from extip.reconcile.change_results import GONE, is_done, without
 from extip.reconcile.observe import AddressObserver, Gate, OpenGate, Policy, View
 from extip.reconcile.ports import AddressTable, Announcer, Fence, LinkTable
+from extip.reconcile.secondaries import SecondariesGuard
 
 _RETRY_S = 0.25
 """First retry after a pass failed; doubled each time, never slower than the resync."""
@@ -41,9 +43,6 @@ _UNSEEN = 2 / 3
 """Within this share of its lifetime no address can have run out, since it was refreshed in it."""
 
 _STOOD_STILL = "this process stood still in the middle of a pass; another one follows"
-
-_LOGS_PER_TURN = 50
-"""Lines logged before other tasks get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class AddressReconciler:
     ) -> None:
         self._policy = policy
         self._observer = observer
-        self._links = links
+        self._protect = SecondariesGuard(links, link=policy.iface).protect
         self._table = table
         self._announcer = announcer
         self._fence = fence
@@ -101,11 +100,11 @@ class AddressReconciler:
         self._gate: Gate = gate or OpenGate()
         self._clock = clock
         self._metrics = metrics
+        self._book = ChangeBook(link=policy.iface, clock=clock, metrics=metrics)
         self._log = log.get_logger("addresses").bind(link=policy.iface)
         self._triggered = asyncio.Event()
         self._link: Link | None = None
         self._up: set[IPAddress] = set()
-        self._failing: dict[Change, int] = {}
         self._repairs = Repairs(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
         self._extends = True
@@ -183,7 +182,7 @@ class AddressReconciler:
         deletes = [Change(Operation.DELETE, a.link_index, a.interface) for a in observed if a.ours]
         left = 0
         async for results in self._table.apply(deletes, ttl_s=self._policy.ttl_s):
-            self._count(results)
+            self._book.count(results)
             left += sum(not is_done(result) for result in results)
         self._log.info("addresses_released", count=len(deletes) - left)
         return not left
@@ -235,7 +234,7 @@ class AddressReconciler:
         admitted = self._gate.admit(
             replace(view, plan=replace(view.plan, changes=tuple(possible))), up=up
         )
-        changes = await self._protected(admitted.plan.changes, known=view.link)
+        changes = await self._protect(admitted.plan.changes, known=view.link)
         applied = await self._apply(changes, _Applied(now, lifetime_s))
         failures, lifetime_s = applied.failures, applied.lifetime_s
         if lifetime_s:
@@ -247,8 +246,8 @@ class AddressReconciler:
         self._metrics.addresses_up.set(len(self._up))
         if applied.late:
             self._triggered.set()
-            return _Outcome(self._describe(failures) or _STOOD_STILL)
-        problem = self._describe(failures) or view.problem or self._describe_fights(now)
+            return _Outcome(self._book.failing(failures) or _STOOD_STILL)
+        problem = self._book.failing(failures) or view.problem or self._describe_fights(now)
         if view.desire is None or admitted.desire is None:
             return _Outcome(problem or "what services want is not known yet", holding=not problem)
         if not self._extends:
@@ -256,39 +255,6 @@ class AddressReconciler:
         self._tell(admitted.desire)
         self._metrics.addresses_wanted.set(len(view.desire.wanted))
         return _Outcome(problem)
-
-    async def _protected(
-        self, changes: Sequence[Change], *, known: Link | None = None
-    ) -> Sequence[Change]:
-        """Return the changes that take no address of others down when one of ours goes.
-
-        An address that comes first to an IPv4 subnet is the primary one; by default the kernel
-        drops the others with it, also when its lifetime ends after a kill -9. So the kernel is
-        told to promote them, before anything else; where it refuses, such an address stays.
-        """
-        indexes = {change.link_index for change in changes if has_subnet(change)}
-        if not indexes or (
-            known is not None and known.promotes_secondaries and indexes == {known.index}
-        ):
-            return changes
-        refused = set()
-        for link in await self._links.links():
-            if link.index not in indexes or link.promotes_secondaries:
-                continue
-            try:
-                await self._links.promote_secondaries(link)
-            except LinkError as error:
-                refused.add(link.index)
-                self._log.warning("secondaries_not_promoted", link=link.name, error=str(error))
-            else:
-                self._log.info("secondaries_promoted", link=link.name)
-        return [
-            change
-            for change in changes
-            if change.link_index not in refused
-            or change.operation is not Operation.DELETE
-            or not has_subnet(change)
-        ]
 
     async def _apply(self, changes: Sequence[Change], applied: _Applied) -> _Applied:
         """Make the changes, announce each batch as it comes up.
@@ -303,7 +269,7 @@ class AddressReconciler:
             timely = self._timely(waiting, applied)
             async for results in self._table.apply(timely, ttl_s=applied.lifetime_s):
                 done += self._take(results, applied)
-        await self._log_changes(done)
+        await self._book.made(done)
         return applied
 
     def _timely(self, waiting: deque[Change], applied: _Applied) -> Iterator[Change]:
@@ -346,32 +312,8 @@ class AddressReconciler:
         }
         self._withdraw(deleted)
         applied.failures += [r for r in results if r.errno and not is_done(r)]
-        self._count(results)
+        self._book.count(results)
         return done
-
-    async def _log_changes(self, changes: Sequence[Change]) -> None:
-        for number, change in enumerate(changes, start=1):
-            event = "address_added" if change.operation is Operation.ADD else "address_deleted"
-            self._log.info(event, address=str(change.interface))
-            if number % _LOGS_PER_TURN == 0:
-                await self._clock.sleep(0)
-
-    def _describe(self, failures: Sequence[ChangeResult]) -> str:
-        """Log what newly fails, once; return one line about all of it."""
-        failing = {f.change: f.errno for f in failures}
-        for change, number in failing.items():
-            if self._failing.get(change) != number:
-                self._log.warning(
-                    "address_change_failed",
-                    address=str(change.interface),
-                    operation=change.operation.value,
-                    error=explain(change, number),
-                )
-        self._failing = failing
-        if not failing:
-            return ""
-        change, number = next(iter(failing.items()))
-        return f"{len(failing)} address change(s) failed, first: {explain(change, number)}"
 
     def _may_have_run_out(self, now: float) -> bool:
         """Return whether the last look, when all was refreshed in time, is too long ago to tell."""
@@ -430,15 +372,3 @@ class AddressReconciler:
         if gone:
             self._up.difference_update(gone)
             self._announcer.withdraw(gone)
-
-    def _count(self, results: Sequence[ChangeResult]) -> None:
-        for operation in Operation:
-            of_kind = [r for r in results if r.change.operation is operation]
-            failed = sum(not is_done(r) for r in of_kind)
-            counter = self._metrics.address_changes
-            if failed:
-                counter.labels(operation=operation.value, result="failure").inc(failed)
-            if len(of_kind) > failed:
-                counter.labels(operation=operation.value, result="success").inc(
-                    len(of_kind) - failed
-                )

@@ -1,0 +1,59 @@
+"""Logs and counts the changes of addresses that passes over an interface make."""
+
+from collections.abc import Sequence
+
+from extip import log
+from extip.clock import Clock
+from extip.metrics import Metrics
+from extip.plan.link import Change, ChangeResult, Operation
+from extip.reconcile.change_results import explain, is_done
+
+_LOGS_PER_TURN = 50
+"""Lines logged before other tasks get their turn."""
+
+
+class ChangeBook:
+    """Of one interface; knows which changes fail, so that each is told once."""
+
+    def __init__(self, *, link: str, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._changes = metrics.address_changes
+        self._log = log.get_logger("addresses").bind(link=link)
+        self._failing: dict[Change, int] = {}
+
+    async def made(self, changes: Sequence[Change]) -> None:
+        """Log what was added and deleted."""
+        for number, change in enumerate(changes, start=1):
+            event = "address_added" if change.operation is Operation.ADD else "address_deleted"
+            self._log.info(event, address=str(change.interface))
+            if number % _LOGS_PER_TURN == 0:
+                await self._clock.sleep(0)
+
+    def failing(self, failures: Sequence[ChangeResult]) -> str:
+        """Log what newly fails, once; return one line about all of it."""
+        failing = {f.change: f.errno for f in failures}
+        for change, number in failing.items():
+            if self._failing.get(change) != number:
+                self._log.warning(
+                    "address_change_failed",
+                    address=str(change.interface),
+                    operation=change.operation.value,
+                    error=explain(change, number),
+                )
+        self._failing = failing
+        if not failing:
+            return ""
+        change, number = next(iter(failing.items()))
+        return f"{len(failing)} address change(s) failed, first: {explain(change, number)}"
+
+    def count(self, results: Sequence[ChangeResult]) -> None:
+        """Count the answers of the kernel."""
+        for operation in Operation:
+            of_kind = [r for r in results if r.change.operation is operation]
+            failed = sum(not is_done(r) for r in of_kind)
+            if failed:
+                self._changes.labels(operation=operation.value, result="failure").inc(failed)
+            if len(of_kind) > failed:
+                self._changes.labels(operation=operation.value, result="success").inc(
+                    len(of_kind) - failed
+                )
