@@ -12,23 +12,20 @@ Part = TypeVar("Part")
 Whole = TypeVar("Whole")
 
 
-class Derived(Generic[Object, Part, Whole]):
-    """Parts by key, and the whole they make."""
+class Parts(Generic[Object, Part]):
+    """What matters of each object, by its key."""
 
     def __init__(
         self,
         *,
         get: Callable[[str], Object | None],
         extract: Callable[[Object], Part | None],
-        combine: Callable[[Iterable[Part]], Whole],
         changed: Callable[[], None],
     ) -> None:
         self._get = get
         self._extract = extract
-        self._combine = combine
         self._changed = changed
         self._parts: dict[str, Part] = {}
-        self._whole: Whole | None = None
 
     def update(self, key: str) -> None:
         """Look at one object again (an informer's handler); tell `changed` when its part differs.
@@ -43,11 +40,31 @@ class Derived(Generic[Object, Part, Whole]):
             del self._parts[key]
         else:
             self._parts[key] = part
-        self._whole = None
         self._changed()
+
+
+class Derived(Parts[Object, Part], Generic[Object, Part, Whole]):
+    """Parts by key, and the whole they make."""
+
+    def __init__(
+        self,
+        *,
+        get: Callable[[str], Object | None],
+        extract: Callable[[Object], Part | None],
+        combine: Callable[[Iterable[Part]], Whole],
+        changed: Callable[[], None],
+    ) -> None:
+        super().__init__(get=get, extract=extract, changed=self._part_changed)
+        self._combine = combine
+        self._tell = changed
+        self._whole: Whole | None = None
 
     def value(self) -> Whole:
         """Return the whole; the very same object until a part changes."""
         if self._whole is None:
             self._whole = self._combine(self._parts.values())
         return self._whole
+
+    def _part_changed(self) -> None:
+        self._whole = None
+        self._tell()

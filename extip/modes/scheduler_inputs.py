@@ -9,7 +9,7 @@ from typing import Any
 
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import DetailedService, LabelledNamespace, Node, Service
-from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
+from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimPool, IpNode
 from extip.api.names import HEARTBEAT_SELECTOR
 from extip.api.resources import (
     DETAILED_SERVICES,
@@ -20,7 +20,7 @@ from extip.api.resources import (
     LEASES,
     NODES,
 )
-from extip.cache.derived import Derived
+from extip.cache.derived import Derived, Parts
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
 from extip.cache.waking import WakingClock
@@ -32,6 +32,7 @@ from extip.metrics import Metrics
 from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node, node_facts
@@ -138,7 +139,14 @@ class SchedulingInputs:
         self._services.add_handler(self._requests.update)
         self._services.add_handler(self._cluster_ips.update)
         self._nodes.add_handler(self._kubernetes.update)
-        self._ip_nodes.add_handler(lambda _: self._tell())
+        self._ip_nodes.add_handler(
+            Parts(
+                get=self._ip_nodes.store.get, extract=_what_decides_about, changed=self._tell
+            ).update
+        )
+        self._claim_parts = Parts(
+            get=self.claims.store.get, extract=_what_is_decided, changed=self._tell
+        )
         self.claims.add_handler(self._claim_changed)
 
     def current(self) -> SchedulerInputs | None:
@@ -239,7 +247,7 @@ class SchedulingInputs:
         claim = self.claims.store.get(key)
         if claim is not None and claim.spec.node_name and self._leases.has_synced:
             self.monitor.expect(claim.spec.node_name)
-        self._tell()
+        self._claim_parts.update(key)
 
     async def _announce_first_sync(self) -> None:
         await self.wait_synced()
@@ -253,6 +261,18 @@ class SchedulingInputs:
 
     def _tell(self) -> None:
         self.changed()
+
+
+def _what_is_decided(claim: IpClaim) -> object:
+    """Return what a pass looks at: not what controllers report, which changes more often."""
+    meta = claim.metadata
+    assigned = find_condition(claim.status.conditions, ASSIGNED)
+    return meta.uid, meta.labels, meta.annotations, claim.spec, assigned
+
+
+def _what_decides_about(node: IpNode) -> object:
+    """Return what a pass looks at: not how many claims it has, for one."""
+    return node.metadata.created, node.spec, node.status.links
 
 
 def _asked(service: Service) -> _Asked | None:

@@ -1,9 +1,21 @@
-"""The scheduler's caches after an outage."""
+"""The scheduler's caches: after an outage, and what of them is news."""
 
 import asyncio
 from random import Random
 from typing import cast
 
+import pytest
+from msgspec.structs import replace
+
+from extip.api.ipcontroller_v1 import (
+    IpClaim,
+    IpClaimSpec,
+    IpClaimStatus,
+    IpNode,
+    IpNodeStatus,
+    NodeLink,
+)
+from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError
 from extip.kube.client import ApiClient
@@ -38,23 +50,27 @@ class _Lister:
         self._server.fail(self._plural)
 
 
+def made(server):
+    return SchedulingInputs(
+        cast("ApiClient", server),
+        masks=Masks(v4=32, v6=128),
+        lb_class="",
+        permissions=Permissions(),
+        namespace="x",
+        monitor_s=4.0,
+        rebalance_after_s=60.0,
+        ignored=frozenset(),
+        clock=LoopClock(),
+        metrics=Metrics("test"),
+    )
+
+
 def test_no_cache_waits_its_backoff_out_when_the_api_server_is_back(monkeypatch):
     monkeypatch.setattr(Random, "random", lambda _self: 0.0)  # the longest waits
 
     async def main():
         server = Away()
-        inputs = SchedulingInputs(
-            cast("ApiClient", server),
-            masks=Masks(v4=32, v6=128),
-            lb_class="",
-            permissions=Permissions(),
-            namespace="x",
-            monitor_s=4.0,
-            rebalance_after_s=60.0,
-            ignored=frozenset(),
-            clock=LoopClock(),
-            metrics=Metrics("test"),
-        )
+        inputs = made(server)
         caches = [c for c in inputs.components() if c.name.startswith("informer-")]
         running = asyncio.ensure_future(supervise(caches))
         await asyncio.sleep(120)
@@ -66,5 +82,66 @@ def test_no_cache_waits_its_backoff_out_when_the_api_server_is_back(monkeypatch)
         assert all(times[-1] >= now for times in server.asked.values())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+    run_virtually(main())
+
+
+CLAIM = IpClaim(
+    metadata=FullObjectMeta(name="a", uid="u", labels={"ipnode": "n1"}),
+    spec=IpClaimSpec(cidr="10.0.0.1/32", node_name="n1"),
+)
+UP = Condition(type="Up", status="True", reason="AddressUp")
+ASSIGNED = Condition(type="Assigned", status="True", reason="Assigned")
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_news"),
+    [
+        (replace(CLAIM, status=IpClaimStatus(conditions=(UP,), holder="n1")), False),
+        (replace(CLAIM, status=IpClaimStatus(conditions=(UP, ASSIGNED))), True),
+        (replace(CLAIM, spec=IpClaimSpec(cidr="10.0.0.1/32", node_name="n2")), True),
+        (replace(CLAIM, metadata=FullObjectMeta(name="a", uid="u")), True),
+        (replace(CLAIM, metadata=FullObjectMeta(name="a", uid="v", labels={"ipnode": "n1"})), True),
+        (None, True),
+    ],
+)
+def test_a_claim_is_news_when_what_is_decided_about_it_differs(changed, is_news):
+    """With thousands of claims a pass takes long, and controllers report of each of them."""
+
+    async def main():
+        inputs = made(Away())
+        told = []
+        inputs.changed = lambda: told.append("changed")
+        look = inputs.claims._handlers[-1]
+        inputs.claims.store.put(CLAIM)
+        look("a")
+        assert told == ["changed"]
+        inputs.claims.store.replace([] if changed is None else [changed])
+        look("a")
+        assert told == ["changed"] * (2 if is_news else 1)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_news"),
+    [
+        (IpNodeStatus(links=(NodeLink(name="eth0", up=True),), claims=7, version="2"), False),
+        (IpNodeStatus(links=(NodeLink(name="eth0", up=False),)), True),
+    ],
+)
+def test_a_node_is_news_when_it_matters_to_claims(changed, is_news):
+    async def main():
+        inputs = made(Away())
+        told = []
+        inputs.changed = lambda: told.append("changed")
+        node = IpNode(
+            metadata=FullObjectMeta(name="n1"),
+            status=IpNodeStatus(links=(NodeLink(name="eth0", up=True),)),
+        )
+        for now in (node, replace(node, status=changed)):
+            inputs._ip_nodes.store.replace([now])
+            inputs._ip_nodes._handlers[-1]("n1")
+        assert told == ["changed"] * (2 if is_news else 1)
 
     run_virtually(main())
