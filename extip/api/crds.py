@@ -125,6 +125,7 @@ _NODE_LINK = struct(
             **{"x-kubernetes-list-type": "atomic"},
         ),
         "up": boolean("Whether it is up and has carrier."),
+        "isolated": boolean("Whether no other station answers on it."),
     },
     required=["name"],
 )

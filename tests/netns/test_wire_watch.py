@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from extip.clock import LoopClock
-from extip.metrics import Metrics
 from extip.net import frames
 from extip.net.links import LinkSocket
 from extip.net.wire_watch import CALM_FRAMES, WireWatch
@@ -51,7 +50,7 @@ async def watching(
     ips: frozenset[IPAddress] = BOTH, *, alert: bool = False
 ) -> AsyncIterator[tuple[WireWatch, list[Sighting]]]:
     heard: list[Sighting] = []
-    watch = WireWatch(heard.append, clock=LoopClock(), metrics=Metrics("test"))
+    watch = WireWatch(heard.append, clock=LoopClock())
     task = asyncio.create_task(watch.run())
     try:
         watch.listen(await link(), ips, alert=alert)
