@@ -94,7 +94,7 @@ class Baseline:
 
     def restore(self) -> None:
         """Bring the lab back: strays killed, faults healed, addresses and objects removed."""
-        wait_until(self._kill_strays, "what tests started to end")
+        self.end_strays()
         self._heal()
         for node in self._lab.nodes.values():
             self._restore_links(node)
@@ -106,6 +106,10 @@ class Baseline:
             self._lab.api.discard(f"/api/v1/namespaces/{name}")
         for host in (self._lab.client, self._lab.router):
             host.flush_neighbours()
+
+    def end_strays(self) -> None:
+        """Kill what tests started; returns when it is gone."""
+        wait_until(self._kill_strays, "what tests started to end")
 
     def _kill_strays(self) -> bool:
         strays = self._strange_processes()
@@ -127,10 +131,13 @@ class Baseline:
         for node in nodes:
             if not node.kube_proxy.running:
                 node.revive()
-        self._refresh_kube_proxy()
+        self._refresh_clients()
 
-    def _refresh_kube_proxy(self) -> None:
-        """Restart it where the API server was out of reach: its backoff may last for a minute."""
+    def _refresh_clients(self) -> None:
+        """Restart who could not reach the API server: the backoff of client-go may last a minute.
+
+        Those are kube-proxy and the controller manager.
+        """
         lab, switch = self._lab, self._lab.switch
         restarted = lab.api_server.process.pid != self._api_server
         behind = [
@@ -138,6 +145,8 @@ class Baseline:
             for node in lab.nodes.values()
             if restarted or node.ports["management"].name in switch.once_cut
         ]
+        if restarted:
+            lab.control_plane.controller_manager.restart()
         for node in behind:
             node.kube_proxy.stop()
             node.kube_proxy.launch()

@@ -135,7 +135,7 @@ class Host:
             raise
         return connection
 
-    def http_get(self, ip: str, port: int = 80, *, path: str = "/", timeout: float = 2.0) -> str:
+    def http_get(self, ip: str, port: int = 80, *, path: str = "/", timeout: float = 10.0) -> str:
         """GET a page from this host and return the body, stripped. OSError when there is none."""
         host = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
         with self.connect(ip, port, timeout) as connection:

@@ -1,9 +1,11 @@
 """What is on the wire: `with lab.observe([ip]) as observer:`."""
 
 import bisect
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Literal, Self, cast
 
@@ -145,6 +147,16 @@ class Observer:
             times.append(Ownership(mac=mac, node=node, first_s=first_s, last_s=time_s))
         everyone = [ownership for times in by_mac.values() for ownership in times]
         return sorted(everyone, key=lambda ownership: ownership.first_s)
+
+    def questions(self, *, after_s: float) -> int:
+        """Return how often it asked from a time on."""
+        asked = self._stream.read(lambda: list(self._asked))
+        return _asked_between(asked, after_s, inf)
+
+    def worst_gap_s(self) -> float:
+        """Return the longest time between two questions: within that, it cannot tell."""
+        asked = self._stream.read(lambda: list(self._asked))
+        return max((b - a for a, b in itertools.pairwise(asked)), default=inf)
 
     def double_ownership_s(self, ip: str) -> float:
         """Return for how long more than one MAC answered for an address, to within 10 ms."""
