@@ -85,6 +85,7 @@ class World:
         return {
             item["message"].split()[0].strip(","): (item["reason"], item["count"])
             for item in self.lab.api.get(where)["items"]
+            if item["source"].get("component") == "extip"
             if item["type"] == "Warning" and item["involvedObject"]["name"] == service
         }
 
