@@ -23,6 +23,11 @@ SCHEDULER = (
 machine: who stands still for two seconds loses neither IPs nor the lead."""
 
 
+WITHOUT_A_GAP = ("--hb=1s",)
+"""For controllers that are to hand over: who has not been heard for two heartbeats makes way at
+once, since it may have been replaced."""
+
+
 class ClaimsCluster:
     """Starts and ends extip's programs, tells where IPs are."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
-from tests.system.claims_cluster import IPS, MONITOR_S
+from tests.system.claims_cluster import IPS, MONITOR_S, WITHOUT_A_GAP
 
 
 def test_ips_are_spread_evenly_and_answer(cluster, lab):
@@ -131,7 +131,10 @@ def test_the_api_server_may_be_away(cluster, lab):
     assert max(probe.longest_outage_s(ip) for ip in IPS) < HICCUP_S
 
 
-def test_an_ordered_stop_hands_over_without_a_gap(cluster, lab):
+def test_an_ordered_stop_hands_over_without_a_gap(idle_cluster, lab):
+    cluster = idle_cluster
+    cluster.controller_flags += WITHOUT_A_GAP
+    cluster.start()
     lab.add_service("web", IPS, namespace=cluster.namespace)
     cluster.wait_settled(*IPS)
     for ip in IPS:

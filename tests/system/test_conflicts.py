@@ -19,7 +19,7 @@ from extip.net import frames
 from tests.lab.extip import Extip
 from tests.lab.storm import Storm
 from tests.lab.wait import wait_until
-from tests.system.claims_cluster import IPS, ClaimsCluster
+from tests.system.claims_cluster import IPS, WITHOUT_A_GAP, ClaimsCluster
 from tests.system.wire import Wire, watched
 
 HOLDS, SOUND, RELEASES = "n1", "n2", "n3"
@@ -212,7 +212,10 @@ def test_how_many_answer_under_each_fault(idle_cluster, subtests, record_propert
         assert not controller.events("address_conflict"), "no takeover is a conflict"
 
 
-def test_an_orderly_stop_is_no_conflict(cluster):
+def test_an_orderly_stop_is_no_conflict(idle_cluster):
+    cluster = idle_cluster
+    cluster.controller_flags += WITHOUT_A_GAP
+    cluster.start()
     cluster.lab.add_service("web", IPS, namespace=cluster.namespace)
     cluster.wait_settled(*IPS)
     assert cluster.controllers["n1"].process.terminate() == 0

@@ -6,7 +6,7 @@ import sys
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
-from tests.system.claims_cluster import IPS
+from tests.system.claims_cluster import IPS, WITHOUT_A_GAP
 
 
 def extip(lab, command, *args):
@@ -58,7 +58,10 @@ def test_status_says_what_it_does_not_know(cluster, lab):
     assert "10.99.99.99" in told.stderr
 
 
-def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(cluster, lab):
+def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(idle_cluster, lab):
+    cluster = idle_cluster
+    cluster.controller_flags += WITHOUT_A_GAP
+    cluster.start()
     lab.add_service("web", IPS, namespace=cluster.namespace)
     cluster.wait_settled(*IPS)
     for ip in IPS:
