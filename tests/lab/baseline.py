@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab.daemon import Daemon
-from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
+from tests.lab.host import SERVICE_ACCOUNT_FILES, Host, pids_by_namespaces
 from tests.lab.node import Node
 from tests.lab.wait import wait_until
 
@@ -59,10 +59,11 @@ class Baseline:
 
         Whatever the anchor starts leads a session of its own.
         """
+        everybody = pids_by_namespaces()
         return [
             (host, pid)
             for host, daemons in self._hosts().items()
-            for pid in host.all_pids()
+            for pid in host.own_pids(everybody)
             if _session(pid) not in {None, *(d.process.pid for d in daemons if d.running)}
         ]
 

@@ -13,6 +13,7 @@ from tests.lab.anchor import python
 from tests.lab.host import Host
 from tests.lab.network import OBSERVER, lan_mac, lan_v4, lan_v6
 from tests.lab.stream import LineStream
+from tests.lab.wait import PATIENCE_S
 
 INTERVAL_S = 0.010
 LOST_AFTER = 3
@@ -107,7 +108,7 @@ class Observer:
         return self._stream.read(lambda: [a for a in seen if a.time_s >= after_s])
 
     def wait_for_announcement(
-        self, ip: str, *, timeout: float = 60.0, after_s: float = 0.0, node: str | None = None
+        self, ip: str, *, timeout: float = PATIENCE_S, after_s: float = 0.0, node: str | None = None
     ) -> Announcement:
         """Wait for an announcement of an address, by a given node or by anybody."""
         seen = self._announcements[ip]
@@ -118,7 +119,7 @@ class Observer:
         )
 
     def wait_for_owner(
-        self, ip: str, node: str, *, timeout: float = 60.0, after_s: float = 0.0
+        self, ip: str, node: str, *, timeout: float = PATIENCE_S, after_s: float = 0.0
     ) -> float:
         """Wait until a node answers for an address; returns when it did."""
         answers = self._answers[ip]

@@ -11,6 +11,7 @@ from tests.lab.anchor import python
 from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.stream import LineStream
+from tests.lab.wait import PATIENCE_S
 
 INTERVAL_S = 0.010
 TIMEOUT_S = 0.180
@@ -142,7 +143,7 @@ class Probe:
         return min(good, default=None)
 
     def wait_for_answer(
-        self, timeout: float = 60.0, *, ip: str | None = None, sent_after_s: float = 0.0
+        self, timeout: float = PATIENCE_S, *, ip: str | None = None, sent_after_s: float = 0.0
     ) -> Answer:
         """Wait for a good answer to a probe sent after the given time (`time.monotonic`)."""
         answers = self._answers[self._one(ip)]
@@ -153,7 +154,7 @@ class Probe:
         )
 
     def wait_for_failure(
-        self, timeout: float = 60.0, *, ip: str | None = None, sent_after_s: float = 0.0
+        self, timeout: float = PATIENCE_S, *, ip: str | None = None, sent_after_s: float = 0.0
     ) -> Answer:
         """Wait for a failed probe that was sent after the given time."""
         answers = self._answers[self._one(ip)]

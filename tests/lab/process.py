@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.lab.anchor import Anchor, Spawned, wait_for_exit
 from tests.lab.errors import LabError
+from tests.lab.wait import PATIENCE_S
 
 POLL_S = 0.005
 
@@ -48,7 +49,7 @@ class Process:
         except ProcessLookupError:
             return
 
-    def freeze(self, timeout: float = 60.0) -> None:
+    def freeze(self, timeout: float = PATIENCE_S) -> None:
         """Stop it (SIGSTOP); returns when it has stopped."""
         self.kill(signal.SIGSTOP)
         deadline = time.monotonic() + timeout
@@ -66,7 +67,7 @@ class Process:
         except OSError:
             return ""
 
-    def terminate(self, timeout: float = 60.0) -> int:
+    def terminate(self, timeout: float = PATIENCE_S) -> int:
         """Ask it to end (SIGTERM) and return its exit status; kills it when it does not."""
         self.kill(signal.SIGTERM)
         if not wait_for_exit(self._spawned.pidfd, timeout):
@@ -75,7 +76,7 @@ class Process:
             raise LabError(f"{self.name} did not end within {timeout} s of SIGTERM\n{self.tail()}")
         return self.wait()
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Wait for its end and return the exit status (negative: the signal)."""
         if not wait_for_exit(self._spawned.pidfd, timeout):
             raise LabError(f"{self.name} still runs after {timeout} s\n{self.tail()}")
@@ -98,7 +99,7 @@ class Process:
         return "\n".join(self.output().splitlines()[-lines:])
 
     def wait_for_output(
-        self, pattern: str, timeout: float = 60.0, *, start: int = 0
+        self, pattern: str, timeout: float = PATIENCE_S, *, start: int = 0
     ) -> re.Match[str]:
         """Wait until a regular expression (multi-line mode) matches whole lines of its output.
 

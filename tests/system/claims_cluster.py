@@ -47,12 +47,17 @@ class ClaimsCluster:
 
     def start(self) -> None:
         """Start a controller on each node and one scheduler; returns when it knows all of them."""
+        scheduler = self.start_scheduler()
+        self.start_controllers()
+        self.wait_alive(scheduler)
+
+    def start_controllers(self) -> None:
+        """Start one on each node; returns when all have told of their nodes."""
         for name in self.lab.nodes:
             self.start_controller(name)
         for controller in self.controllers.values():
             controller.wait_for_event("heartbeat_started")
         wait_until(self._registered, "every controller to have told of its node")
-        self.wait_alive(self.start_scheduler())
 
     def _registered(self) -> bool:
         items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
