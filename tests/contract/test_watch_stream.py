@@ -30,7 +30,7 @@ from tests.fakes.api_server import FakeApiServer
 from tests.fakes.http_api import HttpApiServer
 from tests.lab.cluster import Lab
 
-WAIT_S = 10.0
+WAIT_S = 50.0
 """Longer than any of this takes on a busy machine."""
 
 

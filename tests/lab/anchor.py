@@ -24,7 +24,7 @@ from typing import Any
 from tests.lab.errors import LabError
 
 INSIDE = Path(__file__).parent / "inside"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 _MAX_PACKET = 1 << 18
 _CAP_SYS_ADMIN = 21
 _PREFIX = "extip-lab-"

@@ -7,10 +7,12 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.network import API_SERVER_IP
+from tests.lab.wait import wait_until
 
 PORT = 6443
 MERGE_PATCH = "application/merge-patch+json"
@@ -53,7 +55,7 @@ class ApiClient:
         body: Mapping[str, Any] | None = None,
         *,
         content_type: str = "application/json",
-        timeout: float = 10.0,
+        timeout: float = 60.0,
     ) -> str:
         """Send a request, return the body's text. ApiStatusError from 400 up, OSError below it."""
         connection = _Connection(self._host, self._context, timeout)
@@ -91,6 +93,12 @@ class ApiClient:
         except ApiStatusError as error:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise
+
+    def discard_all(self, path: str, *, label_selector: str = "") -> None:
+        """Delete the objects of a kind, or of one with a label; returns when they are gone."""
+        path = f"{path}?{urlencode({'labelSelector': label_selector})}"
+        self.request("DELETE", path)
+        wait_until(lambda: not self.get(path)["items"], f"{path} to be empty")
 
     def discard(self, path: str) -> None:
         """Delete an object; one that is gone already is no error."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab.daemon import Daemon
-from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
+from tests.lab.host import SERVICE_ACCOUNT_FILES, Host, pids_by_namespaces
 from tests.lab.node import Node
 from tests.lab.wait import wait_until
 
@@ -59,10 +59,11 @@ class Baseline:
 
         Whatever the anchor starts leads a session of its own.
         """
+        everybody = pids_by_namespaces()
         return [
             (host, pid)
             for host, daemons in self._hosts().items()
-            for pid in host.all_pids()
+            for pid in host.own_pids(everybody)
             if _session(pid) not in {None, *(d.process.pid for d in daemons if d.running)}
         ]
 
@@ -94,7 +95,7 @@ class Baseline:
 
     def restore(self) -> None:
         """Bring the lab back: strays killed, faults healed, addresses and objects removed."""
-        wait_until(self._kill_strays, "what tests started to end")
+        self.end_strays()
         self._heal()
         for node in self._lab.nodes.values():
             self._restore_links(node)
@@ -106,6 +107,10 @@ class Baseline:
             self._lab.api.discard(f"/api/v1/namespaces/{name}")
         for host in (self._lab.client, self._lab.router):
             host.flush_neighbours()
+
+    def end_strays(self) -> None:
+        """Kill what tests started; returns when it is gone."""
+        wait_until(self._kill_strays, "what tests started to end")
 
     def _kill_strays(self) -> bool:
         strays = self._strange_processes()
@@ -127,10 +132,13 @@ class Baseline:
         for node in nodes:
             if not node.kube_proxy.running:
                 node.revive()
-        self._refresh_kube_proxy()
+        self._refresh_clients()
 
-    def _refresh_kube_proxy(self) -> None:
-        """Restart it where the API server was out of reach: its backoff may last for a minute."""
+    def _refresh_clients(self) -> None:
+        """Restart who could not reach the API server: the backoff of client-go may last a minute.
+
+        Those are kube-proxy and the controller manager.
+        """
         lab, switch = self._lab, self._lab.switch
         restarted = lab.api_server.process.pid != self._api_server
         behind = [
@@ -138,6 +146,8 @@ class Baseline:
             for node in lab.nodes.values()
             if restarted or node.ports["management"].name in switch.once_cut
         ]
+        if restarted:
+            lab.control_plane.controller_manager.restart()
         for node in behind:
             node.kube_proxy.stop()
             node.kube_proxy.launch()

@@ -1,15 +1,18 @@
 """The lab as a whole: build it, use it, end it. `with Lab(nodes=3) as lab:`."""
 
+import contextlib
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tests.lab import objects, observe, probe
 from tests.lab.anchor import Anchor
-from tests.lab.api import PORT, ApiClient
+from tests.lab.api import PORT, ApiClient, ApiStatusError
 from tests.lab.baseline import Baseline
 from tests.lab.binaries import find_binaries
 from tests.lab.control_plane import ControlPlane
@@ -23,6 +26,9 @@ from tests.lab.pki import make_credentials
 from tests.lab.probe import Probe
 from tests.lab.process import pss_kib
 from tests.lab.wait import PATIENCE_S, wait_until
+
+_GROUP = "/apis/ipcontroller.ext/v1"
+_KINDS = ("ipclaims", "ipnodes", "ipclaimpools")
 
 
 class Lab:
@@ -193,6 +199,27 @@ class Lab:
     def outside_kubeconfig(self) -> Path:
         """Write a kubeconfig for programs outside of the lab; opens a port on loopback."""
         return self.control_plane.outside_kubeconfig()
+
+    def install_definitions(self) -> None:
+        """Make extip's kinds known to the API server; returns when it serves them."""
+        with contextlib.suppress(ApiStatusError):
+            for kind in _KINDS:
+                self.api.get(f"{_GROUP}/{kind}")
+            return  # an earlier test did
+        command = [sys.executable, "-m", "extip", "crds", "--apply"]
+        self.switch.run([*command, f"--kubeconfig={self.kubeconfig}"])
+        for kind in _KINDS:
+            wait_until(partial(self.api.raw, "GET", f"{_GROUP}/{kind}"), f"{kind} to be served")
+
+    def discard_claims(self, *, namespace: str = "kube-system") -> None:
+        """Delete all that extip's programs wrote, pools included, and their Leases.
+
+        Whatever tests started ends first: a controller would write its Lease anew.
+        """
+        self.baseline.end_strays()
+        for kind in _KINDS:
+            self.api.discard_all(f"{_GROUP}/{kind}")
+        self.api.discard_all(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
 
     def mount_service_account(
         self, host: Host, namespace: str, name: str, *, expiration_s: int = 3600

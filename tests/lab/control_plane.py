@@ -21,6 +21,7 @@ from tests.lab.network import (
     Switch,
 )
 from tests.lab.pki import Credentials
+from tests.lab.wait import wait_until
 
 _ETCD = "http://127.0.0.1:2379"
 _CONTROLLERS = (
@@ -144,14 +145,19 @@ class ControlPlane:
         return int(self._switch.run(["/usr/bin/env", "python3", "-c", script]).stdout)
 
     def service_account_token(self, namespace: str, name: str, *, expiration_s: int) -> str:
-        """Return a token of a ServiceAccount by the TokenRequest API (at least 600 s)."""
+        """Return a token of a ServiceAccount by the TokenRequest API (at least 600 s).
+
+        Waits for the account: that named `default` comes a moment after its namespace.
+        """
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": expiration_s},
         }
-        token: str = self.api.request("POST", path, body)["status"]["token"]
+        account = f"ServiceAccount {namespace}/{name}"
+        reply = wait_until(lambda: self.api.request("POST", path, body), account)
+        token: str = reply["status"]["token"]
         return token
 
     def service_account_kubeconfig(self, namespace: str, name: str, *, expiration_s: int) -> Path:

@@ -1,26 +1,40 @@
 """Which addresses the kernel deletes in a node, as `ip monitor` tells."""
 
+import itertools
+
+from tests.lab.errors import LabError
 from tests.lab.node import Node
-from tests.lab.process import Process
 from tests.lab.wait import wait_until
 
-_MARKER = "127.77.77.77"
+_MARKERS = "127.77."
 
 
-def deletions(node: Node) -> Process:
-    """Start to record them; returns once it records."""
-    monitor = node.start(["ip", "monitor", "address"], name="ip-monitor")
+class Deletions:
+    """Records from its construction on."""
 
-    def records() -> bool:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._numbers = itertools.count()
+        self._monitor = node.start(["ip", "monitor", "address"], name="ip-monitor")
+        wait_until(self._is_up_to_date, "ip monitor to record")
+
+    def so_far(self) -> list[str]:
+        """Return what was deleted until now, a line each; nothing is still on its way."""
+        wait_until(self._is_up_to_date, "ip monitor to catch up")
+        return [line for line in self._lines() if _MARKERS not in line]
+
+    def _is_up_to_date(self) -> bool:
+        """Delete an address of no use, and tell whether that is seen."""
+        number = next(self._numbers)
+        marker = f"{_MARKERS}{number // 250}.{1 + number % 250}/32"
         for verb in ("add", "del"):
-            node.run(["ip", "address", verb, f"{_MARKER}/32", "dev", "lo"])
-        return _MARKER in monitor.output()
+            self._node.run(["ip", "address", verb, marker, "dev", "lo"])
+        try:
+            wait_until(lambda: any(marker in line for line in self._lines()), marker, timeout=0.5)
+        except LabError:
+            return False  # it does not record yet, or the machine is slow
+        return True
 
-    wait_until(records, "ip monitor to record")
-    return monitor
-
-
-def deleted(monitor: Process) -> list[str]:
-    """Return what was recorded up to now, a line each."""
-    lines = monitor.output().splitlines()
-    return [line for line in lines if line.startswith("Deleted") and _MARKER not in line]
+    def _lines(self) -> list[str]:
+        lines = self._monitor.lines().splitlines()
+        return [line for line in lines if line.startswith("Deleted")]

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ MARK = 225
 """IFA_PROTO of extip's addresses."""
 
 HTTP_PORT = 9188
+
+_HTTP_TIMEOUT_S = 30.0
+"""Of a page of its own: how fast it answers is not what tests are about."""
 
 
 class Extip:
@@ -84,9 +88,36 @@ class Extip:
                 f"{error}; there are {self.addresses(interface)}\n{self.process.tail(50)}"
             ) from error
 
+    def wait_for_refresh(
+        self, *addresses: str, ttl_s: float, after_s: float = 0.0, interface: str = "eth0"
+    ) -> None:
+        """Wait until the lifetimes of these addresses were started anew, after a time or from now.
+
+        So the addresses were there, and would not have been without it. The kernel tells what is
+        left of `ttl_s` in whole seconds, rounded up, so this takes a second longer.
+        """
+        now_s = time.monotonic()
+        since_s = max(after_s, now_s)
+
+        def refreshed() -> bool:
+            asked_s = time.monotonic()
+            left = {
+                str(a.interface): a.valid_s
+                for a in self.host.addresses(interface)
+                if a.proto == MARK
+            }
+            ends = [asked_s + (left.get(address) or 0) for address in addresses]
+            return all(end_s > since_s + ttl_s + 1 for end_s in ends)
+
+        try:
+            timeout_s = PATIENCE_S + since_s - now_s
+            wait_until(refreshed, f"a refresh of {addresses}", timeout=timeout_s)
+        except Exception as error:
+            raise AssertionError(f"{error}\n{self.process.tail(50)}") from error
+
     def http(self, path: str) -> str:
         """GET a page of its HTTP endpoint, whatever the status."""
-        return self.host.http_get("127.0.0.1", HTTP_PORT, path=path)
+        return self.host.http_get("127.0.0.1", HTTP_PORT, path=path, timeout=_HTTP_TIMEOUT_S)
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of one metric; 0 when there is none with these labels."""
@@ -99,6 +130,6 @@ class Extip:
         return 0.0
 
     def _logged(self) -> Iterator[dict[str, Any]]:
-        for line in self.process.output().splitlines():
+        for line in self.process.lines().splitlines():
             if line.startswith("{"):
                 yield json.loads(line)

@@ -15,6 +15,7 @@ from tests.lab.anchor import Anchor, wait_for_exit
 from tests.lab.errors import LabError
 from tests.lab.netlink import Address, dump_addresses
 from tests.lab.process import Process
+from tests.lab.wait import PATIENCE_S
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -92,7 +93,7 @@ class Host:
         stdin: str = "",
         env: Mapping[str, str] | None = None,
         check: bool = True,
-        timeout: float = 60.0,
+        timeout: float = PATIENCE_S,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end. With `check`, a status other than 0 raises LabError."""
         command = [str(argument) for argument in argv]
@@ -135,7 +136,7 @@ class Host:
             raise
         return connection
 
-    def http_get(self, ip: str, port: int = 80, *, path: str = "/", timeout: float = 2.0) -> str:
+    def http_get(self, ip: str, port: int = 80, *, path: str = "/", timeout: float = 10.0) -> str:
         """GET a page from this host and return the body, stripped. OSError when there is none."""
         host = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
         with self.connect(ip, port, timeout) as connection:
@@ -188,12 +189,30 @@ class Host:
 
     def all_pids(self) -> set[int]:
         """Return every process in this host's network, whoever started it, but not the holder."""
+        return self.own_pids(pids_by_namespaces())
+
+    def own_pids(self, everybody: Mapping["Namespaces", set[int]]) -> set[int]:
+        """Return those of `all_pids`, of what `pids_by_namespaces` has found."""
         mine = _namespaces(self.holder_pid)
-        pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-        return {pid for pid in pids - {self.holder_pid} if _namespaces(pid) == mine}
+        return set() if mine is None else everybody.get(mine, set()) - {self.holder_pid}
 
 
-def _namespaces(pid: int) -> tuple[int, int] | None:
+Namespaces = tuple[int, int]
+"""Network and pid namespace of a process, by their inodes."""
+
+
+def pids_by_namespaces() -> dict[Namespaces, set[int]]:
+    """Look at all processes once, for whoever asks about several hosts."""
+    found: dict[Namespaces, set[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            namespaces = _namespaces(int(entry.name))
+            if namespaces is not None:
+                found.setdefault(namespaces, set()).add(int(entry.name))
+    return found
+
+
+def _namespaces(pid: int) -> Namespaces | None:
     """Identify a process's network and pid namespaces, None when it is gone.
 
     The pid namespace tells the lab's processes from the `unshare` that waits for the anchor.

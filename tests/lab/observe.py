@@ -1,9 +1,11 @@
 """What is on the wire: `with lab.observe([ip]) as observer:`."""
 
 import bisect
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from types import TracebackType
 from typing import Literal, Self, cast
 
@@ -11,6 +13,7 @@ from tests.lab.anchor import python
 from tests.lab.host import Host
 from tests.lab.network import OBSERVER, lan_mac, lan_v4, lan_v6
 from tests.lab.stream import LineStream
+from tests.lab.wait import PATIENCE_S
 
 INTERVAL_S = 0.010
 LOST_AFTER = 3
@@ -105,7 +108,7 @@ class Observer:
         return self._stream.read(lambda: [a for a in seen if a.time_s >= after_s])
 
     def wait_for_announcement(
-        self, ip: str, *, timeout: float = 60.0, after_s: float = 0.0, node: str | None = None
+        self, ip: str, *, timeout: float = PATIENCE_S, after_s: float = 0.0, node: str | None = None
     ) -> Announcement:
         """Wait for an announcement of an address, by a given node or by anybody."""
         seen = self._announcements[ip]
@@ -116,7 +119,7 @@ class Observer:
         )
 
     def wait_for_owner(
-        self, ip: str, node: str, *, timeout: float = 60.0, after_s: float = 0.0
+        self, ip: str, node: str, *, timeout: float = PATIENCE_S, after_s: float = 0.0
     ) -> float:
         """Wait until a node answers for an address; returns when it did."""
         answers = self._answers[ip]
@@ -145,6 +148,16 @@ class Observer:
             times.append(Ownership(mac=mac, node=node, first_s=first_s, last_s=time_s))
         everyone = [ownership for times in by_mac.values() for ownership in times]
         return sorted(everyone, key=lambda ownership: ownership.first_s)
+
+    def questions(self, *, after_s: float) -> int:
+        """Return how often it asked from a time on."""
+        asked = self._stream.read(lambda: list(self._asked))
+        return _asked_between(asked, after_s, inf)
+
+    def worst_gap_s(self) -> float:
+        """Return the longest time between two questions: within that, it cannot tell."""
+        asked = self._stream.read(lambda: list(self._asked))
+        return max((b - a for a, b in itertools.pairwise(asked)), default=inf)
 
     def double_ownership_s(self, ip: str) -> float:
         """Return for how long more than one MAC answered for an address, to within 10 ms."""

@@ -1,5 +1,6 @@
 """What a client sees of addresses: `with lab.probe(ip) as probe:`."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from tests.lab.anchor import python
 from tests.lab.errors import LabError
 from tests.lab.host import Host
 from tests.lab.stream import LineStream
+from tests.lab.wait import PATIENCE_S
 
 INTERVAL_S = 0.010
 TIMEOUT_S = 0.180
 """Below the least retransmission time (200 ms): no lost packet is ever made good in a probe."""
 
+
+STANDSTILL = 5
+"""A prober that sends this many times its interval after the last probe stood still."""
 
 HICCUP_S = 0.5
 """An outage that is shorter may be the machine's: a backend that is not scheduled answers late."""
@@ -38,13 +43,15 @@ class Answer:
 class Outage:
     """Probes in a row that failed, from the first one's send time to the next good one's.
 
-    `ended` is False when no good one followed: the outage lasted at least `duration_s`.
+    `ended` is False when no good one followed: the outage lasted at least `duration_s`. For
+    `blind_s` of that the prober itself stood still, and nobody knows.
     """
 
     start_s: float
     duration_s: float
     errors: tuple[str, ...]
     ended: bool
+    blind_s: float = 0.0
 
     @property
     def end_s(self) -> float:
@@ -136,7 +143,7 @@ class Probe:
         return min(good, default=None)
 
     def wait_for_answer(
-        self, timeout: float = 60.0, *, ip: str | None = None, sent_after_s: float = 0.0
+        self, timeout: float = PATIENCE_S, *, ip: str | None = None, sent_after_s: float = 0.0
     ) -> Answer:
         """Wait for a good answer to a probe sent after the given time (`time.monotonic`)."""
         answers = self._answers[self._one(ip)]
@@ -147,7 +154,7 @@ class Probe:
         )
 
     def wait_for_failure(
-        self, timeout: float = 60.0, *, ip: str | None = None, sent_after_s: float = 0.0
+        self, timeout: float = PATIENCE_S, *, ip: str | None = None, sent_after_s: float = 0.0
     ) -> Answer:
         """Wait for a failed probe that was sent after the given time."""
         answers = self._answers[self._one(ip)]
@@ -180,13 +187,16 @@ class Probe:
     def _outage(self, failed: list[Answer], good: Answer | None) -> Outage:
         start = failed[0].sent_s
         end = failed[-1].sent_s + self._interval_s if good is None else good.sent_s
+        sent = [*(answer.sent_s for answer in failed), end]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(sent)]
         return Outage(
             start_s=start,
             duration_s=end - start,
             errors=tuple(sorted({answer.error for answer in failed})),
             ended=good is not None,
+            blind_s=sum(gap for gap in gaps if gap > STANDSTILL * self._interval_s),
         )
 
     def longest_outage_s(self, ip: str | None = None) -> float:
-        """Return the length of the longest window of `outages`, 0 when there is none."""
-        return max((outage.duration_s for outage in self.outages(ip)), default=0.0)
+        """Return the length of the longest of `outages` as far as it was seen, 0 for none."""
+        return max((o.duration_s - o.blind_s for o in self.outages(ip)), default=0.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.lab.anchor import Anchor, Spawned, wait_for_exit
 from tests.lab.errors import LabError
+from tests.lab.wait import PATIENCE_S
 
 POLL_S = 0.005
 
@@ -48,7 +49,7 @@ class Process:
         except ProcessLookupError:
             return
 
-    def freeze(self, timeout: float = 10.0) -> None:
+    def freeze(self, timeout: float = PATIENCE_S) -> None:
         """Stop it (SIGSTOP); returns when it has stopped."""
         self.kill(signal.SIGSTOP)
         deadline = time.monotonic() + timeout
@@ -66,7 +67,7 @@ class Process:
         except OSError:
             return ""
 
-    def terminate(self, timeout: float = 10.0) -> int:
+    def terminate(self, timeout: float = PATIENCE_S) -> int:
         """Ask it to end (SIGTERM) and return its exit status; kills it when it does not."""
         self.kill(signal.SIGTERM)
         if not wait_for_exit(self._spawned.pidfd, timeout):
@@ -75,7 +76,7 @@ class Process:
             raise LabError(f"{self.name} did not end within {timeout} s of SIGTERM\n{self.tail()}")
         return self.wait()
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = PATIENCE_S) -> int:
         """Wait for its end and return the exit status (negative: the signal)."""
         if not wait_for_exit(self._spawned.pidfd, timeout):
             raise LabError(f"{self.name} still runs after {timeout} s\n{self.tail()}")
@@ -88,14 +89,19 @@ class Process:
         """Everything that it wrote to stdout and stderr so far."""
         return self.log.read_text(errors="replace")
 
+    def lines(self) -> str:
+        """Return its output but for a line at the end that it may be writing just now."""
+        written = self.output()
+        return written[: written.rfind("\n") + 1]
+
     def tail(self, lines: int = 20) -> str:
         """Return the last lines of its output, for a message."""
         return "\n".join(self.output().splitlines()[-lines:])
 
     def wait_for_output(
-        self, pattern: str, timeout: float = 60.0, *, start: int = 0
+        self, pattern: str, timeout: float = PATIENCE_S, *, start: int = 0
     ) -> re.Match[str]:
-        """Wait until a regular expression (multi-line mode) matches its output.
+        """Wait until a regular expression (multi-line mode) matches whole lines of its output.
 
         `start` skips that many characters of the output. Raises LabError with the end of the output
         when the time is over, or when it ended without a match.
@@ -104,7 +110,7 @@ class Process:
         deadline = time.monotonic() + timeout
         while True:
             ended = not self.running
-            match = compiled.search(self.output(), start)
+            match = compiled.search(self.lines(), start)
             if match is not None:
                 return match
             if ended or time.monotonic() > deadline:

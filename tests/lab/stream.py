@@ -36,7 +36,7 @@ class LineStream:
             os.close(write_end)
         self._thread = threading.Thread(target=self._read, args=(read_end,), name=name, daemon=True)
         self._thread.start()
-        self.wait_for(lambda: self._ready, f"{name} to start", 20.0)
+        self.wait_for(lambda: self._ready, f"{name} to start", 60.0)
 
     def _read(self, read_end: int) -> None:
         with os.fdopen(read_end) as pipe:

@@ -81,7 +81,7 @@ def found(name: str) -> list[tuple[IPInterface, int]]:
             return []
 
 
-async def until(condition: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, within_s: float = 40.0) -> None:
     try:
         async with asyncio.timeout(within_s):
             while not condition():  # noqa: ASYNC110 - what it waits for may be anything
@@ -272,12 +272,14 @@ async def test_what_another_agent_flushes_again_and_again_comes_back_slowly(
     async with running(V4, V6, resync_s=3.0) as world:
         await until(lambda: len(ours()) == 2, "both")
         flushed = 0
-        for _ in range(40):  # a fight at full speed would see as many
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
+        while clock() < began_s + 4 or "keeps removing addresses" not in world.problem():
             if ours():
                 namespace.ip("addr flush dev v0 scope global")
                 flushed += 1
             await asyncio.sleep(0.1)
-        assert 6 <= flushed <= 16
+        assert flushed <= 4 * (clock() - began_s)  # 10 in a second at full speed
         assert "another program keeps removing addresses" in world.problem()
         await until(lambda: len(ours()) == 2, "both, once it has stopped")
 
@@ -324,14 +326,13 @@ async def test_an_interface_that_visits_another_namespace(
 ) -> None:
     """It comes back with its index and MAC, yet sockets that were bound to it are dead."""
     async with running(V4, V6) as world:
-        for pause_s in (0.2, 0.0, 0.0):
+        for notices in (True, False, False):
             await until(lambda: len(ours()) == 2, "both")
             mac = mac_of(namespace)
             wire.forget()
             elsewhere.take("v0")
-            await asyncio.sleep(pause_s)
-            if pause_s:
-                assert "v0 does not exist" in world.problem()
+            if notices:
+                await until(lambda: "v0 does not exist" in world.problem(), "the loss")
             elsewhere.give_back("v0")
             namespace.ip("link set v0 up")
             await until(lambda: len(ours()) == 2, "both again")

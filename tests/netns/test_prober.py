@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.netns
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
 V4_TOO, V6_TOO = ip_address("192.0.2.77"), ip_address("2001:db8::77")
 STATION = bytes.fromhex("020000000099")
-PATIENCE_S = 10
+PATIENCE_S = 40
 
 
 async def link(name: str) -> Link:
@@ -61,6 +62,11 @@ def station(namespace: PrivateNamespace) -> Iterator[socket.socket]:
         yield opened
 
 
+def ask_for_a_minute(name: str) -> None:
+    """Let duplicate address detection last for long: one question a second."""
+    Path(f"/proc/sys/net/ipv6/conf/{name}/dad_transmits").write_text("60")
+
+
 async def until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not reached():  # noqa: ASYNC110 - the kernel tells nobody
@@ -72,9 +78,14 @@ async def test_whoever_has_it_answers(namespace: PrivateNamespace) -> None:
     v1 = await link("v1")
     seen: list[Sighting] = []
     async with listening(seen) as wire:
-        for ip in (V4, V6):
-            assert wire.probe(ip)
-        await until(lambda: len(seen) >= 2)
+
+        def answered() -> bool:
+            # Again and again: the kernel takes a moment to listen to the group of the IPv6 one.
+            for ip in (V4, V6):
+                assert wire.probe(ip)
+            return {sighting.ip for sighting in seen} == {V4, V6}
+
+        await until(answered)
         await asyncio.sleep(0.1)
     assert set(seen) == {Sighting(ip, v1.mac, Kind.CLAIM) for ip in (V4, V6)}
 
@@ -125,6 +136,7 @@ async def test_a_kernel_that_is_about_to_take_it_is_heard(namespace: PrivateName
 
 async def test_a_kernel_that_is_about_to_take_it_hears_us(namespace: PrivateNamespace) -> None:
     """Whoever asks first is left in peace: the kernel gives its own address up."""
+    ask_for_a_minute("v1")
     namespace.ip(f"addr add {V6}/64 dev v1")
     async with listening([]) as wire:
 
@@ -147,7 +159,7 @@ async def test_all_other_traffic_is_left_to_the_kernel(station: socket.socket) -
         datagram[20] = 17
         for frame in (bytes(echo), bytes(datagram), solicitation):
             station.send(frame)
-        await asyncio.sleep(0.1)
+        await until(lambda: bool(select.select([receiver], [], [], 0)[0]))
         assert receiver.recv(2048) == solicitation
         with pytest.raises(BlockingIOError):
             receiver.recv(2048)
@@ -163,8 +175,8 @@ async def test_what_was_lost_is_no_silence(
         assert wire.probe(V4_TOO)
         for _ in range(500):
             station.send(frames.probe(V4, STATION))
-        assert wire.read()[1] is False
-        assert wire.read() == ([], True)
+        await until(lambda: wire.read()[1] is False)
+        await until(lambda: wire.read() == ([], True))
 
 
 async def test_nothing_is_heard_in_a_pause(station: socket.socket) -> None:
@@ -232,9 +244,13 @@ async def test_an_interface_that_is_back_as_itself_is_asked_on(
         after = await link("v0")
         assert (after.index, after.mac) == (before.index, before.mac)
         wire.open(after, arrived)  # there is no difference to be seen
-        for ip in (V4, V6):
-            assert wire.probe(ip)
-        await until(lambda: {V4, V6} <= {s.ip for s in seen if s.mac == v1.mac})
+
+        def answered() -> bool:
+            for ip in (V4, V6):
+                assert wire.probe(ip)
+            return {V4, V6} <= {s.ip for s in seen if s.mac == v1.mac}
+
+        await until(answered)
         arrived()
     assert paused or not all(complete), "what was said meanwhile is lost"
 

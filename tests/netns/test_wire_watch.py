@@ -67,6 +67,12 @@ def ignore_arp(value: int) -> None:
     Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text(str(value))
 
 
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(40):
+        while not reached():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def soon() -> None:
     await asyncio.sleep(0.1)
 
@@ -82,12 +88,13 @@ async def test_hears_others_with_our_ips_and_nothing_else(ip: IPAddress) -> None
             send(frames.announcement(ip + 1, OTHER))
             send(frames.announcement(ip, own.mac))
             send(frames.probe(ip, OTHER))
+            await until(lambda: len(heard) >= 2)
             await soon()
             assert heard == [Sighting(ip, OTHER, Kind.CLAIM)] * 2
             watch.listen(own, BOTH, alert=True)
             await soon()
             send(frames.probe(ip, OTHER))
-            await soon()
+            await until(lambda: len(heard) >= 3)
             assert heard[2:] == [Sighting(ip, OTHER, Kind.PROBE)]
             watch.listen(own, BOTH - {ip}, alert=True)
             await soon()
@@ -117,9 +124,14 @@ async def test_a_station_that_has_the_ip_answers_what_is_asked(
     namespace.ip(f"addr add {V4}/32 dev v1", f"addr add {V6}/128 dev v1 nodad")
     namespace.ip("link set v1 address 02:00:00:00:00:99")
     async with watching(alert=True) as (watch, heard):
-        assert watch.ask(V4)
-        assert watch.ask(V6)
-        await soon()
+
+        def answered() -> bool:
+            # Again and again: the kernel takes a moment to listen to the group of the IPv6 one.
+            assert watch.ask(V4)
+            assert watch.ask(V6)
+            return {s.ip for s in heard if s.kind is Kind.CLAIM} == BOTH
+
+        await until(answered)
     assert {s.ip for s in heard if s.kind is Kind.CLAIM} == BOTH
     assert {s.mac for s in heard} == {OTHER}
 
@@ -136,7 +148,7 @@ async def test_an_interface_that_goes_and_one_that_comes(namespace: PrivateNames
         await soon()
         with sending() as send:
             send(frames.announcement(V4, OTHER))
-        await soon()
+            await until(lambda: bool(heard))
         assert [s.ip for s in heard] == [V4]
 
 
@@ -148,7 +160,8 @@ async def test_a_thousand_ips_are_told_from_their_neighbours() -> None:
             for ip in ips:
                 send(frames.announcement(ip, OTHER))
                 send(frames.announcement(ip + 1, OTHER))
-            await asyncio.sleep(0.5)
+            await until(lambda: len(heard) >= len(ips))
+            await soon()
     assert {s.ip for s in heard} == set(ips)
     assert len(heard) == len(ips), "beyond what fits the program, the reader sorts out"
 

@@ -10,15 +10,22 @@ from tests.lab.host import Host
 from tests.lab.wait import PATIENCE_S, wait_until
 
 IPS = [f"10.88.3.{n}" for n in range(1, 7)]
-MONITOR_S = 1.0
-CONTROLLER = ("--hb=300ms", "--address-ttl=3s")
+MONITOR_S = 3.0
+TTL_S = 6
+CONTROLLER = ("--hb=400ms", f"--address-ttl={TTL_S}s")
 SCHEDULER = (
-    f"--monitor={MONITOR_S}s",
-    "--leader-elect-lease-duration=3s",
-    "--leader-elect-renew-deadline=2s",
+    f"--monitor={MONITOR_S:g}s",
+    "--leader-elect-lease-duration=6s",
+    "--leader-elect-renew-deadline=4s",
     "--leader-elect-retry-period=500ms",
 )
-"""Quicker than the defaults, so that a test need not wait for long."""
+"""Quicker than the defaults, so that a test need not wait for long, and slow enough for a loaded
+machine: who stands still for two seconds loses neither IPs nor the lead."""
+
+
+WITHOUT_A_GAP = ("--hb=1s",)
+"""For controllers that are to hand over: who has not been heard for two heartbeats makes way at
+once, since it may have been replaced."""
 
 
 class ClaimsCluster:
@@ -36,16 +43,26 @@ class ClaimsCluster:
 
     def install(self) -> None:
         """Make extip's kinds known to the API server."""
-        self.lab.switch.run(["extip", "crds", "--apply", f"--kubeconfig={self.lab.kubeconfig}"])
+        self.lab.install_definitions()
 
     def start(self) -> None:
         """Start a controller on each node and one scheduler; returns when it knows all of them."""
+        scheduler = self.start_scheduler()
+        self.start_controllers()
+        self.wait_alive(scheduler)
+
+    def start_controllers(self) -> None:
+        """Start one on each node; returns when all have told of their nodes."""
         for name in self.lab.nodes:
             self.start_controller(name)
         for controller in self.controllers.values():
             controller.wait_for_event("heartbeat_started")
-        count = len(self.controllers)
-        self.start_scheduler().wait_for_event("node_liveness_changed", state="alive", count=count)
+        wait_until(self._registered, "every controller to have told of its node")
+
+    def _registered(self) -> bool:
+        items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
+        told = {item["metadata"]["name"] for item in items if item.get("status", {}).get("links")}
+        return told >= set(self.controllers)
 
     def start_controller(
         self, name: str, *flags: str, env: Mapping[str, str] | None = None
@@ -78,17 +95,28 @@ class ClaimsCluster:
         self.schedulers.append(scheduler)
         return scheduler
 
+    def wait_alive(self, scheduler: Extip, *nodes: str) -> None:
+        """Wait until a scheduler takes these nodes (default: all with a controller) for alive."""
+
+        def alive() -> bool:
+            events = scheduler.events("node_liveness_changed")
+            last = {event["node"]: event["state"] for event in events}
+            return all(last.get(node) == "alive" for node in nodes or self.controllers)
+
+        try:
+            wait_until(alive, f"{nodes or 'all nodes'} to be alive")
+        except Exception as error:
+            raise AssertionError(f"{error}\n{scheduler.process.tail(50)}") from error
+
     def end(self) -> None:
         """Kill all programs."""
         for started in [*self.schedulers, *self.controllers.values()]:
             started.process.kill()
             started.process.wait()
 
-    def clean_up(self, *kinds: str) -> None:
-        """Delete what the programs wrote, and the objects of other kinds."""
-        for kind in ("ipclaims", "ipnodes", *kinds):
-            self.lab.kubectl("delete", kind, "--all")
-        self.lab.kubectl("-n", "kube-system", "delete", "lease", "--all")
+    def clean_up(self) -> None:
+        """Delete what the programs wrote."""
+        self.lab.discard_claims()
 
     def claims(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.lab.api.get("/apis/ipcontroller.ext/v1/ipclaims")[

@@ -1,5 +1,6 @@
 """Claims mode on a real cluster: IPs are spread over live nodes, and move when one is gone."""
 
+import signal
 import time
 from collections import Counter
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
-from tests.system.claims_cluster import IPS, MONITOR_S
+from tests.system.claims_cluster import IPS, MONITOR_S, WITHOUT_A_GAP
 
 
 def test_ips_are_spread_evenly_and_answer(cluster, lab):
@@ -45,7 +46,7 @@ def test_a_dead_node_is_replaced(cluster, lab):
         lab.nodes["n2"].die()
         wait_until(lambda: "n2" not in cluster.placed().values(), "the moves")
         for ip in lost:
-            observer.wait_for_announcement(ip, timeout=20)
+            observer.wait_for_announcement(ip)
     for ip, node in kept.items():
         assert cluster.placed()[ip] == node, "moved without need"
     assert Counter(cluster.placed().values()) == {"n1": 3, "n3": 3}
@@ -60,9 +61,11 @@ def test_a_dead_or_hung_controller_loses_its_ips_to_others(cluster, lab, fault):
     wait_until(lambda: "n1" not in cluster.placed().values(), "the moves")
     cluster.wait_settled(*IPS)  # also: the kernel dropped them from n1
     if fault == "freeze":
+        after = cluster.placed()
         process.thaw()
         time.sleep(2)
-        assert cluster.settled(*IPS), "it came back for what it had lost"
+        cluster.wait_settled(*IPS)
+        assert cluster.placed() == after, "it came back for what it had lost"
 
 
 def test_carrier_loss_moves_at_once(cluster, lab):
@@ -80,14 +83,14 @@ def test_when_all_are_dead_nothing_moves(idle_cluster, lab):
     Otherwise whoever was heard last may count as a witness against the others.
     """
     cluster = idle_cluster
-    cluster.scheduler_flags += (f"--monitor={3 * MONITOR_S}s",)
+    cluster.scheduler_flags += (f"--monitor={2 * MONITOR_S}s",)
     cluster.start()
     lab.add_service("web", IPS, namespace=cluster.namespace)
     cluster.wait_settled(*IPS)
     before = cluster.placed()
     for controller in cluster.controllers.values():
-        controller.process.freeze()
-    time.sleep(9 * MONITOR_S)
+        controller.process.kill(signal.SIGSTOP)
+    time.sleep(4 * MONITOR_S)
     assert cluster.placed() == before
     for controller in cluster.controllers.values():
         controller.process.thaw()
@@ -120,15 +123,18 @@ def test_the_api_server_may_be_away(cluster, lab):
         lab.wait_for_http(ip)
     with lab.probe(IPS) as probe:
         lab.api_server.stop()
-        time.sleep(8)
+        time.sleep(2 * MONITOR_S)
         lab.api_server.start()
-        time.sleep(8)
+        time.sleep(2 * MONITOR_S)
     assert cluster.placed() == before
-    assert cluster.settled(*IPS)
+    cluster.wait_settled(*IPS)
     assert max(probe.longest_outage_s(ip) for ip in IPS) < HICCUP_S
 
 
-def test_an_ordered_stop_hands_over_without_a_gap(cluster, lab):
+def test_an_ordered_stop_hands_over_without_a_gap(idle_cluster, lab):
+    cluster = idle_cluster
+    cluster.controller_flags += WITHOUT_A_GAP
+    cluster.start()
     lab.add_service("web", IPS, namespace=cluster.namespace)
     cluster.wait_settled(*IPS)
     for ip in IPS:
@@ -137,4 +143,4 @@ def test_an_ordered_stop_hands_over_without_a_gap(cluster, lab):
         assert cluster.controllers["n1"].process.terminate() == 0
         cluster.wait_settled(*IPS)
     assert "n1" not in cluster.placed().values()
-    assert max(probe.longest_outage_s(ip) for ip in IPS) < 0.5
+    assert max(probe.longest_outage_s(ip) for ip in IPS) < HICCUP_S

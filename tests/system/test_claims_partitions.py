@@ -8,16 +8,14 @@ import time
 
 import pytest
 
+from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS, MONITOR_S
 from tests.system.wire import watched
 
 TRIO = IPS[:3]
-LONG_S = 3 * MONITOR_S
+LONG_S = 1.5 * MONITOR_S
 """Longer than it takes to find a node dead and to move what it had."""
-
-HICCUP_S = 0.5
-"""A loaded machine's, not an outage."""
 
 
 @pytest.fixture
@@ -46,10 +44,10 @@ def test_cut_off_from_the_clients_alone_nothing_moves_and_nobody_fights(cluster,
         assert cluster.placed() == before
         lab.nodes["n1"].heal("lan")
         wire.wait_answers()
-        time.sleep(MONITOR_S)
+        time.sleep(LONG_S)
     figures(wire)
     assert cluster.placed() == before
-    assert cluster.settled(*TRIO)
+    cluster.wait_settled(*TRIO)
     assert {ip: wire.owners(ip) for ip in TRIO} == {ip: {node} for ip, node in before.items()}
     assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
 
@@ -69,9 +67,8 @@ def test_cut_off_from_the_api_server_alone_it_makes_way_after_the_heal(cluster, 
         time.sleep(LONG_S)
     figures(wire, dropped_after=wire.last_answer_s(at["n1"], "n1") - healed_s)
     assert cluster.placed()[at["n1"]] == successor, "it came back for what it had lost"
-    assert cluster.settled(*TRIO)
+    cluster.wait_settled(*TRIO)
     assert wire.owners(at["n1"], after_s=settled_s) == {successor}
-    assert settled_s - healed_s < 20
     assert max(wire.outages_s().values()) < HICCUP_S
 
 
@@ -81,7 +78,7 @@ def test_cut_off_from_everything_others_answer_and_the_heal_changes_nothing(clus
         cut_s = time.monotonic()
         lab.nodes["n1"].cut()
         wire.probe.wait_for_failure(ip=at["n1"])
-        wire.probe.wait_for_answer(ip=at["n1"], sent_after_s=cut_s + 0.2, timeout=30)
+        wire.probe.wait_for_answer(ip=at["n1"], sent_after_s=cut_s + 0.2)
         successor = cluster.placed()[at["n1"]]
         assert successor in ("n2", "n3")
         time.sleep(LONG_S)
@@ -92,9 +89,8 @@ def test_cut_off_from_everything_others_answer_and_the_heal_changes_nothing(clus
         time.sleep(LONG_S)
     figures(wire, dropped_after=wire.last_answer_s(at["n1"], "n1") - healed_s)
     assert cluster.placed()[at["n1"]] == successor
-    assert cluster.settled(*TRIO)
+    cluster.wait_settled(*TRIO)
     assert wire.owners(at["n1"], after_s=settled_s) == {successor}
-    assert settled_s - healed_s < 20
     assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
 
 
@@ -111,7 +107,6 @@ def test_two_of_three_nodes_dead_at_once(cluster, lab, figures):
             wire.observer.wait_for_owner(at[name], "n3", after_s=died_s)
         wire.wait_answers()
     figures(wire)
-    assert max(wire.outages_s().values()) < 20
     assert wire.outages_s()[at["n3"]] < HICCUP_S
     assert wire.owners(at["n3"]) == {"n3"}
 
@@ -125,7 +120,7 @@ def leader_on(cluster, name, *controllers):
     standby = cluster.start_scheduler()
     standby.wait_for_event("leader_changed")
     for scheduler in (leader, standby):
-        scheduler.wait_for_event("node_liveness_changed", state="alive", count=len(controllers))
+        cluster.wait_alive(scheduler)
     return leader, standby
 
 
@@ -138,7 +133,7 @@ def test_a_leader_cut_off_from_the_api_server_moves_nothing(idle_cluster, lab, f
     with watched(lab, TRIO) as wire:
         lab.nodes["n3"].cut("management")
         standby.wait_for_event("leadership_acquired")
-        assert leader.events("leadership_lost")
+        leader.wait_for_event("leadership_lost")
         cluster.controllers["n1"].process.kill()
         wait_until(lambda: "n1" not in cluster.placed().values(), "the move")
         cluster.wait_settled(*TRIO)
@@ -149,7 +144,7 @@ def test_a_leader_cut_off_from_the_api_server_moves_nothing(idle_cluster, lab, f
         time.sleep(LONG_S)
     figures(wire)
     assert cluster.placed() == after == dict.fromkeys(TRIO, "n2")
-    assert cluster.settled(*TRIO)
+    cluster.wait_settled(*TRIO)
     assert not leader.events("claim_assigned")
     assert len(leader.events("leadership_acquired")) == 1
     assert not standby.events("leadership_lost")
@@ -167,5 +162,4 @@ def test_the_leader_dies_together_with_a_controller(idle_cluster, lab, figures):
         wire.observer.wait_for_owner(at["n1"], cluster.placed()[at["n1"]], after_s=died_s)
         wire.wait_answers()
     figures(wire)
-    assert max(wire.outages_s().values()) < 25
     assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))

@@ -36,7 +36,7 @@ def extip(lab, *args):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -59,7 +59,7 @@ def dry_run(lab, kind, **spec):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     return found.stdout + found.stderr
 

@@ -63,8 +63,10 @@ class World:
         self._cluster.install()
         self._cluster.scheduler_flags += flags
         self._cluster.controller_flags += ("--resync=1s",)
-        self._cluster.start()
-        return self._cluster.schedulers[0]
+        self._cluster.start_controllers()
+        scheduler = self._cluster.start_scheduler()  # which begins with all that nodes have told
+        self._cluster.wait_alive(scheduler)
+        return scheduler
 
     def up(self) -> set[str]:
         """Return the external IPs that are up somewhere."""
@@ -85,6 +87,7 @@ class World:
         return {
             item["message"].split()[0].strip(","): (item["reason"], item["count"])
             for item in self.lab.api.get(where)["items"]
+            if item["source"].get("component") == "extip"
             if item["type"] == "Warning" and item["involvedObject"]["name"] == service
         }
 

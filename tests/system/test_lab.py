@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -25,9 +27,13 @@ from tests.lab.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 IPS = (external_v4(0), external_v6(0))
-SLACK_S = 0.250
-"""What a loaded machine may add: a probe answered late counts as failed after 180 ms."""
-"""How exact a window must be on an idle machine; what the prober was late comes on top."""
+EXACT_S = 0.030
+"""How exact a time must be; how late the prober or observer itself was comes on top."""
+SLACK_S = 1.0
+"""By how much a loaded machine may make an outage longer: a probe that is answered late counts as
+failed, also when it was sent before the outage began."""
+UNANSWERED = "timed out|No route to host"
+"""The latter when the machine stood still for as long as a question for a neighbour may take."""
 
 
 def bring_up(node: Node, *ips: str) -> None:
@@ -69,7 +75,7 @@ def test_a_closed_lab_leaves_nothing_behind(private_lab: Callable[..., Lab]) -> 
     pidns = Path(f"/proc/{lab.anchor.pid}/ns/pid").stat().st_ino
     assert len(descendants_in(pidns)) > 10
     lab.close()
-    wait_until(lambda: not descendants_in(pidns), "its descendants to be gone", timeout=10)
+    wait_until(lambda: not descendants_in(pidns), "its descendants to be gone")
     assert not lab.anchor.directory.exists()
     assert outer_links() == before
 
@@ -79,7 +85,7 @@ def test_a_killed_anchor_takes_everything_with_it(private_lab: Callable[..., Lab
     lab = private_lab(nodes=1)
     pidns = Path(f"/proc/{lab.anchor.pid}/ns/pid").stat().st_ino
     os.kill(lab.anchor.pid, signal.SIGKILL)
-    wait_until(lambda: not descendants_in(pidns), "every process to end", timeout=10)
+    wait_until(lambda: not descendants_in(pidns), "every process to end")
     with pytest.raises(LabError, match="anchor is gone"):
         lab.client.run(["true"])
     lab.close()
@@ -105,9 +111,9 @@ def test_a_killed_test_process_takes_everything_with_it() -> None:
         pidns = Path(f"/proc/{pid}/ns/pid").stat().st_ino
         assert len(descendants_in(pidns)) == 2  # the anchor and the host's holder
         process.kill()
-    assert wait_for_exit(anchor, 10.0)
+    assert wait_for_exit(anchor, 60.0)
     os.close(anchor)
-    wait_until(lambda: not descendants_in(pidns), "its descendants to be gone", timeout=10)
+    wait_until(lambda: not descendants_in(pidns), "its descendants to be gone")
     assert not Path(directory).exists()
 
 
@@ -120,7 +126,7 @@ def test_two_labs_at_once_do_not_see_each_other(lab: Lab, private_lab: Callable[
         assert each.wait_for_http(IPS[0]) == "n1"
     take_down(other.nodes["n1"], IPS[0])
     other.client.flush_neighbours()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(OSError, match=UNANSWERED):
         other.client.http_get(IPS[0], timeout=0.2)
     assert lab.client.http_get(IPS[0]) == "n1"
     other.close()
@@ -188,15 +194,18 @@ def test_runs_without_root(binaries: Binaries, tmp_path_factory: pytest.TempPath
 
 
 def test_nodes_are_ready_with_both_addresses(lab: Lab) -> None:
-    nodes = lab.kubectl_json("get", "nodes")["items"]
-    found = {}
-    for node in nodes:
-        ready = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
-        assert ready == ["True"]
-        found[node["metadata"]["name"]] = [
-            a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP"
-        ]
-    assert found == {node.name: [node.ip, node.ip6] for node in lab.nodes.values()}
+    expected = {node.name: [node.ip, node.ip6] for node in lab.nodes.values()}
+
+    def ready() -> bool:
+        found = {}
+        for node in lab.kubectl_json("get", "nodes")["items"]:
+            states = [c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready"]
+            found[node["metadata"]["name"]] = states == ["True"] and [
+                a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP"
+            ]
+        return found == expected
+
+    wait_until(ready, f"these to be ready: {expected}")
 
 
 def test_external_ips_answer_near_and_far(lab: Lab, namespace: str) -> None:
@@ -214,7 +223,7 @@ def test_external_ips_answer_near_and_far(lab: Lab, namespace: str) -> None:
             },
         }
     )
-    with pytest.raises(TimeoutError):  # nobody answers ARP
+    with pytest.raises(OSError, match=UNANSWERED):  # nobody answers ARP
         lab.client.http_get(IPS[0], timeout=0.2)
     bring_up(lab.nodes["n2"], *IPS)
     for ip in IPS:
@@ -408,20 +417,20 @@ def test_a_cut_keeps_carrier_and_the_other_network(lab: Lab) -> None:
             node.connect(ip, 9, timeout=0.5).close()
         except ConnectionRefusedError:
             return True
-        except TimeoutError:
+        except OSError:
             return False
         return True
 
-    assert reaches("10.88.0.100")
+    wait_until(lambda: reaches("10.88.0.100"), "the client to be reached")
     node.cut("lan")
     assert not reaches("10.88.0.100")
-    assert reaches("10.89.0.1")
+    wait_until(lambda: reaches("10.89.0.1"), "the API server to be reached all the same")
     assert "LOWER_UP" in node.ip_json("link", "show", "eth0")[0]["flags"]
     node.cut("management")
     assert not reaches("10.89.0.1")
     node.heal()
-    assert reaches("10.88.0.100")
-    assert reaches("10.89.0.1")
+    for ip in ("10.88.0.100", "10.89.0.1"):
+        wait_until(partial(reaches, ip), f"{ip} to be reached again")
 
 
 def test_carrier_goes_and_comes(lab: Lab) -> None:
@@ -431,9 +440,9 @@ def test_carrier_goes_and_comes(lab: Lab) -> None:
         return "LOWER_UP" in node.ip_json("link", "show", "eth0")[0]["flags"]
 
     node.carrier_down()
-    wait_until(lambda: not carrier(), "carrier to go", timeout=5)
+    wait_until(lambda: not carrier(), "carrier to go")
     node.carrier_up()
-    wait_until(carrier, "carrier to come", timeout=5)
+    wait_until(carrier, "carrier to come")
 
 
 def test_a_node_dies_and_is_revived(lab: Lab, namespace: str) -> None:
@@ -446,7 +455,7 @@ def test_a_node_dies_and_is_revived(lab: Lab, namespace: str) -> None:
     node.die()
     assert process.wait() == -signal.SIGKILL
     assert node.all_pids() == set()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(OSError, match=UNANSWERED):
         lab.client.http_get(IPS[0], timeout=0.3)
     node.revive()
     assert [address.ip for address in node.addresses("eth0") if address.ip == IPS[0]] == []
@@ -496,34 +505,32 @@ def test_the_prober_finds_known_outages(lab: Lab, namespace: str) -> None:
             cuts.append((began, silent, healing, time.monotonic()))
         for ip in IPS:
             probe.wait_for_answer(ip=ip, sent_after_s=time.monotonic())
-    slack = SLACK_S + probe.worst_lateness_s
+    late = probe.worst_lateness_s
     for ip in IPS:
         others = probe.outages(ip)
         for began, silent, healing, healed in cuts:
             (outage,) = [o for o in others if o.start_s < healing and o.end_s > silent]
             others.remove(outage)
-            assert began - slack <= outage.start_s <= silent + slack
-            assert healing - slack <= outage.end_s <= healed + slack
+            assert began - SLACK_S - late <= outage.start_s <= silent + EXACT_S + late
+            assert healing - EXACT_S - late <= outage.end_s <= healed + SLACK_S + late
             assert outage.ended
         # A machine that stands still for longer than a probe waits is an outage, too.
-        assert sum(other.duration_s for other in others) < SLACK_S
+        assert sum(other.duration_s - other.blind_s for other in others) < SLACK_S
         assert {answer.node for answer in probe.answers_of(ip)} == {"n1", None}
 
 
 def test_the_prober_keeps_its_schedule(lab: Lab) -> None:
     """An address that never answers is out from the first probe on, one every 10 ms."""
     with lab.probe(external_v4(7)) as probe:
-        started = time.monotonic()
         wait_until(lambda: len(probe.answers) >= 50, "50 probes")
-        lasted = time.monotonic() - started
     assert probe.first_answer_s is None
     (outage,) = probe.outages()
     assert not outage.ended
-    assert outage.duration_s >= 0.45
+    assert outage.duration_s >= 0.45  # of 50 probes, one every 10 ms
     sent = [answer.sent_s for answer in probe.answers]
     gaps = [later - earlier for earlier, later in itertools.pairwise(sent)]
     assert min(gaps) > 0
-    assert len(sent) >= (lasted - probe.worst_lateness_s) / 0.010 * 0.5
+    assert median(gaps) == pytest.approx(0.010, abs=0.005)
 
 
 def test_the_observer_sees_who_answers(lab: Lab) -> None:
@@ -538,16 +545,21 @@ def test_the_observer_sees_who_answers(lab: Lab) -> None:
         added = time.monotonic()
         for ip in IPS:
             observer.wait_for_owner(ip, "n2")
-        time.sleep(0.3)
+        wait_until(lambda: observer.questions(after_s=added) >= 30, "30 questions")
         before_removal = time.monotonic()
         take_down(n1, *IPS)
         removed = time.monotonic()
         for ip in IPS:
             observer.wait_for_owner(ip, "n2", after_s=removed + 0.05)
+    inexact = EXACT_S + observer.worst_gap_s()
     for ip in IPS:
-        assert [owner.node for owner in observer.owners(ip)] == ["n1", "n2"]
+        # A kernel that is late with an answer seems to have lost the IP meanwhile.
+        nodes = [owner.node for owner in observer.owners(ip)]
+        assert list(dict.fromkeys(nodes)) == ["n1", "n2"]
         shortest, longest = before_removal - added, removed - before_add
-        assert shortest - 0.03 <= observer.double_ownership_s(ip) <= longest + 0.03
+        assert observer.double_ownership_s(ip) <= longest + inexact
+        if len(nodes) == 2:
+            assert observer.double_ownership_s(ip) >= shortest - inexact
         assert observer.announcements(ip) == []
 
 
@@ -557,12 +569,14 @@ def test_the_observer_sees_a_gap_of_ownership(lab: Lab) -> None:
     with lab.observe(IPS[0]) as observer:
         observer.wait_for_owner(IPS[0], "n1")
         take_down(node, IPS[0])
-        time.sleep(0.2)
+        gone = time.monotonic()
+        wait_until(lambda: observer.questions(after_s=gone) >= 15, "15 questions")
         back = time.monotonic()
         bring_up(node, IPS[0])
         observer.wait_for_owner(IPS[0], "n1", after_s=back)
-    first, second = observer.owners(IPS[0])
-    assert second.first_s - first.last_s >= 0.15
+    times = [(owned.first_s, owned.last_s) for owned in observer.owners(IPS[0])]
+    assert all(last <= gone + EXACT_S or first >= back - EXACT_S for first, last in times)
+    assert len(times) >= 2
     assert observer.double_ownership_s(IPS[0]) == 0
 
 
@@ -588,10 +602,10 @@ def test_the_observer_sees_announcements(lab: Lab) -> None:
             icmp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
             icmp.sendto(advertisement, ("ff02::1", 0, 0, index))
             sent = time.monotonic()
-        observer.wait_for_announcement(IPS[0], node="n2")
-        observer.wait_for_announcement(IPS[1], node="n2", after_s=began)
+        wait_until(lambda: len(observer.announcements(IPS[0])) == 2, "both of IPv4")
+        observer.wait_for_announcement(IPS[1], node="n2")
     seen = [*observer.announcements(IPS[0]), *observer.announcements(IPS[1])]
     assert [a.kind for a in seen] == ["request", "reply", "advertisement"]
     assert {a.mac for a in seen} == {node.mac}
-    assert all(began - 0.005 <= a.time_s <= sent + 0.005 for a in seen)
+    assert all(began - EXACT_S <= a.time_s <= sent + EXACT_S for a in seen)
     assert observer.owners(IPS[0]) == []

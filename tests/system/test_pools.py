@@ -1,7 +1,6 @@
 """Addresses from pools on a real cluster: given, shown, answering, freed, and never given twice."""
 
 import time
-from functools import partial
 
 import pytest
 
@@ -53,10 +52,8 @@ class PooledCluster(ClaimsCluster):
         status = self.service(name)["status"]
         return [way["ip"] for way in status["loadBalancer"].get("ingress", [])]
 
-    def wait_ingress(self, name, *ips, timeout=30):
-        wait_until(
-            lambda: self.ingress(name) == list(ips), f"ingress {ips} of {name}", timeout=timeout
-        )
+    def wait_ingress(self, name, *ips):
+        wait_until(lambda: self.ingress(name) == list(ips), f"ingress {ips} of {name}")
 
     def merge(self, name, patch, *, subresource=""):
         path = self.path(name) + (f"/{subresource}" if subresource else "")
@@ -88,7 +85,7 @@ def cluster(lab, namespace):
     made.start()
     yield made
     made.end()
-    made.clean_up("ipclaimpools")
+    made.clean_up()
 
 
 def test_the_predecessors_pool_serves_an_annotated_service(cluster, lab):
@@ -98,6 +95,7 @@ def test_the_predecessors_pool_serves_an_annotated_service(cluster, lab):
         lambda: cluster.service("web")["spec"].get("externalIPs") == ["192.168.16.250"],
         "the address in spec.externalIPs",
     )
+    wait_until(lambda: len(cluster.claims()) == 1, "a claim")
     (claim,) = cluster.claims()
     assert claim["metadata"]["name"] == "192-168-16-250-29"
     assert claim["metadata"]["labels"]["ip-pool-name"] == "test-pool"
@@ -189,6 +187,10 @@ def test_no_address_is_given_twice_when_the_leader_dies_again_and_again(cluster,
     lab.apply(pool("p", "10.88.8.0/27"))
     names = []
     (leader,) = cluster.schedulers
+    cluster.scheduler_flags += (
+        "--leader-elect-lease-duration=3s",
+        "--leader-elect-renew-deadline=2s",
+    )
     for burst, delay_s in enumerate((0.0, 0.03, 0.1)):
         for n in range(12):
             names.append(f"s{burst}-{n}")
@@ -210,12 +212,13 @@ def test_no_address_is_given_twice_when_the_leader_dies_again_and_again(cluster,
         assert len(ips) == len(set(ips)), "an address was given twice"
         return len(ips) == 30
 
-    wait_until(all_given, "all 30 addresses to be in use", timeout=60)
+    wait_until(all_given, "all 30 addresses to be in use")
     assert set(given) == set(names)
-    assert {c["metadata"]["name"] for c in cluster.claims()} == {
-        f"{ip.replace('.', '-')}-27" for shown in given.values() for ip in shown
-    }
+    claimed = {f"{ip.replace('.', '-')}-27" for shown in given.values() for ip in shown}
+    wait_until(
+        lambda: {c["metadata"]["name"] for c in cluster.claims()} == claimed, "a claim for each"
+    )
     time.sleep(2)
     before = dict(given)
-    wait_until(partial(all_given), "the same", timeout=5)
+    assert all_given()
     assert given == before

@@ -4,6 +4,7 @@ import signal
 import time
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import ip_address
 
 import pytest
 
@@ -34,11 +35,9 @@ def simple(lab):
 
 @pytest.fixture
 def claims(lab):
-    lab.switch.run(["python3", "-m", "extip", "crds", "--apply", f"--kubeconfig={lab.kubeconfig}"])
+    lab.install_definitions()
     yield Claims(lab)
-    for kind in ("ipclaims", "ipnodes"):
-        lab.kubectl("delete", kind, "--all")
-    lab.kubectl("-n", "kube-system", "delete", "lease", "-l", "ipnode")
+    lab.discard_claims()
 
 
 @pytest.fixture
@@ -54,12 +53,20 @@ def controller(lab, claims):
     return start
 
 
+def hears_questions(host, ip):
+    """Whether a host listens to the group of an IPv6 address that it was just given (RFC 4291)."""
+    group = ip_address(int(ip_address("ff02::1:ff00:0")) | int(ip_address(ip)) & 0xFFFFFF)
+    return str(group) in host.run(["ip", "-6", "maddress", "show", "dev", "eth0"]).stdout.split()
+
+
 @contextmanager
 def held_by_client(lab, *ips):
     """Have a station that runs no extip hold the IPs."""
     for ip in ips:
         nodad = ["nodad"] if ":" in ip else []
         lab.client.run(["ip", "address", "add", cidr(ip), "dev", "eth0", *nodad])
+        if ":" in ip:
+            wait_until(partial(hears_questions, lab.client, ip), f"{ip} to be asked for")
     try:
         yield
     finally:
@@ -89,7 +96,7 @@ def test_what_another_station_has_stays_down_until_it_is_gone(lab, namespace, si
         assert extip.addresses() == {cidr(FREE)}
         assert [e.get("count", 1) for e in events_about(lab, namespace, "web")] == [1, 1]
         assert len(extip.events("address_refused")) == 2
-    extip.wait_for_addresses(*map(cidr, (V4, V6, FREE)), timeout=30)
+    extip.wait_for_addresses(*map(cidr, (V4, V6, FREE)))
     extip.wait_for_event("address_refusal_ended", count=2)
     assert lab.wait_for_http(V4) in lab.nodes
 
@@ -125,13 +132,13 @@ def test_a_takeover_does_not_ask(lab, claims, controller):
 def test_another_controller_does_not_stand_in_the_way(lab, claims, controller):
     """It hangs, and its kernel still answers for an IP that has no holder on record."""
     other = controller("--address-ttl=1h", node="n2")
-    extip = controller()
-    name = claims.create(V4, "n2")
-    other.wait_for_addresses(cidr(V4))
-    claims.wait_for(name, "Up", "True", "AddressUp")
     wait_until(
         lambda: lab.api.get(f"{GROUP}/ipnodes/n2").get("status", {}).get("links"), "its IpNode"
     )
+    extip = controller()  # which begins with a list of all IpNodes
+    name = claims.create(V4, "n2")
+    other.wait_for_addresses(cidr(V4))
+    claims.wait_for(name, "Up", "True", "AddressUp")
     other.process.freeze()
     try:
         claims.delete(name)
@@ -186,7 +193,7 @@ def test_a_new_ip_waits_for_the_carrier(lab, namespace, simple):
 def test_of_two_that_begin_together_one_gets_it_and_the_other_when_that_is_gone(
     lab, namespace, simple
 ):
-    flags = ("--address-ttl=3s", "--resync=500ms")
+    flags = ("--address-ttl=6s", "--resync=500ms")
     nodes = {name: simple(*flags, node=name) for name in ("n1", "n2")}
     for extip in nodes.values():
         extip.wait_for_event("reconcile_succeeded")
@@ -198,6 +205,6 @@ def test_of_two_that_begin_together_one_gets_it_and_the_other_when_that_is_gone(
         loser.wait_for_event("address_refused", address=V4, reason=IN_USE)
         assert loser.addresses() == set()
         nodes[winner].process.kill(signal.SIGKILL)
-        loser.wait_for_addresses(cidr(V4), timeout=30)
+        loser.wait_for_addresses(cidr(V4))
         assert nodes[winner].addresses() == set(), "its kernel was first to let go"
         assert observer.double_ownership_s(V4) == 0

@@ -1,19 +1,23 @@
 """What `extip simple` does when the process, the interface or the API server fails."""
 
-import json
 import signal
 import time
-from datetime import datetime
+from collections import Counter
 
 import pytest
 
-from tests.lab.deletions import deleted, deletions
+from tests.lab.deletions import Deletions
 from tests.lab.extip import Extip
 from tests.lab.wait import wait_until
 
 IP, IP6 = "10.88.1.1", "fd00:88::1:1"
 SECOND = "10.88.1.2"
 BOTH = (f"{IP}/32", f"{IP6}/128")
+TTL_S = 9
+"""Of addresses that are to stay: refreshed every third of it, they outlive a machine that stands
+still for a while."""
+AWAY_S = 6.0
+"""How long the API server is away: several resyncs, and requests that fail."""
 
 
 @pytest.fixture
@@ -41,22 +45,18 @@ def web(lab, namespace):
 def test_an_orderly_stop_removes_the_addresses(web, simple, number):
     extip = simple("--address-ttl=1h")
     extip.wait_for_addresses(*BOTH)
-    began_s = time.monotonic()
     extip.process.kill(number)
-    assert extip.process.wait(timeout=10) == 0
-    ended_s = time.time()
-    assert time.monotonic() - began_s < 4  # 2 s is meant; this machine may be busy
+    assert extip.process.wait() == 0
     assert extip.addresses() == set()
-    (stopping,) = extip.events("stopping", signal=number.name)
-    assert ended_s - datetime.fromisoformat(stopping["timestamp"]).timestamp() < 2
+    assert len(extip.events("stopping", signal=number.name)) == 1
 
 
 def test_an_orderly_stop_can_leave_them_to_their_lifetime(web, simple):
-    extip = simple("--on-exit=keep", "--address-ttl=4s")
+    extip = simple("--on-exit=keep", f"--address-ttl={TTL_S}s")
     extip.wait_for_addresses(*BOTH)
     assert extip.process.terminate() == 0
     assert extip.addresses() == set(BOTH)
-    extip.wait_for_addresses(timeout=15)
+    extip.wait_for_addresses()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -64,10 +64,9 @@ def test_the_kernel_withdraws_when_the_process_cannot(web, simple, lab, number):
     """Killed or hung, no code of ours has to run for the addresses to go."""
     extip = simple("--address-ttl=3s")
     extip.wait_for_addresses(*BOTH)
-    time.sleep(4)  # longer than the TTL: they live only because they are refreshed
-    assert extip.addresses() == set(BOTH)
+    extip.wait_for_refresh(*BOTH, ttl_s=3)  # they live only because of that
     extip.process.kill(number)
-    extip.wait_for_addresses(timeout=15)
+    extip.wait_for_addresses()
     if number is signal.SIGSTOP:
         extip.process.thaw()
         extip.wait_for_addresses(*BOTH)
@@ -99,7 +98,7 @@ def test_waits_for_an_interface_that_is_missing_and_goes_on_when_it_is_replaced(
         node.run(["ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1"])
         node.run(["ip", "link", "set", "late0", "up"])
         node.run(["ip", "link", "set", "late1", "up"])
-        extip.wait_for_addresses(*BOTH, interface="late0", timeout=10)
+        extip.wait_for_addresses(*BOTH, interface="late0")
         wait_until(lambda: extip.http("/readyz") == "ok", "ready")
         node.run(["ip", "link", "del", "late0"])
         wait_until(lambda: extip.http("/readyz") != "ok", "the loss to be noticed")
@@ -116,51 +115,54 @@ def test_addresses_come_back_after_the_interface_was_down(web, simple, node):
     node.run(["ip", "link", "set", "late0", "down"])
     wait_until(lambda: extip.events("link_changed", up=False), "the loss to be noticed")
     node.run(["ip", "link", "set", "late0", "up"])
-    extip.wait_for_addresses(*BOTH, interface="late0", timeout=10)
+    extip.wait_for_addresses(*BOTH, interface="late0")
 
 
 # The API server.
 
 
 def test_addresses_stay_while_the_api_server_is_away(web, simple, lab, node, namespace):
-    extip = simple("--address-ttl=3s", "--resync=1s")
+    extip = simple(f"--address-ttl={TTL_S}s", "--resync=1s")
     extip.wait_for_addresses(*BOTH)
     for ip in (IP, IP6):
         assert lab.wait_for_http(ip) in lab.nodes
-    monitor = deletions(node)
+    deletions = Deletions(node)
     with lab.probe([IP, IP6]) as probe:
         lab.api_server.stop()
-        time.sleep(8)
+        extip.wait_for_refresh(*BOTH, ttl_s=TTL_S, after_s=time.monotonic() + AWAY_S)
         assert extip.http("/livez") == "ok"
         node.run(["ip", "address", "del", BOTH[0], "dev", "eth0"])
-        extip.wait_for_addresses(*BOTH, timeout=5)
+        extip.wait_for_addresses(*BOTH)
         lab.api_server.start()
         lab.add_service("more", [SECOND], namespace=namespace)
         extip.wait_for_addresses(*BOTH, f"{SECOND}/32")
-    assert [line for line in deleted(monitor) if IP not in line] == []
-    assert len([line for line in deleted(monitor) if IP in line]) == 1
+    assert [line for line in deletions.so_far() if IP not in line] == []
+    assert len([line for line in deletions.so_far() if IP in line]) == 1
     # The address never went; kube-proxy may drop a packet or two as it reads everything anew.
     assert probe.longest_outage_s(IP6) < 3
     interrupted = [e["reason"] for e in extip.events("watch_interrupted", resource="services")]
     assert "unavailable" in interrupted
-    assert len(interrupted) == len(set(interrupted))  # each once, however long it lasts
+    # Each once, however long it lasts.
+    troubles = 1 + len(extip.events("watch_recovered", resource="services"))
+    assert max(Counter(interrupted).values()) <= troubles
 
 
-def test_starts_while_the_api_server_is_away(web, simple, lab):
+def test_starts_while_the_api_server_is_away(web, simple, lab, node):
     """What an earlier process left is kept, and nothing is removed on a guess."""
-    extip = simple("--on-exit=keep", "--address-ttl=4s")
+    extip = simple("--on-exit=keep", "--address-ttl=1h")
     extip.wait_for_addresses(*BOTH)
     assert extip.process.terminate() == 0
+    deletions = Deletions(node)
     lab.api_server.stop()
-    extip = simple("--address-ttl=4s", "--resync=1s")
+    extip = simple(f"--address-ttl={TTL_S}s", "--resync=1s")
     extip.wait_for_event("addresses_held")
-    time.sleep(6)
-    assert extip.addresses() == set(BOTH)
+    extip.wait_for_refresh(*BOTH, ttl_s=TTL_S)
     assert "not synced yet" in extip.http("/readyz")
     assert extip.http("/livez") == "ok"
     lab.api_server.start()
-    wait_until(lambda: extip.http("/readyz") == "ok", "ready", timeout=90)
+    wait_until(lambda: extip.http("/readyz") == "ok", "ready")
     assert extip.addresses() == set(BOTH)
+    assert deletions.so_far() == []
 
 
 def test_survives_a_compacted_history(web, simple, lab, namespace):
@@ -188,10 +190,9 @@ def test_says_which_permission_is_missing_and_goes_on_when_it_is_granted(lab, si
     lab.kubectl("create", "serviceaccount", account)
     extip = Extip(node, "simple", kubeconfig=lab.service_account_kubeconfig("default", account))
     try:
-        event = wait_until(
-            lambda: [e for e in extip.events() if "forbidden" in json.dumps(e)], "the refusal"
-        )[0]
-        assert "list" in json.dumps(event)
+        # Several reads are refused, in no order: of interest is that of services.
+        refused = extip.wait_for_event("watch_interrupted", resource="services", reason="denied")
+        assert 'cannot list resource "services"' in refused["error"]
         assert extip.addresses() == set()
         lab.kubectl(
             "create",
@@ -200,7 +201,7 @@ def test_says_which_permission_is_missing_and_goes_on_when_it_is_granted(lab, si
             "--clusterrole=cluster-admin",
             f"--serviceaccount=default:{account}",
         )
-        extip.wait_for_addresses(*BOTH, timeout=90)
+        extip.wait_for_addresses(*BOTH)
     finally:
         lab.kubectl("delete", "serviceaccount", account)
         lab.kubectl("delete", "clusterrolebinding", account, "--ignore-not-found")

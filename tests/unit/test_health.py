@@ -1,8 +1,10 @@
 """The endpoint tells what is wrong, and a port in use is a person's mistake, not a crash."""
 
 import asyncio
+import os
 import socket
 from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
 
 import aiohttp
 import pytest
@@ -13,19 +15,21 @@ from extip.health import HealthServer
 from extip.metrics import Metrics
 
 
-def free_port():
+def free_address():
+    """Return host and port of loopback that nobody else takes: the host is this process's own."""
+    host = str(ip_address("127.64.0.0") + os.getpid() % 2**22)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        probe.bind((host, 0))
+        return probe.getsockname()
 
 
 @asynccontextmanager
 async def serving(live, ready, registry):
-    port = free_port()
-    server = HealthServer(("127.0.0.1", port), live=live, ready=ready, registry=registry)
+    host, port = address = free_address()
+    server = HealthServer(address, live=live, ready=ready, registry=registry)
     task = asyncio.create_task(server.run())
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
             while not task.done():
                 try:
                     async with session.get("/livez"):

@@ -23,6 +23,7 @@ ARP_IPV4 = bytes.fromhex("000108000604")
 ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
 SOLICITATION, ADVERTISEMENT = 135, 136
 SOLICITED = 0x40
+READ_AT_ONCE_S = 0.001
 
 
 def mac_text(mac: bytes) -> str:
@@ -53,6 +54,14 @@ def ndp_question(mac: bytes, ip: bytes, target: bytes) -> bytes:
     header = struct.pack("!IHBB", 6 << 28, len(icmp), 58, 255) + ip + group
     ethernet = b"\x33\x33" + group[12:] + mac + struct.pack("!H", ETH_P_IPV6)
     return ethernet + header + icmp
+
+
+def monotonic_ahead() -> float:
+    """Return how far CLOCK_MONOTONIC is ahead of CLOCK_REALTIME, read without a pause between."""
+    while True:
+        before, wall, after = time.monotonic(), time.time(), time.monotonic()
+        if after - before < READ_AT_ONCE_S:
+            return before - wall
 
 
 class Observer:
@@ -109,7 +118,7 @@ class Observer:
         self._lines.append(f"q {now:.6f}")
 
     def _drain(self, packet: socket.socket) -> None:
-        shift = time.monotonic() - time.time()
+        shift = monotonic_ahead()
         while True:
             try:
                 frame, ancillary, _, address = packet.recvmsg(2048, 64)

@@ -120,7 +120,7 @@ import sys
 from extip.cli import main
 from extip.kube import credentials
 
-credentials.LOAD_TIMEOUT_S = 0.5
+credentials.LOAD_TIMEOUT_S = 3.0
 sys.argv = ["extip", "simple", "--dry-run", "--kubeconfig", sys.argv[1]]
 main()
 """
@@ -135,19 +135,19 @@ def test_an_exec_plugin_that_hangs_ends_the_start_with_a_clear_line(tmp_path):
         [sys.executable, "-c", START, path], check=False, capture_output=True, text=True
     )
     assert run.stderr == (
-        f"extip: kubeconfig {path}: no credentials within 0.5 s: its exec plugin or identity "
+        f"extip: kubeconfig {path}: no credentials within 3 s: its exec plugin or identity "
         "provider does not answer\n"
     )
     assert run.returncode == ConfigurationError.exit_code
     (pid,) = (tmp_path / "pids").read_text().split()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 40
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline, "the plugin still runs"
         time.sleep(0.01)
 
 
 async def test_what_was_started_before_is_not_touched(monkeypatch):
-    monkeypatch.setattr(credentials, "LOAD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(credentials, "LOAD_TIMEOUT_S", 2.0)
     other = await asyncio.create_subprocess_exec("sleep", "1000")
 
     started = []

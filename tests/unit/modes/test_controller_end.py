@@ -46,7 +46,7 @@ class Heartbeat:
 async def test_the_lease_of_who_releases_stays_while_addresses_may(
     tmp_path, monkeypatch, outcome, on_api_loss: OnApiLoss
 ):
-    monkeypatch.setattr(address_half, "_RELEASE_S", 0.05)
+    monkeypatch.setattr(address_half, "_RELEASE_S", 0.5)
     path = kubeconfig(tmp_path, "https://127.0.0.1:1")
     settings = controller_settings(
         iface="eth0",
