@@ -57,12 +57,23 @@ class ClaimsCluster:
             self.start_controller(name)
         for controller in self.controllers.values():
             controller.wait_for_event("heartbeat_started")
-        wait_until(self._registered, "every controller to have told of its node")
+        self.wait_ready()
 
-    def _registered(self) -> bool:
+    def wait_ready(self) -> None:
+        """Wait until all controllers have told that their nodes can hold IPs."""
+        wait_until(
+            lambda: all(self.readiness(name) == "LinkUp" for name in self.controllers),
+            "all nodes to be ready",
+        )
+
+    def readiness(self, name: str) -> str:
+        """Return the reason of a node's condition Ready; empty before its controller told of it."""
         items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
-        told = {item["metadata"]["name"] for item in items if item.get("status", {}).get("links")}
-        return told >= set(self.controllers)
+        node: dict[str, Any] = next(
+            (item for item in items if item["metadata"]["name"] == name), {}
+        )
+        conditions = node.get("status", {}).get("conditions", [])
+        return next((c["reason"] for c in conditions if c["type"] == "Ready"), "")
 
     def start_controller(
         self, name: str, *flags: str, env: Mapping[str, str] | None = None

@@ -14,6 +14,7 @@ from extip.plan.eligibility import (
     NodeFacts,
     NodeLinkFacts,
     Obstacle,
+    Reach,
     judge,
 )
 
@@ -76,18 +77,25 @@ def test_every_rule_has_a_case():
     assert cases == set(Obstacle) == set(EXPLANATIONS)
 
 
-ALONE = node("n1", links={"eth0": NodeLinkFacts(up=True, isolated=True)})
+def reaching(name, reach):
+    return node(name, links={"eth0": NodeLinkFacts(up=True, reach=reach)})
+
+
+ALONE = reaching("n1", Reach.ISOLATED)
+UNSURE = reaching("n3", Reach.UNSURE)
 
 
 def test_a_node_that_nobody_answers_holds_nothing_while_others_can():
-    result = judge([ALONE, node("n2")], NEEDS)
-    assert result.nodes == {"n2"}
+    result = judge([ALONE, node("n2"), UNSURE], NEEDS)
+    assert result.nodes == {"n2", "n3"}
     assert result.obstacles == {"n1": Obstacle.ISOLATED}
 
 
-@pytest.mark.parametrize("others", [[], [node("n2", alive=False)], [replace(ALONE, name="n2")]])
+@pytest.mark.parametrize(
+    "others", [[], [node("n2", alive=False)], [replace(ALONE, name="n2")], [UNSURE]]
+)
 def test_a_node_that_nobody_answers_is_better_than_none(others):
-    """The neighbour that it asked may be the one that has died."""
+    """The neighbour that it asked may be the one that has died, or the network is dead for all."""
     result = judge([ALONE, *others], NEEDS)
     assert "n1" in result.nodes
     assert Obstacle.ISOLATED not in result.obstacles.values()
