@@ -82,8 +82,9 @@ def restart(cluster):
 
 
 NEVER = float("inf")
-GAP_S = LEASE_S - TTL_S + 2.0
-"""Between the end of a lifetime, which a refresh may have made 2 s shorter, and the takeover."""
+GAP_S = LEASE_S - TTL_S + 2 / 3 * TTL_S
+"""Between the end of a lifetime, which its last refresh may have made so much shorter, and the
+takeover."""
 
 FAULTS = {
     "killed": Fault(
