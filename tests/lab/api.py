@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from tests.lab.errors import LabError
 from tests.lab.host import Host
@@ -94,9 +93,8 @@ class ApiClient:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise
 
-    def discard_all(self, path: str, *, label_selector: str = "") -> None:
-        """Delete the objects of a kind, or of one with a label; returns when they are gone."""
-        path = f"{path}?{urlencode({'labelSelector': label_selector})}"
+    def discard_all(self, path: str) -> None:
+        """Delete the objects of a kind; returns when they are gone."""
         self.request("DELETE", path)
         wait_until(lambda: not self.get(path)["items"], f"{path} to be empty")
 

@@ -211,7 +211,7 @@ class Lab:
         for kind in _KINDS:
             wait_until(partial(self.api.raw, "GET", f"{_GROUP}/{kind}"), f"{kind} to be served")
 
-    def discard_claims(self, *, namespace: str = "kube-system") -> None:
+    def discard_claims(self) -> None:
         """Delete all that extip's programs wrote, pools included, and their Leases.
 
         Whatever tests started ends first: a controller would write its Lease anew.
@@ -219,7 +219,10 @@ class Lab:
         self.baseline.end_strays()
         for kind in _KINDS:
             self.api.discard_all(f"{_GROUP}/{kind}")
-        self.api.discard_all(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
+        leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+        for lease in self.api.get(leases)["items"]:
+            if lease["metadata"]["name"].startswith("extip-"):  # newer servers have some, too
+                self.api.discard(f"{leases}/{lease['metadata']['name']}")
 
     def mount_service_account(
         self, host: Host, namespace: str, name: str, *, expiration_s: int = 3600

@@ -27,6 +27,9 @@ from tests.lab.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 IPS = (external_v4(0), external_v6(0))
+TWO_LABS, REVIVED = external_v4(601), external_v4(602)
+OUTAGES = (external_v4(603), external_v6(603))
+"""Of tests that care which pod answers: kube-proxy may forget the services of others late."""
 EXACT_S = 0.030
 """How exact a time must be; how late the prober or observer itself was comes on top."""
 SLACK_S = 1.0
@@ -121,16 +124,16 @@ def test_two_labs_at_once_do_not_see_each_other(lab: Lab, private_lab: Callable[
     """The same names and the same external IP in both; one ends and the other goes on."""
     other = private_lab(nodes=1)
     for each in (lab, other):
-        each.add_service("web", [IPS[0]], spec={"selector": {"node": "n1"}})
-        bring_up(each.nodes["n1"], IPS[0])
-        assert each.wait_for_http(IPS[0]) == "n1"
-    take_down(other.nodes["n1"], IPS[0])
+        each.add_service("web", [TWO_LABS], spec={"selector": {"node": "n1"}})
+        bring_up(each.nodes["n1"], TWO_LABS)
+        assert each.wait_for_http(TWO_LABS) == "n1"
+    take_down(other.nodes["n1"], TWO_LABS)
     other.client.flush_neighbours()
     with pytest.raises(OSError, match=UNANSWERED):
-        other.client.http_get(IPS[0], timeout=0.2)
-    assert lab.client.http_get(IPS[0]) == "n1"
+        other.client.http_get(TWO_LABS, timeout=0.2)
+    assert lab.client.http_get(TWO_LABS) == "n1"
     other.close()
-    assert lab.client.http_get(IPS[0]) == "n1"
+    assert lab.client.http_get(TWO_LABS) == "n1"
 
 
 AS_NOBODY = (
@@ -448,20 +451,20 @@ def test_carrier_goes_and_comes(lab: Lab) -> None:
 def test_a_node_dies_and_is_revived(lab: Lab, namespace: str) -> None:
     """Nothing of a dead node runs or answers; revived, it serves again."""
     node = lab.nodes["n3"]
-    lab.add_service("web", [IPS[0]], namespace=namespace, spec={"selector": {"node": "n3"}})
-    bring_up(node, IPS[0])
-    assert lab.wait_for_http(IPS[0]) == "n3"
+    lab.add_service("web", [REVIVED], namespace=namespace, spec={"selector": {"node": "n3"}})
+    bring_up(node, REVIVED)
+    assert lab.wait_for_http(REVIVED) == "n3"
     process = node.start(["sleep", "600"])
     node.die()
     assert process.wait() == -signal.SIGKILL
     assert node.all_pids() == set()
     with pytest.raises(OSError, match=UNANSWERED):
-        lab.client.http_get(IPS[0], timeout=0.3)
+        lab.client.http_get(REVIVED, timeout=0.3)
     node.revive()
-    assert [address.ip for address in node.addresses("eth0") if address.ip == IPS[0]] == []
-    bring_up(node, IPS[0])
+    assert [address.ip for address in node.addresses("eth0") if address.ip == REVIVED] == []
+    bring_up(node, REVIVED)
     lab.client.flush_neighbours()
-    assert lab.wait_for_http(IPS[0]) == "n3"
+    assert lab.wait_for_http(REVIVED) == "n3"
 
 
 def test_reset_removes_what_a_test_leaves(lab: Lab) -> None:
@@ -487,14 +490,14 @@ def test_reset_removes_what_a_test_leaves(lab: Lab) -> None:
 def test_the_prober_finds_known_outages(lab: Lab, namespace: str) -> None:
     """Injected outages are found, each as long as it was, and next to nothing else."""
     node = lab.nodes["n1"]
-    lab.add_service("web", list(IPS), namespace=namespace, spec={"selector": {"node": "n1"}})
-    bring_up(node, *IPS)
-    for ip in IPS:
+    lab.add_service("web", list(OUTAGES), namespace=namespace, spec={"selector": {"node": "n1"}})
+    bring_up(node, *OUTAGES)
+    for ip in OUTAGES:
         lab.wait_for_http(ip)
     cuts = []
-    with lab.probe(IPS) as probe:
+    with lab.probe(OUTAGES) as probe:
         for length_s in (0.3, 0.6, 1.2):
-            for ip in IPS:
+            for ip in OUTAGES:
                 probe.wait_for_answer(ip=ip, sent_after_s=time.monotonic())
             began = time.monotonic()
             node.cut("lan")
@@ -503,10 +506,10 @@ def test_the_prober_finds_known_outages(lab: Lab, namespace: str) -> None:
             healing = time.monotonic()
             node.heal("lan")
             cuts.append((began, silent, healing, time.monotonic()))
-        for ip in IPS:
+        for ip in OUTAGES:
             probe.wait_for_answer(ip=ip, sent_after_s=time.monotonic())
     late = probe.worst_lateness_s
-    for ip in IPS:
+    for ip in OUTAGES:
         others = probe.outages(ip)
         for began, silent, healing, healed in cuts:
             (outage,) = [o for o in others if o.start_s < healing and o.end_s > silent]
