@@ -5,7 +5,7 @@ import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
@@ -32,20 +32,11 @@ async def link(name: str = "v0") -> Link:
         return await links.link(name)
 
 
-ETH_P_ALL = 3
-
-
 @contextmanager
-def packets(name: str, protocol: int = 0) -> Iterator[socket.socket]:
+def packets(name: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as opened:
-        opened.bind((name, protocol))
+        opened.bind((name, 0))
         yield opened
-
-
-def arrived(opened: socket.socket) -> Iterator[bytes]:
-    with suppress(BlockingIOError):
-        while True:
-            yield opened.recv(256, socket.MSG_DONTWAIT)
 
 
 @contextmanager
@@ -143,27 +134,6 @@ async def test_a_station_that_has_the_ip_answers_what_is_asked(
         await until(answered)
     assert {s.ip for s in heard if s.kind is Kind.CLAIM} == BOTH
     assert {s.mac for s in heard} == {OTHER}
-
-
-@pytest.mark.parametrize("to_it", ["alone", "among all"])
-async def test_a_neighbour_answers_who_greets_it(namespace: PrivateNamespace, to_it: str) -> None:
-    """Asked by itself, nobody else hears the question; both ways the kernel of it answers."""
-    namespace.ip(f"addr add {V4}/24 dev v1", f"addr add {V6}/64 dev v1 nodad")
-    neighbour, own = await link("v1"), await link()
-    async with watching() as (watch, heard):
-        with packets("v1", ETH_P_ALL) as wire:
-
-            def answered() -> bool:
-                for ip in BOTH:
-                    to = neighbour.mac if to_it == "alone" else b""
-                    assert watch.greet(ip, source=ip + 8, to=to)
-                return {s.ip for s in heard} == BOTH
-
-            await until(answered)
-            asked = [frame for frame in arrived(wire) if frame[6:12] == own.mac]
-    assert {(s.mac, s.kind) for s in heard} == {(neighbour.mac, Kind.CLAIM)}
-    assert len(asked) >= len(BOTH)
-    assert {frame[:6] == neighbour.mac for frame in asked} == {to_it == "alone"}
 
 
 async def test_an_interface_that_goes_and_one_that_comes(namespace: PrivateNamespace) -> None:
