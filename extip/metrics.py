@@ -106,11 +106,6 @@ class Metrics:
             "1 while no other station answers on the interface, though some did; claims mode.",
             registry=registry,
         )
-        self.link_neighbours = Gauge(
-            "extip_link_neighbours",
-            "Stations on the interface that have answered; without any, isolation is not noticed.",
-            registry=registry,
-        )
         self.netlink_overruns = Counter(
             "extip_netlink_overruns_total",
             "Times that the kernel dropped netlink events (ENOBUFS) and all was read anew.",

@@ -38,7 +38,7 @@ MIN_HEARTBEAT_S = 0.05
 MIN_PROBE_S, MAX_PROBE_S = 0.02, 60.0
 """A busy station needs some milliseconds to answer; RFC 5227 itself waits for less than 10 s."""
 
-_ROUNDS, _FASTEST_ROUND_S, _SLOWEST_ROUND_S = 0.25, 0.1, 0.5
+_ROUNDS, _FASTEST_ROUND_S, _SLOWEST_ROUND_S = 0.4, 0.1, 0.8
 """Rounds of questions to neighbours, in heartbeats, and their bounds."""
 
 MAX_DURATION_S = 30 * 24 * 3600

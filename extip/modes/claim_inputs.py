@@ -98,8 +98,6 @@ class ClaimInputs:
             clock=clock,
             rng=rng,
         )
-        self.isolated: Callable[[], bool] = lambda: False
-        """Whether nobody on the interface answers this node any more."""
         self._handover = Handover(
             node=node,
             watched=self._former.store.get,
@@ -275,12 +273,9 @@ class ClaimInputs:
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.
 
-        Otherwise others went on without this node, and it must be quick to make way. Where nobody
-        reaches it, there is no gap to avoid.
+        Otherwise others went on without this node, and it must be quick to make way.
         """
-        if claim.interface is None or claim.interface.ip not in self._up:
-            return
-        if self.trust.orderly() and not self.isolated():
+        if claim.interface is not None and claim.interface.ip in self._up and self.trust.orderly():
             self._handover.left(claim, version=version)
 
     def _changed(self) -> None:

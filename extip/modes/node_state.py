@@ -47,12 +47,11 @@ class NodeState:
             clock=clock,
             metrics=metrics,
         )
-        # Neighbours are no external IPs: the kernel of each of them answers for its own alone.
+        # Other kernels answer for neighbours' addresses nowhere: these are no external IPs.
         self._wire = WireWatch(
             self._isolation.heard, clock=clock, answered_by_all=lambda _iface: False
         )
         self._isolation.listen_on(self._wire)
-        inputs.isolated = lambda: self._isolation.isolated
         self._registration = NodeRegistration(
             NodeRecord(client, name=settings.node),
             node=settings.node,
@@ -60,7 +59,7 @@ class NodeState:
             version=__version__,
             claims=lambda: len(inputs.together().claims),
             node_ips=inputs.node_ips,
-            isolated=inputs.isolated,
+            isolated=lambda: self._isolation.isolated,
             links=links,
             addresses=table,
             resync_s=settings.address.resync_s,

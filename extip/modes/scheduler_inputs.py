@@ -34,7 +34,6 @@ from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
-from extip.plan.isolation import Reaches, is_isolated
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node, node_facts
 from extip.plan.permissions import Permissions
@@ -42,9 +41,6 @@ from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
 from extip.plan.schedule import Cluster
 from extip.reconcile.scheduling import SchedulerInputs
 from extip.supervisor import Component
-
-_SETTLE_S = 1.0
-"""For so long a node's word that nobody answers it, or somebody does again, does not count yet."""
 
 _Asked = tuple[Owner, tuple[str, ...]]
 
@@ -143,11 +139,11 @@ class SchedulingInputs:
         self._services.add_handler(self._requests.update)
         self._services.add_handler(self._cluster_ips.update)
         self._nodes.add_handler(self._kubernetes.update)
-        self._reaches = Reaches(min(_SETTLE_S, monitor_s / 4))
-        self._node_parts = Parts(
-            get=self._ip_nodes.store.get, extract=_what_decides_about, changed=self._tell
+        self._ip_nodes.add_handler(
+            Parts(
+                get=self._ip_nodes.store.get, extract=_what_decides_about, changed=self._tell
+            ).update
         )
-        self._ip_nodes.add_handler(self._node_changed)
         self._claim_parts = Parts(
             get=self.claims.store.get, extract=_what_is_decided, changed=self._tell
         )
@@ -233,7 +229,6 @@ class SchedulingInputs:
             kubernetes,
             alive=self.monitor.verdict(name) is Verdict.ALIVE,
             leaving=bool(self.monitor.leaving(name)),
-            reach=self._reaches.of(name, self._clock.monotonic()),
         )
 
     def _is_steady(self, name: str) -> bool:
@@ -241,15 +236,6 @@ class SchedulingInputs:
             return False
         since = self.monitor.since(name)
         return since is not None and self._clock.monotonic() - since >= self._rebalance_after_s
-
-    def _node_changed(self, name: str) -> None:
-        node = self._ip_nodes.store.get(name)
-        if node is None:
-            self._reaches.forget(name)
-        elif self._reaches.told(name, isolated=is_isolated(node), now=self._clock.monotonic()):
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._reaches.settle_s + 0.001, self._tell)
-        self._node_parts.update(name)
 
     def _liveness_changed(self, node: str) -> None:
         self._tell()

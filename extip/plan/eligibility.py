@@ -6,7 +6,7 @@ makes a node useless to every claim, then what this claim asks for.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from extip.api.meta_v1 import LabelSelector
@@ -66,24 +66,14 @@ class KubernetesNode:
     """Labelled ``node.kubernetes.io/exclude-from-external-load-balancers``."""
 
 
-class Reach(Enum):
-    """Whether other stations answer on an interface."""
-
-    REACHED = "reached"
-    """They do, or it is not known that they do not."""
-    UNSURE = "unsure"
-    """That has just changed; the same may be about to be found out of all nodes."""
-    ISOLATED = "isolated"
-    """None does."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLinkFacts:
     """An interface as its controller reported it."""
 
     up: bool
     """With carrier."""
-    reach: Reach = Reach.REACHED
+    isolated: bool = False
+    """No other station answers on it."""
     subnets: tuple[IPNetwork, ...] = ()
 
 
@@ -141,16 +131,14 @@ def judge(
     """Decide for every node whether it may hold the claim.
 
     `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be. Being isolated
-    counts only while somebody surely is not: whose only neighbours have died hears nobody either,
-    and a network may be dead for all.
+    counts only while somebody is not: whose only neighbours have died hears nobody either.
     """
-    known, off = tuple(nodes), ignored & OPTIONAL
-    found = _judge(known, needs, off)
-    if Obstacle.ISOLATED not in found.obstacles.values():
+    known = tuple(nodes)
+    found = _judge(known, needs, ignored & OPTIONAL)
+    if found.nodes or Obstacle.ISOLATED not in found.obstacles.values():
         return found
-    if any(_is_reached(node, needs) for node in known if node.name in found.nodes):
-        return found
-    return _judge(known, needs, off | {Obstacle.ISOLATED})
+    among_isolated = _judge(known, needs, ignored & OPTIONAL | {Obstacle.ISOLATED})
+    return among_isolated if among_isolated.nodes else found
 
 
 def _judge(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Obstacle]) -> Eligibility:
@@ -174,7 +162,7 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     link = needs.link or node.link
     if link in node.links and not node.links[link].up:
         yield Obstacle.LINK_DOWN
-    if link in node.links and node.links[link].reach is Reach.ISOLATED:
+    if link in node.links and node.links[link].isolated:
         yield Obstacle.ISOLATED
     yield from _of_kubernetes(node.kubernetes, needs)
     yield from _of_endpoints(node, needs)
@@ -182,11 +170,6 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
         yield Obstacle.NO_LINK
     if not link and not _has_subnet(node, needs.ip):
         yield Obstacle.NO_SUBNET
-
-
-def _is_reached(node: NodeFacts, needs: Needs) -> bool:
-    link = node.links.get(needs.link or node.link)
-    return link is None or link.reach is Reach.REACHED
 
 
 def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[Obstacle]:

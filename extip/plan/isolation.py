@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from extip.api.ipcontroller_v1 import IpNode
 from extip.plan.claims import parse_cidr
-from extip.plan.eligibility import Reach
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.requests import parse_ip
 
@@ -66,11 +65,6 @@ class Isolation:
     _answers: int = 0
     _rounds: int = 0
 
-    @property
-    def known(self) -> int:
-        """How many neighbours have ever answered."""
-        return len(self._macs)
-
     def heard(self, ip: IPAddress, mac: bytes) -> None:
         """Take note of a neighbour that says anything."""
         self._macs.pop(ip, None)
@@ -113,45 +107,6 @@ class Isolation:
         """
         self.isolated = self._answered = self._asked = False
         self._misses = self._answers = 0
-
-
-@dataclass(slots=True)
-class Reaches:
-    """What the scheduler makes of all nodes' word, each of which comes at a time of its own.
-
-    When a network fails for all, or comes back, nodes find out one after the other. So no word
-    counts before it is `settle_s` old.
-    """
-
-    settle_s: float
-    """Longer than a round, and the time that the API server takes."""
-    _words: dict[str, tuple[bool, float]] = field(default_factory=dict)
-
-    def told(self, node: str, *, isolated: bool, now: float) -> bool:
-        """Take a node's word; return whether it is news."""
-        said = self._words.get(node, (False, 0.0))[0]
-        if said != isolated:
-            self._words[node] = isolated, now
-        return said != isolated
-
-    def forget(self, node: str) -> None:
-        """Drop a node that is gone."""
-        self._words.pop(node, None)
-
-    def of(self, node: str, now: float) -> Reach:
-        """Return what counts now."""
-        if node not in self._words:
-            return Reach.REACHED
-        isolated, since = self._words[node]
-        if now - since < self.settle_s:
-            return Reach.UNSURE
-        return Reach.ISOLATED if isolated else Reach.REACHED
-
-
-def is_isolated(node: IpNode) -> bool:
-    """Return whether a node says that no station answers it on the interface of its claims."""
-    links = node.status.links or ()
-    return bool(links) and links[0].isolated
 
 
 def _addresses(node: IpNode | None) -> list[IPInterface]:

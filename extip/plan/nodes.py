@@ -2,7 +2,7 @@
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
-from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts, Reach
+from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Its presence counts, as for MetalLB, not its value; kubeadm puts it on control-plane nodes."""
@@ -37,7 +37,6 @@ def node_facts(
     *,
     alive: bool,
     leaving: bool,
-    reach: Reach = Reach.REACHED,
 ) -> NodeFacts:
     """Return the facts about a controller's node.
 
@@ -51,6 +50,8 @@ def node_facts(
         alive=alive,
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
         link="" if iface is None else iface.name,
-        links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up, reach=reach)},
+        links={}
+        if iface is None
+        else {iface.name: NodeLinkFacts(up=iface.up, isolated=iface.isolated)},
         kubernetes=kubernetes,
     )

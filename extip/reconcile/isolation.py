@@ -60,7 +60,7 @@ class IsolationWatch:
         self._round_s = round_s
         self._changed = changed
         self._clock = clock
-        self._metrics = metrics
+        self._metric = metrics.link_isolated
         self._segment: Segment | None = None
         self._state = Isolation()
         self._log = log.get_logger("isolation").bind(link=iface)
@@ -102,11 +102,10 @@ class IsolationWatch:
         for ip, mac in self._state.begin_round(whom):
             if self._segment.greet(ip, source=whom[ip], to=mac):
                 self._state.asked()
-        self._metrics.link_neighbours.set(self._state.known)
 
     def _tell(self) -> None:
         isolated = self._state.isolated
-        self._metrics.link_isolated.set(isolated)
+        self._metric.set(isolated)
         if isolated:
             self._log.warning("link_isolated", reason="no neighbour answers any more")
         else:

@@ -57,23 +57,12 @@ class ClaimsCluster:
             self.start_controller(name)
         for controller in self.controllers.values():
             controller.wait_for_event("heartbeat_started")
-        self.wait_ready()
+        wait_until(self._registered, "every controller to have told of its node")
 
-    def wait_ready(self) -> None:
-        """Wait until all controllers have told that their nodes can hold IPs."""
-        wait_until(
-            lambda: all(self.readiness(name) == "LinkUp" for name in self.controllers),
-            "all nodes to be ready",
-        )
-
-    def readiness(self, name: str) -> str:
-        """Return the reason of a node's condition Ready; empty before its controller told of it."""
+    def _registered(self) -> bool:
         items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
-        node: dict[str, Any] = next(
-            (item for item in items if item["metadata"]["name"] == name), {}
-        )
-        conditions = node.get("status", {}).get("conditions", [])
-        return next((c["reason"] for c in conditions if c["type"] == "Ready"), "")
+        told = {item["metadata"]["name"] for item in items if item.get("status", {}).get("links")}
+        return told >= set(self.controllers)
 
     def start_controller(
         self, name: str, *flags: str, env: Mapping[str, str] | None = None

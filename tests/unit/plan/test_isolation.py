@@ -7,16 +7,7 @@ from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
 from extip.api.meta_v1 import FullObjectMeta
-from extip.plan.eligibility import Reach
-from extip.plan.isolation import (
-    ANSWERS,
-    MISSES,
-    NEIGHBOURS,
-    Isolation,
-    Reaches,
-    is_isolated,
-    neighbours,
-)
+from extip.plan.isolation import ANSWERS, MISSES, NEIGHBOURS, Isolation, neighbours
 
 ROUTER, N2, N3 = (ip_address(f"10.0.0.{n}") for n in (254, 2, 3))
 ALL = (ROUTER, N2, N3)
@@ -126,21 +117,6 @@ def test_a_verdict_changes_only_after_as_many_rounds_in_a_row(answers):
             assert state.isolated == was
 
 
-def test_no_word_counts_before_others_had_time_to_say_the_same():
-    reaches = Reaches(settle_s=1.0)
-    assert not reaches.told("n1", isolated=False, now=0.0)
-    assert reaches.of("n1", 0.0) is Reach.REACHED
-    assert reaches.told("n1", isolated=True, now=10.0)
-    assert not reaches.told("n1", isolated=True, now=10.9)
-    assert [reaches.of("n1", now) for now in (10.9, 11.0)] == [Reach.UNSURE, Reach.ISOLATED]
-    assert reaches.told("n1", isolated=False, now=20.0)
-    assert [reaches.of("n1", now) for now in (20.9, 21.0)] == [Reach.UNSURE, Reach.REACHED]
-    assert reaches.of("never-heard-of", 0.0) is Reach.REACHED
-    reaches.told("n1", isolated=True, now=30.0)
-    reaches.forget("n1")
-    assert reaches.of("n1", 40.0) is Reach.REACHED
-
-
 def node(name, *addresses, gateways=None, links=None):
     told = (NodeLink(name="eth0", addresses=addresses), *(links or ()))
     return IpNode(
@@ -181,13 +157,3 @@ def test_each_node_of_a_large_cluster_asks_others():
         found = neighbours(nodes, f"n{number:03}")
         expected = [(number + step) % 500 for step in range(1, NEIGHBOURS + 1)]
         assert list(found) == [ip_address(f"10.0.{n // 200}.{n % 200 + 1}") for n in expected]
-
-
-def test_a_nodes_word_is_that_of_its_first_interface():
-    def told(*links):
-        return is_isolated(IpNode(status=IpNodeStatus(links=links)))
-
-    fine, alone = NodeLink(name="eth0", up=True), NodeLink(name="eth1", isolated=True)
-    assert told(alone, fine)
-    assert not told(fine, alone)
-    assert not told()

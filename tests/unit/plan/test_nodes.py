@@ -1,7 +1,7 @@
 """What a controller reported of its node, as far as placement asks."""
 
 from extip.api.ipcontroller_v1 import IpNode, IpNodeSpec, IpNodeStatus, NodeLink
-from extip.plan.eligibility import NodeFacts, NodeLinkFacts, Reach
+from extip.plan.eligibility import NodeFacts, NodeLinkFacts
 from extip.plan.nodes import node_facts
 
 
@@ -26,7 +26,9 @@ def test_a_drain_is_asked_for_by_a_person_or_by_the_controller():
     assert node_facts("n1", IpNode(), None, alive=True, leaving=True).draining
 
 
-def test_whether_anybody_answers_is_decided_over_time():
-    ip_node = IpNode(status=IpNodeStatus(links=(NodeLink(name="eth0", up=True, isolated=True),)))
-    facts = node_facts("n1", ip_node, None, alive=True, leaving=False, reach=Reach.UNSURE)
-    assert facts.links == {"eth0": NodeLinkFacts(up=True, reach=Reach.UNSURE)}
+def test_a_node_that_nobody_answers_says_so():
+    alone = NodeLink(name="eth0", up=True, isolated=True)
+    facts = node_facts(
+        "n1", IpNode(status=IpNodeStatus(links=(alone,))), None, alive=True, leaving=False
+    )
+    assert facts.links == {"eth0": NodeLinkFacts(up=True, isolated=True)}
