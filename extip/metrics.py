@@ -101,11 +101,6 @@ class Metrics:
             "IPs up here that another station announces as well.",
             registry=registry,
         )
-        self.link_isolated = Gauge(
-            "extip_link_isolated",
-            "1 while no other station answers on the interface, though some did; claims mode.",
-            registry=registry,
-        )
         self.netlink_overruns = Counter(
             "extip_netlink_overruns_total",
             "Times that the kernel dropped netlink events (ENOBUFS) and all was read anew.",

@@ -125,7 +125,6 @@ _NODE_LINK = struct(
             **{"x-kubernetes-list-type": "atomic"},
         ),
         "up": boolean("Whether it is up and has carrier."),
-        "isolated": boolean("Whether no other station answers on it."),
     },
     required=["name"],
 )

@@ -86,8 +86,6 @@ class NodeLink(Wire, frozen=True):
     """In CIDR form; those of the node itself, not the external ones."""
     up: bool = False
     """Up and with carrier."""
-    isolated: bool = False
-    """No other station answers on it."""
 
 
 class IpNodeStatus(Wire, frozen=True):

@@ -106,7 +106,7 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
                 rng=Random(),  # noqa: S311 - jitter
                 metrics=metrics,
             )
-            wire = WireWatch(watch.heard, clock=clock)
+            wire = WireWatch(watch.heard, clock=clock, metrics=metrics)
             watch.listen_on(wire)
             observer = AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
 

@@ -19,7 +19,6 @@ from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
 from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.handover import version_of
-from extip.plan.isolation import neighbours
 from extip.plan.link import IPAddress
 from extip.plan.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
 from extip.plan.node_report import macs
@@ -230,10 +229,6 @@ class ClaimInputs:
     def controller_macs(self) -> frozenset[bytes]:
         """Return the MACs of all nodes that have a controller, as far as known."""
         return macs(self._ip_nodes.store.values())
-
-    def neighbours(self) -> dict[IPAddress, IPAddress]:
-        """Return which stations may be asked whether they hear this node, and from where."""
-        return neighbours(self._ip_nodes.store, self._node)
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""

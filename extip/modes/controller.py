@@ -11,7 +11,6 @@
     ├── trust       claims are read anew after silence ◄── heartbeat      └──► registration
     ├── heartbeat   renews the node's Lease
     ├── monitor     netlink events ──► addresses
-    ├── isolation   does anybody on the interface answer? ──► registration
     ├── conflicts   other stations with our IPs ◄── wire-watch; ──► addresses, claim-status
     ├── prober      holds a new IP back until no other station has it
     ├── events      refusals, as Kubernetes Events on claims and services
@@ -33,14 +32,13 @@ from extip.heartbeat.publisher import Publisher
 from extip.kube.client import ApiClient, connect
 from extip.kube.events import EventRecorder
 from extip.kube.lease_lock import LeaseLock
-from extip.kube.reports import ClaimStatuses
+from extip.kube.reports import ClaimStatuses, NodeRecord
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half
 from extip.modes.claim_inputs import ClaimInputs
 from extip.modes.conflict_events import ConflictEvents
 from extip.modes.definitions import DefinitionsGate
 from extip.modes.heard_lease import HeardLease
-from extip.modes.node_state import NodeState
 from extip.modes.ownership import Ownership
 from extip.modes.refusal_events import EventReporter
 from extip.net.identity import place
@@ -51,6 +49,7 @@ from extip.plan.link import IPAddress
 from extip.plan.node_claims import outcomes, with_conflicts
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.claim_status import CONCURRENCY, ClaimStatusWriter
+from extip.reconcile.node_registration import NodeRegistration
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import ControllerSettings
 from extip.supervisor import Component, StopSignals, run_beside
@@ -91,7 +90,8 @@ async def run(settings: ControllerSettings) -> None:
             clock=clock,
             metrics=metrics,
         ) as half:
-            components = controller.components(half, controller.node_state(links, table))
+            registration = controller.registration(links, table)
+            components = controller.components(half, registration)
             signal = await run_beside(components, partial(controller.until_left, stop))
             logger.info("stopping", signal=signal)
             await controller.end(half)
@@ -160,35 +160,37 @@ class _Controller:
             self._events, owners=self.inputs.owners, node=settings.node
         )
         self._reconciler: AddressReconciler | None = None
-        self._node_state: NodeState | None = None
+        self._registration: NodeRegistration | None = None
         self._desire: Desire | None = None
         self._conflicts: Mapping[IPAddress, str] = {}
         self._told: tuple[object, ...] | None = None
 
-    def node_state(self, links: RouteTable, table: AddressSocket) -> NodeState:
+    def registration(self, links: RouteTable, table: AddressSocket) -> NodeRegistration:
         """Compose what tells the cluster of this node."""
-        self._node_state = NodeState(
-            self._settings,
-            self._client,
-            self.inputs,
-            links,
-            table,
+        self._registration = NodeRegistration(
+            NodeRecord(self._client, name=self._settings.node),
+            node=self._settings.node,
+            iface=self._settings.address.iface,
+            version=__version__,
+            claims=lambda: len(self.inputs.together().claims),
+            node_ips=self.inputs.node_ips,
+            links=links,
+            addresses=table,
+            resync_s=self._settings.address.resync_s,
             clock=self._clock,
             rng=self._rng,
-            metrics=self._metrics,
         )
-        return self._node_state
+        return self._registration
 
-    def components(self, half: AddressHalf, node_state: NodeState) -> list[Component]:
+    def components(self, half: AddressHalf, registration: NodeRegistration) -> list[Component]:
         """Return what has to run."""
         self._reconciler = half.reconciler
         gate = DefinitionsGate(self._client, clock=self._clock, rng=self._rng)
-        held = [*self.inputs.components(), node_state.registration()]
+        held = [*self.inputs.components(), Component("registration", registration.run)]
         return [
             Component("definitions", partial(self._wait_for_definitions, gate)),
             *map(gate.hold, held),
             *half.components,
-            *node_state.components(),
             Component("heartbeat", self._publisher.run),
             *(Component(f"claim-status-{n}", self._statuses.run) for n in range(CONCURRENCY)),
             Component("report", self._look),
@@ -264,8 +266,8 @@ class _Controller:
             return
         up, problem = reconciler.up, reconciler.problem()
         self.inputs.set_up(up)
-        if self._node_state is not None:
-            self._node_state.trigger()
+        if self._registration is not None:
+            self._registration.trigger()
         if self._desire is None:
             return
         claims = self.inputs.together()

@@ -20,6 +20,7 @@ from math import inf
 
 from extip import log
 from extip.clock import Clock
+from extip.metrics import Metrics
 from extip.net import bpf, frames
 from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket
 from extip.net.arp_answers import every_node_answers
@@ -69,11 +70,13 @@ class WireWatch:
         handler: Callable[[Sighting], None],
         *,
         clock: Clock,
+        metrics: Metrics,
         open_packets: Callable[[], socket.socket] = open_packet_socket,
         answered_by_all: Callable[[str], bool] = every_node_answers,
     ) -> None:
         self._handler = handler
         self._clock = clock
+        self._heard = metrics.foreign_frames
         self._open_packets = open_packets
         self._answered_by_all = answered_by_all
         self._silent_v4 = False
@@ -107,24 +110,12 @@ class WireWatch:
         It does not where the kernel of every node would answer: that tells nothing of a successor.
         """
         link = self._wanted.link
-        if link is None or (isinstance(ip, IPv4Address) and self._is_silent_v4(link)):
+        if link is None or self._asking is None:
             return False
-        return self._send(frames.probe(ip, link.mac))
-
-    def greet(self, ip: IPAddress, *, source: IPAddress, to: bytes = b"") -> bool:
-        """Ask a neighbour for its MAC, as `source`, an address of the node on the interface.
-
-        `to` is that MAC, where it is known: then nobody else is asked. Returns whether the frame
-        went out.
-        """
-        link = self._wanted.link
-        return link is not None and self._send(frames.question(ip, link.mac, source, to))
-
-    def _send(self, frame: bytes) -> bool:
-        if self._asking is None:
+        if isinstance(ip, IPv4Address) and self._is_silent_v4(link):
             return False
         try:
-            self._asking.send(frame)
+            self._asking.send(frames.probe(ip, link.mac))
         except OSError:  # ENETDOWN, ENOBUFS: the next question is soon
             return False
         return True
@@ -249,6 +240,7 @@ class WireWatch:
                 return
             sighting = frames.parse(frame)
             if sighting is not None and sighting.ip in self._open.ips:
+                self._heard.inc()
                 self._handler(sighting)
 
     def _look_after(self, opened: socket.socket) -> None:

@@ -22,7 +22,6 @@ class Obstacle(StrEnum):
     DEAD = "NodeDead"
     DRAINING = "NodeDraining"
     LINK_DOWN = "LinkDown"
-    ISOLATED = "NodeIsolated"
     DELETED = "NodeDeleted"
     NOT_READY = "NodeNotReady"
     EVICTING = "NodeEvicting"
@@ -37,7 +36,6 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "its controller sends no heartbeats",
     Obstacle.DRAINING: "its controller is leaving, or it is being drained",
     Obstacle.LINK_DOWN: "its interface has no carrier, or is missing",
-    Obstacle.ISOLATED: "no other station answers on its interface",
     Obstacle.DELETED: "its Kubernetes node is being deleted",
     Obstacle.NOT_READY: "its Kubernetes node is not ready",
     Obstacle.EVICTING: "its Kubernetes node is cordoned and about to go",
@@ -72,8 +70,6 @@ class NodeLinkFacts:
 
     up: bool
     """With carrier."""
-    isolated: bool = False
-    """No other station answers on it."""
     subnets: tuple[IPNetwork, ...] = ()
 
 
@@ -130,18 +126,9 @@ def judge(
 ) -> Eligibility:
     """Decide for every node whether it may hold the claim.
 
-    `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be. Being isolated
-    counts only while somebody is not: whose only neighbours have died hears nobody either.
+    `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be.
     """
-    known = tuple(nodes)
-    found = _judge(known, needs, ignored & OPTIONAL)
-    if found.nodes or Obstacle.ISOLATED not in found.obstacles.values():
-        return found
-    among_isolated = _judge(known, needs, ignored & OPTIONAL | {Obstacle.ISOLATED})
-    return among_isolated if among_isolated.nodes else found
-
-
-def _judge(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Obstacle]) -> Eligibility:
+    off = ignored & OPTIONAL
     eligible: set[str] = set()
     obstacles: dict[str, Obstacle] = {}
     for node in nodes:
@@ -162,8 +149,6 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     link = needs.link or node.link
     if link in node.links and not node.links[link].up:
         yield Obstacle.LINK_DOWN
-    if link in node.links and node.links[link].isolated:
-        yield Obstacle.ISOLATED
     yield from _of_kubernetes(node.kubernetes, needs)
     yield from _of_endpoints(node, needs)
     if link and node.links and link not in node.links:

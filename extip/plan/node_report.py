@@ -17,15 +17,10 @@ MAX_LINKS = 16
 
 
 def node_links(
-    links: Iterable[Link],
-    observed: Sequence[ObservedAddress],
-    *,
-    iface: str,
-    isolated: bool = False,
+    links: Iterable[Link], observed: Sequence[ObservedAddress], *, iface: str
 ) -> tuple[NodeLink, ...]:
     """Return the interfaces to tell of: `iface` first, there or not, then those with addresses.
 
-    `isolated`: no other station answers on `iface`.
     Addresses are the node's own: neither external IPs nor link-local ones, which say nothing.
     """
     known = {link.name: link for link in links}
@@ -44,7 +39,6 @@ def node_links(
             mac=link.mac.hex(":") if any(link.mac) else "",
             addresses=_addresses(link, observed),
             up=link.carrier,
-            isolated=isolated and name == iface and link.carrier,
         )
         for name, link in found
     )
@@ -82,10 +76,7 @@ def node_status(
     The first of `links` is the interface that claims are brought up on. `now` is RFC 3339 in UTC.
     """
     iface = links[0]
-    if iface.isolated:
-        message = f"no other station answers on {iface.name}"
-        ready = Condition(type=READY, status="False", reason="Isolated", message=message)
-    elif iface.up:
+    if iface.up:
         ready = Condition(type=READY, status="True", reason="LinkUp", message=f"on {iface.name}")
     elif iface.mac or iface.addresses:
         message = f"interface {iface.name} has no carrier"

@@ -50,8 +50,6 @@ def node_facts(
         alive=alive,
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
         link="" if iface is None else iface.name,
-        links={}
-        if iface is None
-        else {iface.name: NodeLinkFacts(up=iface.up, isolated=iface.isolated)},
+        links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up)},
         kubernetes=kubernetes,
     )

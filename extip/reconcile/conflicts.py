@@ -161,7 +161,6 @@ class ConflictWatch:
 
     def heard(self, sighting: Sighting) -> None:
         """Take what a station said; from the event loop, at any rate."""
-        self._metrics.foreign_frames.inc()
         if sighting.mac not in self._own and _is_station(sighting.mac):
             self._pending.append(sighting)
             self._woken.set()

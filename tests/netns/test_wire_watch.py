@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from extip.clock import LoopClock
+from extip.metrics import Metrics
 from extip.net import frames
 from extip.net.links import LinkSocket
 from extip.net.wire_watch import CALM_FRAMES, WireWatch
@@ -50,7 +51,7 @@ async def watching(
     ips: frozenset[IPAddress] = BOTH, *, alert: bool = False
 ) -> AsyncIterator[tuple[WireWatch, list[Sighting]]]:
     heard: list[Sighting] = []
-    watch = WireWatch(heard.append, clock=LoopClock())
+    watch = WireWatch(heard.append, clock=LoopClock(), metrics=Metrics("test"))
     task = asyncio.create_task(watch.run())
     try:
         watch.listen(await link(), ips, alert=alert)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from extip.clock import LoopClock
+from extip.metrics import Metrics
 from extip.net.arp_answers import every_node_answers
 from extip.net.wire_watch import WireWatch
 from extip.plan.link import Link
@@ -90,6 +91,7 @@ async def watching(kernel: Kernel) -> AsyncIterator[WireWatch]:
     watch = WireWatch(
         lambda _: None,
         clock=LoopClock(),
+        metrics=Metrics("test"),
         open_packets=kernel.open,
         answered_by_all=lambda _: kernel.every_node_answers,
     )

@@ -24,11 +24,3 @@ def test_a_drain_is_asked_for_by_a_person_or_by_the_controller():
     asked = IpNode(spec=IpNodeSpec(draining=True))
     assert node_facts("n1", asked, None, alive=True, leaving=False).draining
     assert node_facts("n1", IpNode(), None, alive=True, leaving=True).draining
-
-
-def test_a_node_that_nobody_answers_says_so():
-    alone = NodeLink(name="eth0", up=True, isolated=True)
-    facts = node_facts(
-        "n1", IpNode(status=IpNodeStatus(links=(alone,))), None, alive=True, leaving=False
-    )
-    assert facts.links == {"eth0": NodeLinkFacts(up=True, isolated=True)}
