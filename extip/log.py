@@ -9,6 +9,7 @@ standard output stays free for what a command prints. Tracebacks are written wit
 variables: a header or a key may be among them.
 """
 
+import json
 import logging
 import sys
 from contextlib import suppress
@@ -57,9 +58,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
             structlog.processors.ExceptionRenderer(
                 structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
             ),
-            structlog.processors.JSONRenderer(
-                serializer=lambda event, **_: orjson.dumps(event, default=str).decode()
-            ),
+            structlog.processors.JSONRenderer(serializer=_json),
         ]
     else:
         render = [
@@ -85,6 +84,16 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
         logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _json(event: object, **_: object) -> str:
+    """Return the line, whatever is in it: what cannot be logged must not end what it is about."""
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except (
+        TypeError
+    ):  # half a surrogate pair, an integer of more than 64 bits, a key that is no text
+        return json.dumps(event, default=str, skipkeys=True)
 
 
 def get_logger(component: str) -> Logger:

@@ -35,7 +35,7 @@ _REST, _LONGEST_REST = 3.0, 12.0
 another at once, and so on: one pass answers a whole storm of changes, and one for each of them
 would take the processor from whoever makes them."""
 
-_MAX_REST_S = 0.15
+_MAX_REST_S = 0.1
 
 _NO_HEARTBEAT = "without a heartbeat that the API server took, addresses are left to their lifetime"
 

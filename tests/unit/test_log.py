@@ -43,6 +43,26 @@ def test_tracebacks_hold_no_values(form):
     assert "s3cret" not in run.stderr.replace('headers = {"Authorization": "Bearer s3cret"}', "")
 
 
+MUMBLES = """
+import sys
+from extip import log
+
+log.configure(sys.argv[1], "info")
+for odd in ("\\udcff", 2**80, {1: 2}, {(1, 2): 3}, object()):
+    log.get_logger("test").info("odd", value=odd)
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_whatever_is_logged_makes_a_line_and_ends_nothing(form):
+    run = subprocess.run(
+        [sys.executable, "-c", MUMBLES, form], check=True, capture_output=True, text=True
+    )
+    assert run.stdout == "alive\n"
+    assert len(run.stderr.splitlines()) == 5
+
+
 SPEAKS = """
 import os, sys
 from extip import log
