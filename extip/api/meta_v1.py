@@ -69,6 +69,16 @@ class OwnerReference(Wire, frozen=True):
     uid: str = ""
 
 
+class FieldOwner(Wire, frozen=True):
+    """An entry of ``managedFields``; all that matters is that there is one."""
+
+
+NO_FIELD_OWNERS = (FieldOwner(),)
+"""What clears ``managedFields`` when it is written: one empty entry (Kubernetes documentation,
+Server-Side Apply, "Clearing managedFields"). The server then stops to book who owns which field
+until somebody applies, which is half the work of each write and more than half of an object."""
+
+
 class FullObjectMeta(ObjectMeta, frozen=True):
     """All metadata that a writer must give back in a PUT, for kinds of which there are few.
 
@@ -83,6 +93,7 @@ class FullObjectMeta(ObjectMeta, frozen=True):
     """Counts changes of the spec."""
     deletion_timestamp: str | None = None
     """Set once the object is being deleted and finalizers keep it."""
+    managed_fields: tuple[FieldOwner, ...] | None = None
 
 
 class FullObject(KubernetesObject, frozen=True):

@@ -11,7 +11,7 @@ from math import ceil, isfinite
 import msgspec
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
-from extip.api.meta_v1 import FullObjectMeta
+from extip.api.meta_v1 import NO_FIELD_OWNERS, FullObjectMeta
 from extip.api.names import (
     COMPONENT_LABEL,
     HEARTBEAT_ANNOTATION,
@@ -67,7 +67,9 @@ def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: dateti
     spec = lease.spec
     return msgspec.structs.replace(
         lease,
-        metadata=msgspec.structs.replace(metadata, labels=labels, annotations=annotations),
+        metadata=msgspec.structs.replace(
+            metadata, labels=labels, annotations=annotations, managed_fields=NO_FIELD_OWNERS
+        ),
         spec=LeaseSpec(
             holder_identity=identity,
             lease_duration_seconds=max(

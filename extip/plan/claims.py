@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
-from extip.api.meta_v1 import FullObjectMeta
+from extip.api.meta_v1 import NO_FIELD_OWNERS, FullObjectMeta
 from extip.api.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -199,6 +199,23 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
     )
 
 
+def metadata_patch(claim: IpClaim) -> dict[str, object]:
+    """Return what every merge patch of a claim has in its metadata.
+
+    It fails with a conflict when the claim has changed since it was read. And nobody is to be
+    booked as the owner of fields of a claim that the scheduler made; those of people stay.
+    """
+    metadata: dict[str, object] = {"resourceVersion": claim.metadata.resource_version}
+    if claim.managed:
+        metadata["managedFields"] = NO_FIELD_OWNERS
+    return metadata
+
+
+def has_field_owners(claim: IpClaim) -> bool:
+    """Whether the API server books owners of fields, and need not."""
+    return claim.managed and bool(claim.metadata.managed_fields)
+
+
 def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
     """Return the merge patch that gives the claim to `node`, or to nobody when it is empty.
 
@@ -210,10 +227,7 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
     labels: dict[str, str | None] = {NODE_LABEL: node_label(node) if node else None}
     if before and before != node:
         labels[PREVIOUS_NODE_LABEL] = node_label(before)
-    metadata: dict[str, object] = {
-        "resourceVersion": claim.metadata.resource_version,
-        "labels": labels,
-    }
+    metadata = metadata_patch(claim) | {"labels": labels}
     if not claim.managed:
         metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
     return {"metadata": metadata, "spec": {"nodeName": node or None}}
@@ -221,7 +235,7 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
 
 def services_patch(action: SetServices) -> dict[str, object]:
     """Return the merge patch that writes who wants the IP; conflicts like `assignment_patch`."""
-    metadata: dict[str, object] = {"resourceVersion": action.claim.metadata.resource_version}
+    metadata = metadata_patch(action.claim)
     if action.pool != pool_of(action.claim):
         metadata["labels"] = {POOL_LABEL: action.pool or None}
     return {"metadata": metadata, "spec": {"services": action.services}}

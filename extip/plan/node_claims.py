@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from extip.api.ipcontroller_v1 import ACCEPTED, CONFLICT, UP, IpClaim, IpClaimStatus
 from extip.api.meta_v1 import Condition
-from extip.plan.claims import parse_cidr
+from extip.plan.claims import metadata_patch, parse_cidr
 from extip.plan.conditions import is_true, with_condition
 from extip.plan.desire import Desire
 from extip.plan.link import IPAddress, IPInterface
@@ -205,7 +205,7 @@ def status_patch(claim: IpClaim, status: IpClaimStatus) -> dict[str, object]:
     """
     # The fields that are empty are left out when encoding; a merge patch removes by null.
     return {
-        "metadata": {"resourceVersion": claim.metadata.resource_version},
+        "metadata": metadata_patch(claim),
         "status": {
             "conditions": status.conditions,
             "holder": status.holder or None,

@@ -9,10 +9,10 @@ thaws) fails at the API server instead of undoing its successor's.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from extip import log
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
@@ -23,7 +23,15 @@ from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundE
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
 from extip.plan.backoff import Backoff
-from extip.plan.claims import Delete, SetServices, assignment_patch, having, services_patch
+from extip.plan.claims import (
+    Delete,
+    SetServices,
+    assignment_patch,
+    has_field_owners,
+    having,
+    metadata_patch,
+    services_patch,
+)
 from extip.plan.conditions import find_condition, with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
@@ -42,6 +50,8 @@ from extip.plan.schedule import (
 )
 from extip.supervisor import for_each
 
+T = TypeVar("T")
+
 CONCURRENCY = 16
 """Writes at once: more gain little and make each of them slow."""
 
@@ -52,8 +62,8 @@ other, before another process may lead."""
 _BATCH = 512
 """Writes after which a pass looks again at what has happened meanwhile."""
 
-_STATUSES = 64
-"""Conditions written in a pass, when there is nothing more urgent."""
+_LEISURELY = 64
+"""Writes in a pass that nothing depends on, such as conditions, when none is more urgent."""
 
 _REBALANCED = 2
 """Claims moved by one step of rebalancing."""
@@ -64,8 +74,8 @@ _REBALANCE_S = 0.5
 _STALE_S = 0.1
 """Time that the watch gets to show what a stale decision had not seen."""
 
-_CONDITIONS_S = 1.0
-"""Time after which conditions that could not be written are tried again."""
+_PUT_OFF_S = 1.0
+"""Time after which such writes that failed are tried again."""
 
 _YIELD_S = 0.001
 """Between batches: anything more urgent goes first."""
@@ -197,6 +207,8 @@ class ClaimScheduler:
         publish_s = await self._allocator.publish(allocation)
         if again_s := await self._write_conditions(claims, schedule.waiting):
             return _sooner(publish_s, again_s)
+        if again_s := await self._clear_field_owners(claims):
+            return _sooner(publish_s, again_s)
         return _sooner(publish_s, await self._rebalance(claims, inputs))
 
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
@@ -265,27 +277,46 @@ class ClaimScheduler:
             if (condition := self._assigned(claim, waiting.get(claim.metadata.name, "")))
         ]
 
-        async def write(one: tuple[IpClaim, Condition]) -> None:
+        async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
             claim, condition = one
             now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
-            patch = {
-                "metadata": {"resourceVersion": claim.metadata.resource_version},
-                "status": {
-                    "conditions": with_condition(claim.status.conditions, condition, now=now)
-                },
-            }
+            conditions = with_condition(claim.status.conditions, condition, now=now)
+            patch = {"metadata": metadata_patch(claim), "status": {"conditions": conditions}}
+            return await self._store.patch_status(claim, patch)
+
+        return await self._at_leisure(stale, write)
+
+    async def _clear_field_owners(self, claims: Sequence[IpClaim]) -> float | None:
+        """Have the API server forget who owns fields; return when to go on with it.
+
+        Only a write of the whole object does that, not one of its status (Kubernetes 1.20 at
+        least). It has time, but is worth it before many claims have to move at once.
+        """
+
+        async def write(claim: IpClaim) -> IpClaim:
+            return await self._store.patch(claim, {"metadata": metadata_patch(claim)})
+
+        return await self._at_leisure([c for c in claims if has_field_owners(c)], write)
+
+    async def _at_leisure(
+        self, pending: Sequence[T], write: Callable[[T], Awaitable[IpClaim]]
+    ) -> float | None:
+        """Write some of what nothing depends on; return when to look again, None for no need."""
+        failed = False
+
+        async def attempt(one: T) -> None:
+            nonlocal failed
             try:
                 async with asyncio.timeout(WRITE_S):
-                    self._claims.wrote(await self._store.patch_status(claim, patch))
-            except (ApiError, TimeoutError) as error:  # nothing depends on it; tried again
-                self._log.debug("condition_not_written", error=str(error))
-                self._stale = True
+                    self._claims.wrote(await write(one))
+            except (ApiError, TimeoutError) as error:
+                self._log.debug("write_put_off", error=str(error))
+                failed = True
 
-        self._stale = False
-        await for_each(stale[:_STATUSES], write, limit=CONCURRENCY // 2)
-        if self._stale:
-            return _CONDITIONS_S
-        return _YIELD_S if len(stale) > _STATUSES else None
+        await for_each(pending[:_LEISURELY], attempt, limit=CONCURRENCY // 2)
+        if failed:
+            return _PUT_OFF_S
+        return _YIELD_S if pending else None  # these are other versions now
 
     def _assigned(self, claim: IpClaim, waiting: str) -> Condition | None:
         """Return the condition that the claim should have and has not."""

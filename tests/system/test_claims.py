@@ -22,6 +22,26 @@ def test_ips_are_spread_evenly_and_answer(cluster, lab):
     }
 
 
+def test_the_server_books_no_field_owners_but_for_claims_that_people_make(cluster, lab):
+    """That would be half the work of each write, and half of what each watcher is sent."""
+    lab.add_service("web", IPS[:1], namespace=cluster.namespace)
+    mine = {"metadata": {"name": "mine"}, "spec": {"cidr": f"{IPS[1]}/32"}}
+    lab.api.ensure(
+        "/apis/ipcontroller.ext/v1/ipclaims",
+        {"apiVersion": "ipcontroller.ext/v1", "kind": "IpClaim", **mine},
+    )
+    cluster.wait_settled(*IPS[:2])
+
+    def booked():
+        return {
+            c["spec"]["cidr"].split("/")[0]
+            for c in cluster.claims()
+            if c["metadata"].get("managedFields")
+        }
+
+    wait_until(lambda: booked() == {IPS[1]}, "the bookkeeping to end")
+
+
 def test_claims_go_with_the_services(cluster, lab):
     lab.add_service("one", IPS[:2], namespace=cluster.namespace)
     lab.add_service("two", IPS[1:3], namespace=cluster.namespace, port=81)

@@ -197,10 +197,15 @@ def test_a_move_remembers_where_the_claim_was():
     assert patch == {
         "metadata": {
             "resourceVersion": "7",
+            "managedFields": [{}],
             "labels": {NODE_LABEL: "n2", PREVIOUS_NODE_LABEL: "n1"},
         },
         "spec": {"nodeName": "n2"},
     }
+
+
+def test_who_owns_which_field_of_a_claim_made_by_hand_stays_booked():
+    assert "managedFields" not in move(by_hand("mine", "10.0.0.1/24"), "n1")["metadata"]
 
 
 def test_unassigning_removes_the_label_and_keeps_the_past():
@@ -235,7 +240,7 @@ def test_changing_who_wants_an_ip_touches_nothing_else():
     action = SetServices(made("10.0.0.1/24", "a"), (reference("b"),))
     body = msgspec.json.decode(msgspec.json.encode(services_patch(action)))
     assert body == {
-        "metadata": {"resourceVersion": "7"},
+        "metadata": {"resourceVersion": "7", "managedFields": [{}]},
         "spec": {"services": [{"namespace": "default", "name": "b", "uid": "uid-b"}]},
     }
 

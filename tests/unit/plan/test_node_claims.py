@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
 from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.plan.conditions import find_condition
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, Verdicts
@@ -215,6 +216,9 @@ def test_the_patch_removes_what_is_no_more_and_conflicts_when_stale():
     patch = status_patch(one, IpClaimStatus(conditions=()))
     assert patch["metadata"] == {"resourceVersion": "7"}
     assert patch["status"] == {"conditions": (), "holder": None, "link": None, "since": None}
+    made = FullObjectMeta(name="a", resource_version="7", labels={MANAGED_BY_LABEL: MANAGED_BY})
+    patch = status_patch(IpClaim(metadata=made), IpClaimStatus(conditions=()))
+    assert patch["metadata"] == {"resourceVersion": "7", "managedFields": ({},)}
 
 
 def test_a_stopped_controller_holds_nothing():

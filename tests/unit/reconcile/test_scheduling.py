@@ -7,9 +7,10 @@ from ipaddress import ip_address
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus
-from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
@@ -44,16 +45,18 @@ class ClaimServer:
         async with self._answering("create", claim):
             if claim.metadata.name in self.objects:
                 raise ConflictError("exists")
-            return self._store(claim.metadata.name, claim.metadata.labels, claim.spec, None)
+            new = self._store(claim.metadata.name, claim.metadata.labels, claim.spec, None)
+            return self._store_again(new, managed_fields=(FieldOwner(), FieldOwner()))
 
     async def patch(self, claim, patch):
-        async with self._answering("patch", claim):
+        async with self._answering("patch" if "spec" in patch else "clear", claim):
             old = self._current(claim, patch)
             labels = {**(old.metadata.labels or {}), **patch["metadata"].get("labels", {})}
+            changed = patch.get("spec", {})
             spec = IpClaimSpec(
                 cidr=old.spec.cidr,
-                node_name=patch["spec"].get("nodeName", old.spec.node_name) or "",
-                services=patch["spec"].get("services", old.spec.services),
+                node_name=changed.get("nodeName", old.spec.node_name) or "",
+                services=changed.get("services", old.spec.services),
             )
             labels = {key: value for key, value in labels.items() if value is not None}
             return self._store(old.metadata.name, labels, spec, old.status.conditions)
@@ -62,7 +65,8 @@ class ClaimServer:
         async with self._answering("status", claim):
             old = self._current(claim, patch)
             conditions: tuple[Condition, ...] = patch["status"]["conditions"]
-            return self._store(old.metadata.name, old.metadata.labels, old.spec, conditions)
+            new = self._store(old.metadata.name, old.metadata.labels, old.spec, conditions)
+            return self._store_again(new, managed_fields=old.metadata.managed_fields)
 
     async def delete(self, claim):
         async with self._answering("delete", claim):
@@ -99,6 +103,12 @@ class ClaimServer:
         self.objects[name] = new
         self._show(name)
         return new
+
+    def _store_again(self, new, **metadata):
+        kept = replace(new, metadata=replace(new.metadata, **metadata))
+        self.objects[new.metadata.name] = kept
+        self._show(new.metadata.name)
+        return kept
 
     def _show(self, name):
         new = self.objects.get(name)
@@ -211,6 +221,8 @@ async def test_each_claim_is_created_assigned_in_one_write_and_then_explained():
         world.scheduler.trigger()
         await asyncio.sleep(5)
         assert len(world.server.writes) == done, "wrote again what was right"
+        assert [verb for verb, _ in world.server.writes].count("clear") == 6
+        assert not any(c.metadata.managed_fields for c in world.server.objects.values())
 
 
 @virtually
