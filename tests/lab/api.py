@@ -93,8 +93,9 @@ class ApiClient:
             if error.status != http.HTTPStatus.CONFLICT:
                 raise
 
-    def discard_all(self, path: str) -> None:
-        """Delete the objects of a kind; returns when they are gone."""
+    def discard_all(self, path: str, *, label: str = "") -> None:
+        """Delete the objects of a kind, or those that have a label; returns when they are gone."""
+        path += f"?labelSelector={label}" if label else ""
         self.request("DELETE", path)
         wait_until(lambda: not self.get(path)["items"], f"{path} to be empty")
 

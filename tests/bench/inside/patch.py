@@ -1,4 +1,6 @@
-"""Gives all claims to a node, with aiohttp and nothing else: ``patch KUBECONFIG NODE CONNECTIONS``.
+"""Gives claims to a node, with aiohttp and nothing else.
+
+``patch KUBECONFIG NODE CONNECTIONS SELECTOR``, the last one a label selector.
 
 Prints the seconds from the first patch to the last answer; reading the claims is not part of it.
 """
@@ -26,7 +28,7 @@ def patch(claim: dict[str, Any], node: str) -> bytes:
     return json.dumps({"metadata": metadata, "spec": {"nodeName": node}}).encode()
 
 
-async def main(kubeconfig: dict[str, Any], node: str, connections: int) -> float:
+async def main(kubeconfig: dict[str, Any], node: str, connections: int, selector: str) -> float:
     cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
     tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
     connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
@@ -34,7 +36,7 @@ async def main(kubeconfig: dict[str, Any], node: str, connections: int) -> float
     async with aiohttp.ClientSession(
         cluster["server"], headers=headers, connector=connector
     ) as session:
-        async with session.get(_PLURAL) as response:
+        async with session.get(_PLURAL, params={"labelSelector": selector}) as response:
             claims = (await response.json())["items"]
         bodies = [(claim["metadata"]["name"], patch(claim, node)) for claim in claims]
 
@@ -54,8 +56,6 @@ async def main(kubeconfig: dict[str, Any], node: str, connections: int) -> float
         return time.perf_counter() - started
 
 
-print(
-    json.dumps(
-        asyncio.run(main(json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], int(sys.argv[3])))
-    )
-)
+kubeconfig, node, connections, selector = sys.argv[1:]
+config = json.loads(Path(kubeconfig).read_text())
+print(json.dumps(asyncio.run(main(config, node, int(connections), selector))))
