@@ -108,6 +108,8 @@ async def test_heartbeats_are_seen_by_watch_and_a_death_is_confirmed_by_a_read(l
         await until(lambda: monitor.verdict("n1") is Verdict.DEAD)
         nodes["n3.example"].leave("SIGTERM")
         await until(lambda: monitor.leaving("n3.example") == "SIGTERM")
+        lease = informer.store[f"{namespace}/{heartbeat_lease('n3.example')}"]
+        assert not lease.metadata.managed_fields
         tasks["n3.example"].cancel()
         await asyncio.wait([tasks["n3.example"]])
         await nodes["n3.example"].release()

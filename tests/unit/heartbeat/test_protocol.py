@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
@@ -49,6 +50,18 @@ def test_terms_that_are_not_said_any_more_do_not_stay():
     assert beat_of(short).lease_s == 0
     assert leaving_reason(short) == ""
     assert short.spec.lease_duration_seconds == 4
+
+
+def test_a_renewal_has_no_owners_of_fields_booked():
+    """Heartbeats are most of what a cluster at rest writes, and nobody applies to them."""
+    lease = renewed(
+        new_lease("n", "x"),
+        node="n",
+        identity="i",
+        terms=Terms(heartbeat_s=2.0),
+        now=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    assert msgspec.to_builtins(lease)["metadata"]["managedFields"] == ({},)
 
 
 def test_any_change_of_holder_or_time_is_a_sign_of_life_and_no_holder_is_none():
