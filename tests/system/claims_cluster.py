@@ -155,4 +155,13 @@ class ClaimsCluster:
         ) == set(ips)
 
     def wait_settled(self, *ips: str, timeout: float = PATIENCE_S) -> None:
-        wait_until(partial(self.settled, *ips), f"{len(ips)} IPs settled", timeout=timeout)
+        try:
+            wait_until(partial(self.settled, *ips), f"{len(ips)} IPs settled", timeout=timeout)
+        except Exception as error:
+            logs = "\n".join(
+                started.process.tail(40)
+                for started in [*self.schedulers, *self.controllers.values()]
+            )
+            raise AssertionError(
+                f"{error}; placed {self.placed()}, up {self.up()}\n{logs}"
+            ) from error
