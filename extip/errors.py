@@ -9,6 +9,7 @@
     │   └── PermissionDeniedError the kernel refuses (a capability is missing): exit code 4
     ├── ApiError                  the API server, or the way to it
     │   ├── ApiUnavailableError   retry with backoff: network, time-out, 429, 5xx
+    │   │   └── NotServedError    404 that is not about the object: nothing is known of it
     │   ├── ApiAccessError        401 or 403: a person must mend it; retried slowly
     │   ├── NotFoundError         404
     │   ├── ConflictError         409: read again, then decide again
@@ -80,12 +81,20 @@ class ApiUnavailableError(ApiError):
         """Seconds from the `Retry-After` header; None when there was none."""
 
 
+class NotServedError(ApiUnavailableError):
+    """404 that names no object, to a request about one.
+
+    A server that is starting may not serve a kind yet, and something in between may answer in its
+    place. The object may well be there.
+    """
+
+
 class ApiAccessError(ApiError):
     """401 or 403; the text names the verb and resource that are missing."""
 
 
 class NotFoundError(ApiError):
-    """404."""
+    """404: there is no such object; of a list, no such kind."""
 
 
 class ConflictError(ApiError):

@@ -142,9 +142,17 @@ class ListMeta(Wire, frozen=True):
     """Not empty when the list was cut at `limit`."""
 
 
+class StatusDetails(Wire, frozen=True):
+    """What a Status is about."""
+
+    name: str = ""
+    """Of the object; empty when it is about none."""
+
+
 class Status(Wire, frozen=True):
     """How the API server says no."""
 
     message: str = ""
     reason: str = ""
     code: int = 0
+    details: StatusDetails | None = None

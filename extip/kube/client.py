@@ -278,6 +278,7 @@ def _about(
         method=_METHODS[verb],
         body=body,
         content_type=_MERGE_PATCH if verb == "patch" else _JSON,
+        about_one=True,
         timeout=_within(REQUEST_TIMEOUT_S),
     )
 

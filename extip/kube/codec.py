@@ -22,6 +22,7 @@ from extip.errors import (
     ExpiredError,
     InvalidRequestError,
     NotFoundError,
+    NotServedError,
 )
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -195,13 +196,30 @@ def _require_list(page: _List[I], request: str) -> None:
 
 
 def error_of_body(
-    status: int, body: bytes, *, request: str, retry_after_s: float | None = None
+    status: int,
+    body: bytes,
+    *,
+    request: str,
+    retry_after_s: float | None = None,
+    about_one: bool = False,
 ) -> ApiError:
-    """Translate an HTTP status and its body: a Status object, or text from something in between."""
+    """Translate an HTTP status and its body: a Status object, or text from something in between.
+
+    `about_one`: the request was about one object, so a 404 that names none is no word on it.
+    """
     try:
         answer = msgspec.json.decode(body, type=Status)
     except _DAMAGED:
         answer = Status(message=body.decode(errors="replace"))
+    if (
+        status == HTTPStatus.NOT_FOUND
+        and about_one
+        and not (answer.details and answer.details.name)
+    ):
+        text = one_line(answer.message) or "no reason given"
+        return NotServedError(
+            f"{text} ({status})", request=request, status=status, retry_after_s=retry_after_s
+        )
     return error_of(
         status, answer.message, reason=answer.reason, request=request, retry_after_s=retry_after_s
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from extip.api.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICE_CIDRS, SERVICES
 from extip.clock import Clock
-from extip.errors import ApiError, ApiUnavailableError, NotFoundError
+from extip.errors import ApiError, ApiUnavailableError, NotFoundError, NotServedError
 from extip.kube.client import ApiClient
 from extip.log import get_logger
 from extip.plan.backoff import Backoff
@@ -143,7 +143,7 @@ class ControlPlane:
     async def _endpoints(self) -> frozenset[IPAddress]:
         try:
             endpoints = await self._client.get(ENDPOINTS, name=_SERVICE, namespace="default")
-        except NotFoundError:  # a server without this old kind
+        except (NotFoundError, NotServedError):  # a server without this old kind
             slices = await self._client.get(ENDPOINT_SLICES, name=_SERVICE, namespace="default")
             return parse_ips(ip for one in slices.endpoints or () for ip in one.addresses or ())
         return parse_ips(

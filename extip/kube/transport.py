@@ -48,6 +48,8 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     content_type: str = "application/json"
+    about_one: bool = False
+    """It is about one object, which a 404 has to name."""
     compressed: bool = False
     """Ask for gzip, unless the server is on this machine: it saves the wire, not the time."""
     timeout: aiohttp.ClientTimeout
@@ -153,6 +155,7 @@ class Transport:
             body,
             request=str(request),
             retry_after_s=_retry_after_s(response.headers.get("Retry-After", "")),
+            about_one=request.about_one,
         )
 
 

@@ -8,6 +8,12 @@ from extip.kube.client import ApiClient
 from extip.kube.crds import Definitions
 from extip.supervisor import Component
 
+UNKNOWN = (
+    "this cluster does not know extip's kinds: it runs in simple mode or not at all; "
+    "`extip crds --apply` is the first step to claims mode"
+)
+"""For a person who asks about them."""
+
 
 class DefinitionsGate:
     """Ensures the definitions once, and holds other components back until then."""

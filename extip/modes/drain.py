@@ -7,9 +7,10 @@ from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
 from extip.api.resources import IP_CLAIMS, IP_NODES
 from extip.cache.listwatch import MOST_RECENT
 from extip.clock import LoopClock
-from extip.errors import FatalError, NotFoundError
+from extip.errors import FatalError, NotFoundError, NotServedError
 from extip.kube.client import ApiClient, Scope, connect
 from extip.metrics import Metrics
+from extip.modes.definitions import UNKNOWN
 
 _POLL_S = 0.5
 _SHOWN = 3
@@ -24,6 +25,8 @@ async def run(kubeconfig: str, node: str, *, undo: bool, wait_s: float) -> None:
     async with connect(kubeconfig, metrics=Metrics("drain")) as client:
         try:
             await client.patch(IP_NODES, {"spec": {"draining": not undo}}, name=node)
+        except NotServedError as error:
+            raise FatalError(UNKNOWN) from error
         except NotFoundError as error:
             raise FatalError(
                 f"no controller has registered as {node!r}; `extip status` lists them"

@@ -13,6 +13,7 @@ from extip.clock import LoopClock
 from extip.errors import FatalError, NotFoundError
 from extip.kube.client import Scope, connect
 from extip.metrics import Metrics
+from extip.modes.definitions import UNKNOWN
 from extip.plan.overview import ClaimRow, ClaimState, NodeRow, claim_rows, node_rows
 
 _CLAIM_HEAD = ("IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY")
@@ -33,10 +34,7 @@ async def run(kubeconfig: str, namespace: str, about: Sequence[str], *, as_json:
             found = await client.list(IP_CLAIMS, everywhere, resource_version=MOST_RECENT)
             nodes = await client.list(IP_NODES, everywhere, resource_version=MOST_RECENT)
         except NotFoundError as error:
-            raise FatalError(
-                "this cluster does not know extip's kinds: it runs in simple mode or not at all; "
-                "`extip crds --apply` is the first step to claims mode"
-            ) from error
+            raise FatalError(UNKNOWN) from error
         leases = await client.list(LEASES, beating, resource_version=MOST_RECENT)
     claims, controllers = claim_rows(found.items), node_rows(nodes.items, leases.items, found.items)
     for word in about:

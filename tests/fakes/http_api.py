@@ -145,11 +145,11 @@ def refused(status: int, body: bytes = b"", **headers: str) -> Fault:
     return fault
 
 
-def status(code: int, reason: str, message: str) -> Fault:
-    """Answer with a Status object."""
+def status(code: int, reason: str, message: str, *, name: str = "") -> Fault:
+    """Answer with a Status object; `name` is that of the object that it is about."""
 
     async def fault(exchange: Exchange) -> None:
-        await exchange.answer(code, status_body(code, reason, message))
+        await exchange.answer(code, status_body(code, reason, message, name=name))
 
     return fault
 
@@ -170,9 +170,14 @@ def slow(seconds: float) -> Fault:
     return fault
 
 
-def status_body(code: int, reason: str, message: str) -> dict[str, Any]:
-    return {"kind": "Status", "status": "Failure", "code": code, "reason": reason} | {
-        "message": message
+def status_body(code: int, reason: str, message: str, *, name: str = "") -> dict[str, Any]:
+    return {
+        "kind": "Status",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message,
+        "details": {"name": name},
     }
 
 
@@ -252,7 +257,8 @@ class HttpApiServer:
                 await exchange.answer(409, status_body(409, "AlreadyExists", f"{path} exists"))
                 return
         elif path not in self.objects:
-            await exchange.answer(404, status_body(404, "NotFound", f"{path} not found"))
+            name = path.removesuffix("/status").rpartition("/")[2]
+            await exchange.answer(404, status_body(404, "NotFound", f"{path} not found", name=name))
             return
         if request.method == "DELETE":
             await exchange.answer(200, self.objects.pop(path))

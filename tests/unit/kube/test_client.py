@@ -15,6 +15,7 @@ from extip.errors import (
     ExpiredError,
     InvalidRequestError,
     NotFoundError,
+    NotServedError,
 )
 from extip.kube.client import Scope
 from tests.fakes import http_api as api
@@ -51,6 +52,29 @@ def test_one_object_is_created_read_replaced_patched_and_deleted(rig, run):
     assert sent["GET"].headers["user-agent"] == f"extip/{__version__}"
     assert rig.sample("extip_api_requests_total", verb="create", code="409") == 1
     assert rig.sample("extip_api_requests_total", verb="update", code="200") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        api.refused(404, b"404 page not found\n"),
+        api.status(404, "NotFound", "the server could not find the requested resource"),
+    ],
+)
+def test_a_404_that_names_no_object_says_nothing_of_one(rig, run, answer):
+    """A server that is starting may not serve a kind yet: the object may well be there."""
+    rig.server.always = answer
+
+    async def main():
+        async with rig.connected():
+            with pytest.raises(NotServedError, match=r"get events ns/e: .*\(404\)"):
+                await rig.client.get(EVENTS, name="e", namespace="ns")
+            with pytest.raises(NotServedError):
+                await rig.client.patch(EVENTS, {}, name="e", namespace="ns")
+            with pytest.raises(NotFoundError, match="list events"):
+                await rig.client.list(EVENTS)
+
+    run(main())
 
 
 def test_subresources_have_a_path_of_their_own(rig, run):

@@ -191,7 +191,7 @@ def test_what_is_recorded_while_its_first_try_fails_is_counted_once_each(rig, ru
 def test_a_refusal_is_said_once_and_blocks_nothing(rig, run, code):
     async def main():
         async with recording(rig) as recorder:
-            rig.server.always = api.status(code, "No", "events is forbidden")
+            rig.server.always = api.status(code, "No", "events is forbidden", name="ns")
             for number in range(20):
                 refuse(recorder, message=str(number))
             await asyncio.sleep(5)

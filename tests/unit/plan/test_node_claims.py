@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
-from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.meta_v1 import NO_FIELD_OWNERS, Condition, FullObjectMeta
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.plan.conditions import find_condition
 from extip.plan.desire import Desire, decide
@@ -218,7 +218,7 @@ def test_the_patch_removes_what_is_no_more_and_conflicts_when_stale():
     assert patch["status"] == {"conditions": (), "holder": None, "link": None, "since": None}
     made = FullObjectMeta(name="a", resource_version="7", labels={MANAGED_BY_LABEL: MANAGED_BY})
     patch = status_patch(IpClaim(metadata=made), IpClaimStatus(conditions=()))
-    assert patch["metadata"] == {"resourceVersion": "7", "managedFields": ({},)}
+    assert patch["metadata"] == {"resourceVersion": "7", "managedFields": NO_FIELD_OWNERS}
 
 
 def test_a_stopped_controller_holds_nothing():
