@@ -90,9 +90,7 @@ def _json(event: object, **_: object) -> str:
     """Return the line, whatever is in it: what cannot be logged must not end what it is about."""
     try:
         return orjson.dumps(event, default=str).decode()
-    except (
-        TypeError
-    ):  # half a surrogate pair, an integer of more than 64 bits, a key that is no text
+    except TypeError:  # half a surrogate pair, a number of more than 64 bits, a key that is no text
         return json.dumps(event, default=str, skipkeys=True)
 
 

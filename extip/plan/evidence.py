@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.plan.claims import parse_cidr, pool_of
@@ -16,8 +15,6 @@ Ports = frozenset[tuple[str, int]]
 """Protocols and numbers."""
 
 _NOTHING: Mapping[IPAddress, "Claimed"] = {}
-
-_interface = lru_cache(1 << 16)(parse_cidr)
 
 
 class Strength(IntEnum):
@@ -118,7 +115,7 @@ class Evidence:
         return demand.other_class or self._pools.of(ip) is None
 
     def _read(self, claim: IpClaim) -> None:
-        interface = _interface(claim.spec.cidr)
+        interface = parse_cidr(claim.spec.cidr)
         if interface is None:
             return
         services = claim.spec.services or ()
