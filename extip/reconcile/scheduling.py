@@ -161,6 +161,7 @@ class ClaimScheduler:
         self._log = log.get_logger("scheduling")
         self._triggered = asyncio.Event()
         self._why: dict[str, str] = {}
+        self._cleared: set[str] = set()
         self._problem = ""
         self._stale = False
 
@@ -207,7 +208,7 @@ class ClaimScheduler:
         publish_s = await self._allocator.publish(allocation)
         if again_s := await self._write_conditions(claims, schedule.waiting):
             return _sooner(publish_s, again_s)
-        if again_s := await self._clear_field_owners(claims):
+        if again_s := await self._clear_field_owners():
             return _sooner(publish_s, again_s)
         return _sooner(publish_s, await self._rebalance(claims, inputs))
 
@@ -265,6 +266,7 @@ class ClaimScheduler:
                 await self._store.delete(claim)
                 self._claims.deleted(claim)
                 self._why.pop(claim.metadata.name, None)
+                self._cleared.discard(claim.metadata.uid)
                 self._log.info("claim_deleted", claim=claim.metadata.name)
 
     async def _write_conditions(
@@ -286,22 +288,28 @@ class ClaimScheduler:
 
         return await self._at_leisure(stale, write)
 
-    async def _clear_field_owners(self, claims: Sequence[IpClaim]) -> float | None:
+    async def _clear_field_owners(self) -> float | None:
         """Have the API server forget who owns fields; return when to go on with it.
 
         Only a write of the whole object does that, not one of its status (Kubernetes 1.20 at
-        least). It has time, but is worth it before many claims have to move at once.
+        least). It has time, but is worth it before many claims have to move at once. Each claim
+        is tried once: whoever books owners again, or a server that does not listen, has the last
+        word.
         """
+        claims = self._claims.current().values()  # as this very pass may have left them
+        booked = [c for c in claims if has_field_owners(c) and c.metadata.uid not in self._cleared]
 
         async def write(claim: IpClaim) -> IpClaim:
-            return await self._store.patch(claim, {"metadata": metadata_patch(claim)})
+            written = await self._store.patch(claim, {"metadata": metadata_patch(claim)})
+            self._cleared.add(claim.metadata.uid)
+            return written
 
-        return await self._at_leisure([c for c in claims if has_field_owners(c)], write)
+        return await self._at_leisure(booked, write)
 
     async def _at_leisure(
         self, pending: Sequence[T], write: Callable[[T], Awaitable[IpClaim]]
     ) -> float | None:
-        """Write some of what nothing depends on; return when to look again, None for no need."""
+        """Write some of what nothing depends on; return when to go on, None when all was tried."""
         failed = False
 
         async def attempt(one: T) -> None:
@@ -316,7 +324,7 @@ class ClaimScheduler:
         await for_each(pending[:_LEISURELY], attempt, limit=CONCURRENCY // 2)
         if failed:
             return _PUT_OFF_S
-        return _YIELD_S if pending else None  # these are other versions now
+        return _YIELD_S if len(pending) > _LEISURELY else None
 
     def _assigned(self, claim: IpClaim, waiting: str) -> Condition | None:
         """Return the condition that the claim should have and has not."""
