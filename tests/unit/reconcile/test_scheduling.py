@@ -38,8 +38,6 @@ class ClaimServer:
         self.cache: dict[str, IpClaim] = {}
         self.writes: list[tuple[str, str]] = []
         self.error = None
-        self.books = False
-        """It does not stop to book who owns fields."""
         self.active = self.most_active = 0
         self._versions = itertools.count(1)
 
@@ -61,9 +59,7 @@ class ClaimServer:
                 services=changed.get("services", old.spec.services),
             )
             labels = {key: value for key, value in labels.items() if value is not None}
-            new = self._store(old.metadata.name, labels, spec, old.status.conditions)
-            kept = old.metadata.managed_fields if self.books else None
-            return self._store_again(new, managed_fields=kept)
+            return self._store(old.metadata.name, labels, spec, old.status.conditions)
 
     async def patch_status(self, claim, patch):
         async with self._answering("status", claim):
@@ -325,12 +321,3 @@ async def test_first_alive_keeps_all_together():
         await asyncio.sleep(1)
         (other,) = set(world.placed().values())
         assert other != node
-
-
-@virtually
-async def test_a_server_that_goes_on_to_book_owners_of_fields_is_asked_once_for_each_claim():
-    async with World().running() as world:
-        world.server.books = True
-        await world.ask(*ips(100))
-        await asyncio.sleep(60)
-        assert [verb for verb, _ in world.server.writes].count("clear") == 100
