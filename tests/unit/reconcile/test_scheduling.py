@@ -7,7 +7,6 @@ from ipaddress import ip_address
 from random import Random
 
 import pytest
-from msgspec.structs import replace
 
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
@@ -38,6 +37,8 @@ class ClaimServer:
         self.cache: dict[str, IpClaim] = {}
         self.writes: list[tuple[str, str]] = []
         self.error = None
+        self.books = False
+        """It does not stop to book who owns fields."""
         self.active = self.most_active = 0
         self._versions = itertools.count(1)
 
@@ -45,8 +46,8 @@ class ClaimServer:
         async with self._answering("create", claim):
             if claim.metadata.name in self.objects:
                 raise ConflictError("exists")
-            new = self._store(claim.metadata.name, claim.metadata.labels, claim.spec, None)
-            return self._store_again(new, managed_fields=(FieldOwner(), FieldOwner()))
+            owners = (FieldOwner(), FieldOwner())
+            return self._store(claim, claim.metadata.labels, claim.spec, owners=owners)
 
     async def patch(self, claim, patch):
         async with self._answering("patch" if "spec" in patch else "clear", claim):
@@ -59,14 +60,15 @@ class ClaimServer:
                 services=changed.get("services", old.spec.services),
             )
             labels = {key: value for key, value in labels.items() if value is not None}
-            return self._store(old.metadata.name, labels, spec, old.status.conditions)
+            owners = old.metadata.managed_fields if self.books else None
+            return self._store(old, labels, spec, old.status.conditions, owners)
 
     async def patch_status(self, claim, patch):
         async with self._answering("status", claim):
             old = self._current(claim, patch)
             conditions: tuple[Condition, ...] = patch["status"]["conditions"]
-            new = self._store(old.metadata.name, old.metadata.labels, old.spec, conditions)
-            return self._store_again(new, managed_fields=old.metadata.managed_fields)
+            owners = old.metadata.managed_fields
+            return self._store(old, old.metadata.labels, old.spec, conditions, owners)
 
     async def delete(self, claim):
         async with self._answering("delete", claim):
@@ -95,20 +97,19 @@ class ClaimServer:
             raise ConflictError("changed")
         return old
 
-    def _store(self, name, labels, spec, conditions):
+    def _store(self, claim, labels, spec, conditions=None, owners=None):
+        name = claim.metadata.name
         metadata = FullObjectMeta(
-            name=name, uid=name, labels=labels, resource_version=str(next(self._versions))
+            name=name,
+            uid=name,
+            labels=labels,
+            resource_version=str(next(self._versions)),
+            managed_fields=owners,
         )
         new = IpClaim(metadata=metadata, spec=spec, status=IpClaimStatus(conditions=conditions))
         self.objects[name] = new
         self._show(name)
         return new
-
-    def _store_again(self, new, **metadata):
-        kept = replace(new, metadata=replace(new.metadata, **metadata))
-        self.objects[new.metadata.name] = kept
-        self._show(new.metadata.name)
-        return kept
 
     def _show(self, name):
         new = self.objects.get(name)
@@ -321,3 +322,12 @@ async def test_first_alive_keeps_all_together():
         await asyncio.sleep(1)
         (other,) = set(world.placed().values())
         assert other != node
+
+
+@virtually
+async def test_a_server_that_goes_on_to_book_owners_of_fields_is_asked_once_for_each_claim():
+    async with World().running() as world:
+        world.server.books = True
+        await world.ask(*ips(100))
+        await asyncio.sleep(60)
+        assert [verb for verb, _ in world.server.writes].count("clear") == 100
