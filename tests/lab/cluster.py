@@ -29,6 +29,7 @@ from tests.lab.wait import PATIENCE_S, wait_until
 
 _GROUP = "/apis/ipcontroller.ext/v1"
 _KINDS = ("ipclaims", "ipnodes", "ipclaimpools")
+_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
 
 class Lab:
@@ -103,6 +104,7 @@ class Lab:
             node.backend.launch()
             node.host_backend.launch()
         self.api_server.wait_ready()
+        wait_until(self._has_namespaces, "the API server's own namespaces")
         self._start_kubernetes()
 
     def _start_kubernetes(self) -> None:
@@ -131,6 +133,11 @@ class Lab:
     def _published_backends(self, service: str) -> int:
         endpoints = self.api.get(f"/api/v1/namespaces/default/endpoints/{service}")
         return sum(len(subset.get("addresses", [])) for subset in endpoints.get("subsets", []))
+
+    def _has_namespaces(self) -> bool:
+        """Whether the API server has made what every cluster has, a moment after it is ready."""
+        items = self.api.get("/api/v1/namespaces")["items"]
+        return {item["metadata"]["name"] for item in items} >= _NAMESPACES
 
     def _nodes_registered(self) -> bool:
         items = self.api.get("/api/v1/nodes")["items"]
