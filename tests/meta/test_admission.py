@@ -43,9 +43,13 @@ def test_the_policy_has_the_fields_of_its_kind():
     }
     for step in (*SPEC["matchConditions"], *SPEC["variables"]):
         assert set(step) == {"name", "expression"}
+    for step in SPEC["matchConditions"]:
         assert re.fullmatch(r"[A-Za-z]([-A-Za-z0-9]*[A-Za-z0-9])?", step["name"])
+    for step in SPEC["variables"]:
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", step["name"]), "no identifier of CEL"
     assert all(
-        set(one) == {"expression", "messageExpression", "reason"} for one in SPEC["validations"]
+        set(one) == {"expression", "message", "messageExpression", "reason"}
+        for one in SPEC["validations"]
     )
 
 
