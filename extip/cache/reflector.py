@@ -2,8 +2,8 @@
 
 Guarantees: after any sequence of faults (broken, silent or expired streams, refused connections,
 a server that restarts) the store becomes equal to the server's state without a restart; objects
-that vanished unseen are reported like any other deletion; requests never come faster than about
-one a second, whatever the server does; each kind of trouble is logged once when it begins and once
+that vanished unseen are reported like any other deletion; but for a few at once, requests never come
+faster than about one a second, whatever the server does; each kind of trouble is logged once when it begins and once
 when it is over. While the server is away the store keeps what was last known.
 
 An object that cannot be told from others (it does not even have a name) is neither stored nor
@@ -42,6 +42,7 @@ from extip.errors import (
 )
 from extip.log import Logger
 from extip.metrics import Metrics
+from extip.plan.announcement import TokenBucket
 from extip.plan.backoff import Backoff
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -56,8 +57,13 @@ WATCH_TIMEOUT_S = (300, 600)
 """Range of the random `timeoutSeconds`, as client-go has it: watches spread over API servers."""
 
 SHORT_S = 1.0
-"""A stream that ends sooner with nothing on it is a failure; after any stream, the next one begins
-no sooner than this after it began."""
+"""A stream that ends sooner with nothing on it is a failure; the next one begins no sooner than this
+after it began, but for `AT_ONCE`."""
+
+AT_ONCE = 5
+"""Streams that ended early, but had something on them, and are opened anew at once; one more for each
+`SHORT_S` that passes. While very much changes an API server ends streams that it cannot write to
+fast enough, and what follows may be what everybody waits for."""
 
 _WATCH_AGAIN = (ApiUnavailableError, ApiAccessError)
 """Failures that say nothing against the version: the next watch goes on from there."""
@@ -99,6 +105,7 @@ class Reflector(Generic[T]):
         self._events = metrics.watch_events.labels(resource_name)
         self._unreadable = metrics.unreadable_objects.labels(resource_name)
         self._unreadable_said: set[str] = set()
+        self._at_once = TokenBucket(rate=1 / SHORT_S, burst=AT_ONCE, tokens=AT_ONCE)
         self._resource_version = ""
         self._heard = False
         self._missed = False
@@ -153,19 +160,23 @@ class Reflector(Generic[T]):
                 silent = await self._stream()
             except ApiError as error:
                 failure = error
-            lasted_s = self._clock.monotonic() - began_s
+            now_s = self._clock.monotonic()
+            lasted_s = now_s - began_s
+            progress = self._heard and (lasted_s >= SHORT_S or self._at_once.take(now_s))
             if failure is None and lasted_s < SHORT_S and not self._heard:
                 failure = ApiUnavailableError("the server ended the stream at once")
             if self._missed and (failure is None or isinstance(failure, _WATCH_AGAIN)):
                 failure = InvalidRequestError("some object could not be told from the others")
             if failure is None:
                 self._count_restart("idle" if silent else "ended")
-                delay_s = SHORT_S - lasted_s
+                delay_s = 0.0 if progress else SHORT_S - lasted_s
             else:
                 self._count_restart(_reason(failure))
-                delay_s = self._failed(failure, established=lasted_s >= STEADY_S)
+                established = lasted_s >= STEADY_S or progress
+                delay_s = self._failed(failure, established=established)
             if delay_s > 0:
                 await self._clock.sleep(delay_s)
+                self._at_once.take(self._clock.monotonic())  # it has been waited for
             if failure is not None and not isinstance(failure, _WATCH_AGAIN):
                 return
 

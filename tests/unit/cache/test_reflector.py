@@ -7,6 +7,7 @@ import pytest
 from extip.api.core_v1 import Service, ServiceSpec
 from extip.api.meta_v1 import ObjectMeta
 from extip.cache.listwatch import Page, Unreadable
+from extip.cache.reflector import AT_ONCE
 from extip.errors import (
     ApiAccessError,
     ApiUnavailableError,
@@ -73,6 +74,25 @@ def test_a_stream_that_ends_at_once_is_a_failure_but_needs_no_list(rig):
     run_virtually(main())
 
 
+@pytest.mark.parametrize("end", [End(), ApiUnavailableError("the stream broke off")])
+def test_streams_that_an_overloaded_server_ends_are_opened_anew_at_once(rig, end):
+    """One that cannot write fast enough to a watcher gives it up, and does so again."""
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(1)
+            for number in range(AT_ONCE):
+                rig.server.create(f"s{number}")
+                await asyncio.sleep(0.01)
+                rig.server.break_streams(end)
+                rig.server.create(f"t{number}")
+                await asyncio.sleep(0.02)
+                assert rig.in_sync()
+            assert len(rig.server.asked("list")) == 1
+
+    run_virtually(main())
+
+
 def test_a_stream_that_ends_after_one_event_is_not_reopened_faster_than_once_a_second(rig):
     async def main():
         async with rig.running():
@@ -82,7 +102,7 @@ def test_a_stream_that_ends_after_one_event_is_not_reopened_faster_than_once_a_s
                 rig.server.bookmark()
                 rig.server.break_streams(End())
                 await asyncio.sleep(0.1)
-            assert len(requests_between(rig, began_s, began_s + 100)) <= 101
+            assert len(requests_between(rig, began_s, began_s + 100)) <= 101 + AT_ONCE
 
     run_virtually(main())
 
