@@ -101,6 +101,16 @@ class Metrics:
             "IPs up here that another station announces as well.",
             registry=registry,
         )
+        self.link_isolated = Gauge(
+            "extip_link_isolated",
+            "1 while no other station answers on the interface, though some did; claims mode.",
+            registry=registry,
+        )
+        self.link_neighbours = Gauge(
+            "extip_link_neighbours",
+            "Stations on the interface that have answered; without any, isolation is not noticed.",
+            registry=registry,
+        )
         self.netlink_overruns = Counter(
             "extip_netlink_overruns_total",
             "Times that the kernel dropped netlink events (ENOBUFS) and all was read anew.",

@@ -60,6 +60,10 @@ LEASE_ANNOTATION = "ipcontroller.ext/lease-seconds"
 """On a heartbeat Lease: for so long after a renewal the node may have its IPs up, as a decimal
 number; nobody else may be given them before. Without it two heartbeats."""
 
+REACH_ANNOTATION = "ipcontroller.ext/reach"
+"""On a heartbeat Lease: whether other stations answer on the node's interface, `reached` or
+`isolated`; absent while nobody can tell."""
+
 _HEARTBEAT_PREFIX = "extip-node-"
 _MAX_LABEL = 63
 _MAX_NAME = 253

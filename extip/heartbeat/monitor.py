@@ -19,9 +19,14 @@ from extip.api.coordination_v1 import Lease
 from extip.api.names import node_of_lease
 from extip.clock import Clock
 from extip.errors import ApiError
-from extip.heartbeat.protocol import beat_of, leaving_reason
+from extip.heartbeat.protocol import beat_of, leaving_reason, reach_of
 from extip.metrics import Metrics
+from extip.plan.isolation import Reach
 from extip.plan.liveness import Beat, Liveness, Verdict
+from extip.plan.reach import Reaches
+
+_LATER_S = 0.01
+"""A timer may be early by the clock's resolution."""
 
 READ_S = 5.0
 """Bound on the fresh read that confirms a death."""
@@ -56,6 +61,7 @@ class Monitor:
         self._metrics = metrics
         self._log = log.get_logger("liveness")
         self._liveness = Liveness(monitor_s)
+        self._reaches = Reaches(monitor_s)
         self._leaving: dict[str, str] = {}
         self._raised: set[str] = set()
         self._poked = asyncio.Event()
@@ -71,8 +77,21 @@ class Monitor:
         return self._liveness.nodes()
 
     def since(self, node: str) -> float | None:
-        """Return when the verdict became what it is, on the clock's monotonic timeline."""
-        return self._liveness.since(node)
+        """Return when the verdict became what it is, on the clock's monotonic timeline.
+
+        A node that was isolated begins anew.
+        """
+        since = self._liveness.since(node)
+        return None if since is None else max(since, self._reaches.mended_at(node))
+
+    def isolated(self, node: str) -> bool:
+        """Return whether a node says that no other station answers on its interface."""
+        return self._reaches.is_isolated(node)
+
+    def successors(self) -> frozenset[str]:
+        """Return who may take the IPs of isolated nodes now; nobody while that is not clear."""
+        alive = [name for name, verdict in self.nodes().items() if verdict is Verdict.ALIVE]
+        return self._reaches.successors(alive, self._clock.monotonic())
 
     def leaving(self, node: str) -> str:
         """Return why a node is about to stop; empty when it is not."""
@@ -97,6 +116,7 @@ class Monitor:
     def forget(self, node: str) -> None:
         """Drop a node whose Lease is gone and that no claim names."""
         self._liveness.forget(node)
+        self._reaches.forget(node, self._clock.monotonic())
         self._leaving.pop(node, None)
         self._raised.discard(node)
 
@@ -123,6 +143,8 @@ class Monitor:
             changed = True
         if changed:
             self._announce((node,))
+        if beat.token:
+            self._hear(node, reach_of(lease), now)
         self._wake_if_sooner()
 
     def watch_opened(self) -> None:
@@ -172,12 +194,27 @@ class Monitor:
         now = self._clock.monotonic()
         self._announce(self._liveness.confirm(late, beats, asked_at=asked_at, now=now))
 
+    def _hear(self, node: str, said: Reach, now: float) -> None:
+        """Take a node's word on its interface, and look again once others had time to speak."""
+        before = self._reaches.is_isolated(node)
+        if not self._reaches.told(node, said, now, listed=not self._opened):
+            return
+        self._tell(node)
+        isolated = self._reaches.is_isolated(node)
+        if isolated != before:
+            report = self._log.warning if isolated else self._log.info
+            report("node_isolated" if isolated else "node_reached", node=node)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._reaches.wait_s + _LATER_S, self._tell, node)
+
     def _announce(self, nodes: Iterable[str]) -> None:
         """Log and count what changed, and tell the owner."""
         told = False
         for node in nodes:
             told = True
             verdict = self._liveness.verdict(node)
+            if verdict is Verdict.DEAD:
+                self._reaches.forget(node, self._clock.monotonic())
             report = self._log.info if verdict is Verdict.ALIVE else self._log.warning
             report("node_liveness_changed", node=node, state=verdict.value)
             self._tell(node)

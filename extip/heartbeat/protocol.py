@@ -19,9 +19,11 @@ from extip.api.names import (
     LEASE_ANNOTATION,
     LEAVING_ANNOTATION,
     NODE_LABEL,
+    REACH_ANNOTATION,
     heartbeat_lease,
     node_label,
 )
+from extip.plan.isolation import Reach
 from extip.plan.liveness import HEARTBEATS, Beat
 
 DEFAULT_HEARTBEAT_S = 2.0
@@ -42,6 +44,8 @@ class Terms:
     """For so long after a renewal it may have its IPs up, if that is longer than two heartbeats."""
     leaving: str = ""
     """Why it is about to stop; empty when it stays."""
+    reach: Reach = Reach.UNSURE
+    """Whether other stations answer on its interface."""
 
 
 def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: datetime) -> Lease:
@@ -53,6 +57,7 @@ def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: dateti
     }
     for name, value in (
         (LEAVING_ANNOTATION, terms.leaving),
+        (REACH_ANNOTATION, terms.reach.value),
         (LEASE_ANNOTATION, f"{terms.lease_s:g}" if terms.lease_s else ""),
     ):
         annotations.pop(name, None)
@@ -106,6 +111,12 @@ def beat_of(lease: Lease) -> Beat:
 def leaving_reason(lease: Lease) -> str:
     """Return why the node is about to stop; empty when it stays."""
     return (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION, "")
+
+
+def reach_of(lease: Lease) -> Reach:
+    """Return what the node said of its interface; what makes no sense is nothing."""
+    said = (lease.metadata.annotations or {}).get(REACH_ANNOTATION, "")
+    return Reach(said) if said in set(Reach) else Reach.UNSURE
 
 
 def wire_time(now: datetime) -> str:

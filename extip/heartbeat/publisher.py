@@ -24,9 +24,10 @@ from extip.errors import (
     ConflictError,
     NotFoundError,
 )
-from extip.heartbeat.protocol import Terms, beat_of, given_up, new_lease, renewed
+from extip.heartbeat.protocol import Terms, beat_of, given_up, new_lease, reach_of, renewed
 from extip.metrics import Metrics
 from extip.plan.backoff import Backoff
+from extip.plan.isolation import Reach
 from extip.plan.liveness import HEARTBEATS
 
 JITTER = 0.1
@@ -64,6 +65,16 @@ class LeaseStore(Protocol):
         """Replace it. Raises ConflictError when it has another resourceVersion by now."""
 
 
+class Outlook(Protocol):
+    """What this node knows of its interface."""
+
+    def reach(self) -> Reach:
+        """Return whether other stations answer now."""
+
+    def recall(self, said: Reach) -> None:
+        """Take what the process before this one said."""
+
+
 class Publisher:
     """The heartbeat of one node."""
 
@@ -99,6 +110,8 @@ class Publisher:
         self._retry = Backoff(initial_s=heartbeat_s / 4, cap_s=heartbeat_s)
         self._bound_s = _BOUND * heartbeat_s
         self._leaving = ""
+        self._outlook: Outlook | None = None
+        self._recalled = False
         self._poked = asyncio.Event()
         self._lease: Lease | None = None
         self._rival: tuple[str, float] | None = None
@@ -110,6 +123,14 @@ class Publisher:
     def age_s(self) -> float | None:
         """Return how long ago that was, in seconds."""
         return None if self.confirmed_at is None else self._clock.monotonic() - self.confirmed_at
+
+    def look_out(self, outlook: Outlook) -> None:
+        """Say with each heartbeat whether other stations answer; to be called before `run`."""
+        self._outlook = outlook
+
+    def hurry(self) -> None:
+        """Send a heartbeat at once: it has news."""
+        self._poked.set()
 
     def leave(self, reason: str) -> None:
         """Say with a heartbeat at once, and with all that follow, that this node is to be left."""
@@ -170,6 +191,7 @@ class Publisher:
             if self._lease is None:
                 self._lease = await self._read()
             lease = self._lease
+            self._recall(lease)
             if lease.holder not in ("", self._identity):
                 wait_s = self._wait_for_rival(lease, started)
                 if wait_s is not None:
@@ -185,6 +207,12 @@ class Publisher:
                 return None
         raise ApiUnavailableError(f"the Lease cannot be written: {refused}")
 
+    def _recall(self, lease: Lease) -> None:
+        """Go on from what was said before this process: a restart mends no network."""
+        if not self._recalled and self._outlook is not None:
+            self._recalled = True
+            self._outlook.recall(reach_of(lease))
+
     async def _read(self) -> Lease:
         try:
             async with asyncio.timeout(self._bound_s):
@@ -198,7 +226,10 @@ class Publisher:
             node=self._node,
             identity=self._identity,
             terms=Terms(
-                heartbeat_s=self._heartbeat_s, lease_s=self._lease_s, leaving=self._leaving
+                heartbeat_s=self._heartbeat_s,
+                lease_s=self._lease_s,
+                leaving=self._leaving,
+                reach=Reach.UNSURE if self._outlook is None else self._outlook.reach(),
             ),
             now=self._clock.utcnow(),
         )

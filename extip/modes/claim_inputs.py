@@ -1,7 +1,7 @@
 """What a controller learns from the API server: its own claims, those that left, node addresses."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from random import Random
 
@@ -19,7 +19,8 @@ from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
 from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.handover import version_of
-from extip.plan.link import IPAddress
+from extip.plan.isolation import neighbours
+from extip.plan.link import IPAddress, IPInterface
 from extip.plan.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
 from extip.plan.node_report import macs
 from extip.plan.requests import Owner
@@ -53,15 +54,20 @@ class ClaimInputs:
         iface: str,
         trust_s: float,
         handover_s: float,
+        isolated: Callable[[], bool],
         changed: Callable[[], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """Compose; `changed` is called when the inputs differ, durations are in seconds."""
+        """Compose; `changed` is called when the inputs differ, durations are in seconds.
+
+        `isolated` says whether nobody on the interface answers this node any more.
+        """
         rng = Random()  # noqa: S311 - jitter
         self._waking = waking = WakingClock(clock)
         self._node = node
         self._iface = iface
+        self._isolated = isolated
         self._tell = changed
         self._client = client
         self._scope = Scope(label_selector=f"{NODE_LABEL}={node_label(node)}")
@@ -230,6 +236,14 @@ class ClaimInputs:
         """Return the MACs of all nodes that have a controller, as far as known."""
         return macs(self._ip_nodes.store.values())
 
+    def neighbours(self, own: Sequence[IPInterface]) -> dict[IPAddress, IPAddress] | None:
+        """Return which stations to ask whether they hear this node, and as whom; see `isolation`.
+
+        None while other nodes are not known.
+        """
+        known = self._ip_nodes.has_synced
+        return neighbours(self._ip_nodes.store, self._node, own) if known else None
+
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""
         informers = (self.claims, self._nodes, self._ip_nodes)
@@ -268,9 +282,12 @@ class ClaimInputs:
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.
 
-        Otherwise others went on without this node, and it must be quick to make way.
+        Otherwise others went on without this node, and it must be quick to make way. And where
+        nobody hears it there is no gap to avoid.
         """
-        if claim.interface is not None and claim.interface.ip in self._up and self.trust.orderly():
+        if claim.interface is None or claim.interface.ip not in self._up:
+            return
+        if self.trust.orderly() and not self._isolated():
             self._handover.left(claim, version=version)
 
     def _changed(self) -> None:

@@ -10,6 +10,7 @@
     ├── handover    addresses kept until the next holder is up            ├──► claim-status
     ├── trust       claims are read anew after silence ◄── heartbeat      └──► registration
     ├── heartbeat   renews the node's Lease
+    ├── isolation   does anybody on the interface answer? ──► heartbeat, registration
     ├── monitor     netlink events ──► addresses
     ├── conflicts   other stations with our IPs ◄── wire-watch; ──► addresses, claim-status
     ├── prober      holds a new IP back until no other station has it
@@ -42,6 +43,7 @@ from extip.modes.heard_lease import HeardLease
 from extip.modes.ownership import Ownership
 from extip.modes.refusal_events import EventReporter
 from extip.net.identity import place
+from extip.net.neighbours import NeighbourSocket
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 from extip.plan.desire import Desire
@@ -49,6 +51,7 @@ from extip.plan.link import IPAddress
 from extip.plan.node_claims import outcomes, with_conflicts
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.claim_status import CONCURRENCY, ClaimStatusWriter
+from extip.reconcile.isolation import Interface, IsolationWatch
 from extip.reconcile.node_registration import NodeRegistration
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import ControllerSettings
@@ -122,6 +125,7 @@ class _Controller:
             iface=settings.address.iface,
             trust_s=settings.trust_s,
             handover_s=settings.drain_timeout_s,
+            isolated=self._is_isolated,
             changed=self._trigger,
             clock=clock,
             metrics=metrics,
@@ -160,6 +164,7 @@ class _Controller:
             self._events, owners=self.inputs.owners, node=settings.node
         )
         self._reconciler: AddressReconciler | None = None
+        self._isolation: IsolationWatch | None = None
         self._registration: NodeRegistration | None = None
         self._desire: Desire | None = None
         self._conflicts: Mapping[IPAddress, str] = {}
@@ -174,6 +179,7 @@ class _Controller:
             version=__version__,
             claims=lambda: len(self.inputs.together().claims),
             node_ips=self.inputs.node_ips,
+            isolated=self._is_isolated,
             links=links,
             addresses=table,
             resync_s=self._settings.address.resync_s,
@@ -191,12 +197,35 @@ class _Controller:
             Component("definitions", partial(self._wait_for_definitions, gate)),
             *map(gate.hold, held),
             *half.components,
+            Component("isolation", self._watch_isolation(half.reconciler).run),
             Component("heartbeat", self._publisher.run),
             *(Component(f"claim-status-{n}", self._statuses.run) for n in range(CONCURRENCY)),
             Component("report", self._look),
             Component("events", self._events.run),
             *self._http(half.reconciler),
         ]
+
+    def _watch_isolation(self, interface: Interface) -> IsolationWatch:
+        """Compose what finds out whether the interface leads anywhere."""
+        self._isolation = IsolationWatch(
+            NeighbourSocket(),
+            interface=interface,
+            neighbours=self.inputs.neighbours,
+            round_s=self._settings.isolation_round_s,
+            changed=self._isolation_changed,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+        self._publisher.look_out(self._isolation)
+        return self._isolation
+
+    def _is_isolated(self) -> bool:
+        return self._isolation is not None and self._isolation.isolated
+
+    def _isolation_changed(self) -> None:
+        self._publisher.hurry()
+        if self._registration is not None:
+            self._registration.trigger()
 
     def decided(self, desire: Desire) -> None:
         """Hand on what a pass over the interface came to."""

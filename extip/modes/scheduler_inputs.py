@@ -170,6 +170,7 @@ class SchedulingInputs:
             cluster=Cluster(
                 nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
                 unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
+                successors=self.monitor.successors(),
                 ignored=self._ignored,
                 local_endpoints=self._endpoints.current(),
                 node_selectors=self.allocation.node_selectors(),
@@ -229,10 +230,13 @@ class SchedulingInputs:
             kubernetes,
             alive=self.monitor.verdict(name) is Verdict.ALIVE,
             leaving=bool(self.monitor.leaving(name)),
+            isolated=self.monitor.isolated(name),
         )
 
     def _is_steady(self, name: str) -> bool:
         if not self._rebalance_after_s or self.monitor.verdict(name) is not Verdict.ALIVE:
+            return False
+        if self.monitor.isolated(name):
             return False
         since = self.monitor.since(name)
         return since is not None and self._clock.monotonic() - since >= self._rebalance_after_s

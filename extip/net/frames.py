@@ -64,6 +64,20 @@ def probe(ip: IPAddress, mac: bytes) -> bytes:
     return _icmpv6(b"\x33\x33" + group[12:], mac, _UNSPECIFIED, group, message)
 
 
+def question(ip: IPAddress, mac: bytes, source: IPAddress, to: bytes = b"") -> bytes:
+    """Return the frame by which the station with `source` asks a neighbour for its MAC.
+
+    As the kernel itself asks: RFC 826, and RFC 4861 section 7.2.2. With the MAC of that neighbour
+    in `to` nobody else hears it (section 7.3.1, and RFC 1122 section 2.3.2.1).
+    """
+    if isinstance(ip, IPv4Address):
+        return _arp(_ARP_REQUEST, mac, source.packed, _NO_MAC, ip.packed, to=to or _BROADCAST)
+    group = ip.packed if to else _SOLICITED_NODE + ip.packed[13:]
+    option = _OPTION.pack(_SOURCE_LINK_LAYER, 1, mac)
+    message = _NDP.pack(_SOLICITATION, 0, 0, 0, ip.packed) + option
+    return _icmpv6(to or b"\x33\x33" + group[12:], mac, source.packed, group, message)
+
+
 def parse(frame: bytes) -> Sighting | None:
     """Return what a received frame says about an IP; None when it says nothing sound."""
     if len(frame) < _ETHERNET.size:
@@ -76,8 +90,16 @@ def parse(frame: bytes) -> Sighting | None:
     return None
 
 
-def _arp(operation: int, mac: bytes, sender: bytes, target_mac: bytes, target: bytes) -> bytes:
-    return _ETHERNET.pack(_BROADCAST, mac, ETH_P_ARP) + _ARP.pack(
+def _arp(
+    operation: int,
+    mac: bytes,
+    sender: bytes,
+    target_mac: bytes,
+    target: bytes,
+    *,
+    to: bytes = _BROADCAST,
+) -> bytes:
+    return _ETHERNET.pack(to, mac, ETH_P_ARP) + _ARP.pack(
         _ARP_HARDWARE, _ARP_IPV4, 6, 4, operation, mac, sender, target_mac, target
     )
 

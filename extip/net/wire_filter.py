@@ -34,9 +34,11 @@ for the memory that old kernels let a socket's options have (20 KiB)."""
 _LINEAR = 4
 """Ranges that are compared one after the other, at the end of the search by halves."""
 
+_TO_THIS_HOST = 0  # PACKET_HOST: not to a group, nor heard by chance
 _OTHER_HOST, _OUTGOING = 3, 4  # PACKET_OTHERHOST: also tagged for a VLAN that this host is not in
 _SOURCE_MAC_AT = 6
-_ARP_SENDER_AT, _ARP_TARGET_AT = 28, 38
+_ARP_OPERATION_AT, _ARP_SENDER_AT, _ARP_TARGET_AT = 20, 28, 38
+_ARP_REPLY = 2
 _NEXT_HEADER_AT, _ICMP_TYPE_AT = 20, 54
 _SOURCE_END_AT, _TARGET_END_AT = 34, 74  # last words of the IPv6 source and of the NDP target
 _ICMPV6, _SOLICITATION, _ADVERTISEMENT = 58, 135, 136
@@ -96,6 +98,30 @@ def any_ndp_program(*, own: bytes) -> bytes:
     ])  # fmt: skip
 
 
+def arp_answers_program() -> bytes:
+    """Return the program for ARP replies that are sent to this station alone."""
+    return pack([
+        *_to_this_station(),
+        (LOAD_HALF, 0, 0, _ARP_OPERATION_AT),
+        (JUMP_EQUAL, 0, 1, _ARP_REPLY),
+        (RETURN, 0, 0, ACCEPT),
+        (RETURN, 0, 0, DROP),
+    ])  # fmt: skip
+
+
+def ndp_answers_program() -> bytes:
+    """Return the same for neighbour advertisements."""
+    return pack([
+        *_to_this_station(),
+        (LOAD_BYTE, 0, 0, _NEXT_HEADER_AT),
+        (JUMP_EQUAL, 0, 3, _ICMPV6),
+        (LOAD_BYTE, 0, 0, _ICMP_TYPE_AT),
+        (JUMP_EQUAL, 0, 1, _ADVERTISEMENT),
+        (RETURN, 0, 0, ACCEPT),
+        (RETURN, 0, 0, DROP),
+    ])  # fmt: skip
+
+
 def ranges(numbers: Iterable[int], *, limit: int = RANGES) -> list[Range]:
     """Return at most `limit` ranges, both ends included, that hold all the numbers.
 
@@ -122,6 +148,14 @@ def _from_others(own: bytes) -> list[Instruction]:
         (JUMP_EQUAL, 0, 3, int.from_bytes(own[:4], "big")),
         (LOAD_HALF, 0, 0, _SOURCE_MAC_AT + 4),
         (JUMP_EQUAL, 0, 1, int.from_bytes(own[4:6], "big")),
+        (RETURN, 0, 0, DROP),
+    ]
+
+
+def _to_this_station() -> list[Instruction]:
+    return [
+        (LOAD_BYTE, 0, 0, PACKET_TYPE_AT),
+        (JUMP_EQUAL, 1, 0, _TO_THIS_HOST),
         (RETURN, 0, 0, DROP),
     ]
 

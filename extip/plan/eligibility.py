@@ -22,6 +22,7 @@ class Obstacle(StrEnum):
     DEAD = "NodeDead"
     DRAINING = "NodeDraining"
     LINK_DOWN = "LinkDown"
+    ISOLATED = "NodeIsolated"
     DELETED = "NodeDeleted"
     NOT_READY = "NodeNotReady"
     EVICTING = "NodeEvicting"
@@ -36,6 +37,7 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "its controller sends no heartbeats",
     Obstacle.DRAINING: "its controller is leaving, or it is being drained",
     Obstacle.LINK_DOWN: "its interface has no carrier, or is missing",
+    Obstacle.ISOLATED: "no other station answers on its interface",
     Obstacle.DELETED: "its Kubernetes node is being deleted",
     Obstacle.NOT_READY: "its Kubernetes node is not ready",
     Obstacle.EVICTING: "its Kubernetes node is cordoned and about to go",
@@ -80,6 +82,8 @@ class NodeFacts:
     name: str
     alive: bool
     draining: bool = False
+    isolated: bool = False
+    """It says that no other station answers on its interface."""
     link: str = ""
     """The interface that its controller was given; empty when it chooses one by subnet."""
     links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)
@@ -126,9 +130,17 @@ def judge(
 ) -> Eligibility:
     """Decide for every node whether it may hold the claim.
 
-    `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be.
+    `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be. Being isolated
+    counts only while another node is eligible: whose only neighbour has died hears nobody either.
     """
-    off = ignored & OPTIONAL
+    known, off = tuple(nodes), ignored & OPTIONAL
+    found = _judge(known, needs, off)
+    if found.nodes or Obstacle.ISOLATED not in found.obstacles.values():
+        return found
+    return _judge(known, needs, off | {Obstacle.ISOLATED})
+
+
+def _judge(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Obstacle]) -> Eligibility:
     eligible: set[str] = set()
     obstacles: dict[str, Obstacle] = {}
     for node in nodes:
@@ -149,6 +161,8 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     link = needs.link or node.link
     if link in node.links and not node.links[link].up:
         yield Obstacle.LINK_DOWN
+    if node.isolated and link == node.link:
+        yield Obstacle.ISOLATED
     yield from _of_kubernetes(node.kubernetes, needs)
     yield from _of_endpoints(node, needs)
     if link and node.links and link not in node.links:

@@ -62,21 +62,26 @@ def macs(nodes: Iterable[IpNode]) -> frozenset[bytes]:
     return frozenset(bytes.fromhex(mac.replace(":", "")) for mac in told if _MAC.fullmatch(mac))
 
 
-def node_status(
+def node_status(  # noqa: PLR0913 - all that a status says
     before: IpNodeStatus,
     links: tuple[NodeLink, ...],
     *,
     gateways: tuple[str, ...] | None = None,
+    isolated: bool = False,
     version: str,
     claims: int,
     now: str,
 ) -> IpNodeStatus:
     """Return the status that the node should have; equal to `before` when it has it already.
 
-    The first of `links` is the interface that claims are brought up on. `now` is RFC 3339 in UTC.
+    The first of `links` is the interface that claims are brought up on; `isolated`: no other
+    station answers on it. `now` is RFC 3339 in UTC.
     """
     iface = links[0]
-    if iface.up:
+    if iface.up and isolated:
+        message = f"no other station answers on {iface.name}"
+        ready = Condition(type=READY, status="False", reason="Isolated", message=message)
+    elif iface.up:
         ready = Condition(type=READY, status="True", reason="LinkUp", message=f"on {iface.name}")
     elif iface.mac or iface.addresses:
         message = f"interface {iface.name} has no carrier"

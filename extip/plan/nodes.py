@@ -37,6 +37,7 @@ def node_facts(
     *,
     alive: bool,
     leaving: bool,
+    isolated: bool = False,
 ) -> NodeFacts:
     """Return the facts about a controller's node.
 
@@ -49,6 +50,7 @@ def node_facts(
         name=name,
         alive=alive,
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
+        isolated=isolated,
         link="" if iface is None else iface.name,
         links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up)},
         kubernetes=kubernetes,

@@ -58,6 +58,8 @@ class Cluster:
     nodes: tuple[NodeFacts, ...]
     unknown: frozenset[str] = frozenset()
     """Nodes neither proved dead nor heard of: they keep what they have, and get nothing."""
+    successors: frozenset[str] = frozenset()
+    """Nodes that may take the claims of isolated ones; while there is none, these keep them."""
     registered: Mapping[str, str] = field(default_factory=dict)
     """When each node registered, as text that sorts by time."""
     ignored: frozenset[Obstacle] = frozenset()
@@ -170,6 +172,7 @@ class _Rules:
         )
         self._known: dict[tuple[object, ...], Eligibility] = {}
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
 
     def judge(self, needs: Needs) -> Eligibility:
         selector = id(needs.node_selector)  # those of the cluster, which outlives this
@@ -183,11 +186,26 @@ class _Rules:
         return found
 
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
-        """Return who may take the claim; a holder of whom nothing is known may keep it."""
-        nodes = self.judge(needs).nodes
-        if holder not in self._cluster.unknown:
-            return nodes
-        return self._staying.setdefault((nodes, holder), nodes | {holder})
+        """Return who may take the claim.
+
+        A holder of whom nothing is known may keep it, and so does one that is isolated until it is
+        clear who is not.
+        """
+        found = self.judge(needs)
+        isolated = found.obstacles.get(holder) is Obstacle.ISOLATED
+        if not isolated and holder not in self._cluster.unknown:
+            return found.nodes
+        key = found.nodes, holder
+        nodes = self._staying.get(key)
+        if nodes is None:
+            stay = frozenset({holder})
+            nodes = (
+                (found.nodes & self._cluster.successors or stay)
+                if isolated
+                else (found.nodes | stay)
+            )
+            nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
+        return nodes
 
     def why_not(self, node: str, needs: Needs) -> str:
         """Say why a node does not hold a claim, for its history."""

@@ -19,7 +19,15 @@ from extip.clock import Clock
 from extip.errors import LinkError, LinkNotFoundError
 from extip.metrics import Metrics
 from extip.plan.desire import Desire
-from extip.plan.link import Change, ChangeResult, IPAddress, Link, Operation
+from extip.plan.link import (
+    Change,
+    ChangeResult,
+    IPAddress,
+    IPInterface,
+    Link,
+    ObservedAddress,
+    Operation,
+)
 from extip.plan.repairs import Repairs
 from extip.reconcile.change_book import ChangeBook
 from extip.reconcile.change_results import GONE, is_done, without
@@ -104,6 +112,7 @@ class AddressReconciler:
         self._log = log.get_logger("addresses").bind(link=policy.iface)
         self._triggered = asyncio.Event()
         self._link: Link | None = None
+        self._observed: Sequence[ObservedAddress] = ()
         self._up: set[IPAddress] = set()
         self._repairs = Repairs(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
@@ -113,6 +122,16 @@ class AddressReconciler:
         self._seen_at = 0.0
         self._given_s = 0
         self._problem = "no pass over the interface yet"
+
+    @property
+    def link(self) -> Link | None:
+        """The interface as of the last pass; None while it is missing."""
+        return self._link
+
+    def own_addresses(self) -> tuple[IPInterface, ...]:
+        """Return the addresses of others on the interface as of the last pass."""
+        index = -1 if self._link is None else self._link.index
+        return tuple(a.interface for a in self._observed if a.link_index == index and not a.ours)
 
     @property
     def up(self) -> frozenset[IPAddress]:
@@ -222,6 +241,7 @@ class AddressReconciler:
         self._extends = lifetime_s > 0
         view = await self._observer.observe(refresh=refresh, extend=self._extends, yielded=yielded)
         undisturbed = view.link == self._link
+        self._observed = view.observed
         self._set_link(view.link)
         up = self.up
         expected = yielded if self._extends else up

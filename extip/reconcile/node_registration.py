@@ -9,7 +9,7 @@ The owner task is `NodeRegistration.run`.
 import asyncio
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from extip import log
 from extip.api.ipcontroller_v1 import READY, IpNode, IpNodeStatus
@@ -61,6 +61,14 @@ class NodeStore(Protocol):
         """Merge into its status."""
 
 
+class _Glance(NamedTuple):
+    """What changes most."""
+
+    link: Link | None
+    isolated: bool
+    claims: int
+
+
 class NodeRegistration:
     """Keeps the IpNode in line with the node."""
 
@@ -73,6 +81,7 @@ class NodeRegistration:
         version: str,
         claims: Callable[[], int],
         node_ips: Callable[[], frozenset[IPAddress]],
+        isolated: Callable[[], bool],
         links: LinkLister,
         addresses: AddressLister,
         resync_s: float,
@@ -85,13 +94,14 @@ class NodeRegistration:
         self._version = version
         self._claims = claims
         self._node_ips = node_ips
+        self._isolated = isolated
         self._links = links
         self._addresses = addresses
         self._resync_s = resync_s
         self._clock = clock
         self._rng = rng
         self._triggered = asyncio.Event()
-        self._seen: tuple[Link | None, int] | None = None
+        self._seen: _Glance | None = None
         self._written: IpNodeStatus | None = None
         self._written_at = 0.0
         self._log = log.get_logger("registration").bind(node=node)
@@ -132,7 +142,7 @@ class NodeRegistration:
         if seen == self._seen:
             return self._resync_s
         due_s = self._written_at + INTERVAL_S - self._clock.monotonic()
-        if due_s > 0 and self._seen is not None and seen[0] == self._seen[0]:
+        if due_s > 0 and self._seen is not None and seen[:2] == self._seen[:2]:
             return due_s  # only the number of claims has changed
         links = node_links(
             await self._links.links(), await self._addresses.dump(), iface=self._iface
@@ -141,7 +151,13 @@ class NodeRegistration:
         before = self._written or (await self._read()).status
         now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
         after = node_status(
-            before, links, gateways=gateways, version=self._version, claims=seen[1], now=now
+            before,
+            links,
+            gateways=gateways,
+            isolated=seen.isolated,
+            version=self._version,
+            claims=seen.claims,
+            now=now,
         )
         if after != before:
             if due_s > 0 and is_true(before.conditions, READY) == is_true(after.conditions, READY):
@@ -152,12 +168,13 @@ class NodeRegistration:
         self._seen, self._written = seen, after
         return self._resync_s
 
-    async def _glance(self) -> tuple[Link | None, int]:
+    async def _glance(self) -> _Glance:
         """Return what changes most; cheap enough for every pass over the interface."""
         try:
-            return await self._links.link(self._iface), self._claims()
+            link = await self._links.link(self._iface)
         except LinkNotFoundError:
-            return None, self._claims()
+            link = None
+        return _Glance(link, self._isolated(), self._claims())
 
     async def _read(self) -> IpNode:
         try:

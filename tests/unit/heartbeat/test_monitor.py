@@ -13,6 +13,7 @@ from extip.heartbeat.monitor import Monitor
 from extip.heartbeat.protocol import given_up
 from extip.heartbeat.publisher import Publisher
 from extip.metrics import Metrics
+from extip.plan.isolation import Reach
 from extip.plan.liveness import Verdict
 from tests.fakes.lease_server import OK, REFUSED, LeaseServer
 from tests.fakes.virtual_time import run_virtually
@@ -361,5 +362,97 @@ def test_clocks_of_nodes_mean_nothing():
                 given_up(it.server.leases["extip-node-b"], now=LoopClock().utcnow()), create=False
             )
             assert it.monitor.verdict("b") is DEAD
+
+    run_virtually(main())
+
+
+class Interface:
+    """An interface that others answer on, or not."""
+
+    def __init__(self):
+        self.now = Reach.REACHED
+
+    def reach(self):
+        return self.now
+
+    def recall(self, said):
+        pass
+
+
+def look_out(it, *names):
+    interfaces = {name: Interface() for name in names}
+    for name, interface in interfaces.items():
+        it.publishers[name].look_out(interface)
+    return interfaces
+
+
+def test_an_isolated_node_is_told_of_and_who_may_take_over_is_known_a_heartbeat_later():
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b", "c")
+            interfaces = look_out(it, "a", "b", "c")
+            await asyncio.sleep(20)
+            it.told.clear()
+            assert it.monitor.successors() == frozenset()
+            interfaces["a"].now = Reach.ISOLATED
+            it.publishers["a"].hurry()
+            await asyncio.sleep(0.01)
+            assert it.monitor.isolated("a")
+            assert it.told, "the scheduler has to look"
+            assert it.monitor.successors() == frozenset()
+            await asyncio.sleep(2.5)
+            assert it.monitor.successors() == {"b", "c"}
+            it.told.clear()
+            await asyncio.sleep(60)
+            assert it.told == [], "nothing new"
+            interfaces["a"].now = Reach.REACHED
+            it.publishers["a"].hurry()
+            await asyncio.sleep(0.01)
+            assert it.told
+            assert not it.monitor.isolated("a")
+            since = it.monitor.since("a")
+            assert since is not None
+            assert since > 80, "it has to be steady anew"
+
+    run_virtually(main())
+
+
+def test_a_node_that_has_died_takes_over_nothing_while_that_is_not_known_yet():
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b", "c")
+            interfaces = look_out(it, "a", "b", "c")
+            await asyncio.sleep(20)
+            it.kill("b")
+            interfaces["a"].now = Reach.ISOLATED
+            it.publishers["a"].hurry()
+            it.told.clear()
+            await asyncio.sleep(2.2)
+            assert it.monitor.verdict("b") is ALIVE
+            assert it.monitor.successors() == frozenset()
+            await asyncio.sleep(0.3)
+            assert it.told[-1][0] > 22.3, "the scheduler looks once it was waited for long enough"
+            assert it.monitor.successors() == {"c"}
+
+    run_virtually(main())
+
+
+def test_an_isolated_node_that_dies_is_dead_and_nothing_else():
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b")
+            interfaces = look_out(it, "a", "b")
+            interfaces["a"].now = Reach.ISOLATED
+            await asyncio.sleep(10)
+            assert it.monitor.successors() == {"b"}
+            it.kill("a")
+            await asyncio.sleep(10)
+            assert it.verdicts()["a"] is DEAD
+            assert not it.monitor.isolated("a")
+            assert it.monitor.successors() == frozenset()
+            it.monitor.forget("a")
 
     run_virtually(main())

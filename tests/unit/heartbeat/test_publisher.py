@@ -11,9 +11,10 @@ from extip.api.coordination_v1 import Lease
 from extip.api.meta_v1 import FullObjectMeta
 from extip.clock import LoopClock
 from extip.errors import AlreadyRunningError, ApiUnavailableError
-from extip.heartbeat.protocol import beat_of, leaving_reason
+from extip.heartbeat.protocol import beat_of, leaving_reason, reach_of
 from extip.heartbeat.publisher import Publisher
 from extip.metrics import Metrics
+from extip.plan.isolation import Reach
 from tests.fakes.lease_server import HANG, OK, REFUSED, Delivery, LeaseServer
 from tests.fakes.virtual_time import run_virtually
 
@@ -391,3 +392,59 @@ def test_heartbeats_are_counted():
         assert count("failure") >= 4
 
     run_virtually(main())
+
+
+class Outlook:
+    """What the node knows of its interface."""
+
+    def __init__(self, reach=Reach.UNSURE):
+        self.now = reach
+        self.recalled: list[Reach] = []
+
+    def reach(self):
+        return self.now
+
+    def recall(self, said):
+        self.recalled.append(said)
+
+
+def test_each_heartbeat_says_whether_others_answer_and_news_is_told_at_once():
+    async def main():
+        server = LeaseServer()
+        one, outlook = publisher(server), Outlook(Reach.REACHED)
+        one.look_out(outlook)
+        async with running(one):
+            await asyncio.sleep(0.1)
+            assert reach_of(lease(server)) is Reach.REACHED
+            outlook.now = Reach.ISOLATED
+            one.hurry()
+            await asyncio.sleep(0.1)
+            assert reach_of(lease(server)) is Reach.ISOLATED
+            outlook.now = Reach.UNSURE
+            await asyncio.sleep(1.2 * HB_S)
+            assert reach_of(lease(server)) is Reach.UNSURE
+        assert outlook.recalled == [Reach.UNSURE], "there was no Lease"
+
+    run_virtually(main())
+
+
+def test_a_process_that_is_started_again_recalls_what_the_one_before_it_said():
+    async def main():
+        server = LeaseServer()
+        before = publisher(server)
+        before.look_out(Outlook(Reach.ISOLATED))
+        async with running(before):
+            await asyncio.sleep(5)
+        await before.release()
+        after, outlook = publisher(server), Outlook()
+        after.look_out(outlook)
+        async with running(after):
+            await asyncio.sleep(5)
+        assert outlook.recalled == [Reach.ISOLATED]
+
+    run_virtually(main())
+
+
+def test_a_word_that_nobody_knows_says_nothing():
+    odd = Lease(metadata=FullObjectMeta(annotations={"ipcontroller.ext/reach": "sideways"}))
+    assert reach_of(odd) is Reach.UNSURE

@@ -178,6 +178,7 @@ class World:
         self.api = Api()
         self.beating = True
         self.paused = False
+        self.isolated = False
         self.up: frozenset[str] = frozenset()
         self.history: list[frozenset[str]] = []
         self.inputs = ClaimInputs(
@@ -186,6 +187,7 @@ class World:
             iface="eth0",
             trust_s=TRUST_S,
             handover_s=HANDOVER_S,
+            isolated=lambda: self.isolated,
             changed=self.apply,
             clock=LoopClock(),
             metrics=Metrics("test"),

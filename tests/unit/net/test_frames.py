@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.net.frames import announcement, parse, probe
+from extip.net.frames import announcement, parse, probe, question
 from extip.plan.link import IPAddress
 from extip.plan.sighting import Kind, Sighting
 
@@ -120,3 +120,39 @@ def test_an_option_of_no_length_ends_the_message() -> None:
     total = ones_complement_sum(whole)
     sound = whole[:56] + (0xFFFF - total).to_bytes(2, "big") + whole[58:]
     assert parse(sound) == Sighting(V6, MAC, Kind.CLAIM)  # by the frame's own source
+
+
+OTHER = bytes.fromhex("020000000002")
+
+
+@pytest.mark.parametrize(("to", "destination"), [(b"", "ffffffffffff"), (OTHER, "020000000002")])
+def test_an_arp_question_to_everybody_and_to_one(to: bytes, destination: str) -> None:
+    """RFC 826: who asks says who it is; RFC 1122 section 2.3.2.1: one neighbour can be asked."""
+    assert question(V4, MAC, ip_address("192.0.2.9"), to) == bytes.fromhex(
+        f"{destination} 020000000001 0806 "
+        "0001 0800 06 04 0001 "
+        "020000000001 c0000209 000000000000 c0000201 "
+    )
+
+
+@pytest.mark.parametrize(
+    ("to", "mac", "group"),
+    [(b"", "3333ff123456", "ff02::1:ff12:3456"), (OTHER, "020000000002", "2001:db8::12:3456")],
+)
+def test_a_neighbour_solicitation_to_the_group_and_to_one(to: bytes, mac: str, group: str) -> None:
+    """RFC 4861 sections 7.2.2 and 7.3.1: with the source's link-layer address."""
+    source = IPv6Address("2001:db8::9")
+    frame = question(V6, MAC, source, to)
+    assert frame[:6] == bytes.fromhex(mac)
+    assert frame[22:38] == source.packed
+    assert IPv6Address(frame[38:54]) == IPv6Address(group)
+    assert frame[54:56] == bytes.fromhex("8700")
+    assert frame[62:78] == V6.packed
+    assert frame[78:] == bytes.fromhex("0101020000000001")
+    assert ones_complement_sum(frame) == 0xFFFF
+
+
+@given(addresses, macs, addresses)
+def test_a_question_tells_who_asks(ip: IPAddress, mac: bytes, source: IPAddress) -> None:
+    if ip.version == source.version:
+        assert parse(question(ip, mac, source)) == Sighting(source, mac, Kind.CLAIM)

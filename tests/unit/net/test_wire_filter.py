@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.net import bpf, frames
-from extip.net.wire_filter import RANGES, arp_program, ndp_program, ranges
+from extip.net.wire_filter import (
+    RANGES,
+    arp_answers_program,
+    arp_program,
+    ndp_answers_program,
+    ndp_program,
+    ranges,
+)
 
 OWN, OTHER = b"\x02\x00\x00\x00\x00\x01", b"\x02\x00\x00\x00\x00\x02"
 HOST, OTHER_HOST, OUTGOING = 0, 3, 4
@@ -122,3 +129,38 @@ def test_ten_thousand_scattered_ips_still_fit():
     v6 = [IPv6Address(n * 65537 % 2**32) for n in range(1, 10_001)]
     for made in (program(v4, probes=True), program(v6, probes=True)):
         assert len(made) // 8 < min(KERNEL_MAX, 5 * RANGES)
+
+
+REPLY = frames.announcement(ip_address("10.0.0.1"), OTHER, reply=True)
+ADVERTISEMENT = frames.announcement(ip_address("fd00::1"), OTHER)
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "others"),
+    [
+        (
+            arp_answers_program(),
+            REPLY,
+            [
+                frames.announcement(ip_address("10.0.0.1"), OTHER),
+                frames.probe(ip_address("10.0.0.1"), OTHER),
+                REPLY[:20],
+            ],
+        ),
+        (
+            ndp_answers_program(),
+            ADVERTISEMENT,
+            [
+                frames.probe(ip_address("fd00::1"), OTHER),
+                ADVERTISEMENT[:20] + b"\x11" + ADVERTISEMENT[21:],
+                ADVERTISEMENT[:54],
+            ],
+        ),
+    ],
+)
+def test_only_answers_to_this_very_station_pass(
+    program: bytes, answer: bytes, others: list[bytes]
+) -> None:
+    assert passes(program, answer)
+    assert not any(passes(program, answer, packet_type=t) for t in (1, 2, OTHER_HOST, OUTGOING))
+    assert not any(passes(program, frame) for frame in others)

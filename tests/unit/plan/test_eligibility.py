@@ -71,7 +71,37 @@ def test_each_rule_can_be_switched_off_but_for_those_that_cannot(facts, needs, o
 
 
 def test_every_rule_has_a_case():
-    assert {obstacle for _, _, obstacle in CASES} == set(Obstacle) == set(EXPLANATIONS)
+    cases = {obstacle for _, _, obstacle in CASES} | {Obstacle.ISOLATED}
+    assert cases == set(Obstacle) == set(EXPLANATIONS)
+
+
+ISOLATED = node("n1", isolated=True)
+
+
+def test_a_node_that_nobody_answers_is_left_out_while_there_is_another():
+    result = judge([ISOLATED, node("n2")], NEEDS)
+    assert result.nodes == {"n2"}
+    assert result.obstacles == {"n1": Obstacle.ISOLATED}
+    assert EXPLANATIONS[Obstacle.ISOLATED] in result.explain()
+
+
+@pytest.mark.parametrize("other", [node("n2", isolated=True), node("n2", alive=False)])
+def test_where_no_other_can_have_it_an_isolated_node_can(other):
+    """Whose only neighbour has died hears nobody either."""
+    result = judge([ISOLATED, other], NEEDS)
+    assert result.nodes == {facts.name for facts in (ISOLATED, other) if facts.alive}
+
+
+def test_that_rule_can_be_switched_off():
+    result = judge([ISOLATED, node("n2")], NEEDS, ignored=frozenset({Obstacle.ISOLATED}))
+    assert result.nodes == {"n1", "n2"}
+
+
+def test_it_is_about_the_interface_that_the_controller_was_given():
+    needs = Needs(ip=IP, link="eth1")
+    links = dict.fromkeys(("eth0", "eth1"), LINKS["eth0"])
+    nodes = [node("n1", isolated=True, links=links), node("n2", links=links)]
+    assert judge(nodes, needs).nodes == {"n1", "n2"}
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,19 @@ def test_ready_means_that_claims_can_come(links, expected):
     assert (status.version, status.claims) == ("1", 2)
 
 
+def test_a_node_that_nobody_answers_is_not_ready():
+    links = node_links([link("eth0", 1)], [], iface="eth0")
+    status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
+    ready = condition_of(status.conditions, "Ready")
+    assert (ready.status, ready.reason) == ("False", "Isolated")
+
+
+def test_without_carrier_that_is_the_reason():
+    links = node_links([link("eth0", 1, carrier=False)], [], iface="eth0")
+    status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
+    assert condition_of(status.conditions, "Ready").reason == "NoCarrier"
+
+
 def test_macs_of_all_nodes_as_far_as_they_make_sense():
     links = (NodeLink(name="a", mac="02:00:00:00:00:01"), NodeLink(name="b", mac=""))
     others = (NodeLink(name="a", mac="02:00:00:00:00:02"), NodeLink(name="b", mac="02:zz"))

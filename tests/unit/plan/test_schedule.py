@@ -29,15 +29,21 @@ def owner(name="web"):
     return Owner(kind="Service", namespace="default", name=name, uid=name)
 
 
-def cluster(alive, *, unknown=(), draining=(), known=NODES):
+def cluster(alive, *, unknown=(), draining=(), isolated=(), successors=(), known=NODES):
     return Cluster(
         nodes=tuple(
             NodeFacts(
-                name=name, alive=name in alive, draining=name in draining, link="eth0", links=LINKS
+                name=name,
+                alive=name in alive,
+                draining=name in draining,
+                isolated=name in isolated,
+                link="eth0",
+                links=LINKS,
             )
             for name in known
         ),
         unknown=frozenset(unknown),
+        successors=frozenset(successors),
     )
 
 
@@ -100,6 +106,39 @@ def test_a_node_of_which_nothing_is_known_keeps_what_it_has_and_gets_nothing():
     planned = schedule(INTERFACES[:6], claims, cluster(["n1", "n3"], unknown=["n2"]))
     assert all(isinstance(w, CreateClaim) for w in planned.writes)
     assert list(by_node(apply(claims, planned)).values()).count("n2") == 1
+
+
+def test_an_isolated_nodes_claims_go_to_those_that_proved_that_they_are_not():
+    """And only to them: any other may be dead, or isolated, and not have said so yet."""
+    claims = apply([], schedule(INTERFACES[:6], [], cluster(NODES)))
+    planned = schedule(INTERFACES[:6], claims, cluster(NODES, isolated=["n1"], successors=["n3"]))
+    assert {(w.claim.spec.node_name, w.node) for w in planned.writes} == {("n1", "n3")}
+    assert all("no other station answers" in w.why for w in planned.writes)
+
+
+def test_until_then_it_keeps_what_it_has_and_gets_nothing():
+    claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
+    waiting = cluster(NODES, isolated=["n1"])
+    planned = schedule(INTERFACES[:8], claims, waiting)
+    assert all(isinstance(w, CreateClaim) for w in planned.writes)
+    placed = by_node(apply(claims, planned))
+    assert list(placed.values()).count("n1") == 1
+    assert plan_rebalance(claims, waiting, steady=frozenset({"n2", "n3"}), limit=9) == ()
+
+
+def test_a_node_that_nobody_answers_takes_over_where_there_is_no_other():
+    """Its only neighbour has died: that is why."""
+    two = ["n1", "n2"]
+    claims = apply([], schedule(INTERFACES[:4], [], cluster(two, known=two)))
+    alone = cluster(["n1"], isolated=["n1"], known=two)
+    assert set(by_node(apply(claims, schedule(INTERFACES[:4], claims, alone))).values()) == {"n1"}
+
+
+def test_nothing_moves_when_all_are_isolated():
+    claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
+    planned = schedule(INTERFACES[:3], claims, cluster(NODES, isolated=NODES))
+    assert planned.writes == ()
+    assert planned.waiting == {}
 
 
 def test_nothing_moves_when_all_are_dead():

@@ -35,6 +35,7 @@ class World:
     def __init__(self):
         self.eth0: Link | None = ETH0
         self.claims = 0
+        self.isolated = False
         self.routers = frozenset({ip_address("10.0.0.254"), ip_address("10.0.0.2")})
         self.node: IpNode | None = None
         self.away = False
@@ -48,6 +49,7 @@ class World:
             version="1.0",
             claims=lambda: self.claims,
             node_ips=lambda: frozenset({ip_address("10.0.0.2")}),
+            isolated=lambda: self.isolated,
             links=self,
             addresses=self,
             resync_s=20.0,
@@ -202,5 +204,20 @@ def test_what_a_person_asks_of_the_node_stays():
         await asyncio.sleep(2 * INTERVAL_S)
         assert world.node.spec.draining
         assert world.node.status.claims == 3
+
+    play(scenario)
+
+
+def test_being_isolated_is_told_at_once():
+    async def scenario(world):
+        await asyncio.sleep(1)
+        world.isolated = True
+        world.registration.trigger()
+        await asyncio.sleep(0.1)
+        assert world.ready() == "False"
+        world.isolated = False
+        world.registration.trigger()
+        await asyncio.sleep(0.1)
+        assert world.ready() == "True"
 
     play(scenario)

@@ -1,0 +1,199 @@
+"""Rounds of questions on a segment, and who is told of what they find out."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface
+
+from extip.clock import LoopClock
+from extip.metrics import Metrics
+from extip.plan.isolation import MISSES, Reach
+from extip.plan.link import Link
+from extip.reconcile.isolation import IsolationWatch
+from tests.fakes.virtual_time import jump, run_virtually
+
+OWN = ip_interface("10.0.0.1/24")
+ROUTER, N2 = (ip_address(f"10.0.0.{n}") for n in (254, 2))
+MACS = {ROUTER: b"\2\0\0\0\0\xfe", N2: b"\2\0\0\0\0\2"}
+ETH0 = Link(
+    index=2,
+    name="eth0",
+    mac=b"\2\0\0\0\0\1",
+    up=True,
+    carrier=True,
+    announces=True,
+    mtu=1500,
+    promotes_secondaries=True,
+)
+ROUND_S = 0.5
+
+
+class World:
+    """A node, its interface, the segment, and the watch."""
+
+    def __init__(self):
+        self.link: Link | None = ETH0
+        self.own = (OWN,)
+        self.known = True
+        self.searches = 0
+        self.answering = {ROUTER, N2}
+        self.broken = False
+        self.asked: list[tuple[object, bytes]] = []
+        self.arrived: dict[object, bytes] = {}
+        self.opened: Link | None = None
+        self.told: list[bool] = []
+        self.metrics = Metrics("test")
+        self.watch = IsolationWatch(
+            self,
+            interface=self,
+            neighbours=self.neighbours,
+            round_s=ROUND_S,
+            changed=lambda: self.told.append(self.watch.isolated),
+            clock=LoopClock(),
+            metrics=self.metrics,
+        )
+
+    def neighbours(self, own):
+        self.searches += 1
+        if not self.known:
+            return None
+        return {ip: a.ip for a in own for ip in (N2, ROUTER) if ip in a.network}
+
+    def own_addresses(self):
+        return self.own
+
+    def open(self, link):
+        self.opened = link
+
+    def ask(self, ip, *, source, to=b""):
+        assert self.opened == self.link
+        assert source == OWN.ip
+        if self.broken:
+            return False
+        self.asked.append((ip, to))
+        if ip in self.answering:
+            self.arrived[ip] = MACS[ip]
+        return True
+
+    def answers(self):
+        arrived, self.arrived = self.arrived, {}
+        return arrived
+
+    def close(self):
+        self.opened = None
+
+    def metric(self, name):
+        return self.metrics.registry.get_sample_value(name)
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.ensure_future(self.watch.run())
+        await asyncio.sleep(10.1 * ROUND_S)
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert self.opened is None
+
+
+def play(scenario):
+    async def main():
+        async with World().running() as world:
+            await scenario(world)
+
+    run_virtually(main())
+
+
+def test_at_rest_one_neighbour_is_asked_alone():
+    async def scenario(world):
+        world.asked.clear()
+        searches = world.searches
+        await asyncio.sleep(20 * ROUND_S)
+        assert len(world.asked) == 20
+        assert len(set(world.asked)) == 1
+        assert all(to == MACS[ip] for ip, to in world.asked)
+        assert world.searches - searches <= 3, "a large cluster is not gone through each round"
+        assert world.watch.reach() is Reach.REACHED
+        assert world.told == []
+        assert world.metric("extip_link_neighbours") == 1
+
+    play(scenario)
+
+
+def test_a_segment_that_has_fallen_silent_is_told_of_and_so_is_its_return():
+    async def scenario(world):
+        world.answering.clear()
+        await asyncio.sleep((MISSES + 1) * ROUND_S)
+        assert world.told == [True]
+        assert world.watch.reach() is Reach.ISOLATED
+        assert world.metric("extip_link_isolated") == 1
+        world.answering.add(N2)
+        await asyncio.sleep(3 * ROUND_S)
+        assert world.told == [True, False]
+        assert world.watch.reach() is Reach.REACHED
+        assert world.metric("extip_link_isolated") == 0
+
+    play(scenario)
+
+
+def test_a_process_that_stood_still_draws_no_conclusion():
+    async def scenario(world):
+        for _ in range(5):
+            jump(60)
+            await asyncio.sleep(ROUND_S)
+        assert world.told == []
+
+    play(scenario)
+
+
+def test_frames_that_do_not_leave_prove_nothing_and_are_not_tried_all_the_time():
+    async def scenario(world):
+        world.broken = True
+        await asyncio.sleep(60)
+        assert world.told == []
+        assert world.watch.reach() is Reach.UNSURE
+        world.broken = False
+        await asyncio.sleep(6)
+        assert world.watch.reach() is Reach.REACHED
+
+    play(scenario)
+
+
+def test_an_interface_without_carrier_or_gone_is_told_by_others():
+    async def scenario(world):
+        world.answering.clear()
+        world.link = replace(ETH0, carrier=False)
+        await asyncio.sleep(60)
+        world.link = None
+        await asyncio.sleep(60)
+        assert world.told == []
+        assert world.watch.reach() is Reach.UNSURE
+
+    play(scenario)
+
+
+def test_nobody_is_asked_from_an_address_that_is_not_there_any_more():
+    async def scenario(world):
+        world.own = ()
+        world.asked.clear()
+        await asyncio.sleep(60)
+        assert world.asked == []
+        assert world.told == []
+
+    play(scenario)
+
+
+def test_while_nodes_are_not_known_what_was_said_before_stands():
+    async def main():
+        world = World()
+        world.known = False
+        world.watch.recall(Reach.ISOLATED)
+        async with world.running():
+            await asyncio.sleep(60)
+            assert world.told == [True]
+            world.known = True
+            await asyncio.sleep(2)
+            assert world.told == [True, False]
+
+    run_virtually(main())
