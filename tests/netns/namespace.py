@@ -8,10 +8,17 @@ it runs belong to it. (setns(2) and unshare(2) by libc, since `os` has them from
 import ctypes
 import os
 import subprocess
+import sys
 from types import TracebackType
 from typing import Self
 
 _CLONE_NEWNET = 0x40000000
+_SEND = """
+import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as opened:
+    opened.bind((sys.argv[1], 0))
+    opened.send(bytes.fromhex(sys.argv[2]))
+"""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -75,8 +82,19 @@ class Elsewhere:
         _run("ip", "link", "set", name, "netns", str(self._holder))
 
     def give_back(self, name: str) -> None:
-        inside = ["nsenter", "-t", str(self._holder), "-n"]
-        _run(*inside, "ip", "link", "set", name, "netns", str(os.getpid()))
+        self.ip(f"link set {name} netns {os.getpid()}")
+
+    def ip(self, *commands: str) -> None:
+        """Run the program of that name there, with each command line."""
+        for command in commands:
+            self._run("ip", *command.split())
+
+    def send(self, name: str, frame: bytes) -> None:
+        """Have a frame leave there by an interface."""
+        self._run(sys.executable, "-I", "-c", _SEND, name, frame.hex())
+
+    def _run(self, *command: str) -> None:
+        _run("nsenter", "-t", str(self._holder), "-n", *command)
 
 
 def _run(*command: str) -> None:

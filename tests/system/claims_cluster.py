@@ -95,6 +95,26 @@ class ClaimsCluster:
         self.schedulers.append(scheduler)
         return scheduler
 
+    def wait_neighbours(self, *nodes: str) -> None:
+        """Wait until a neighbour has answered each of these nodes (default: all)."""
+        for name in nodes or tuple(self.controllers):
+            known = partial(self.controllers[name].metric, "extip_link_neighbours")
+            wait_until(known, f"a neighbour of {name}")
+
+    def wait_ready(self) -> None:
+        """Wait until all controllers have told that their nodes can hold IPs."""
+        wait_until(
+            lambda: all(self.readiness(name) == "LinkUp" for name in self.controllers),
+            "all nodes to be ready",
+        )
+
+    def readiness(self, name: str) -> str:
+        """Return the reason of a node's condition Ready; empty before its controller told of it."""
+        items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
+        node: dict[str, Any] = next((i for i in items if i["metadata"]["name"] == name), {})
+        conditions = node.get("status", {}).get("conditions", [])
+        return next((c["reason"] for c in conditions if c["type"] == "Ready"), "")
+
     def wait_alive(self, scheduler: Extip, *nodes: str) -> None:
         """Wait until a scheduler takes these nodes (default: all with a controller) for alive."""
 

@@ -34,23 +34,78 @@ def spread(cluster):
     return {node: ip for ip, node in cluster.placed().items()}
 
 
-def test_cut_off_from_the_clients_alone_nothing_moves_and_nobody_fights(cluster, lab, figures):
-    """Its carrier is there and so are its heartbeats: nobody can tell, and none comes between."""
+def test_cut_off_from_the_clients_alone_others_answer_and_nobody_fights(cluster, lab, figures):
+    """Its carrier is there and so are its heartbeats, but no neighbour answers it any more."""
     at = spread(cluster)
-    before = cluster.placed()
+    cluster.wait_neighbours("n1")
     with watched(lab, TRIO) as wire:
         lab.nodes["n1"].cut("lan")
         wire.probe.wait_for_failure(ip=at["n1"])
-        time.sleep(LONG_S)
-        assert cluster.placed() == before
+        wait_until(lambda: "n1" not in cluster.placed().values(), "the move")
+        successor = cluster.placed()[at["n1"]]
+        wire.observer.wait_for_owner(at["n1"], successor)
+        wait_until(lambda: cluster.readiness("n1") == "Isolated", "n1 to say so")
+        cluster.wait_settled(*TRIO)
         lab.nodes["n1"].heal("lan")
+        healed_s = time.monotonic()
+        cluster.wait_ready()
+        time.sleep(LONG_S)
+    figures(wire)
+    assert cluster.placed()[at["n1"]] == successor, "it came back at once for what it had lost"
+    assert wire.owners(at["n1"], after_s=healed_s) == {successor}
+    assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
+
+
+def test_a_network_that_is_dead_for_all_moves_nothing(cluster, lab, figures):
+    at = spread(cluster)
+    before = cluster.placed()
+    cluster.wait_neighbours()
+    with watched(lab, TRIO) as wire:
+        for node in lab.nodes.values():
+            node.cut("lan")
+        for name in lab.nodes:
+            cluster.controllers[name].wait_for_event("link_isolated")
+        time.sleep(LONG_S)
+        for node in lab.nodes.values():
+            node.heal("lan")
         wire.wait_answers()
+        cluster.wait_ready()
         time.sleep(LONG_S)
     figures(wire)
     assert cluster.placed() == before
-    cluster.wait_settled(*TRIO)
-    assert {ip: wire.owners(ip) for ip in TRIO} == {ip: {node} for ip, node in before.items()}
-    assert all(wire.outages_s()[at[node]] < HICCUP_S for node in ("n2", "n3"))
+    assert {node: wire.owners(ip) for node, ip in at.items()} == {node: {node} for node in at}
+
+
+def test_an_isolated_node_stays_so_when_its_controller_is_started_again(cluster, lab):
+    """With nothing on it, it would be the first to be given what is new."""
+    spread(cluster)
+    cluster.wait_neighbours("n1")
+    lab.nodes["n1"].cut("lan")
+    wait_until(lambda: "n1" not in cluster.placed().values(), "the move")
+    assert cluster.controllers["n1"].process.terminate() == 0
+    cluster.start_controller("n1").wait_for_event("link_isolated")
+    cluster.wait_alive(cluster.schedulers[0], "n1")
+    more = [f"10.88.30.{n}" for n in range(11, 17)]
+    lab.add_service("more", more, namespace=cluster.namespace)
+    cluster.wait_settled(*TRIO, *more)
+    assert "n1" not in cluster.placed().values()
+    lab.nodes["n1"].heal("lan")
+    cluster.controllers["n1"].wait_for_event("link_reached")
+    cluster.wait_ready()
+
+
+def test_an_isolated_nodes_ips_do_not_go_to_one_that_has_just_died(cluster, lab, figures):
+    """It is not known to be dead yet, and has nothing to say for itself."""
+    at = spread(cluster)
+    cluster.wait_neighbours()
+    with watched(lab, TRIO) as wire:
+        lab.nodes["n2"].die()
+        lab.nodes["n1"].cut("lan")
+        wait_until(lambda: set(cluster.placed().values()) == {"n3"}, "n3 to have all")
+        wire.observer.wait_for_owner(at["n1"], "n3")
+    figures(wire)
+    moved = cluster.schedulers[0].events("claim_assigned", before="n1")
+    assert [event["node"] for event in moved] == ["n3"]
 
 
 def test_cut_off_from_the_api_server_alone_it_makes_way_after_the_heal(cluster, lab, figures):

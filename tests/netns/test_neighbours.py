@@ -1,0 +1,111 @@
+"""Questions on a real wire: what is at the other end of it, v1, answers v0, or does not."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+
+import pytest
+
+from extip.clock import LoopClock
+from extip.net import frames
+from extip.net.links import LinkSocket
+from extip.net.neighbours import NeighbourSocket
+from extip.plan.link import IPAddress, Link
+from tests.netns.namespace import Elsewhere, PrivateNamespace
+
+pytestmark = pytest.mark.netns
+
+PATIENCE_S = 20.0
+V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
+STATION = bytes.fromhex("020000000099")
+OWN: Mapping[int, IPAddress] = {4: ip_address("192.0.2.9"), 6: ip_address("2001:db8::9")}
+
+
+async def link(name: str) -> Link:
+    async with LinkSocket(clock=LoopClock()) as links:
+        return await links.link(name)
+
+
+async def answer(wire: NeighbourSocket, ip: IPAddress, to: bytes = b"") -> bytes:
+    """Ask until there is an answer; return the MAC."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            assert wire.ask(ip, source=OWN[ip.version], to=to)
+            await asyncio.sleep(0.02)
+            found = wire.answers()
+            if ip in found:
+                return found[ip]
+
+
+@pytest.fixture
+def wire(namespace: PrivateNamespace, elsewhere: Elsewhere) -> Iterator[NeighbourSocket]:
+    """Give v0 its addresses, and v1, which is elsewhere, those of a neighbour."""
+    elsewhere.take("v1")
+    elsewhere.ip("link set v1 up", f"addr add {V4}/24 dev v1", f"addr add {V6}/64 dev v1 nodad")
+    namespace.ip(f"addr add {OWN[4]}/24 dev v0", f"addr add {OWN[6]}/64 dev v0 nodad")
+    opened = NeighbourSocket()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("ip", [V4, V6])
+async def test_a_neighbour_answers_whether_its_mac_is_known_or_not(
+    wire: NeighbourSocket, ip: IPAddress
+) -> None:
+    wire.open(await link("v0"))
+    mac = await answer(wire, ip)
+    assert len(mac) == 6
+    assert await answer(wire, ip, mac) == mac
+    assert wire.answers() == {}
+
+
+@pytest.mark.parametrize("ip", [V4, V6])
+async def test_one_that_is_not_there_does_not(wire: NeighbourSocket, ip: IPAddress) -> None:
+    wire.open(await link("v0"))
+    await answer(wire, ip)
+    assert wire.ask(ip + 1, source=OWN[ip.version])
+    await answer(wire, ip)
+    assert wire.answers() == {}
+
+
+@pytest.mark.parametrize("ip", [V4, V6])
+async def test_what_a_station_says_to_all_is_no_answer(
+    wire: NeighbourSocket, elsewhere: Elsewhere, ip: IPAddress
+) -> None:
+    """A network that lets broadcasts through, one way, leads nowhere all the same."""
+    v0 = await link("v0")
+    wire.open(v0)
+    await answer(wire, ip)
+    said = frames.announcement(ip, STATION, reply=True)
+    elsewhere.send("v1", said)
+    assert wire.answers() == {}
+    elsewhere.send("v1", v0.mac + said[6:])
+    assert wire.answers() == {ip: STATION}, "that was to this one"
+
+
+async def test_an_interface_that_was_taken_away_is_opened_anew(
+    wire: NeighbourSocket, namespace: PrivateNamespace, elsewhere: Elsewhere
+) -> None:
+    v0 = await link("v0")
+    wire.open(v0)
+    await answer(wire, V4)
+    elsewhere.take("v0")
+    elsewhere.give_back("v0")
+    namespace.ip("link set v0 up", f"addr add {OWN[4]}/24 dev v0")
+    assert not wire.ask(V4, source=OWN[4]), "its sockets are off the interface, for good"
+    wire.open(await link("v0"))
+    await answer(wire, V4)
+
+
+async def test_an_interface_that_is_down_or_gone_answers_nothing(
+    wire: NeighbourSocket, namespace: PrivateNamespace
+) -> None:
+    v0 = await link("v0")
+    wire.open(v0)
+    await answer(wire, V4)
+    namespace.ip("link set v0 down")
+    assert not wire.ask(V4, source=OWN[4])
+    assert wire.answers() == {}
+    namespace.ip("link del v0")
+    wire.open(v0)
+    assert not wire.ask(V4, source=OWN[4])
