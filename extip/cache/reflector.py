@@ -2,9 +2,10 @@
 
 Guarantees: after any sequence of faults (broken, silent or expired streams, refused connections,
 a server that restarts) the store becomes equal to the server's state without a restart; objects
-that vanished unseen are reported like any other deletion; but for a few at once, requests never come
-faster than about one a second, whatever the server does; each kind of trouble is logged once when it begins and once
-when it is over. While the server is away the store keeps what was last known.
+that vanished unseen are reported like any other deletion; but for a few at once (`AT_ONCE`),
+requests never come faster than about one a second, whatever the server does; each kind of trouble
+is logged once when it begins and once when it is over. While the server is away the store keeps
+what was last known.
 
 An object that cannot be told from others (it does not even have a name) is neither stored nor
 taken for a deletion: what is known stays, and once the stream has ended everything is listed again.
@@ -57,13 +58,13 @@ WATCH_TIMEOUT_S = (300, 600)
 """Range of the random `timeoutSeconds`, as client-go has it: watches spread over API servers."""
 
 SHORT_S = 1.0
-"""A stream that ends sooner with nothing on it is a failure; the next one begins no sooner than this
-after it began, but for `AT_ONCE`."""
+"""A stream that ends sooner with nothing on it is a failure; but for `AT_ONCE`, the next one begins
+no sooner than this after it began."""
 
 AT_ONCE = 5
-"""Streams that ended early, but had something on them, and are opened anew at once; one more for each
-`SHORT_S` that passes. While very much changes an API server ends streams that it cannot write to
-fast enough, and what follows may be what everybody waits for."""
+"""Streams that ended early, but had something on them, and are opened anew at once; one more for
+each `SHORT_S` that passes. While very much changes an API server ends streams that it cannot write
+to fast enough, and what follows may be what everybody waits for."""
 
 _WATCH_AGAIN = (ApiUnavailableError, ApiAccessError)
 """Failures that say nothing against the version: the next watch goes on from there."""
