@@ -109,13 +109,17 @@ class IsolationWatch:
     def _round(self, now: float) -> None:
         link, own = self._interface.link, self._interface.own_addresses()
         whom = self._neighbours(own, now)
-        usable = link is not None and link.carrier and link.announces
-        if link is None or not usable or whom is None or now - self._failed_at < _LOOK_S:
+        if link is not None and not link.announces:
+            whom = {}  # such as lo: there are no neighbours
+        elif link is None or not link.carrier or now - self._failed_at < _LOOK_S:
+            whom = None
+        if link is None or whom is None:
             self._state.rest()
             return
         self._state.end_round(self._segment.answers())
-        self._segment.open(link)
         questions = self._state.begin_round(whom)
+        if questions:
+            self._segment.open(link)
         asked = [ip for ip, mac in questions if self._segment.ask(ip, source=whom[ip], to=mac)]
         self._state.asked(asked, now)
         if questions and not asked:
@@ -124,7 +128,7 @@ class IsolationWatch:
     def _neighbours(
         self, own: Sequence[IPInterface], now: float
     ) -> Mapping[IPAddress, IPAddress] | None:
-        if not self._whom or own != self._asks_as or now - self._found_at >= _LOOK_S:
+        if self._whom is None or own != self._asks_as or now - self._found_at >= _LOOK_S:
             self._whom, self._asks_as, self._found_at = self._find(own), own, now
         return self._whom
 

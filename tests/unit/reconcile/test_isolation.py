@@ -173,6 +173,22 @@ def test_an_interface_without_carrier_or_gone_is_told_by_others():
     play(scenario)
 
 
+def test_an_interface_without_neighbours_isolates_nobody():
+    """Such as lo, also when the process before this one used another interface."""
+
+    async def scenario(world):
+        world.answering.clear()
+        await asyncio.sleep(5)
+        world.link = replace(ETH0, name="lo", announces=False)
+        world.asked.clear()
+        await asyncio.sleep(5)
+        assert world.told == [True, False]
+        assert world.watch.reach() is Reach.UNSURE
+        assert world.asked == []
+
+    play(scenario)
+
+
 def test_nobody_is_asked_from_an_address_that_is_not_there_any_more():
     async def scenario(world):
         world.own = ()
