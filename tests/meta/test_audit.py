@@ -2,13 +2,17 @@
 
 import json
 import sys
+import threading
 import time
-from importlib.metadata import requires
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import requires, version
 
 import pytest
 from packaging.requirements import Requirement
 
-from tests.meta.audit import audit, main, shipped
+from tests.meta.audit import PIP_AUDIT, audit, main, shipped
 
 PACKAGES = {"aiohttp": "3.0", "yarl": "1.0"}
 SOUND = [{"name": name, "version": v, "vulns": []} for name, v in PACKAGES.items()]
@@ -59,6 +63,43 @@ def test_an_index_that_hangs_is_not_waited_for():
     )
     assert (found, left_out) == ([], "no answer within 0.5 s")
     assert time.monotonic() - began < 30
+
+
+class Advisories(BaseHTTPRequestHandler):
+    """Answers as osv.dev does (API v1, query): every version of aiohttp before 99.0 has a hole."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        package = {"name": "aiohttp", "ecosystem": "PyPI"}
+        events = [{"introduced": "0"}, {"fixed": "99.0"}]
+        affected = {"package": package, "ranges": [{"type": "ECOSYSTEM", "events": events}]}
+        hole = {"id": "GHSA-1", "modified": "2026-01-01T00:00:00Z", "affected": [affected]}
+        found = {"vulns": [hole]} if asked["package"]["name"] == "aiohttp" else {}
+        body = json.dumps(found).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def advisory_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Advisories) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/query"
+        server.shutdown()
+
+
+def test_pip_audit_finds_what_an_advisory_server_tells_it():
+    packages = {"aiohttp": version("aiohttp"), "yarl": version("yarl")}
+    with advisory_server() as url:
+        command = [*PIP_AUDIT, "--vulnerability-service=osv", f"--osv-url={url}"]
+        found, left_out = audit(packages, command, patience_s=120)
+    assert found == [f"aiohttp {packages['aiohttp']}: GHSA-1, mended in 99.0"]
+    assert left_out == ""
 
 
 def test_everything_that_ships_is_asked_about_and_nothing_else():
