@@ -38,9 +38,6 @@ MIN_HEARTBEAT_S = 0.05
 MIN_PROBE_S, MAX_PROBE_S = 0.02, 60.0
 """A busy station needs some milliseconds to answer; RFC 5227 itself waits for less than 10 s."""
 
-_ROUNDS, _FASTEST_ROUND_S, _SLOWEST_ROUND_S = 0.25, 0.1, 1.0
-"""Rounds of questions to neighbours, in heartbeats, and their bounds in seconds."""
-
 MAX_DURATION_S = 30 * 24 * 3600
 """Beyond any use of a flag, and far below what the kernel takes for the lifetime of an address
 (32 bits, all of them set for ever), also when a default is several times another duration."""
@@ -246,14 +243,6 @@ class ControllerSettings:
         none is added from old knowledge, however long this process was frozen.
         """
         return min(self.address.address_ttl_s * 2 / 3, max(2 * self.heartbeat_s, 1.0))
-
-    @property
-    def isolation_round_s(self) -> float:
-        """How often a neighbour is asked whether it still hears this node.
-
-        Three rounds without an answer take no longer than a dead node is silent unnoticed.
-        """
-        return min(_SLOWEST_ROUND_S, max(_FASTEST_ROUND_S, _ROUNDS * self.heartbeat_s))
 
 
 def controller_settings(  # noqa: PLR0913 - one argument per flag

@@ -62,7 +62,8 @@ number; nobody else may be given them before. Without it two heartbeats."""
 
 REACH_ANNOTATION = "ipcontroller.ext/reach"
 """On a heartbeat Lease: whether other stations answer on the node's interface, `reached` or
-`isolated`; absent while nobody can tell."""
+`isolated`, a blank, and the `renewTime` of the heartbeat that says so; absent while nobody can
+tell."""
 
 _HEARTBEAT_PREFIX = "extip-node-"
 _MAX_LABEL = 63

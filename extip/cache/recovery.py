@@ -18,6 +18,7 @@ class Recovery:
         self._rng = rng
         self._logger = logger
         self._failures = 0
+        self._waits = 0
         self._since_s = 0.0
         self._said: set[str] = set()
 
@@ -38,16 +39,19 @@ class Recovery:
         *,
         retry_after_s: float | None = None,
         at_once: bool = False,
+        worked: bool = False,
     ) -> float:
         """Note a failure; return the seconds to wait before the next try.
 
         `reason` is its kind: one of the same kind is logged at debug level until `steady`.
-        `at_once` leaves out the backoff, but not what the server asked for.
+        `at_once` leaves out the backoff, but not what the server asked for. So does `worked`: what
+        failed had been of use, and the backoff after the next failure is no longer for it.
         """
         if not self._failures:
             self._since_s = self._clock.monotonic()
         self._failures += 1
-        delay_s = 0.0 if at_once else backoff.delay_s(self._failures, self._rng.random())
+        self._waits += not worked
+        delay_s = 0.0 if at_once or worked else backoff.delay_s(self._waits, self._rng.random())
         if retry_after_s is not None:
             delay_s = max(delay_s, min(retry_after_s, MAX_RETRY_AFTER_S))
         log = self._logger.debug if reason in self._said else self._logger.warning
@@ -70,5 +74,5 @@ class Recovery:
             attempt=self._failures,
             after_s=round(self._clock.monotonic() - self._since_s, 1),
         )
-        self._failures = 0
+        self._failures = self._waits = 0
         self._said.clear()

@@ -246,15 +246,13 @@ class Reflector(Generic[T]):
         transient = isinstance(error, ApiUnavailableError | ExpiredError)
         retry_after_s = error.retry_after_s if isinstance(error, ApiUnavailableError) else None
         reason = _reason(error)
-        at_once = (transient and established) or (
-            isinstance(error, ExpiredError) and not self._recovery.saw(reason)
-        )
         return self._recovery.failed(
             reason,
             str(error),
             TRANSIENT_BACKOFF if transient else ACCESS_BACKOFF,
             retry_after_s=retry_after_s,
-            at_once=at_once,
+            at_once=isinstance(error, ExpiredError) and not self._recovery.saw(reason),
+            worked=transient and established,
         )
 
     def _count_restart(self, reason: str) -> None:

@@ -61,7 +61,7 @@ class Monitor:
         self._metrics = metrics
         self._log = log.get_logger("liveness")
         self._liveness = Liveness(monitor_s)
-        self._reaches = Reaches(monitor_s)
+        self._reaches = Reaches()
         self._leaving: dict[str, str] = {}
         self._raised: set[str] = set()
         self._poked = asyncio.Event()
@@ -88,8 +88,8 @@ class Monitor:
         """Return whether a node says that no other station answers on its interface."""
         return self._reaches.is_isolated(node)
 
-    def successors(self) -> frozenset[str]:
-        """Return who may take the IPs of isolated nodes now; nobody while that is not clear."""
+    def successors(self) -> Mapping[str, frozenset[str]]:
+        """Return who may take the IPs of each isolated node; nobody while that is not clear."""
         alive = [name for name, verdict in self.nodes().items() if verdict is Verdict.ALIVE]
         return self._reaches.successors(alive, self._clock.monotonic())
 
@@ -116,7 +116,7 @@ class Monitor:
     def forget(self, node: str) -> None:
         """Drop a node whose Lease is gone and that no claim names."""
         self._liveness.forget(node)
-        self._reaches.forget(node, self._clock.monotonic())
+        self._reaches.forget(node)
         self._leaving.pop(node, None)
         self._raised.discard(node)
 
@@ -144,7 +144,7 @@ class Monitor:
         if changed:
             self._announce((node,))
         if beat.token:
-            self._hear(node, reach_of(lease), now)
+            self._hear(node, reach_of(lease), beat, now)
         self._wake_if_sooner()
 
     def watch_opened(self) -> None:
@@ -194,18 +194,27 @@ class Monitor:
         now = self._clock.monotonic()
         self._announce(self._liveness.confirm(late, beats, asked_at=asked_at, now=now))
 
-    def _hear(self, node: str, said: Reach, now: float) -> None:
+    def _hear(self, node: str, said: Reach, beat: Beat, now: float) -> None:
         """Take a node's word on its interface, and look again once others had time to speak."""
         before = self._reaches.is_isolated(node)
-        if not self._reaches.told(node, said, now, listed=not self._opened):
+        matters = self._reaches.told(
+            node,
+            said,
+            now,
+            token=beat.token,
+            heartbeat_s=beat.heartbeat_s,
+            listed=not self._opened,
+        )
+        if not matters:
             return
-        self._tell(node)
         isolated = self._reaches.is_isolated(node)
-        if isolated != before:
-            report = self._log.warning if isolated else self._log.info
-            report("node_isolated" if isolated else "node_reached", node=node)
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._reaches.wait_s + _LATER_S, self._tell, node)
+        if isolated and not before:
+            self._log.warning("node_isolated", node=node)
+            later_s = self._reaches.due_at(node) - now + _LATER_S
+            asyncio.get_running_loop().call_later(later_s, self._tell, node)
+        elif before and not isolated:
+            self._log.info("node_reached", node=node)
+        self._tell(node)
 
     def _announce(self, nodes: Iterable[str]) -> None:
         """Log and count what changed, and tell the owner."""
@@ -214,7 +223,7 @@ class Monitor:
             told = True
             verdict = self._liveness.verdict(node)
             if verdict is Verdict.DEAD:
-                self._reaches.forget(node, self._clock.monotonic())
+                self._reaches.forget(node)
             report = self._log.info if verdict is Verdict.ALIVE else self._log.warning
             report("node_liveness_changed", node=node, state=verdict.value)
             self._tell(node)

@@ -50,14 +50,14 @@ class Terms:
 
 def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: datetime) -> Lease:
     """Return the Lease as `identity` renews it, or takes it; what others added to it stays."""
-    metadata = lease.metadata
+    metadata, beaten = lease.metadata, wire_time(now)
     annotations = {
         **(metadata.annotations or {}),
         HEARTBEAT_ANNOTATION: f"{terms.heartbeat_s:g}",
     }
     for name, value in (
         (LEAVING_ANNOTATION, terms.leaving),
-        (REACH_ANNOTATION, terms.reach.value),
+        (REACH_ANNOTATION, "" if terms.reach is Reach.UNSURE else f"{terms.reach} {beaten}"),
         (LEASE_ANNOTATION, f"{terms.lease_s:g}" if terms.lease_s else ""),
     ):
         annotations.pop(name, None)
@@ -80,8 +80,8 @@ def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: dateti
             lease_duration_seconds=max(
                 1, ceil(HEARTBEATS * terms.heartbeat_s), ceil(terms.lease_s)
             ),
-            acquire_time=wire_time(now) if taken else spec.acquire_time,
-            renew_time=wire_time(now),
+            acquire_time=beaten if taken else spec.acquire_time,
+            renew_time=beaten,
             lease_transitions=(spec.lease_transitions or 0) + taken,
         ),
     )
@@ -113,10 +113,15 @@ def leaving_reason(lease: Lease) -> str:
     return (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION, "")
 
 
-def reach_of(lease: Lease) -> Reach:
-    """Return what the node said of its interface; what makes no sense is nothing."""
-    said = (lease.metadata.annotations or {}).get(REACH_ANNOTATION, "")
-    return Reach(said) if said in set(Reach) else Reach.UNSURE
+def reach_of(lease: Lease, *, at_any_time: bool = False) -> Reach:
+    """Return what the node says of its interface; what makes no sense is nothing.
+
+    It must have said so with its last heartbeat, unless what it said `at_any_time` is asked for: a
+    controller that does not know of the annotation keeps it.
+    """
+    word, _, beaten = (lease.metadata.annotations or {}).get(REACH_ANNOTATION, "").partition(" ")
+    known = word in set(Reach) and (at_any_time or beaten == lease.spec.renew_time)
+    return Reach(word) if known else Reach.UNSURE
 
 
 def wire_time(now: datetime) -> str:

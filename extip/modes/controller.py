@@ -47,6 +47,7 @@ from extip.net.neighbours import NeighbourSocket
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 from extip.plan.desire import Desire
+from extip.plan.isolation import round_s
 from extip.plan.link import IPAddress
 from extip.plan.node_claims import outcomes, with_conflicts
 from extip.reconcile.addresses import AddressReconciler
@@ -211,7 +212,7 @@ class _Controller:
             NeighbourSocket(),
             interface=interface,
             neighbours=self.inputs.neighbours,
-            round_s=self._settings.isolation_round_s,
+            round_s=round_s(self._settings.heartbeat_s),
             changed=self._isolation_changed,
             clock=self._clock,
             metrics=self._metrics,

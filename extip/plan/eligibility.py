@@ -22,7 +22,6 @@ class Obstacle(StrEnum):
     DEAD = "NodeDead"
     DRAINING = "NodeDraining"
     LINK_DOWN = "LinkDown"
-    ISOLATED = "NodeIsolated"
     DELETED = "NodeDeleted"
     NOT_READY = "NodeNotReady"
     EVICTING = "NodeEvicting"
@@ -31,13 +30,14 @@ class Obstacle(StrEnum):
     NO_ENDPOINT = "NoLocalEndpoint"
     NO_LINK = "NoSuchLink"
     NO_SUBNET = "NoMatchingSubnet"
+    ISOLATED = "NodeIsolated"
+    """The last one: it is in the way of new claims alone until it is clear who is not isolated."""
 
 
 EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "its controller sends no heartbeats",
     Obstacle.DRAINING: "its controller is leaving, or it is being drained",
     Obstacle.LINK_DOWN: "its interface has no carrier, or is missing",
-    Obstacle.ISOLATED: "no other station answers on its interface",
     Obstacle.DELETED: "its Kubernetes node is being deleted",
     Obstacle.NOT_READY: "its Kubernetes node is not ready",
     Obstacle.EVICTING: "its Kubernetes node is cordoned and about to go",
@@ -46,6 +46,7 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.NO_ENDPOINT: "it has no ready endpoint of a service with externalTrafficPolicy Local",
     Obstacle.NO_LINK: "its controller does not have the interface that the claim asks for",
     Obstacle.NO_SUBNET: "no interface of it has a subnet that holds the IP",
+    Obstacle.ISOLATED: "no other station answers on its interface",
 }
 
 OPTIONAL = frozenset(Obstacle) - {Obstacle.DEAD, Obstacle.NO_LINK}
@@ -161,14 +162,14 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     link = needs.link or node.link
     if link in node.links and not node.links[link].up:
         yield Obstacle.LINK_DOWN
-    if node.isolated and link == node.link:
-        yield Obstacle.ISOLATED
     yield from _of_kubernetes(node.kubernetes, needs)
     yield from _of_endpoints(node, needs)
     if link and node.links and link not in node.links:
         yield Obstacle.NO_LINK
     if not link and not _has_subnet(node, needs.ip):
         yield Obstacle.NO_SUBNET
+    if node.isolated and link == node.link:
+        yield Obstacle.ISOLATED
 
 
 def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[Obstacle]:

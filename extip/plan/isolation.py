@@ -1,17 +1,17 @@
 """Does anybody on the segment still hear this node? Whom to ask, and what to make of silence.
 
-An interface may have carrier and lead nowhere: a switch that has lost its uplink, a port in the
-wrong VLAN. Heartbeats often take another network and say nothing about it. So a node asks
-neighbours: other nodes with a controller, and its gateways.
+An interface may have carrier and lead nowhere: a port in the wrong VLAN, a switch that has lost its
+uplink and has no other node. Heartbeats often take another network and say nothing about it. So a
+node asks neighbours: other nodes with a controller, and its gateways.
 
 Only rounds of questions that went out and that nobody answered count, never time that passed: a
-process that stood still has asked nobody. And only neighbours that have answered before are
-missed. What others make of a node's word is decided by `extip.plan.reach`.
+process that stood still has asked nobody. And silence means something only where somebody has
+answered before. What others make of a node's word is decided by `extip.plan.reach`.
 
 All instants are seconds on one monotonic timeline.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -26,21 +26,31 @@ MISSES = 3
 """Rounds in a row that nobody answered, before a node takes itself for isolated."""
 
 NEIGHBOURS = 16
-"""Neighbours that are asked at most: in a large cluster each node has others."""
+"""Neighbours that are asked at a time, at most."""
 
-_GATEWAYS = 4
-"""Of these, at most."""
-
-_FRESH = 2.5
+FRESH = 2.5
 """Rounds for which an answer says that the node is reached, from its question on: an answer is
-looked for a round later, and counts until the next one is. Less than `MISSES`, so that no node says
-that it is reached after another one found that the network is dead for all."""
+looked for a round later, and counts until the next one is."""
+
+_ROUNDS, _FASTEST_S, _SLOWEST_S = 0.25, 0.1, 1.0
+
+_NEAREST = 4
+_GATEWAYS = 4
+
+_SEARCHES = 2
+"""Rounds in which all are asked, at the start and when the one that answered falls silent."""
+
+_SEARCH = 5
+"""Of so many rounds, one looks for a neighbour while nobody has ever answered."""
+
+_RETURN = 20
+"""Of so many rounds, one asks the neighbour that should be asked as well: it may be back."""
 
 
 class Reach(StrEnum):
     """What a node says of its interface with each heartbeat; as its Lease has it."""
 
-    UNSURE = ""
+    UNSURE = "unsure"
     """It has nobody to ask, or waits for an answer."""
     REACHED = "reached"
     """A neighbour has just answered it."""
@@ -48,31 +58,41 @@ class Reach(StrEnum):
     """Nobody answers any more."""
 
 
+def round_s(heartbeat_s: float) -> float:
+    """Return how often a node asks, in seconds: four times a heartbeat, within bounds."""
+    return min(_SLOWEST_S, max(_FASTEST_S, _ROUNDS * heartbeat_s))
+
+
 def neighbours(
     nodes: Mapping[str, IpNode], node: str, own: Sequence[IPInterface]
 ) -> dict[IPAddress, IPAddress]:
-    """Return whom `node` may ask, each with the node's own address in the same subnet.
+    """Return whom `node` may ask, in order, each with the node's own address in the same subnet.
 
     `own` are the addresses that the node has on the interface now: those in the API may have moved
-    on. Other nodes come first, in the order of names that begins after its own: so each is asked
-    by one, and its death is a question to all for that one alone.
+    on. In the order of names, as a ring, the nodes next to it come first, so that each is asked by
+    one and its death is a question to all for that one alone; then nodes ever farther away, since
+    those of a rack often have names in a row; then gateways, and then all others.
     """
-    found: dict[IPAddress, IPAddress] = {}
-
-    def add(texts: Iterable[str], *, at_most: int) -> None:
-        ips = (ip for text in texts if (ip := _ip(text)) is not None)
-        known = ((ip, source) for ip in ips if (source := _source(ip, own)) is not None)
-        for ip, source in islice(known, at_most):
-            found.setdefault(ip, source)
-
+    names = sorted(nodes)
+    ring = [*(n for n in names if n > node), *(n for n in names if n < node)]
     record = nodes.get(node)
-    routers = () if record is None else record.status.gateways or ()
-    if own:
-        names = sorted(nodes)
-        for name in (*(n for n in names if n > node), *(n for n in names if n < node)):
-            if len(found) < NEIGHBOURS - _GATEWAYS:
-                add(_reported(nodes[name]), at_most=1)
-        add(routers, at_most=_GATEWAYS)
+    own_ips = {address.ip for address in own}
+
+    def known(texts: Iterable[str]) -> Iterator[tuple[IPAddress, IPAddress]]:
+        for text in texts:
+            ip = _ip(text)
+            if ip is not None and ip not in own_ips:
+                source = next((a.ip for a in own if ip in a.network), None)
+                if source is not None:
+                    yield ip, source
+
+    of_nodes = [pair for name in ring for pair in islice(known(_reported(nodes[name])), 1)]
+    routers = islice(known(() if record is None else record.status.gateways or ()), _GATEWAYS)
+    far = ((1 << power) - 1 for power in range(3, 3 + NEIGHBOURS - _NEAREST - _GATEWAYS))
+    picked = of_nodes[:_NEAREST] + [of_nodes[at] for at in far if at < len(of_nodes)]
+    found: dict[IPAddress, IPAddress] = {}
+    for ip, source in (*picked, *routers, *of_nodes):
+        found.setdefault(ip, source)
     return found
 
 
@@ -83,13 +103,18 @@ class Isolation:
     round_s: float
     isolated: bool = False
     """No neighbour answers, though some did."""
+    _expects: bool = False
+    """Somebody answered the process before this one."""
     _macs: dict[IPAddress, bytes] = field(default_factory=dict)
-    """Of neighbours that have ever answered; the last one that did comes last."""
-    _asked: frozenset[IPAddress] = frozenset()
+    """Of neighbours that have ever answered this one."""
+    _witness: IPAddress | None = None
+    """The one that is asked, for as long as it answers."""
+    _asked: tuple[IPAddress, ...] = ()
     _asked_at: float = -inf
     _reached_at: float = -inf
     """When the last question that was answered was asked."""
     _misses: int = 0
+    _rounds: int = 0
     _turn: int = 0
 
     @property
@@ -101,61 +126,66 @@ class Isolation:
         """Return what the node may say of itself."""
         if self.isolated:
             return Reach.ISOLATED
-        fresh = now - self._reached_at <= _FRESH * self.round_s
+        fresh = now - self._reached_at <= FRESH * self.round_s
         return Reach.REACHED if fresh else Reach.UNSURE
 
     def recall(self, said: Reach) -> None:
         """Go on from what the process before this one said: a restart mends no network."""
-        self.isolated |= said is Reach.ISOLATED and self._reached_at == -inf
+        if self._reached_at == -inf:
+            self.isolated |= said is Reach.ISOLATED
+            self._expects |= said is not Reach.UNSURE
 
     def end_round(self, answers: Mapping[IPAddress, bytes]) -> None:
         """Judge what came in, with the MACs, since the questions of the last round."""
-        answered = {ip: mac for ip, mac in answers.items() if ip in self._asked}
-        for ip, mac in answered.items():
-            self._macs.pop(ip, None)
-            self._macs[ip] = mac
+        answered = [ip for ip in self._asked if ip in answers]
+        for ip in answered:
+            self._macs[ip] = answers[ip]
         if answered:
-            self._misses, self.isolated, self._reached_at = 0, False, self._asked_at
-        elif self._asked and self._macs:
+            self._witness, self._misses, self.isolated = answered[0], 0, False
+            self._reached_at = self._asked_at
+        elif self._asked and (self._macs or self._expects):
             self._misses += 1
             self.isolated |= self._misses >= MISSES
-        self._asked = frozenset()
+        self._asked = ()
 
     def begin_round(self, whom: Collection[IPAddress]) -> list[tuple[IPAddress, bytes]]:
         """Return whom to ask, each with its MAC; without one, everybody is to hear the question.
 
-        One neighbour that answered last is enough, until it is silent. Then all are asked, and for
-        as long as nobody answers those that are known, and one other in turn. `whom` are those
-        that there are; any other is forgotten. With nobody left to ask no node is isolated.
+        One neighbour is enough while it answers. When it falls silent, the first `NEIGHBOURS` are
+        asked, and later those that have ever answered, and all others in turn. `whom` are all that
+        there are, in order; any other is forgotten. With nobody to ask no node is isolated.
         """
-        self._macs = {ip: mac for ip, mac in self._macs.items() if ip in whom}
+        self._macs = {ip: self._macs[ip] for ip in whom if ip in self._macs}
         if not whom:
-            self.isolated, self._misses = False, 0
+            self.isolated, self._expects, self._misses = False, False, 0
             return []
-        if self._macs and not self._misses and not self.isolated:
-            ip, mac = next(reversed(self._macs.items()))
-            return [(ip, mac)]
-        if self._macs and not self.isolated:
-            return [(ip, b"") for ip in whom]
+        self._rounds += 1
+        first = next(iter(whom))
+        if self._witness in self._macs and not self._misses and not self.isolated:
+            asked = [first] if self._rounds % _RETURN == 0 else []
+            asked += [self._witness] if self._witness not in asked else []
+            return [(ip, self._macs.get(ip, b"")) for ip in asked]
+        if self._misses <= _SEARCHES and (self._misses or self._rounds <= _SEARCHES):
+            return [(ip, b"") for ip in islice(whom, NEIGHBOURS)]
+        if not self._macs and not self._expects and not self.isolated and self._rounds % _SEARCH:
+            return []
         self._turn += 1
-        next_one = tuple(whom)[self._turn % len(whom)]
-        return [*((ip, mac) for ip, mac in self._macs.items() if ip != next_one), (next_one, b"")]
+        turn = self._turn % len(whom)
+        in_turn = next(islice(whom, turn, None))
+        known = islice(((ip, mac) for ip, mac in self._macs.items() if ip != in_turn), NEIGHBOURS)
+        return [*known, (in_turn, b"")]
 
     def asked(self, ips: Iterable[IPAddress], now: float) -> None:
         """Take note of which questions of this round went out."""
-        self._asked, self._asked_at = frozenset(ips), now
+        self._asked, self._asked_at = tuple(ips), now
 
     def rest(self) -> None:
-        """Take note that nobody can be asked now: the interface is missing, or has no carrier.
+        """Take note that nobody can be asked now: no interface, no carrier, no address.
 
-        That is told by itself. A node that was isolated still is when it is back, until somebody
+        That is told by itself. A node that was isolated still is when they are back, until somebody
         answers.
         """
-        self._asked, self._misses = frozenset(), 0
-
-
-def _source(ip: IPAddress, own: Sequence[IPInterface]) -> IPAddress | None:
-    return next((a.ip for a in own if ip in a.network and ip != a.ip), None)
+        self._asked, self._misses = (), 0
 
 
 def _ip(text: str) -> IPAddress | None:

@@ -28,6 +28,7 @@ from extip.plan.link import IPInterface
 from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
 from extip.plan.requests import Owner
 
+_NOBODY: frozenset[str] = frozenset()
 _NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
 
 
@@ -58,8 +59,8 @@ class Cluster:
     nodes: tuple[NodeFacts, ...]
     unknown: frozenset[str] = frozenset()
     """Nodes neither proved dead nor heard of: they keep what they have, and get nothing."""
-    successors: frozenset[str] = frozenset()
-    """Nodes that may take the claims of isolated ones; while there is none, these keep them."""
+    successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Nodes that may take the claims of an isolated one; while there is none, it keeps them."""
     registered: Mapping[str, str] = field(default_factory=dict)
     """When each node registered, as text that sorts by time."""
     ignored: frozenset[Obstacle] = frozenset()
@@ -200,7 +201,7 @@ class _Rules:
         if nodes is None:
             stay = frozenset({holder})
             nodes = (
-                (found.nodes & self._cluster.successors or stay)
+                (found.nodes & self._cluster.successors.get(holder, _NOBODY) or stay)
                 if isolated
                 else (found.nodes | stay)
             )

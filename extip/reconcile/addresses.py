@@ -25,7 +25,6 @@ from extip.plan.link import (
     IPAddress,
     IPInterface,
     Link,
-    ObservedAddress,
     Operation,
 )
 from extip.plan.repairs import Repairs
@@ -112,7 +111,7 @@ class AddressReconciler:
         self._log = log.get_logger("addresses").bind(link=policy.iface)
         self._triggered = asyncio.Event()
         self._link: Link | None = None
-        self._observed: Sequence[ObservedAddress] = ()
+        self._own: Sequence[IPInterface] = ()
         self._up: set[IPAddress] = set()
         self._repairs = Repairs(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
@@ -128,10 +127,12 @@ class AddressReconciler:
         """The interface as of the last pass; None while it is missing."""
         return self._link
 
-    def own_addresses(self) -> tuple[IPInterface, ...]:
-        """Return the addresses of others on the interface as of the last pass."""
-        index = -1 if self._link is None else self._link.index
-        return tuple(a.interface for a in self._observed if a.link_index == index and not a.ours)
+    def own_addresses(self) -> Sequence[IPInterface]:
+        """Return the node's own addresses on the interface, in use as of the last pass.
+
+        Neither external IPs nor link-local ones.
+        """
+        return self._own
 
     @property
     def up(self) -> frozenset[IPAddress]:
@@ -241,7 +242,7 @@ class AddressReconciler:
         self._extends = lifetime_s > 0
         view = await self._observer.observe(refresh=refresh, extend=self._extends, yielded=yielded)
         undisturbed = view.link == self._link
-        self._observed = view.observed
+        self._own = _own(view)
         self._set_link(view.link)
         up = self.up
         expected = yielded if self._extends else up
@@ -392,3 +393,12 @@ class AddressReconciler:
         if gone:
             self._up.difference_update(gone)
             self._announcer.withdraw(gone)
+
+
+def _own(view: View) -> Sequence[IPInterface]:
+    return tuple(
+        a.interface
+        for a in view.observed
+        if a.link_index == view.link.index
+        and not (a.ours or a.tentative or a.interface.ip.is_link_local)
+    )

@@ -19,6 +19,10 @@ from extip.plan.link import IPAddress, IPInterface, Link
 _LOOK_S = 5.0
 """How old knowledge of who the neighbours are may be, and how soon a socket is opened again."""
 
+_LATE = 3.0
+"""A round that begins so many rounds after the last one asks nobody: this process stood still, and
+what it knows of the interface may be old."""
+
 
 class Segment(Protocol):
     """The segment that the interface is on."""
@@ -44,7 +48,7 @@ class Interface(Protocol):
         """The interface; None while it is missing."""
 
     def own_addresses(self) -> Sequence[IPInterface]:
-        """Return the addresses on it that are not ours to take away."""
+        """Return the node's own addresses on it that are in use, but for link-local ones."""
 
 
 Neighbours = Callable[[Sequence[IPInterface]], Mapping[IPAddress, IPAddress] | None]
@@ -77,7 +81,7 @@ class IsolationWatch:
         self._state = Isolation(round_s)
         self._whom: Mapping[IPAddress, IPAddress] | None = None
         self._asks_as: Sequence[IPInterface] = ()
-        self._found_at = self._failed_at = -inf
+        self._found_at = self._failed_at = self._began_at = -inf
         self._log = log.get_logger("isolation")
 
     @property
@@ -107,13 +111,10 @@ class IsolationWatch:
             self._segment.close()
 
     def _round(self, now: float) -> None:
-        link, own = self._interface.link, self._interface.own_addresses()
-        whom = self._neighbours(own, now)
-        if link is not None and not link.announces:
-            whom = {}  # such as lo: there are no neighbours
-        elif link is None or not link.carrier or now - self._failed_at < _LOOK_S:
-            whom = None
-        if link is None or whom is None:
+        stood_still = now - self._began_at > _LATE * self._round_s
+        self._began_at = now
+        link, whom = self._interface.link, self._whom_to_ask(now)
+        if link is None or whom is None or stood_still or now - self._failed_at < _LOOK_S:
             self._state.rest()
             return
         self._state.end_round(self._segment.answers())
@@ -124,6 +125,20 @@ class IsolationWatch:
         self._state.asked(asked, now)
         if questions and not asked:
             self._failed_at = now
+            self._log.warning("neighbours_not_asked", link=link.name, again_s=_LOOK_S)
+
+    def _whom_to_ask(self, now: float) -> Mapping[IPAddress, IPAddress] | None:
+        """Return whom to ask, nobody where there are no neighbours; None while none can be asked.
+
+        That is without carrier, and while the node's own addresses are not there: which may be for
+        the very reason that nobody answers.
+        """
+        link, own = self._interface.link, self._interface.own_addresses()
+        if link is not None and not link.announces:
+            return {}  # such as lo
+        if link is None or not link.carrier or not own:
+            return None
+        return self._neighbours(own, now)
 
     def _neighbours(
         self, own: Sequence[IPInterface], now: float

@@ -89,6 +89,12 @@ def test_streams_that_an_overloaded_server_ends_are_opened_anew_at_once(rig, end
                 await asyncio.sleep(0.02)
                 assert rig.in_sync()
             assert len(rig.server.asked("list")) == 1
+            rig.server.create("last")
+            await asyncio.sleep(0.01)
+            rig.server.break_streams(end)
+            rig.server.create("later")
+            await asyncio.sleep(1.5)
+            assert rig.in_sync(), "after that as long as after one that failed"
 
     run_virtually(main())
 

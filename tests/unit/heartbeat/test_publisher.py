@@ -6,6 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from extip.api.coordination_v1 import Lease
 from extip.api.meta_v1 import FullObjectMeta
@@ -445,6 +446,42 @@ def test_a_process_that_is_started_again_recalls_what_the_one_before_it_said():
     run_virtually(main())
 
 
-def test_a_word_that_nobody_knows_says_nothing():
-    odd = Lease(metadata=FullObjectMeta(annotations={"ipcontroller.ext/reach": "sideways"}))
+def test_what_an_older_controller_keeps_of_it_says_nothing():
+    """It renews the Lease and keeps annotations that it does not know."""
+
+    async def main():
+        server = LeaseServer()
+        one = publisher(server)
+        one.look_out(Outlook(Reach.REACHED))
+        async with running(one):
+            await asyncio.sleep(5)
+        said = lease(server)
+        assert reach_of(said) is Reach.REACHED
+        later = replace(said, spec=replace(said.spec, renew_time="2031-01-01T00:00:00.000000Z"))
+        assert reach_of(later) is Reach.UNSURE
+        assert reach_of(later, at_any_time=True) is Reach.REACHED
+
+    run_virtually(main())
+
+
+def test_what_another_controller_of_that_name_said_is_not_recalled():
+    async def main():
+        server = LeaseServer()
+        before = publisher(server, "there")
+        before.look_out(Outlook(Reach.ISOLATED))
+        async with running(before):
+            await asyncio.sleep(5)
+        after, outlook = publisher(server), Outlook()
+        after.look_out(outlook)
+        async with running(after):
+            await asyncio.sleep(30)
+        assert outlook.recalled == []
+        assert reach_of(lease(server)) is Reach.UNSURE
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("said", ["sideways", "reached", "reached yesterday", " ", ""])
+def test_a_word_that_nobody_knows_says_nothing(said):
+    odd = Lease(metadata=FullObjectMeta(annotations={"ipcontroller.ext/reach": said}))
     assert reach_of(odd) is Reach.UNSURE

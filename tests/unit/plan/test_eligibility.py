@@ -1,5 +1,6 @@
 """Every node that may not hold a claim says why, and every rule is a rule of its own."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -83,6 +84,13 @@ def test_a_node_that_nobody_answers_is_left_out_while_there_is_another():
     assert result.nodes == {"n2"}
     assert result.obstacles == {"n1": Obstacle.ISOLATED}
     assert EXPLANATIONS[Obstacle.ISOLATED] in result.explain()
+
+
+@pytest.mark.parametrize(("facts", "needs", "obstacle"), CASES)
+def test_what_else_is_in_the_way_comes_first(facts, needs, obstacle):
+    """It may keep what it has while nobody is known to be better off; but not in spite of that."""
+    isolated = replace(facts, isolated=True)
+    assert judge([isolated, node("n2")], needs).obstacles["n1"] is obstacle
 
 
 @pytest.mark.parametrize("other", [node("n2", isolated=True), node("n2", alive=False)])

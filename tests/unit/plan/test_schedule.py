@@ -43,7 +43,7 @@ def cluster(alive, *, unknown=(), draining=(), isolated=(), successors=(), known
             for name in known
         ),
         unknown=frozenset(unknown),
-        successors=frozenset(successors),
+        successors={node: frozenset(successors) for node in isolated if successors},
     )
 
 

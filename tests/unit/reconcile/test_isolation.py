@@ -111,12 +111,12 @@ def test_at_rest_one_neighbour_is_asked_alone():
         searches = world.searches
         await asyncio.sleep(20 * ROUND_S)
         assert len(world.asked) == 20
-        assert len(set(world.asked)) == 1
+        assert set(world.asked) == {(N2, MACS[N2])}
         assert all(to == MACS[ip] for ip, to in world.asked)
         assert world.searches - searches <= 3, "a large cluster is not gone through each round"
         assert world.watch.reach() is Reach.REACHED
         assert world.told == []
-        assert world.metric("extip_link_neighbours") == 1
+        assert world.metric("extip_link_neighbours") == 2
 
     play(scenario)
 
@@ -196,6 +196,25 @@ def test_nobody_is_asked_from_an_address_that_is_not_there_any_more():
         await asyncio.sleep(60)
         assert world.asked == []
         assert world.told == []
+
+    play(scenario)
+
+
+def test_an_isolated_node_that_loses_its_addresses_is_still_isolated_when_they_are_back():
+    """DHCP gets no answer either; and a missing address is no neighbour that answers."""
+
+    async def scenario(world):
+        world.answering.clear()
+        await asyncio.sleep(5)
+        assert world.told == [True]
+        world.own = ()
+        await asyncio.sleep(60)
+        world.own = (OWN,)
+        await asyncio.sleep(60)
+        assert world.told == [True]
+        world.answering.add(N2)
+        await asyncio.sleep(2)
+        assert world.told == [True, False]
 
     play(scenario)
 
