@@ -245,7 +245,7 @@ def test_the_strategies_do_make_good_objects():
 def _decodes_mostly(resource, good) -> None:
     seen = []
 
-    @settings(max_examples=15, database=None)
+    @settings(max_examples=100, database=None, derandomize=True)  # or a dozen may be bad by chance
     @given(mangled(good))
     def look(text):
         page = ResourceCodec(resource).decode_list(listed(resource.kind, [text]))
