@@ -143,7 +143,7 @@ class Monitor:
             changed = True
         if changed:
             self._announce((node,))
-        if beat.token:
+        if beat.token and self._liveness.verdict(node) is not Verdict.DEAD:
             self._hear(node, reach_of(lease), beat, now)
         self._wake_if_sooner()
 
@@ -152,6 +152,9 @@ class Monitor:
         now = self._clock.monotonic()
         self._liveness.watch_closed(now)
         self._liveness.watch_opened(now)
+        if not self._opened:
+            for node, due_at in self._reaches.begin_anew(now).items():
+                self._look_again(node, due_at - now)
         self._opened = True
         self._wake_if_sooner()
 
@@ -210,11 +213,13 @@ class Monitor:
         isolated = self._reaches.is_isolated(node)
         if isolated and not before:
             self._log.warning("node_isolated", node=node)
-            later_s = self._reaches.due_at(node) - now + _LATER_S
-            asyncio.get_running_loop().call_later(later_s, self._tell, node)
+            self._look_again(node, self._reaches.due_at(node) - now)
         elif before and not isolated:
             self._log.info("node_reached", node=node)
         self._tell(node)
+
+    def _look_again(self, node: str, after_s: float) -> None:
+        asyncio.get_running_loop().call_later(after_s + _LATER_S, self._tell, node)
 
     def _announce(self, nodes: Iterable[str]) -> None:
         """Log and count what changed, and tell the owner."""

@@ -208,11 +208,9 @@ class Publisher:
         raise ApiUnavailableError(f"the Lease cannot be written: {refused}")
 
     def _recall(self, lease: Lease) -> None:
-        """Go on from what was said before this process: a restart mends no network."""
-        if self._recalled or self._outlook is None:
-            return
-        self._recalled = True
-        if lease.holder in ("", self._identity):
+        """Go on from what was said before this process: no restart, no boot mends a network."""
+        if not self._recalled and self._outlook is not None:
+            self._recalled = True
             self._outlook.recall(reach_of(lease, at_any_time=True))
 
     async def _read(self) -> Lease:

@@ -5,14 +5,19 @@ one: whoever asked looks a round later. The socket for a family is opened for th
 """
 
 import contextlib
+import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
 from extip.net import bpf, frames
 from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket
 from extip.net.wire_filter import arp_answers_program, ndp_answers_program
+from extip.plan.isolation import Question
 from extip.plan.link import IPAddress, Link
+
+_EXHAUSTED = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""For the moment; it says nothing against the sockets that are open."""
 
 _LARGEST = 256
 """Bytes that are read of a frame: more than any ARP or neighbour discovery message needs."""
@@ -40,21 +45,32 @@ class NeighbourSocket:
         self.close()
         self._sender, self._link = open_frame_socket(link, self._open_packets), link
 
-    def ask(self, ip: IPAddress, *, source: IPAddress, to: bytes = b"") -> bool:
-        """Ask a neighbour for its MAC, as `source`, an address of the node on the interface.
+    def ask(self, questions: Iterable[Question]) -> list[IPAddress]:
+        """Ask neighbours for their MACs; return which questions went out, and can be answered."""
+        try:
+            return [question.ip for question in questions if self._sends(question)]
+        except OSError:  # ENETDOWN, or taken off its interface: all is opened anew
+            self.close()
+            return []
 
-        `to` is that MAC, where it is known: then nobody else is asked. Returns whether the frame
-        went out.
-        """
+    def _sends(self, question: Question) -> bool:
+        """Return whether the frame went out; raises OSError when these sockets are of no use."""
         if self._sender is None or self._link is None:
             return False
-        try:
-            if ip.version not in self._receivers:
+        ip = question.ip
+        if ip.version not in self._receivers:
+            try:
                 self._receivers[ip.version] = self._receive(ip, self._link)
-            self._sender.send(frames.question(ip, self._link.mac, source, to))
-        except OSError:  # ENETDOWN, ENOBUFS, or taken off its interface: all is opened anew
-            self.close()
-            return False
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    return False
+                raise
+        try:
+            self._sender.send(frames.question(ip, self._link.mac, question.source, question.mac))
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                return False
+            raise
         return True
 
     def answers(self) -> dict[IPAddress, bytes]:

@@ -5,7 +5,7 @@ makes a node useless to every claim, then what this claim asks for.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
@@ -48,6 +48,9 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.NO_SUBNET: "no interface of it has a subnet that holds the IP",
     Obstacle.ISOLATED: "no other station answers on its interface",
 }
+
+USELESS = frozenset({Obstacle.DEAD, Obstacle.DRAINING, Obstacle.LINK_DOWN})
+"""A node of which this is true is left for any other, even an isolated one."""
 
 OPTIONAL = frozenset(Obstacle) - {Obstacle.DEAD, Obstacle.NO_LINK}
 """Rules that an operator may switch off."""
@@ -113,6 +116,8 @@ class Eligibility:
     nodes: frozenset[str]
     obstacles: Mapping[str, Obstacle]
     """By node, in order of names."""
+    last_resort: bool = False
+    """All of `nodes` are isolated."""
 
     def explain(self) -> str:
         """Say in one line why nobody is eligible, for a condition's message."""
@@ -138,7 +143,7 @@ def judge(
     found = _judge(known, needs, off)
     if found.nodes or Obstacle.ISOLATED not in found.obstacles.values():
         return found
-    return _judge(known, needs, off | {Obstacle.ISOLATED})
+    return replace(_judge(known, needs, off | {Obstacle.ISOLATED}), last_resort=True)
 
 
 def _judge(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Obstacle]) -> Eligibility:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
-from math import inf
+from math import ceil, inf
 
 from extip.api.ipcontroller_v1 import IpNode
 from extip.plan.claims import parse_cidr
@@ -38,7 +38,14 @@ _NEAREST = 4
 _GATEWAYS = 4
 
 _SEARCHES = 2
-"""Rounds in which all are asked, at the start and when the one that answered falls silent."""
+"""Rounds in which many are asked, at the start and when the one that answered falls silent."""
+
+_ENOUGH = 128
+"""Neighbours that must have been asked, if there are so many, where none has answered this process
+but some have answered the one before it: nobody deletes the IpNodes of nodes that are gone."""
+
+_ALONE = 600
+"""Rounds in a row without anybody to ask, before an isolated node is not any more."""
 
 _SEARCH = 5
 """Of so many rounds, one looks for a neighbour while nobody has ever answered."""
@@ -56,6 +63,17 @@ class Reach(StrEnum):
     """A neighbour has just answered it."""
     ISOLATED = "isolated"
     """Nobody answers any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One neighbour is asked for its MAC."""
+
+    ip: IPAddress
+    source: IPAddress
+    """An address of this node on the interface."""
+    mac: bytes = b""
+    """Where it is known: then nobody else is asked."""
 
 
 def round_s(heartbeat_s: float) -> float:
@@ -114,8 +132,11 @@ class Isolation:
     _reached_at: float = -inf
     """When the last question that was answered was asked."""
     _misses: int = 0
+    _windows: int = MISSES
+    """As many rounds ask `_ENOUGH` neighbours."""
     _rounds: int = 0
     _turn: int = 0
+    _alone: int = 0
 
     @property
     def known(self) -> int:
@@ -145,39 +166,54 @@ class Isolation:
             self._reached_at = self._asked_at
         elif self._asked and (self._macs or self._expects):
             self._misses += 1
-            self.isolated |= self._misses >= MISSES
+            self.isolated |= self._misses >= (MISSES if self._macs else self._windows)
         self._asked = ()
 
     def begin_round(self, whom: Collection[IPAddress]) -> list[tuple[IPAddress, bytes]]:
         """Return whom to ask, each with its MAC; without one, everybody is to hear the question.
 
-        One neighbour is enough while it answers. When it falls silent, the first `NEIGHBOURS` are
-        asked, and later those that have ever answered, and all others in turn. `whom` are all that
-        there are, in order; any other is forgotten. With nobody to ask no node is isolated.
+        One neighbour is enough while it answers. When it falls silent, those that have ever
+        answered and the first of all are asked, and later all others in turn. `whom` are all that
+        there are, in order; any other is forgotten.
         """
         self._macs = {ip: self._macs[ip] for ip in whom if ip in self._macs}
+        self._alone = 0 if whom else self._alone + 1
         if not whom:
-            self.isolated, self._expects, self._misses = False, False, 0
+            if self._alone >= _ALONE:
+                self.clear()
             return []
         self._rounds += 1
+        self._windows = max(MISSES, ceil(min(len(whom), _ENOUGH) / NEIGHBOURS))
         first = next(iter(whom))
         if self._witness in self._macs and not self._misses and not self.isolated:
             asked = [first] if self._rounds % _RETURN == 0 else []
             asked += [self._witness] if self._witness not in asked else []
             return [(ip, self._macs.get(ip, b"")) for ip in asked]
-        if self._misses <= _SEARCHES and (self._misses or self._rounds <= _SEARCHES):
-            return [(ip, b"") for ip in islice(whom, NEIGHBOURS)]
-        if not self._macs and not self._expects and not self.isolated and self._rounds % _SEARCH:
-            return []
+        searching = self._misses or self._rounds <= _SEARCHES
+        if self._macs and self._misses <= _SEARCHES and searching:
+            known = [ip for ip in self._macs if ip == self._witness]
+            known += islice((ip for ip in self._macs if ip != self._witness), NEIGHBOURS)
+            more = [ip for ip in _first(whom) if ip not in known]
+            return [(ip, b"") for ip in (*known, *more)]
+        if not self._macs and not self.isolated:
+            if self._expects or searching:
+                return [(ip, b"") for ip in _first(whom, window=self._rounds - 1)]
+            if self._rounds % _SEARCH:
+                return []
         self._turn += 1
         turn = self._turn % len(whom)
         in_turn = next(islice(whom, turn, None))
-        known = islice(((ip, mac) for ip, mac in self._macs.items() if ip != in_turn), NEIGHBOURS)
-        return [*known, (in_turn, b"")]
+        others = ((ip, mac) for ip, mac in self._macs.items() if ip != in_turn)
+        return [*islice(others, NEIGHBOURS), (in_turn, b"")]
 
     def asked(self, ips: Iterable[IPAddress], now: float) -> None:
         """Take note of which questions of this round went out."""
         self._asked, self._asked_at = tuple(ips), now
+
+    def clear(self) -> None:
+        """Take note that this is an interface without neighbours."""
+        self.isolated = self._expects = False
+        self._macs, self._asked, self._misses = {}, (), 0
 
     def rest(self) -> None:
         """Take note that nobody can be asked now: no interface, no carrier, no address.
@@ -186,6 +222,12 @@ class Isolation:
         answers.
         """
         self._asked, self._misses = (), 0
+
+
+def _first(whom: Collection[IPAddress], *, window: int = 0) -> Iterator[IPAddress]:
+    """Return `NEIGHBOURS` of them, those of another window each time."""
+    begin = window % ceil(len(whom) / NEIGHBOURS) * NEIGHBOURS
+    return islice(whom, begin, begin + NEIGHBOURS)
 
 
 def _ip(text: str) -> IPAddress | None:

@@ -6,8 +6,10 @@ died says nothing, and in a dead network nobody does. And it counts once all who
 so that the IPs are spread over all who may have them, or had time to.
 
 A word is as old as the answers that it rests on, and on its way for a while. So it is one after
-another's only by `_settle_s`. And when a network is mended nodes find out one after the other: who
-was isolated a moment ago takes nothing from those that may be about to be reached as well.
+another's only by `_settle_s`. (One that was on its way for longer may move IPs within a network
+that is dead for all, which costs nothing but the move.) And when a network is mended nodes find
+out one after the other: who was isolated a moment ago takes nothing from those that may be about
+to be reached as well.
 
 All instants are seconds on one monotonic timeline.
 """
@@ -45,9 +47,9 @@ class _Node:
 class _Holder:
     """An isolated node that has IPs, for what anybody knows."""
 
-    awaited: set[str]
+    awaited: set[str] = field(default_factory=set)
     """Nodes that have not spoken since."""
-    due_at: float
+    due_at: float = -inf
     """Until when they are waited for."""
 
 
@@ -101,6 +103,12 @@ class Reaches:
         matters = [self._heard(holder, node, before, now) for holder in self._holders]
         return any(matters)
 
+    def begin_anew(self, now: float) -> Mapping[str, float]:
+        """Have everybody speak who was found with the isolated ones; return when these are due."""
+        for holder in self._holders:
+            self._begin(holder, now)
+        return {holder: state.due_at for holder, state in self._holders.items()}
+
     def forget(self, node: str) -> None:
         """Drop the word of a node that is dead, or gone."""
         self._nodes.pop(node, None)
@@ -130,19 +138,19 @@ class Reaches:
             known.isolated_since, known.mended_at = None, now
             del self._holders[node]
             return
-        known.isolated_since = now
         self._await_no_more(node)
-        self._holders[node] = _Holder(
-            awaited={name for name in self._nodes if name not in self._holders and name != node},
-            due_at=now,
+        self._holders[node] = _Holder()
+        self._begin(node, now)
+
+    def _begin(self, holder: str, now: float) -> None:
+        """Have all others say anew what they see."""
+        self._nodes[holder].isolated_since = now
+        others = {name: known for name, known in self._nodes.items() if name not in self._holders}
+        due = (
+            self._counts_from(known, holder) + _HEARTBEAT * known.heartbeat_s
+            for known in others.values()
         )
-        self._holders[node].due_at = max(
-            (
-                self._counts_from(other, node) + _HEARTBEAT * other.heartbeat_s
-                for other in map(self._nodes.__getitem__, self._holders[node].awaited)
-            ),
-            default=now,
-        )
+        self._holders[holder] = _Holder(awaited=set(others), due_at=max(due, default=now))
 
     def _heard(self, holder: str, node: str, before: float, now: float) -> bool:
         """Take note that a node has spoken; return whether that may move a holder's IPs."""
@@ -152,7 +160,7 @@ class Reaches:
             return False
         if node in state.awaited:
             state.awaited.discard(node)
-            return not state.awaited
+            return not state.awaited or now >= state.due_at
         return known.reached_at >= counts_from > before
 
     def _await_no_more(self, node: str) -> None:

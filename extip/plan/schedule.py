@@ -23,7 +23,15 @@ from extip.plan.claims import (
     plan_claims,
     pool_of,
 )
-from extip.plan.eligibility import EXPLANATIONS, Eligibility, Needs, NodeFacts, Obstacle, judge
+from extip.plan.eligibility import (
+    EXPLANATIONS,
+    USELESS,
+    Eligibility,
+    Needs,
+    NodeFacts,
+    Obstacle,
+    judge,
+)
 from extip.plan.link import IPInterface
 from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
 from extip.plan.requests import Owner
@@ -189,22 +197,24 @@ class _Rules:
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
         """Return who may take the claim.
 
-        A holder of whom nothing is known may keep it, and so does one that is isolated until it is
-        clear who is not.
+        A holder of whom nothing is known may keep it. So does one that is isolated until it is
+        clear who is not, and one that does its work while all who might take it are isolated.
         """
         found = self.judge(needs)
-        isolated = found.obstacles.get(holder) is Obstacle.ISOLATED
-        if not isolated and holder not in self._cluster.unknown:
+        obstacle = found.obstacles.get(holder)
+        working = obstacle is not None and obstacle not in USELESS
+        if holder not in self._cluster.unknown and not (
+            obstacle is Obstacle.ISOLATED or (working and found.last_resort)
+        ):
             return found.nodes
         key = found.nodes, holder
         nodes = self._staying.get(key)
         if nodes is None:
             stay = frozenset({holder})
-            nodes = (
-                (found.nodes & self._cluster.successors.get(holder, _NOBODY) or stay)
-                if isolated
-                else (found.nodes | stay)
-            )
+            if obstacle is Obstacle.ISOLATED:
+                nodes = found.nodes & self._cluster.successors.get(holder, _NOBODY) or stay
+            else:
+                nodes = stay if working else found.nodes | stay
             nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
         return nodes
 

@@ -6,14 +6,14 @@ neighbour, and its answer.
 The owner task is `IsolationWatch.run`; the other methods may be called from any task of the loop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import Protocol
 
 from extip import log
 from extip.clock import Clock
 from extip.metrics import Metrics
-from extip.plan.isolation import Isolation, Reach
+from extip.plan.isolation import Isolation, Question, Reach
 from extip.plan.link import IPAddress, IPInterface, Link
 
 _LOOK_S = 5.0
@@ -30,8 +30,8 @@ class Segment(Protocol):
     def open(self, link: Link) -> None:
         """Use this interface from now on. Raises PermissionDeniedError."""
 
-    def ask(self, ip: IPAddress, *, source: IPAddress, to: bytes = b"") -> bool:
-        """Ask a neighbour, with that MAC if it is known; return whether the question went out."""
+    def ask(self, questions: Iterable[Question]) -> Collection[IPAddress]:
+        """Ask neighbours; return which questions went out, and can be answered."""
 
     def answers(self) -> Mapping[IPAddress, bytes]:
         """Return the MACs of those that answered this node since this was called last."""
@@ -114,6 +114,9 @@ class IsolationWatch:
         stood_still = now - self._began_at > _LATE * self._round_s
         self._began_at = now
         link, whom = self._interface.link, self._whom_to_ask(now)
+        if link is not None and not link.announces:
+            self._state.clear()  # such as lo
+            return
         if link is None or whom is None or stood_still or now - self._failed_at < _LOOK_S:
             self._state.rest()
             return
@@ -121,21 +124,19 @@ class IsolationWatch:
         questions = self._state.begin_round(whom)
         if questions:
             self._segment.open(link)
-        asked = [ip for ip, mac in questions if self._segment.ask(ip, source=whom[ip], to=mac)]
+        asked = self._segment.ask(Question(ip, whom[ip], mac) for ip, mac in questions)
         self._state.asked(asked, now)
         if questions and not asked:
             self._failed_at = now
             self._log.warning("neighbours_not_asked", link=link.name, again_s=_LOOK_S)
 
     def _whom_to_ask(self, now: float) -> Mapping[IPAddress, IPAddress] | None:
-        """Return whom to ask, nobody where there are no neighbours; None while none can be asked.
+        """Return whom to ask; None while nobody can be.
 
         That is without carrier, and while the node's own addresses are not there: which may be for
         the very reason that nobody answers.
         """
         link, own = self._interface.link, self._interface.own_addresses()
-        if link is not None and not link.announces:
-            return {}  # such as lo
         if link is None or not link.carrier or not own:
             return None
         return self._neighbours(own, now)

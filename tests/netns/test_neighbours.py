@@ -1,6 +1,7 @@
 """Questions on a real wire: what is at the other end of it, v1, answers v0, or does not."""
 
 import asyncio
+import errno
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
@@ -10,6 +11,7 @@ from extip.clock import LoopClock
 from extip.net import frames
 from extip.net.links import LinkSocket
 from extip.net.neighbours import NeighbourSocket
+from extip.plan.isolation import Question
 from extip.plan.link import IPAddress, Link
 from tests.netns.namespace import Elsewhere, PrivateNamespace
 
@@ -26,11 +28,15 @@ async def link(name: str) -> Link:
         return await links.link(name)
 
 
+def asks(wire: NeighbourSocket, ip: IPAddress, to: bytes = b"") -> bool:
+    return wire.ask([Question(ip, OWN[ip.version], to)]) == [ip]
+
+
 async def answer(wire: NeighbourSocket, ip: IPAddress, to: bytes = b"") -> bytes:
     """Ask until there is an answer; return the MAC."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            assert wire.ask(ip, source=OWN[ip.version], to=to)
+            assert asks(wire, ip, to)
             await asyncio.sleep(0.02)
             found = wire.answers()
             if ip in found:
@@ -63,7 +69,7 @@ async def test_a_neighbour_answers_whether_its_mac_is_known_or_not(
 async def test_one_that_is_not_there_does_not(wire: NeighbourSocket, ip: IPAddress) -> None:
     wire.open(await link("v0"))
     await answer(wire, ip)
-    assert wire.ask(ip + 1, source=OWN[ip.version])
+    assert asks(wire, ip + 1)
     await answer(wire, ip)
     assert wire.answers() == {}
 
@@ -92,7 +98,7 @@ async def test_an_interface_that_was_taken_away_is_opened_anew(
     elsewhere.take("v0")
     elsewhere.give_back("v0")
     namespace.ip("link set v0 up", f"addr add {OWN[4]}/24 dev v0")
-    assert not wire.ask(V4, source=OWN[4]), "its sockets are off the interface, for good"
+    assert not asks(wire, V4), "its sockets are off the interface, for good"
     wire.open(await link("v0"))
     await answer(wire, V4)
 
@@ -104,8 +110,30 @@ async def test_an_interface_that_is_down_or_gone_answers_nothing(
     wire.open(v0)
     await answer(wire, V4)
     namespace.ip("link set v0 down")
-    assert not wire.ask(V4, source=OWN[4])
+    assert not asks(wire, V4)
     assert wire.answers() == {}
     namespace.ip("link del v0")
     wire.open(v0)
-    assert not wire.ask(V4, source=OWN[4])
+    assert not asks(wire, V4)
+
+
+async def test_a_frame_that_finds_no_room_is_no_loss_of_what_others_answer(
+    wire: NeighbourSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a thousand announcements go out."""
+    wire.open(await link("v0"))
+    await answer(wire, V4)
+    full = {V4 + 1}
+
+    def question(ip: IPAddress, *rest: object) -> bytes:
+        if ip in full:
+            raise OSError(errno.ENOBUFS, "no buffer space available")
+        return real(ip, *rest)  # type: ignore[arg-type]
+
+    real = frames.question
+    monkeypatch.setattr(frames, "question", question)
+    questions = [Question(ip, OWN[4]) for ip in (V4, V4 + 1)]
+    assert wire.ask(questions) == [V4]
+    async with asyncio.timeout(PATIENCE_S):
+        while V4 not in wire.answers():  # noqa: ASYNC110 - nobody is woken by an answer
+            await asyncio.sleep(0.01)

@@ -456,3 +456,36 @@ def test_an_isolated_node_that_dies_is_dead_and_nothing_else():
             it.monitor.forget("a")
 
     run_virtually(main())
+
+
+def test_an_edit_of_a_dead_nodes_lease_says_nothing():
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b")
+            interfaces = look_out(it, "a", "b")
+            interfaces["a"].now = Reach.ISOLATED
+            await asyncio.sleep(10)
+            it.kill("a")
+            await asyncio.sleep(10)
+            it.monitor.lease_changed("extip-node-a")
+            assert it.verdicts()["a"] is DEAD
+            assert not it.monitor.isolated("a")
+
+    run_virtually(main())
+
+
+def test_a_new_leader_hears_all_before_it_decides():
+    async def main():
+        async with world() as it:
+            it.start("a", "b", "c")
+            interfaces = look_out(it, "a", "b", "c")
+            interfaces["a"].now = Reach.ISOLATED
+            await asyncio.sleep(10)
+            it.open()
+            assert it.monitor.isolated("a")
+            assert it.monitor.successors() == {}
+            await asyncio.sleep(3)
+            assert it.monitor.successors() == {"a": {"b", "c"}}
+
+    run_virtually(main())

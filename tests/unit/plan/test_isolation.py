@@ -74,7 +74,7 @@ def test_when_it_is_silent_all_are_asked_and_another_one_takes_its_place():
     node.play(answering=[ROUTER], rounds=4)
     questions = node.play(answering=[N2, N3], rounds=4)
     assert questions[0] == [(ROUTER, MAC)]
-    assert questions[1] == [(ip, b"") for ip in ALL]
+    assert questions[1] == [(ip, b"") for ip in (ROUTER, N2, N3)]
     assert questions[2:] == [[(N2, MAC)]] * 2
     assert node.reach() is Reach.REACHED
 
@@ -167,13 +167,49 @@ def test_what_was_said_before_does_not_overrule_what_is_known():
     assert node.reach() is Reach.ISOLATED
 
 
-def test_with_nobody_left_to_ask_no_node_is_isolated():
+def test_with_nobody_left_to_ask_for_a_while_no_node_is_isolated():
+    """For a moment there may be none because nobody answers: DHCP for one."""
     node = Node()
     node.play(answering=ALL, rounds=3)
     node.play(rounds=MISSES)
     node.whom = ()
-    node.play()
+    node.play(rounds=60)
+    assert node.reach() is Reach.ISOLATED
+    node.play(rounds=600)
     assert node.reach() is Reach.UNSURE
+
+
+def test_an_interface_without_neighbours_isolates_nobody():
+    node = Node()
+    node.state.recall(Reach.ISOLATED)
+    node.state.clear()
+    assert node.reach() is Reach.UNSURE
+
+
+GONE = [ip_address(f"10.0.2.{n}") for n in range(1, 101)]
+
+
+def test_one_lost_answer_isolates_nobody_whose_neighbour_is_not_among_the_first():
+    """Nobody deletes the IpNodes of nodes that are gone."""
+    node = Node(whom=(*GONE, N3))
+    node.play(answering=[N3], rounds=600)
+    assert node.reach() is Reach.REACHED
+    node.play()
+    node.play(answering=[N3])
+    assert node.reach() is Reach.REACHED
+
+
+def test_after_a_restart_all_have_to_be_asked_before_a_node_is_isolated():
+    node = Node(whom=(*GONE, N3))
+    node.state.recall(Reach.REACHED)
+    node.play(answering=[N3], rounds=7)
+    assert node.reach() is Reach.REACHED
+    dead = Node(whom=(*GONE, N3))
+    dead.state.recall(Reach.REACHED)
+    dead.play(rounds=6)
+    assert dead.reach() is Reach.UNSURE
+    dead.play()
+    assert dead.reach() is Reach.ISOLATED
 
 
 def test_a_neighbour_that_is_none_any_more_is_not_missed():

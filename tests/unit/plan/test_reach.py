@@ -130,6 +130,27 @@ def test_a_heartbeat_is_heard_once():
     assert book.successors(99.0) == NOBODY
 
 
+def test_who_speaks_later_than_that_is_heard_all_the_same():
+    book = Book()
+    book.told("n1", ISOLATED, 10.0)
+    late = book.reaches.due_at("n1") + 0.1
+    assert book.successors(late) == NOBODY
+    assert book.told("n2", REACHED, late), "n3 may never speak"
+    assert book.successors(late) == {"n2"}
+
+
+def test_at_the_start_all_are_waited_for_however_they_were_found():
+    book = Book(said=UNSURE)
+    book.told("n1", ISOLATED, 2.0, listed=True)
+    book.told("m", UNSURE, 2.0, listed=True)
+    assert book.reaches.begin_anew(2.0) == {"n1": book.reaches.due_at("n1")}
+    book.told("n2", REACHED, 3.0)
+    book.told("n3", REACHED, 3.0)
+    assert book.successors(3.0, alive=(*NODES, "m")) == NOBODY
+    assert book.told("m", REACHED, 3.5)
+    assert book.successors(3.5, alive=(*NODES, "m")) == {"n2", "n3", "m"}
+
+
 def test_what_is_found_at_the_start_may_be_of_any_age():
     book = Book(said=UNSURE)
     book.told("n1", ISOLATED, 10.0, listed=True)

@@ -134,6 +134,18 @@ def test_a_node_that_nobody_answers_takes_over_where_there_is_no_other():
     assert set(by_node(apply(claims, schedule(INTERFACES[:4], claims, alone))).values()) == {"n1"}
 
 
+def test_a_node_that_does_its_work_keeps_it_when_all_others_are_isolated():
+    """Not ready, for instance: nobody better off can have it."""
+    claims = apply([], schedule(INTERFACES[:4], [], cluster(NODES)))
+    known = cluster(NODES, isolated=["n2", "n3"])
+    unready = replace(known.nodes[0], kubernetes=KubernetesNode(ready=False))
+    planned = schedule(INTERFACES[:4], claims, replace(known, nodes=(unready, *known.nodes[1:])))
+    assert planned.writes == ()
+    draining = replace(known.nodes[0], draining=True)
+    planned = schedule(INTERFACES[:4], claims, replace(known, nodes=(draining, *known.nodes[1:])))
+    assert {w.claim.spec.node_name for w in planned.writes} == {"n1"}, "it goes in any case"
+
+
 def test_nothing_moves_when_all_are_isolated():
     claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
     planned = schedule(INTERFACES[:3], claims, cluster(NODES, isolated=NODES))

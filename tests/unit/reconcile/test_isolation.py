@@ -65,15 +65,17 @@ class World:
     def open(self, link):
         self.opened = link
 
-    def ask(self, ip, *, source, to=b""):
+    def ask(self, questions):
+        known = list(questions)
         assert self.opened == self.link
-        assert source == OWN.ip
+        assert all(question.source == OWN.ip for question in known)
         if self.broken:
-            return False
-        self.asked.append((ip, to))
-        if ip in self.answering:
-            self.arrived[ip] = MACS[ip]
-        return True
+            return []
+        for question in known:
+            self.asked.append((question.ip, question.mac))
+            if question.ip in self.answering:
+                self.arrived[question.ip] = MACS[question.ip]
+        return [question.ip for question in known]
 
     def answers(self):
         arrived, self.arrived = self.arrived, {}
