@@ -160,7 +160,19 @@ class ClaimsCluster:
         return found
 
     def address_changes(self) -> list[str]:
-        """Tell in words what controllers that run have added and deleted so far."""
+        """Tell in words what controllers that run have added and deleted so far.
+
+        Their logs may be a moment behind the kernel: what is up must be in them, so controllers
+        must be those that brought it up.
+        """
+        up = {f"{node}: address_added {ip}" for ip, nodes in self.up().items() for node in nodes}
+        wait_until(
+            lambda: up <= {change.split("/")[0] for change in self._logged_changes()},
+            "all that is up to be logged",
+        )
+        return self._logged_changes()
+
+    def _logged_changes(self) -> list[str]:
         return [
             f"{name}: {event['event']} {event['address']}"
             for name, controller in self.controllers.items()
