@@ -7,6 +7,7 @@ The owner task is `NodeRegistration.run`.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple, Protocol
@@ -113,14 +114,16 @@ class NodeRegistration:
 
     async def run(self) -> None:
         """Keep the IpNode right; until cancelled."""
+        resync_at = self._clock.monotonic() + self._resync_s
         while True:
             self._triggered.clear()
-            wait_s = await self._attempt()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._triggered.wait()
-            except TimeoutError:
+            if self._clock.monotonic() >= resync_at:  # however often it was triggered meanwhile
                 self._seen = self._written = None  # a resync takes nothing on trust
+                resync_at = self._clock.monotonic() + self._resync_s
+            wait_s = min(await self._attempt(), resync_at - self._clock.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, wait_s)):
+                    await self._triggered.wait()
 
     async def _attempt(self) -> float:
         """Write what differs; return the seconds after which to look again in any case."""

@@ -221,3 +221,16 @@ def test_being_isolated_is_told_at_once():
         assert world.ready() == "True"
 
     play(scenario)
+
+
+def test_a_record_that_somebody_deletes_is_back_however_often_the_node_is_looked_at():
+    async def scenario(world):
+        await asyncio.sleep(1)
+        world.node = None
+        for _ in range(25):
+            world.registration.trigger()
+            await asyncio.sleep(1)
+        assert world.node is not None
+        assert world.ready() == "True"
+
+    play(scenario)
