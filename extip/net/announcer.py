@@ -103,6 +103,11 @@ def open_frame_socket(
     return opened
 
 
+def same_way(one: Link, other: Link) -> bool:
+    """Whether frames go the same way: what else changes of an interface matters not."""
+    return (one.index, one.name, one.mac) == (other.index, other.name, other.mac)
+
+
 class Announcer:
     """The component that announces; the other methods may be called from any task of the loop."""
 

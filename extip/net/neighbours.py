@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
 from extip.net import bpf, frames
-from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket
+from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket, same_way
 from extip.net.wire_filter import arp_answers_program, ndp_answers_program
 from extip.plan.isolation import Question
 from extip.plan.link import IPAddress, Link
@@ -40,7 +40,7 @@ class NeighbourSocket:
 
         Raises PermissionDeniedError.
         """
-        if self._sender is not None and self._link is not None and _same(self._link, link):
+        if self._sender is not None and self._link is not None and same_way(self._link, link):
             return
         self.close()
         self._sender, self._link = open_frame_socket(link, self._open_packets), link
@@ -104,8 +104,3 @@ class NeighbourSocket:
             opened.close()
             raise
         return opened
-
-
-def _same(one: Link, other: Link) -> bool:
-    """Whether frames go the same way: what else changes of an interface matters not."""
-    return (one.index, one.name, one.mac) == (other.index, other.name, other.mac)

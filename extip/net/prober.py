@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 
 from extip.net import bpf, frames
-from extip.net.announcer import FrameSocket, open_frame_socket
+from extip.net.announcer import FrameSocket, open_frame_socket, same_way
 from extip.net.wire_filter import any_arp_program, any_ndp_program
 from extip.plan.link import IPAddress, Link
 from extip.plan.sighting import Sighting
@@ -54,7 +54,7 @@ class ProbeSocket:
         `arrived` is called when there is something to `read`. An interface that is gone is
         silent. Raises PermissionDeniedError.
         """
-        if self._sender is not None and self._link is not None and _same(self._link, link):
+        if self._sender is not None and self._link is not None and same_way(self._link, link):
             return
         self.close()
         self._sender = open_frame_socket(link)
@@ -157,11 +157,6 @@ class ProbeSocket:
             if sighting is not None and sighting.mac != self._link.mac:
                 found.append(sighting)
         return False
-
-
-def _same(one: Link, other: Link) -> bool:
-    """Whether frames go the same way: what else changes of an interface matters not."""
-    return (one.index, one.name, one.mac) == (other.index, other.name, other.mac)
 
 
 def _open_receiver(link: Link, protocol: int, program: bytes) -> socket.socket:

@@ -1,7 +1,8 @@
 """Which nodes may hold a claim, and for each of the others the one reason why not.
 
 Rules are tried in the order of `Obstacle`, so that the reason is the same each time: first what
-makes a node useless to every claim, then what this claim asks for.
+makes a node useless to every claim, then what this claim asks for, and last what is in the way of
+claims only while others are better off.
 """
 
 from collections.abc import Iterable, Mapping

@@ -274,6 +274,18 @@ def test_a_move_is_handed_over():
     play(scenario)
 
 
+def test_a_node_that_nobody_hears_keeps_nothing_for_the_next_holder():
+    """There is no gap to avoid, and when its network is mended two would answer."""
+
+    async def scenario(world):
+        world.isolated = True
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
 def test_a_move_whose_second_watch_is_late():
     async def scenario(world):
         for stream in world.api.streams:
