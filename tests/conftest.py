@@ -1,5 +1,9 @@
 """What holds for every test."""
 
+import signal
+import tempfile
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes depends on what else the machine does: a benchmark's matter, no test's.
@@ -7,3 +11,18 @@ settings.register_profile(
     "extip", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("extip")
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest reads the option when it is configured
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave no files: pytest by itself keeps those of the last three runs."""
+    if config.option.basetemp is None:
+        folder = tempfile.TemporaryDirectory(prefix="extip-tests-")
+        config.option.basetemp = folder.name
+        config.add_cleanup(folder.cleanup)
+    pytest_runtest_setup()
+
+
+def pytest_runtest_setup() -> None:
+    """SIGTERM ends a run like Ctrl-C, which cleans up; a test's event loop may have reset it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
