@@ -31,6 +31,9 @@ READ_BUFFER_B = 2**21
 _ERROR_BODY_B = 2**16
 """How much of an error's body is read."""
 
+_ERROR_BODY_S = 5.0
+"""Bound on reading it. A watch has no bound on the whole, and the connection may break unheard."""
+
 NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
 """What aiohttp raises when a request or a stream fails."""
 
@@ -147,7 +150,8 @@ class Transport:
 
     async def _refuse(self, request: Request, response: aiohttp.ClientResponse) -> None:
         try:
-            body = await response.content.read(_ERROR_BODY_B)
+            async with asyncio.timeout(_ERROR_BODY_S):
+                body = await response.content.read(_ERROR_BODY_B)
         except NETWORK_ERRORS:
             body = b""  # the status says enough
         raise error_of_body(

@@ -91,6 +91,12 @@ async def half_open(_: Exchange) -> None:
     await asyncio.get_running_loop().create_future()
 
 
+async def half_refused(exchange: Exchange) -> None:
+    """Refuse, and never send the body that was announced."""
+    exchange.writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 200\r\n\r\n")
+    await half_open(exchange)
+
+
 async def closed(exchange: Exchange) -> None:
     """Close the connection without an answer."""
     exchange.close()

@@ -16,6 +16,7 @@ from tests.fakes import http_api as api
 
 FAULTS = {
     "half open": api.half_open,
+    "half refused": api.half_refused,
     "closed": api.closed,
     "ends at once": api.ended_at_once,
     "truncated chunk": api.truncated,
