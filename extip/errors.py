@@ -6,7 +6,8 @@
     ├── FatalError                the process cannot go on: one line for a person, exit code 1
     │   ├── ConfigurationError    a flag, file or environment is wrong: exit code 2
     │   ├── AlreadyRunningError   another controller owns this network namespace: exit code 3
-    │   └── PermissionDeniedError the kernel refuses (a capability is missing): exit code 4
+    │   ├── PermissionDeniedError the kernel refuses (a capability is missing): exit code 4
+    │   └── StoppedError          told to stop before anything was up: exit code 0
     ├── ApiError                  the API server, or the way to it
     │   ├── ApiUnavailableError   retry with backoff: network, time-out, 429, 5xx
     │   │   └── NotServedError    404 that is not about the object: nothing is known of it
@@ -53,6 +54,12 @@ class PermissionDeniedError(FatalError):
     """The kernel refuses what a controller lives from: a capability is missing."""
 
     exit_code = 4
+
+
+class StoppedError(FatalError):
+    """A signal said to stop while the process was still starting."""
+
+    exit_code = 0
 
 
 class ApiError(ExtipError):

@@ -7,13 +7,55 @@ is a fault too: a process that silently lost a part must not look healthy.
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
+
+from extip.errors import StoppedError
 
 T = TypeVar("T")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run_process(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` to its end like `asyncio.run`, and wait for no thread after it."""
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(_DaemonThreads())
+        return runner.run(main)
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """A thread for each call, which the end of the process does not wait for.
+
+    The calls are `getaddrinfo`, which takes half a minute when no name server answers and cannot be
+    cut short. With a pool, a few of them would also keep all others waiting.
+    """
+
+    def submit(
+        self,
+        fn: Callable[..., T],
+        /,
+        *args: Any,  # noqa: ANN401 - as in the library
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Future[T]:
+        """Call `fn` in a thread of its own."""
+        future: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the future raises it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        if future.set_running_or_notify_cancel():
+            Thread(target=call, name="extip-call", daemon=True).start()
+        return future
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +114,37 @@ class StopSignals:
 
     def __init__(self) -> None:
         self._received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._opening: asyncio.Task[Any] | None = None
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._received.put_nowait, number)
+            loop.add_signal_handler(number, self._receive, number)
+
+    def _receive(self, number: signal.Signals) -> None:
+        self._received.put_nowait(number)
+        if self._opening is not None:
+            self._opening.cancel()
 
     async def next(self) -> str:
         """Return the name of the next signal; of one that has come already, at once."""
         return (await self._received.get()).name
+
+    @asynccontextmanager
+    async def ending(self, opening: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+        """Enter `opening`, unless a signal comes before that is done: raises StoppedError then.
+
+        For what may take long at the start, while nobody waits for `next` and nothing is up.
+        """
+        async with AsyncExitStack() as stack:
+            self._opening = asyncio.current_task()
+            try:
+                opened = await stack.enter_async_context(opening)
+            except asyncio.CancelledError:
+                if self._received.empty():
+                    raise
+                raise StoppedError(f"stopped by {await self.next()} before it was up") from None
+            finally:
+                self._opening = None
+            yield opened
 
 
 async def _guarded(component: Component) -> None:

@@ -18,11 +18,10 @@ import click
 )
 def crds(*, apply_: bool, kubeconfig: str) -> None:
     """Print the CustomResourceDefinitions of extip, or apply them."""
-    import asyncio  # noqa: PLC0415
-
     from extip.modes import crds as mode  # noqa: PLC0415
+    from extip.supervisor import run_process  # noqa: PLC0415
 
     if apply_:
-        asyncio.run(mode.apply(kubeconfig))
+        run_process(mode.apply(kubeconfig))
     else:
         mode.show()

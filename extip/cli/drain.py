@@ -18,8 +18,7 @@ def drain(*, node: str, undo: bool, wait: float, kubeconfig: str) -> None:
 
     They move in order, without a gap. NODE stays empty until `extip drain --undo NODE`.
     """
-    import asyncio  # noqa: PLC0415
-
     from extip.modes import drain as mode  # noqa: PLC0415
+    from extip.supervisor import run_process  # noqa: PLC0415
 
-    asyncio.run(mode.run(kubeconfig, node, undo=undo, wait_s=wait))
+    run_process(mode.run(kubeconfig, node, undo=undo, wait_s=wait))

@@ -8,10 +8,10 @@ from extip.errors import ExtipError
 
 def run_mode(main: Coroutine[None, None, None]) -> None:
     """Run a mode to its end; exit with the code of what ended it."""
-    import asyncio  # noqa: PLC0415
+    from extip.supervisor import run_process  # noqa: PLC0415
 
     try:
-        asyncio.run(main)
+        run_process(main)
     except BaseExceptionGroup as group:
         _exit_with(group)
 

@@ -28,11 +28,10 @@ def status(*, about: tuple[str, ...], output: str, kubeconfig: str, namespace: s
 
     Exits with 0 when all that was asked for is up, and with 1 when something is not.
     """
-    import asyncio  # noqa: PLC0415
-
     from extip import settings  # noqa: PLC0415
     from extip.modes import status as mode  # noqa: PLC0415
+    from extip.supervisor import run_process  # noqa: PLC0415
 
     where = namespace or settings.own_namespace()
-    all_up = asyncio.run(mode.run(kubeconfig, where, about, as_json=output == "json"))
+    all_up = run_process(mode.run(kubeconfig, where, about, as_json=output == "json"))
     sys.exit(0 if all_up else 1)

@@ -79,7 +79,7 @@ async def run(settings: ControllerSettings) -> None:
     )
 
     async with (
-        connect(settings.kubeconfig, metrics=metrics) as client,
+        stop.ending(connect(settings.kubeconfig, metrics=metrics)) as client,
         RouteTable(clock=clock) as links,
         AddressSocket(clock=clock) as table,
     ):

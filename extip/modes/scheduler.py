@@ -52,7 +52,7 @@ async def run(settings: SchedulerSettings) -> None:
     rng = Random()  # noqa: S311 - jitter
     logger.info("started", version=__version__, identity=identity, pid=os.getpid())
     warn_when_unrestricted(settings.permissions, logger)
-    async with connect(settings.kubeconfig, metrics=metrics) as client:
+    async with stop.ending(connect(settings.kubeconfig, metrics=metrics)) as client:
         events = EventRecorder(client, clock=clock, metrics=metrics)
         inputs = SchedulingInputs(
             client,

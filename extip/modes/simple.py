@@ -51,7 +51,7 @@ async def run(settings: SimpleSettings) -> None:
         ttl_s=settings.address.address_ttl_s,
     )
     warn_when_unrestricted(settings.permissions, logger)
-    async with connect(settings.kubeconfig, metrics=metrics) as client:
+    async with stop.ending(connect(settings.kubeconfig, metrics=metrics)) as client:
         events = EventRecorder(client, clock=clock, metrics=metrics)
         ledger = RefusalLedger(EventReporter(events), metrics)
 

@@ -3,10 +3,13 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from contextlib import asynccontextmanager
 
 import pytest
 
-from extip.errors import FatalError
+from extip.errors import FatalError, StoppedError
 from extip.supervisor import Component, StopSignals, run_beside, supervise
 
 
@@ -72,3 +75,58 @@ async def test_signals_that_come_before_anybody_waits_are_not_lost():
     await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
     assert [await stop.next(), await stop.next()] == ["SIGTERM", "SIGINT"]
+
+
+@asynccontextmanager
+async def opened_after(seconds):
+    await asyncio.sleep(seconds)
+    yield "opened"
+
+
+async def test_a_signal_ends_what_is_being_opened():
+    stop = StopSignals()
+    asyncio.get_running_loop().call_later(0.01, os.kill, os.getpid(), signal.SIGTERM)
+    with pytest.raises(StoppedError, match="SIGTERM"):
+        async with stop.ending(opened_after(3600)):
+            pytest.fail("it was opened")
+    assert StoppedError.exit_code == 0
+
+
+async def test_a_signal_after_it_was_opened_is_for_whoever_waits():
+    stop = StopSignals()
+    async with stop.ending(opened_after(0)) as what:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.01)
+        assert (what, await stop.next()) == ("opened", "SIGINT")
+
+
+async def test_who_opens_may_be_cancelled_otherwise():
+    async def main():
+        async with StopSignals().ending(opened_after(3600)):
+            pytest.fail("it was opened")
+
+    task = asyncio.create_task(main())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_process_ends_without_waiting_for_calls_that_hang():
+    program = """
+import asyncio, time
+from extip.supervisor import run_process
+async def main():
+    loop = asyncio.get_running_loop()
+    hanging = [loop.run_in_executor(None, time.sleep, 3600) for _ in range(100)]
+    print(await loop.run_in_executor(None, sum, [1, 2]))
+    try:
+        await loop.run_in_executor(None, int, "x")
+    except ValueError:
+        print("as raised")
+run_process(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert (ended.stdout, ended.stderr) == ("3\nas raised\n", "")

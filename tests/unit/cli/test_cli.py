@@ -1,8 +1,11 @@
 """A person's mistake gets one line that says what to do, and an exit code that means something."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -154,3 +157,25 @@ def test_a_dry_run_without_an_api_server_says_so(tmp_path, monkeypatch):
     )
     assert result.exit_code == 1
     assert "did not answer" in str(result.exception)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("mode", ["simple", "controller", "scheduler"])
+def test_a_signal_ends_the_start_in_order(tmp_path, mode, number):
+    asked = tmp_path / "asked"
+    path = tmp_path / "kubeconfig"
+    plugin = f"{{apiVersion: v1, command: sh, args: [-c, 'echo $$ > {asked}; exec sleep 3600']}}"
+    path.write_text(KUBECONFIG_OF_NOTHING.replace("{token: t}", f"{{exec: {plugin}}}"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "extip", mode, "--kubeconfig", str(path), "--http", ""],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (asked.exists() and asked.read_text().strip()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, said
+    assert said.splitlines()[-1] == f"extip: stopped by {number.name} before it was up"
+    assert not Path("/proc", asked.read_text().strip()).exists()  # the plugin has ended, too
