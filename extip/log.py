@@ -6,14 +6,17 @@ person is needed, *debug* nothing changed. Keys: ``link``, ``address``, ``servic
 
 Logs of libraries pass through the same renderer. Everything goes to standard error, so that
 standard output stays free for what a command prints. Tracebacks are written without the values of
-variables: a header or a key may be among them.
+variables: a header or a key may be among them. Whoever reads the log cannot keep this process
+waiting: while nobody does, lines are lost, and counted.
 """
 
 import json
 import logging
+import os
+import select
 import sys
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TextIO
 
 import orjson
 import structlog
@@ -29,16 +32,63 @@ _LIBRARY_LEVEL = logging.WARNING
 """Floor for libraries: kubernetes_asyncio logs whole bodies, Secrets among them, at DEBUG."""
 
 
+class _Pipe:
+    """A text stream, mostly a pipe, that never waits for its reader."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._torn = False
+        self.lost = 0
+        """How many texts nobody took, or not whole, since somebody reset this."""
+
+    def write(self, text: str) -> None:
+        """Write it, or as much as fits; raises OSError and ValueError when there is no stream.
+
+        A pipe that polls as writable takes ``PIPE_BUF`` bytes at once (poll(2), pipe(7)).
+        """
+        fd = self._stream.fileno()
+        room = select.poll()
+        room.register(fd, select.POLLOUT)
+        data = ("\n" * self._torn + text).encode(errors="backslashreplace")
+        self._torn = False
+        for start in range(0, len(data), select.PIPE_BUF):
+            if not room.poll(0):
+                self._torn = start > 0
+                self.lost += 1
+                return
+            os.write(fd, data[start : start + select.PIPE_BUF])
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
 class _Lines(structlog.WriteLogger):
     """Writes lines while anybody takes them; nothing fails because nobody does any more."""
 
+    def __init__(self, file: TextIO | _Pipe) -> None:
+        super().__init__(file)  # type: ignore[arg-type]  # it calls `write` and `flush`
+        self._pipe = file if isinstance(file, _Pipe) else None
+
     def msg(self, message: str) -> None:
         """Write one line."""
+        pipe = self._pipe
         with suppress(OSError, ValueError):
+            lost = pipe.lost if pipe else 0
             super().msg(message)
+            if pipe and lost and pipe.lost == lost:
+                pipe.lost = 0
+                get_logger("log").warning("log_lines_lost", count=lost)
 
     log = debug = info = warn = warning = msg
     fatal = failure = err = error = critical = exception = msg
+
+
+def _standard_error() -> TextIO | _Pipe:
+    try:
+        sys.stderr.fileno()
+    except (OSError, ValueError):  # a test has put something else in its place
+        return sys.stderr
+    return _Pipe(sys.stderr)
 
 
 def configure(log_format: LogFormat, level: LogLevel) -> None:
@@ -68,7 +118,8 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]
-    handler = logging.StreamHandler(sys.stderr)
+    stderr = _standard_error()
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -81,7 +132,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
-        logger_factory=lambda *_: _Lines(sys.stderr),
+        logger_factory=lambda *_: _Lines(stderr),
         cache_logger_on_first_use=True,
     )
 

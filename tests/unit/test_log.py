@@ -1,6 +1,7 @@
 """A traceback tells where, and never what variables held: tokens and keys are among them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -82,3 +83,40 @@ def test_nothing_fails_when_nobody_takes_the_log():
     run = subprocess.run([sys.executable, "-c", SPEAKS], check=True, capture_output=True, text=True)
     assert [json.loads(line)["event"] for line in run.stderr.splitlines()] == ["told"]
     assert run.stdout == "alive\n"
+
+
+IS_NOT_READ = """
+import os, sys
+from extip import log
+
+log.configure("json", "info")
+logger = log.get_logger("test")
+for number in range(2000):
+    logger.info("told", number=number, text="x" * 100)
+print("alive", flush=True)
+sys.stdin.readline()
+logger.info("read_again", text="y" * 20_000)
+logger.info("last")
+"""
+
+
+def test_a_reader_that_stops_reading_stops_nobody():
+    with subprocess.Popen(
+        [sys.executable, "-c", IS_NOT_READ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "alive\n"
+        waiting = os.read(process.stderr.fileno(), 2**20).decode()
+        said = waiting + process.communicate("go on\n")[1]
+    lines = [json.loads(line) for line in said.splitlines()]
+    told = [line["number"] for line in lines if line["event"] == "told"]
+    assert told == list(range(len(told)))
+    assert 100 < len(told) < 2000
+    after = lines[len(told) :]
+    assert [line["event"] for line in after] == ["read_again", "log_lines_lost", "last"]
+    assert after[1]["count"] == 2000 - len(told)
