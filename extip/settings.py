@@ -49,6 +49,17 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _IFNAMSIZ = 15
 """Longest name of an interface, without the terminating NUL (linux/if.h)."""
 
+_LABEL = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_KEY = rf"(?:[a-z0-9](?:[-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL}"
+_VALUE = rf"(?:{_LABEL})?"
+_REQUIREMENT = (
+    rf"\s*(?:!\s*{_KEY}|{_KEY}(?:"
+    rf"\s*(?:={{1,2}}|!=)\s*{_VALUE}"
+    rf"|\s+(?:in|notin)\s*\(\s*{_VALUE}(?:\s*,\s*{_VALUE})*\s*\)"
+    r"|\s*[<>]\s*-?\d+)?)\s*"
+)
+_SELECTOR = re.compile(rf"\s*|{_REQUIREMENT}(?:,{_REQUIREMENT})*")
+
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
@@ -92,9 +103,26 @@ def parse_listen(text: str) -> tuple[str, int] | None:
     if not text:
         return None
     host, separator, port = text.rpartition(":")
+    host = host.strip("[]")
+    try:
+        host.encode("idna")  # as resolving it does
+    except UnicodeError:
+        separator = ""
     if not separator or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004
         raise ValueError(f"{text!r} is not host:port, for example 127.0.0.1:9188")
-    return host.strip("[]"), int(port)
+    return host, int(port)
+
+
+def parse_selector(text: str) -> str:
+    """Return a label selector as it is, when an API server can parse it (labels.Parse).
+
+    Raises ValueError.
+    """
+    if not _SELECTOR.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not a label selector, for example 'edge=yes' or 'zone in (a,b)'"
+        )
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

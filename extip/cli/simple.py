@@ -6,6 +6,7 @@ import click
 
 from extip.cli.options import address_options, allow_option, process_options
 from extip.cli.running import run_mode
+from extip.cli.types import SELECTOR
 
 
 @click.command(context_settings={"show_default": True})
@@ -14,11 +15,16 @@ from extip.cli.running import run_mode
 @click.option(
     "--namespace-selector",
     default="",
+    type=SELECTOR,
     metavar="LABELS",
     help="Only services in namespaces with these labels, for example 'edge=yes,tier!=test'.",
 )
 @click.option(
-    "--service-selector", default="", metavar="LABELS", help="Only services with these labels."
+    "--service-selector",
+    default="",
+    type=SELECTOR,
+    metavar="LABELS",
+    help="Only services with these labels.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be added and removed; change nothing."

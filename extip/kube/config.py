@@ -61,6 +61,7 @@ async def open_endpoint(
         proxy = configuration.proxy or _proxy_from_environment(configuration.host)
         if proxy:
             _check_url("proxy", proxy)
+        _check_server_name(configuration.tls_server_name)
         api_client = ApiClient(configuration)
     # Its connector has the TLS set-up. Its session has `trust_env`, which reads ~/.netrc in a
     # thread for every request, and fails the request when that file names our server.
@@ -214,6 +215,16 @@ def _check_url(what: str, text: str) -> None:
         raise ValueError(f"the {what} {bare!r}: user and password belong among the users")
     if url.scheme not in ("http", "https") or not url.host or not url.port:
         raise ValueError(f"the {what} {bare!r} is not http(s)://HOST:PORT")
+
+
+def _check_server_name(name: object) -> None:
+    """Find what would make every TLS handshake fail. Raises ValueError."""
+    try:
+        if name is None or (isinstance(name, str) and name.encode("idna")):
+            return
+    except UnicodeError:
+        pass
+    raise ValueError(f"the tls-server-name {name!r}: not a host name")
 
 
 def _without_user(url: str) -> str:

@@ -12,6 +12,7 @@ from extip.settings import (
     parse_duration,
     parse_listen,
     parse_network,
+    parse_selector,
     simple_settings,
 )
 
@@ -47,9 +48,61 @@ def test_listen_addresses():
     assert parse_listen("[::1]:80") == ("::1", 80)
     assert parse_listen(":80") == ("", 80)
     assert parse_listen("") is None
-    for text in ("9188", "host:", "host:x", "host:70000"):
+    for text in ("9188", "host:", "host:x", "host:70000", "a..b:80", f"{'a' * 64}.lan:80"):
         with pytest.raises(ValueError, match="host:port"):
             parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "edge",
+        "!edge",
+        "! edge",
+        "edge=yes",
+        "edge==yes",
+        "edge != yes",
+        "edge=",
+        "edge=,tier!=test",
+        "example.com/edge in (a, b),tier notin (c)",
+        " x in ( , a ) , y",
+        "size>5, size < -7",
+        "In.a_b-c=9",
+    ],
+)
+def test_label_selectors_as_the_api_server_takes_them(text):
+    assert parse_selector(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b",
+        "x in",
+        "x in a",
+        "x in (a",
+        "a=b=c",
+        "a===b",
+        "a,",
+        ",a",
+        "=b",
+        "!",
+        "!a=b",
+        "a=b c",
+        "-a",
+        "a=-",
+        "a/b/c",
+        "Upper.com/a",
+        "a=" + "b" * 64,
+        "size>x",
+        "a\n=b;",
+    ],
+)
+def test_what_no_api_server_takes_is_no_label_selector(text):
+    with pytest.raises(ValueError, match="is not a label selector"):
+        parse_selector(text)
 
 
 def test_networks():

@@ -107,6 +107,43 @@ def test_http_by_the_environment_gives_way_to_the_flag(monkeypatch):
     assert chosen(monkeypatch, "--http=", EXTIP_SIMPLE_HTTP="127.0.0.1:1").http is None
 
 
+def test_what_is_repeatable_is_separated_by_blanks_in_the_environment(monkeypatch):
+    settings = chosen(
+        monkeypatch,
+        EXTIP_SIMPLE_ALLOW_CIDR="10.0.0.0/8 fd00::/8",
+        EXTIP_SIMPLE_ALLOW="ns/a=10.1.0.0/24 ns/b=10.2.0.0/24",
+    )
+    assert settings == chosen(
+        monkeypatch,
+        "--allow-cidr=10.0.0.0/8",
+        "--allow-cidr=fd00::/8",
+        "--allow=ns/a=10.1.0.0/24",
+        "--allow=ns/b=10.2.0.0/24",
+    )
+
+
+def test_flags_of_the_process_by_the_environment(tmp_path):
+    (tmp_path / "config").write_text("current-context: x")
+    ended = extip(
+        "simple",
+        EXTIP_SIMPLE_KUBECONFIG=str(tmp_path / "config"),
+        EXTIP_SIMPLE_LOG_LEVEL="error",
+        EXTIP_SIMPLE_LOG_FORMAT="xml",
+    )
+    assert (ended.returncode, "xml" in ended.stderr) == (2, True)
+    told = {
+        level: extip(
+            "simple",
+            EXTIP_SIMPLE_KUBECONFIG=str(tmp_path / "config"),
+            EXTIP_SIMPLE_LOG_LEVEL=level,
+            EXTIP_SIMPLE_LOG_FORMAT="json",
+            EXTIP_SIMPLE_DRY_RUN=dry,
+        ).stderr
+        for level, dry in (("info", "false"), ("error", "0"), ("debug", "true"))
+    }
+    assert ['"event":"started"' in told[level] for level in told] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -118,6 +155,9 @@ def test_http_by_the_environment_gives_way_to_the_flag(monkeypatch):
         (["simple", "--allow", "ns/web=10.1.0.1/24"], "host bits"),
         (["simple", "--on-exit", "stay"], "--on-exit"),
         (["simple", "--http", "9188"], "host:port"),
+        (["simple", "--http", "a..b:80"], "host:port"),
+        (["simple", "--service-selector", "a b"], "--service-selector"),
+        (["simple", "--namespace-selector", "a=b=c"], "is not a label selector"),
         (["simple", "--resync", "2000000h"], "longer than 30 days"),
         (["simple", "--address-ttl", "2000000h"], "longer than 30 days"),
         (["simple", "--address-ttl", "1s"], "--address-ttl must be at least 3 s"),

@@ -109,6 +109,12 @@ def test_a_server_that_can_never_be_reached(run, tmp_path, server):
     assert f"kubeconfig {path}: the server {server!r}" in explained(run, path)
 
 
+@pytest.mark.parametrize("name", ["5", "a..b", "''"])
+def test_a_server_name_that_no_certificate_can_have(run, tmp_path, name):
+    path = kubeconfig(tmp_path, "https://127.0.0.1:6443", tls_server_name=name)
+    assert "the tls-server-name" in explained(run, path)
+
+
 def test_a_password_in_the_url_is_refused_and_not_repeated(run, tmp_path):
     text = explained(run, kubeconfig(tmp_path, "https://u:secret@127.0.0.1:6443"))
     assert "the server 'https://127.0.0.1:6443': user and password belong" in text
