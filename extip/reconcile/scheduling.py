@@ -5,12 +5,13 @@ what differs: moves off dead nodes first, then new claims, each a single write; 
 that. Our own writes count before the watch shows them, so that no pass undoes or repeats the last.
 
 Every write carries a precondition or creates: a decision that went stale (a frozen leader that
-thaws) fails at the API server instead of undoing its successor's.
+thaws) fails at the API server instead of undoing its successor's. What cannot be written now, for
+whatever reason, keeps nothing else waiting.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol, TypeVar
 
@@ -36,7 +37,7 @@ from extip.plan.conditions import find_condition, with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, Verdicts
-from extip.plan.link import IPAddress
+from extip.plan.link import IPAddress, IPInterface
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
 from extip.plan.reserved import Reserved
@@ -71,9 +72,6 @@ _REBALANCED = 2
 _REBALANCE_S = 0.5
 """Time between two such steps."""
 
-_STALE_S = 0.1
-"""Time that the watch gets to show what a stale decision had not seen."""
-
 _PUT_OFF_S = 1.0
 """Time after which such writes that failed are tried again."""
 
@@ -81,6 +79,9 @@ _YIELD_S = 0.001
 """Between batches: anything more urgent goes first."""
 
 _RETRY = Backoff(initial_s=0.2, cap_s=15.0)
+
+_STALE = Backoff(initial_s=0.1, cap_s=1.0, jitter=0.0)
+"""Time that the watch gets to show what stale decisions had not seen."""
 
 
 class ClaimStore(Protocol):
@@ -96,7 +97,11 @@ class ClaimStore(Protocol):
         """Merge into a claim's status."""
 
     async def delete(self, claim: IpClaim) -> None:
-        """Delete a claim."""
+        """Delete a claim as it was read.
+
+        Raises ConflictError also when a service that it names is there and differs from what was
+        decided over: nothing brings the IP down because a cache is behind.
+        """
 
 
 class AddressAllocator(Protocol):
@@ -127,6 +132,16 @@ class SchedulerInputs:
     cluster: Cluster
     steady: frozenset[str]
     """Nodes that were alive for long enough to be given claims of others; empty: none are."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """What came of writing."""
+
+    done: int = 0
+    stale: bool = False
+    """Something was not as it had been decided over."""
+    failures: list[ApiError] = field(default_factory=list)
 
 
 class ClaimScheduler:
@@ -162,8 +177,10 @@ class ClaimScheduler:
         self._triggered = asyncio.Event()
         self._why: dict[str, str] = {}
         self._cleared: set[str] = set()
+        self._said: set[str] = set()
+        self._stale = 0
+        self._failures: Sequence[ApiError] = ()
         self._problem = ""
-        self._stale = False
 
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it are one."""
@@ -200,30 +217,40 @@ class ClaimScheduler:
         schedule = plan_schedule(
             wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()
         )
-        if schedule.writes:
-            await self._write_all(schedule.writes[:_BATCH])
-            if self._problem:  # what is claimed need not wait for what cannot be
-                await self._allocator.publish(allocation)
-            return _STALE_S if self._stale else _YIELD_S
-        publish_s = await self._allocator.publish(allocation)
+        self._tell_of(schedule.in_the_way)
+        written = await self._write_all(schedule.writes[:_BATCH])
+        self._settled(written.failures)
+        if written.done and not written.failures:
+            return _YIELD_S
+        self._stale = self._stale + 1 if written.stale else 0
+        stale_s = _STALE.delay_s(self._stale, 0.0) if written.stale else None
+        publish_s = _sooner(stale_s, await self._allocator.publish(allocation))
         if again_s := await self._write_conditions(claims, schedule.waiting):
             return _sooner(publish_s, again_s)
         if again_s := await self._clear_field_owners():
             return _sooner(publish_s, again_s)
         return _sooner(publish_s, await self._rebalance(claims, inputs))
 
+    def _tell_of(self, in_the_way: Mapping[str, IPInterface]) -> None:
+        """Say once of each claim that has the name of another IP's."""
+        self._said &= in_the_way.keys()
+        for name in sorted(in_the_way.keys() - self._said):
+            self._said.add(name)
+            ip = str(in_the_way[name].ip)
+            reason = "this claim has its name and another cidr; delete or rename it"
+            self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
+
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
         """Move a few claims to where they even the load out, when nothing else is to do."""
         if self._strategy is not Strategy.FAIR or not inputs.steady:
-            self._settled("")
             return None
         moves = plan_rebalance(claims, inputs.cluster, steady=inputs.steady, limit=_REBALANCED)
-        await self._write_all(moves)
+        written = await self._write_all(moves)
+        self._settled(written.failures or self._failures)
         return _REBALANCE_S if moves else None
 
-    async def _write_all(self, writes: Sequence[Write]) -> None:
-        failures: list[ApiError] = []
-        self._stale = False
+    async def _write_all(self, writes: Sequence[Write]) -> _Written:
+        written = _Written()
 
         async def write(one: Write) -> None:
             try:
@@ -231,14 +258,17 @@ class ClaimScheduler:
                     await self._write(one)
             except (ConflictError, NotFoundError) as error:
                 self._log.debug("decision_was_stale", error=str(error))
-                self._stale = True
+                written.stale = True
             except ApiError as error:
-                failures.append(error)
+                written.failures.append(error)
             except TimeoutError:
-                failures.append(ApiUnavailableError(f"no answer within {WRITE_S:.0f} s"))
+                text = f"no answer within {WRITE_S:.0f} s"
+                written.failures.append(ApiUnavailableError(text))
+            else:
+                written.done += 1
 
         await for_each(writes, write, limit=CONCURRENCY)
-        self._settled(str(failures[0]) if failures else "", count=len(failures))
+        return written
 
     async def _write(self, write: Write) -> None:
         match write:
@@ -250,6 +280,9 @@ class ClaimScheduler:
             case AssignClaim(claim=claim, node=node, why=why):
                 patched = await self._store.patch(claim, assignment_patch(claim, node))
                 self._claims.wrote(patched)
+                if node == claim.spec.node_name:
+                    self._log.info("claim_labelled", claim=claim.metadata.name, node=node)
+                    return
                 self._why[claim.metadata.name] = why
                 self._log.info(
                     "claim_assigned",
@@ -352,10 +385,12 @@ class ClaimScheduler:
             observed_generation=claim.metadata.generation,
         )
 
-    def _settled(self, problem: str, *, count: int = 0) -> None:
+    def _settled(self, failures: Sequence[ApiError]) -> None:
         """Log trouble once when it begins and once when it is over."""
+        self._failures = failures
+        problem = str(failures[0]) if failures else ""
         if problem and not self._problem:
-            self._log.warning("writes_failed", count=count, error=problem)
+            self._log.warning("writes_failed", count=len(failures), error=problem)
         elif self._problem and not problem:
             self._log.info("writes_succeeded")
         self._problem = problem
