@@ -157,7 +157,7 @@ def test_a_new_leader_that_has_not_heard_of_a_service_keeps_its_claims(
     second.wait_for_event("leader_changed")
     cluster.wait_alive(second)
     with proxy.misbehaving(about="/api/v1/services", away=True):
-        second.wait_for_event("watch_interrupted", component="informer-services")
+        second.wait_for_event("watch_interrupted", resource="services")
         lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
         cluster.wait_settled(*TRIO, *MORE)
         before = cluster.placed()
