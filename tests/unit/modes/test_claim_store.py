@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from extip.api.core_v1 import DetailedService
+from extip.api.core_v1 import DetailedService, DetailedServiceMeta
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
 from extip.errors import ConflictError, NotFoundError
@@ -22,7 +22,7 @@ CLAIM = IpClaim(
 
 def service(key, version):
     namespace, name = key.split("/")
-    meta = FullObjectMeta(namespace=namespace, name=name, uid=name, resource_version=version)
+    meta = DetailedServiceMeta(namespace=namespace, name=name, uid=name, resource_version=version)
     return DetailedService(metadata=meta)
 
 
