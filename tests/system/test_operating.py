@@ -21,9 +21,10 @@ def extip(lab, command, *args):
 
 def test_status_tells_where_every_ip_is_and_why(cluster, lab):
     lab.add_service("web", IPS[:2], namespace=cluster.namespace)
-    lab.add_service("wrong", [lab.nodes["n1"].ip], namespace=cluster.namespace)
+    wrong = lab.nodes["n1"].ip
+    lab.add_service("wrong", [wrong], namespace=cluster.namespace)
     cluster.wait_settled(*IPS[:2])
-    wait_until(lambda: extip(lab, "status").returncode == 0, "all to be up")
+    wait_until(lambda: extip(lab, "status", *IPS[:2]).returncode == 0, "all to be up")
 
     def all_ready():
         told = json.loads(extip(lab, "status", "--output=json").stdout)
@@ -33,7 +34,14 @@ def test_status_tells_where_every_ip_is_and_why(cluster, lab):
     found = wait_until(all_ready, "all nodes to be ready")
     assert {row["ip"]: (row["node"], row["state"]) for row in found["ips"]} == {
         ip: (node, "up") for ip, node in cluster.placed().items()
-    }
+    } | {wrong: ("", "refused")}
+    for word in (wrong, f"{cluster.namespace}/wrong"):
+        told = extip(lab, "status", word)
+        assert (told.returncode, f"{wrong} is the address of a cluster node" in told.stdout) == (
+            1,
+            True,
+        )
+    assert extip(lab, "status", f"{IPS[0]}/32").returncode == 0  # as `kubectl get ipc` has it
 
     moved, node = next(iter(cluster.placed().items()))
     cluster.controllers[node].process.kill()
