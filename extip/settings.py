@@ -245,10 +245,11 @@ class ControllerSettings:
 
     def __post_init__(self) -> None:
         """Raise ConfigurationError for values that do not work together."""
-        if self.on_api_loss == "release" and self.address.address_ttl_s < 2 * self.heartbeat_s:
+        if self.address.address_ttl_s < 2 * self.heartbeat_s:
+            # `trust_s` is then longer than a heartbeat, with its jitter and a slow answer to it.
             raise ConfigurationError(
-                "--address-ttl must be at least two heartbeats with --on-api-loss release: "
-                "addresses would end between them"
+                "--address-ttl must be at least two heartbeats (--hb): between them addresses "
+                "would end, and what is known of the claims count as out of date"
             )
 
     @property
