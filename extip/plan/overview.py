@@ -11,7 +11,7 @@ from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, node_of_lease
-from extip.plan.claims import parse_cidr
+from extip.plan.claims import is_pinned, parse_cidr
 from extip.plan.conditions import find_condition
 
 
@@ -100,6 +100,9 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
     accepted, assigned, up = (
         find_condition(claim.status.conditions, kind) for kind in (ACCEPTED, ASSIGNED, UP)
     )
+    if parse_cidr(claim.spec.cidr) is None:
+        why = f"{claim.spec.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
+        return ClaimState.REFUSED, accepted, why
     if not claim.spec.node_name:
         return ClaimState.WAITING, assigned, _message(assigned, "no scheduler has looked at it yet")
     if claim.status.holder != claim.spec.node_name and not _of_now(up, claim):
@@ -109,8 +112,16 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
         return ClaimState.REFUSED, accepted, _message(accepted, accepted.reason)
     if up is None or up.status != "True":
         return ClaimState.DOWN, up, _message(up, "not reported yet")
+    return ClaimState.UP, up, _why_there(claim, assigned)
+
+
+def _why_there(claim: IpClaim, assigned: Condition | None) -> str:
+    if is_pinned(claim):
+        return "pinned by hand"
+    if assigned is not None and assigned.status == "False":
+        return assigned.message  # it should not be there, but nobody else can take it
     _, _, why = _message(assigned, "").partition("; ")
-    return ClaimState.UP, up, why
+    return why
 
 
 def _of_now(condition: Condition | None, claim: IpClaim) -> bool:

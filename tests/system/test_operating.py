@@ -83,9 +83,40 @@ def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(idle_cluster, l
     assert extip(lab, "drain", "n2").returncode == 0
     stuck = extip(lab, "drain", "n3", "--wait=2s")
     assert stuck.returncode == 1
-    assert "6 IPs" in stuck.stderr
+    assert "6 IPs are not up on another node" in stuck.stderr
+    assert "its controller is leaving, or it is being drained" in stuck.stderr
     assert "Traceback" not in stuck.stderr
     for name in ("n1", "n2", "n3"):
         assert extip(lab, "drain", "--undo", name).returncode == 0
     assert extip(lab, "drain", "nobody").returncode == 1
     cluster.wait_settled(*IPS)
+
+
+def test_what_a_person_pinned_is_named_by_a_drain_and_not_waited_for(cluster, lab):
+    lab.apply(
+        {
+            "apiVersion": "ipcontroller.ext/v1",
+            "kind": "IpClaim",
+            "metadata": {"name": "by-hand", "labels": {"ipnode": "n1"}},
+            "spec": {"cidr": f"{IPS[0]}/24", "nodeName": "n1"},
+        }
+    )
+    lab.apply(
+        {
+            "apiVersion": "ipcontroller.ext/v1",
+            "kind": "IpClaim",
+            "metadata": {"name": "unreadable"},
+            "spec": {"cidr": "1:2:3/64"},
+        }
+    )
+    wait_until(lambda: extip(lab, "status", f"{IPS[0]}/24").returncode == 0, "the IP to be up")
+    assert "pinned by hand" in extip(lab, "status", IPS[0]).stdout
+    unreadable = extip(lab, "status", "1:2:3/64")
+    assert (unreadable.returncode, "is no address" in unreadable.stdout) == (1, True)
+    try:
+        stuck = extip(lab, "drain", "n1", "--wait=10m")
+        assert stuck.returncode == 1
+        assert f"n1 is not drained: 1 IP is not up on another node: {IPS[0]}/24" in stuck.stderr
+        assert "pinned by hand" in stuck.stderr
+    finally:
+        assert extip(lab, "drain", "--undo", "n1").returncode == 0

@@ -13,7 +13,7 @@ from extip.api.ipcontroller_v1 import (
     ServiceReference,
 )
 from extip.api.meta_v1 import Condition, FullObjectMeta
-from extip.api.names import LEAVING_ANNOTATION, heartbeat_lease
+from extip.api.names import LEAVING_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, heartbeat_lease
 from extip.plan.overview import ClaimState, claim_rows, node_rows
 
 AT = "2026-01-01T00:00:00Z"
@@ -35,9 +35,10 @@ DOWN = Condition(
 )
 
 
-def claim(*conditions, cidr="10.0.0.1/32", node="n2", holder="", generation=1):
+def claim(*conditions, cidr="10.0.0.1/32", node="n2", holder="", generation=1, managed=True):
+    labels = {MANAGED_BY_LABEL: MANAGED_BY} if managed else None
     return IpClaim(
-        metadata=FullObjectMeta(name=cidr, generation=generation),
+        metadata=FullObjectMeta(name=cidr, generation=generation, labels=labels),
         spec=IpClaimSpec(
             cidr=cidr, node_name=node, services=(ServiceReference(namespace="shop", name="web"),)
         ),
@@ -68,6 +69,9 @@ def seen(condition, generation=1):
             ClaimState.UP,
             "n1: its controller sends no heartbeats",
         ),
+        (claim(NOBODY, ACCEPTED, seen(UP), holder="n2"), ClaimState.UP, NOBODY.message),
+        (claim(ASSIGNED, seen(UP), holder="n2", managed=False), ClaimState.UP, "pinned by hand"),
+        (claim(cidr="1:2:3/64", node=""), ClaimState.REFUSED, "'1:2:3/64' is no address"),
     ],
 )
 def test_every_claim_has_a_state_and_a_reason(found, state, why):
