@@ -151,6 +151,8 @@ def test_brings_its_own_claims_up_with_their_masks_and_no_others(lab, claims, co
     extip.wait_for_addresses(f"{IPS[0]}/24", f"{IP6}/128")
     claims.create(IPS[2], "n1", prefix=32)
     extip.wait_for_addresses(f"{IPS[0]}/24", f"{IP6}/128", f"{IPS[2]}/32")
+    (warning,) = extip.events("mask_ignored")
+    assert warning["claim"] in {"10-88-6-1-24", "10-88-6-3-32"}
     for address in node.addresses("eth0"):
         if address.proto == MARK:
             assert address.valid_s is not None
