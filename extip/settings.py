@@ -11,7 +11,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Literal
 
-from extip.api.names import is_node_name
+from extip.api.names import is_namespace, is_node_name
 from extip.errors import ConfigurationError
 from extip.plan.eligibility import Obstacle
 from extip.plan.networks import IPNetwork
@@ -43,8 +43,6 @@ MAX_DURATION_S = 30 * 24 * 3600
 (32 bits, all of them set for ever), also when a default is several times another duration."""
 
 _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 _IFNAMSIZ = 15
 """Longest name of an interface, without the terminating NUL (linux/if.h)."""
@@ -93,7 +91,7 @@ def parse_grant(text: str) -> tuple[str, IPNetwork]:
     """Return namespace and network of ``ns/NAMESPACE=NETWORK``; raises ValueError."""
     subject, _, network = text.partition("=")
     kind, _, namespace = subject.partition("/")
-    if kind != "ns" or not _NAMESPACE.fullmatch(namespace) or not network:
+    if kind != "ns" or not is_namespace(namespace) or not network:
         raise ValueError(f"{text!r} is not ns/NAMESPACE=NETWORK, such as ns/web=10.1.0.0/24")
     return namespace, parse_network(network)
 

@@ -5,6 +5,7 @@ import sys
 import click
 
 from extip.cli.person import person_options
+from extip.cli.types import NAMESPACE
 
 
 @click.command(context_settings={"show_default": True})
@@ -19,6 +20,7 @@ from extip.cli.person import person_options
 @click.option(
     "--namespace",
     default="",
+    type=NAMESPACE,
     show_default="all",
     help="Where the controllers' heartbeat Leases are looked for.",
 )

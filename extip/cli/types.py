@@ -1,4 +1,4 @@
-"""Types of flag values; parsing itself is in `extip.settings`."""
+"""Types of flag values; parsing of what is more than a name is in `extip.settings`."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from extip import settings
+from extip.api.names import is_namespace, is_object_name
 
 T = TypeVar("T")
 
@@ -30,8 +31,25 @@ class _Parsed(click.ParamType[T], Generic[T]):
             self.fail(str(error), param, ctx)
 
 
+def _namespace(text: str) -> str:
+    """Return the name of a namespace, or nothing as it is: it stands for the default."""
+    if text and not is_namespace(text):
+        raise ValueError(f"{text!r} cannot be the name of a namespace")
+    return text
+
+
+def _name(text: str) -> str:
+    if not is_object_name(text):
+        raise ValueError(
+            f"{text!r} cannot be a name: lower-case letters, digits, dots and hyphens can"
+        )
+    return text
+
+
 DURATION = _Parsed("duration", settings.parse_duration)
 NETWORK = _Parsed("cidr", settings.parse_network)
 GRANT = _Parsed("grant", settings.parse_grant)
 LISTEN = _Parsed("host:port", settings.parse_listen)
 SELECTOR = _Parsed("labels", settings.parse_selector)
+NAMESPACE = _Parsed("namespace", _namespace)
+NAME = _Parsed("name", _name)
