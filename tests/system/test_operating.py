@@ -58,6 +58,48 @@ def test_status_tells_where_every_ip_is_and_why(cluster, lab):
     assert len([line for line in lines if line.startswith("10.")]) == 1
 
 
+def test_status_finds_controllers_and_says_where_a_scheduler_does_not(idle_cluster, lab):
+    cluster = idle_cluster
+    elsewhere = f"--namespace={cluster.namespace}"
+    cluster.controller_flags += (elsewhere,)
+    scheduler = cluster.start_scheduler()
+    cluster.start_controllers()
+
+    def states(*args):
+        told = json.loads(extip(lab, "status", "--output=json", *args).stdout)
+        return {row["state"] for row in told["nodes"]}
+
+    wait_until(lambda: states() == {"ready"}, "all nodes to be ready")
+    assert states(elsewhere) == {"ready"}
+    assert states("--namespace=kube-system") == {"unknown"}
+    scheduler.wait_for_event("heartbeats_not_found", namespace="kube-system")
+
+
+def test_a_node_that_is_removed_is_forgotten(cluster, lab):
+    (scheduler,) = cluster.schedulers
+    cluster.controllers["n3"].process.kill()
+    cluster.controllers["n3"].process.wait()
+    scheduler.wait_for_event("node_liveness_changed", node="n3", state="dead")
+    lab.kubectl("delete", "ipnode", "n3")
+    lab.kubectl("delete", "lease", "extip-node-n3", "--namespace=kube-system")
+    scheduler.wait_for_event("node_forgotten", node="n3")
+    assert extip(lab, "status", "n3").returncode == 1
+
+
+def test_status_tells_of_services_that_wait_for_an_address(cluster, lab):
+    spec = {"type": "LoadBalancer", "ipFamilyPolicy": "SingleStack"}
+    lab.add_service("lb", namespace=cluster.namespace, spec=spec)
+    name = f"{cluster.namespace}/lb"
+
+    def waiting():
+        told = extip(lab, "status", name)
+        return told if "no pool of IPv4 addresses serves it" in told.stdout else None
+
+    told = wait_until(waiting, "the reason why it waits")
+    assert told.returncode == 1
+    assert told.stdout.splitlines()[1].split()[:3] == ["-", "-", "waiting"]
+
+
 def test_status_says_what_it_does_not_know(cluster, lab):
     told = extip(lab, "status", "10.99.99.99")
     assert told.returncode == 1
