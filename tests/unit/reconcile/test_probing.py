@@ -48,6 +48,9 @@ class SpeakingAnnouncer:
         for ip in ips:
             self._segment.say(Sighting(ip, self._mac, Kind.CLAIM))
 
+    def hold(self, ips):
+        pass
+
     def withdraw(self, ips):
         pass
 
