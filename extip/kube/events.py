@@ -2,13 +2,15 @@
 
 The same thing about the same object is one Event whose count and time go up, also over restarts:
 its name follows from the object and the text. Recording never blocks and never fails; what cannot
-be written is dropped, counted, and said once. RBAC: create, get and patch on ``events``.
+be written is dropped, counted, and said once. While the server is away Events wait, and no Event
+holds up the others. RBAC: create, get and patch on ``events``.
 """
 
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Literal
 
 from extip.api.core_v1 import Event, EventSource, ObjectReference
@@ -39,6 +41,12 @@ MESSAGE_MAX = 1024
 """Characters of a message that the API server accepts."""
 
 _RETRY = Backoff(initial_s=1.0, cap_s=60.0)
+"""While the server is away."""
+
+_TRIES = 5
+"""How often an Event is tried to which the server answers 500. It may have trouble of its own for a
+moment; but that is also its answer where an admission webhook fails, for one namespace and for
+ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,8 @@ class _Pending:
     first: str
     last: str
     count: int
+    tries: int = 0
+    """How often the server answered 500."""
 
 
 class EventRecorder:
@@ -115,7 +125,7 @@ class EventRecorder:
                 continue
             tokens -= 1.0
             failures = 0 if await self._write_oldest() else failures + 1
-            if failures:
+            if failures:  # what is next may be another Event, and get through
                 await self._clock.sleep(_RETRY.delay_s(failures, 0.0))
 
     async def _next(self) -> None:
@@ -129,6 +139,9 @@ class EventRecorder:
         try:
             await self._write(name, pending)
         except ApiUnavailableError as error:
+            if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                await self._refused(name, pending, error)
+                return True
             self._say("unavailable", error)
             self._put_back(name, pending)
             return False
@@ -173,16 +186,26 @@ class EventRecorder:
             reporting_instance=self._instance,
         )
 
+    async def _refused(self, name: str, pending: _Pending, error: ApiError) -> None:
+        """Have an Event tried again after all others, a few times and not at once."""
+        if pending.tries + 1 >= _TRIES:
+            self._say("refused", error)
+            self._recorded.labels("failed").inc()
+            return
+        self._put_back(name, replace(pending, tries=pending.tries + 1))
+        await self._clock.sleep(INTERVAL_S)
+
     def _put_back(self, name: str, pending: _Pending) -> None:
-        """Queue it again as the oldest, together with what came in meanwhile."""
+        """Queue it again as the newest, together with what came in meanwhile."""
         newer = self._pending.get(name)
         if newer is not None:
-            pending = replace(newer, first=pending.first, count=newer.count + pending.count)
+            pending = replace(
+                newer, first=pending.first, count=newer.count + pending.count, tries=pending.tries
+            )
         elif len(self._pending) >= PENDING_MAX:
             self._dropped()
             return
         self._pending[name] = pending
-        self._pending.move_to_end(name, last=False)
 
     def _dropped(self) -> None:
         self._recorded.labels("dropped").inc()
