@@ -269,7 +269,7 @@ class AddressReconciler:
         if not self._extends:
             return _Outcome(problem or _NO_HEARTBEAT, holding=not problem)
         self._tell(admitted.desire)
-        self._metrics.addresses_wanted.set(len(view.desire.wanted))
+        self._metrics.addresses_wanted.set(admitted.desire.possible)
         return _Outcome(problem)
 
     async def _apply(self, changes: Sequence[Change], applied: _Applied) -> _Applied:
