@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 
 from extip.clock import LoopClock
 from extip.metrics import Metrics
+from extip.modes import address_half
 from extip.modes.address_half import AddressHalf, open_address_half
 from extip.net import frames
+from extip.net.monitor import LinkMonitor
 from extip.net.rtnetlink import AddressSocket
 from extip.plan.link import Change, IPInterface, Operation
 from extip.plan.requests import Masks, Owner, Requests, collect
@@ -300,6 +303,28 @@ async def test_what_is_left_over_is_watched_and_announced_only_when_it_is_wanted
 
 
 # What others do to the interface.
+
+
+async def test_what_changes_while_the_kernel_drops_notices_is_seen(
+    namespace: PrivateNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the next refresh, and gateways are read anew."""
+    monkeypatch.setattr(address_half, "LinkMonitor", partial(LinkMonitor, receive_buffer=1))
+    async with running(V4, V6, resync_s=60.0) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        namespace.ip(  # without the loop ever turning, so that nothing is read meanwhile
+            *(
+                f"link set v1 mtu {1400 + n}" for n in range(30)
+            ),  # what matters to nobody comes first
+            f"addr del {V4}/32 dev v0",
+            "route add 203.0.113.0/24 via 192.0.2.9 dev v1 onlink",
+        )
+        assert ours() == {f"{V6}/128"}
+        await until(lambda: len(ours()) == 2, "both again", within_s=5)
+        assert world.sample("extip_netlink_overruns_total") == 1
+        world.want(V4, V6, "192.0.2.9", "192.0.2.10")
+        await until(lambda: len(ours()) == 3, "what is no gateway")
+        assert "192.0.2.9/32" not in ours()
 
 
 async def test_what_another_agent_flushes_again_and_again_comes_back_slowly(
