@@ -1,12 +1,11 @@
-"""Types of flag values; parsing of what is more than a name is in `extip.settings`."""
+"""Types of flag values; parsing itself is in `extip.cli.values`."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import click
 
-from extip import settings
-from extip.api.names import is_namespace, is_object_name
+from extip.cli import values
 
 T = TypeVar("T")
 
@@ -31,25 +30,10 @@ class _Parsed(click.ParamType[T], Generic[T]):
             self.fail(str(error), param, ctx)
 
 
-def _namespace(text: str) -> str:
-    """Return the name of a namespace, or nothing as it is: it stands for the default."""
-    if text and not is_namespace(text):
-        raise ValueError(f"{text!r} cannot be the name of a namespace")
-    return text
-
-
-def _name(text: str) -> str:
-    if not is_object_name(text):
-        raise ValueError(
-            f"{text!r} cannot be a name: lower-case letters, digits, dots and hyphens can"
-        )
-    return text
-
-
-DURATION = _Parsed("duration", settings.parse_duration)
-NETWORK = _Parsed("cidr", settings.parse_network)
-GRANT = _Parsed("grant", settings.parse_grant)
-LISTEN = _Parsed("host:port", settings.parse_listen)
-SELECTOR = _Parsed("labels", settings.parse_selector)
-NAMESPACE = _Parsed("namespace", _namespace)
-NAME = _Parsed("name", _name)
+DURATION = _Parsed("duration", values.parse_duration)
+NETWORK = _Parsed("cidr", values.parse_network)
+GRANT = _Parsed("grant", values.parse_grant)
+LISTEN = _Parsed("host:port", values.parse_listen)
+SELECTOR = _Parsed("labels", values.parse_selector)
+NAMESPACE = _Parsed("namespace", values.parse_namespace)
+NAME = _Parsed("name", values.parse_name)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from extip import settings as settings_module
 from extip.cli import cli
+from extip.cli.values import parse_network
 from extip.errors import ConfigurationError
 from extip.modes import controller as mode
 
@@ -80,7 +81,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         resync=90.0,
         address_ttl=9.0,
         on_exit="keep",
-        allow_cidr=(settings_module.parse_network("10.0.0.0/8"),),
+        allow_cidr=(parse_network("10.0.0.0/8"),),
         probe=1.0,
         kubeconfig="/etc/k",
         hb=0.5,
