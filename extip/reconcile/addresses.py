@@ -50,6 +50,10 @@ _NO_HEARTBEAT = "without a heartbeat that the API server took, addresses are lef
 _UNSEEN = 2 / 3
 """Within this share of its lifetime no address can have run out, since it was refreshed in it."""
 
+_OVERDUE, _SLOWEST_PASS_S = 1.5, 15.0
+"""A loop hangs when no pass ended in so many times the longest that one rests, and in so many
+seconds: on a busy node thousands of addresses take some."""
+
 _STOOD_STILL = "this process stood still in the middle of a pass; another one follows"
 
 
@@ -152,12 +156,14 @@ class AddressReconciler:
     def stuck(self) -> str:
         """Return why the loop seems to hang; empty when it turns (a liveness check).
 
-        A loop that made no pass during a whole address lifetime has lost its addresses already.
+        A loop that made no pass during a whole address lifetime has lost its addresses already. A
+        restart is due before that, but not for a pass that is merely slow.
         """
         if self._passed_at is None:
             return ""
         age_s = self._clock.monotonic() - self._passed_at
-        if age_s <= self._policy.ttl_s:
+        every_s = min(self._policy.refresh_s, self._policy.resync_s)
+        if age_s <= min(self._policy.ttl_s, max(_OVERDUE * every_s, _SLOWEST_PASS_S)):
             return ""
         return f"no pass over the interface for {age_s:.0f} s"
 

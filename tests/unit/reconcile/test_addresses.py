@@ -84,7 +84,7 @@ class SlowTable(FakeAddressTable):
 class World:
     """A node, what services ask for, and the reconciler between them."""
 
-    def __init__(self, *, link=True, slow=False):
+    def __init__(self, *, link=True, slow=False, ttl_s=TTL_S, resync_s=RESYNC_S):
         self.clock = LoopClock()
         self.node = FakeNode(self.clock)
         if slow:
@@ -94,6 +94,7 @@ class World:
         self.inputs = None
         self.announcer = RecordingAnnouncer()
         self.fence = SetFence()
+        self.fence.lifetime = ttl_s
         self.decided: list[Desire] = []
         self.wanted = set()
         self.foreign = set()
@@ -101,9 +102,9 @@ class World:
         policy = Policy(
             iface="eth0",
             guard=Guard(),
-            ttl_s=TTL_S,
-            refresh_s=REFRESH_S,
-            resync_s=RESYNC_S,
+            ttl_s=ttl_s,
+            refresh_s=ttl_s / 3,
+            resync_s=resync_s,
         )
         table, links = self.node.table, self.node.links
         self.observer = AddressObserver(
@@ -572,6 +573,30 @@ async def test_a_loop_that_hangs_is_reported():
         assert world.reconciler.stuck() == ""
     await asyncio.sleep(2 * RESYNC_S + 1)
     assert "no pass" in world.reconciler.stuck()
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "resync_s", "after_s"),
+    [(40, 20, 20), (3600, 20, 30), (3600, 1, 15), (6, 20, 6), (7200, 3600, 3600)],
+)
+def test_a_loop_that_hangs_is_reported_before_its_addresses_run_out(ttl_s, resync_s, after_s):
+    """And however long they live, unless it may only be slow."""
+
+    async def scenario():
+        world = World(ttl_s=ttl_s, resync_s=resync_s)
+        world.want("10.0.0.1")
+        async with world.running():
+            for _ in range(10):
+                await asyncio.sleep(ttl_s / 7)
+                assert world.reconciler.stuck() == ""
+            world.reconciler.trigger()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(after_s - 1)
+        assert world.reconciler.stuck() == ""
+        await asyncio.sleep(2)
+        assert "no pass" in world.reconciler.stuck()
+
+    run_virtually(scenario())
 
 
 STEPS = st.lists(
