@@ -479,6 +479,26 @@ def test_a_frozen_one_that_was_replaced_announces_nothing_when_it_thaws(lab, cla
         assert observer.announcements(IPS[0]) == []
 
 
+def test_a_restarted_one_that_was_replaced_announces_nothing(lab, claims, controller):
+    """It finds the address as the one before it left it, and reads its claims first."""
+    name = claims.create(IPS[0], "n1")
+    kept = claims.create(IPS[1], "n1")
+    flags = ("--hb=500ms", "--address-ttl=1h")
+    extip = controller(*flags)
+    extip.wait_for_addresses(f"{IPS[0]}/32", f"{IPS[1]}/32")
+    claims.wait_for(kept, "Up", "True", "AddressUp")
+    extip.process.kill()
+    extip.process.wait()
+    claims.move(name, "n2", before="n1")
+    with lab.observe([IPS[0], IPS[1]], interval_s=0) as observer:
+        extip = controller(*flags)
+        extip.wait_for_addresses(f"{IPS[1]}/32")
+        observer.wait_for_announcement(IPS[1])
+        time.sleep(2)
+        assert observer.announcements(IPS[0]) == []
+    assert extip.events("address_added") == []
+
+
 def test_nothing_moves_while_the_api_server_is_away(lab, claims, controller, node, namespace):
     lab.add_service("web", [IPS[0]], namespace=namespace)
     name = claims.create(IPS[0], "n1")
