@@ -262,17 +262,19 @@ def test_a_server_that_has_trouble_for_a_moment_costs_no_event(rig, run):
 
 
 @pytest.mark.parametrize("fault", [api.half_open, api.status(504, "Timeout", "request timed out")])
-def test_an_event_that_always_times_out_blocks_no_other_and_is_kept(rig, run, fault):
+def test_events_that_always_time_out_block_no_others_and_are_kept(rig, run, fault):
     async def main():
         async with recording(rig) as recorder:
             breaks(rig, fault)
-            refuse(recorder, BROKEN)
+            for number in range(20):
+                refuse(recorder, BROKEN, message=str(number))
             for number in range(10):
+                await asyncio.sleep(300)
                 refuse(recorder, message=str(number))
-            await asyncio.sleep(60)
-            assert len(written(rig)) == 10
+                await asyncio.sleep(90)
+                assert len(written(rig)) == number + 1
             rig.server.always = None
             await asyncio.sleep(120)
 
     run(main())
-    assert len(written(rig)) == 11
+    assert len(written(rig)) == 30
