@@ -45,9 +45,8 @@ _RETRY = Backoff(initial_s=1.0, cap_s=60.0)
 """While the server is away."""
 
 _TRIES = 5
-"""How often an Event is tried to which the server answers 500. It may have trouble of its own for a
-moment; but that is also its answer where an admission webhook fails, for one namespace and for
-ever."""
+"""How often an Event is tried where an admission webhook fails, which may be so for one namespace
+and for ever. The answer is 500, as it is while etcd has trouble, which ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ class _Pending:
     last: str
     count: int
     tries: int = 0
-    """How often the server answered 500."""
+    """How often a webhook failed."""
 
 
 class EventRecorder:
@@ -143,7 +142,7 @@ class EventRecorder:
         try:
             await self._write(name, pending)
         except ApiUnavailableError as error:
-            if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            if error.status == HTTPStatus.INTERNAL_SERVER_ERROR and "webhook" in str(error):
                 await self._refused(name, pending, error)
                 return True
             self._say("unavailable", error)

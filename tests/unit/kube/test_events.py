@@ -246,19 +246,19 @@ def test_a_namespace_whose_webhook_fails_blocks_no_other(rig, run):
     assert rig.logger.events("warning") == ["event_not_written"]
 
 
-def test_a_server_that_has_trouble_for_a_moment_costs_no_event(rig, run):
+def test_a_server_whose_etcd_has_trouble_costs_no_event(rig, run):
     async def main():
         async with recording(rig) as recorder:
-            rig.server.faults.extend(2 * [api.status(500, "", "etcdserver: leader changed")])
+            rig.server.faults.extend(9 * [api.status(500, "", "etcdserver: request timed out")])
             refuse(recorder)
             await asyncio.sleep(0.5)
             refuse(recorder)
-            await asyncio.sleep(5)
+            await asyncio.sleep(600)
 
     run(main())
     (event,) = written(rig)
     assert event["count"] == 2
-    assert rig.logger.events("warning") == []
+    assert rig.logger.events("warning") == ["event_not_written"]
 
 
 @pytest.mark.parametrize("fault", [api.half_open, api.status(504, "Timeout", "request timed out")])
