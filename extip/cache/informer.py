@@ -81,6 +81,13 @@ class Informer(Generic[T]):
         """
         return self._reflector.last_contact_s
 
+    def doubt(self, since_s: float) -> None:
+        """Watch anew if nothing was heard since that time, on the clock's monotonic timeline.
+
+        At most once for each such time, and now and then (see `Reflector.doubt`).
+        """
+        self._reflector.doubt(since_s)
+
     async def run(self) -> None:
         """Keep the store up to date; ends only by cancellation."""
         await self._reflector.run()

@@ -57,6 +57,10 @@ ACCESS_BACKOFF = Backoff(initial_s=5.0, cap_s=60.0)
 WATCH_TIMEOUT_S = (300, 600)
 """Range of the random `timeoutSeconds`, as client-go has it: watches spread over API servers."""
 
+DOUBTS_AT_ONCE = 2
+"""Streams that are opened anew since they were doubted; one more for each `IDLE_TIMEOUT_S`. However
+slow a server is, doubts ask no more of it in the long run than silence alone."""
+
 SHORT_S = 1.0
 """A stream that ends sooner with nothing on it is a failure; but for `AT_ONCE`, the next one begins
 no sooner than this after it began."""
@@ -107,6 +111,11 @@ class Reflector(Generic[T]):
         self._unreadable = metrics.unreadable_objects.labels(resource_name)
         self._unreadable_said: set[str] = set()
         self._at_once = TokenBucket(rate=1 / SHORT_S, burst=AT_ONCE, tokens=AT_ONCE)
+        self._doubts = TokenBucket(
+            rate=1 / IDLE_TIMEOUT_S, burst=DOUBTS_AT_ONCE, tokens=DOUBTS_AT_ONCE
+        )
+        self._stream_ends: asyncio.Timeout | None = None
+        self._spoke_s = 0.0
         self._resource_version = ""
         self._heard = False
         self._missed = False
@@ -127,6 +136,21 @@ class Reflector(Generic[T]):
             await self._watch()
             # Whatever made the watch unusable, another list from a cache could be as old.
             at = MOST_RECENT
+
+    def doubt(self, since_s: float) -> None:
+        """Open the stream anew if it is older than that time and has brought nothing since.
+
+        For who has learned that connections which were open then may be dead. What was missed
+        follows on the new one. One that was asked for before and has not begun counts as well.
+        """
+        ends = self._stream_ends
+        if ends is None or self._spoke_s > since_s:
+            return
+        now_s = self._clock.monotonic()
+        if self._doubts.take(now_s):
+            self._stream_ends = None
+            self._logger.info("watch_doubted", after_s=round(now_s - self._spoke_s, 1))
+            ends.reschedule(now_s)
 
     async def _list(self, resource_version: str) -> None:
         while True:
@@ -156,20 +180,20 @@ class Reflector(Generic[T]):
             began_s = self._clock.monotonic()
             self._heard = False
             failure: ApiError | None = None
-            silent = False
+            end = ""
             try:
-                silent = await self._stream()
+                end = await self._stream()
             except ApiError as error:
                 failure = error
             now_s = self._clock.monotonic()
             lasted_s = now_s - began_s
             progress = self._heard and (lasted_s >= SHORT_S or self._at_once.take(now_s))
-            if failure is None and lasted_s < SHORT_S and not self._heard:
+            if end == "ended" and lasted_s < SHORT_S and not self._heard:
                 failure = ApiUnavailableError("the server ended the stream at once")
             if self._missed and (failure is None or isinstance(failure, _WATCH_AGAIN)):
                 failure = InvalidRequestError("some object could not be told from the others")
             if failure is None:
-                self._count_restart("idle" if silent else "ended")
+                self._count_restart(end)
                 delay_s = 0.0 if progress else SHORT_S - lasted_s
             else:
                 self._count_restart(_reason(failure))
@@ -181,7 +205,22 @@ class Reflector(Generic[T]):
             if failure is not None and not isinstance(failure, _WATCH_AGAIN):
                 return
 
-    async def _stream(self) -> bool:
+    async def _stream(self) -> str:
+        """Apply what one stream brings; return why it is over: ``ended``, ``idle``, ``doubted``."""
+        self._spoke_s = self._clock.monotonic()
+        doubted = asyncio.timeout(None)
+        try:
+            async with doubted:
+                self._stream_ends = doubted
+                return "idle" if await self._follow() else "ended"
+        except TimeoutError:
+            if not doubted.expired():
+                raise
+            return "doubted"
+        finally:
+            self._stream_ends = None
+
+    async def _follow(self) -> bool:
         """Apply what one stream brings; return whether it was given up because it was silent."""
         opening = self._lister_watcher.watch(
             resource_version=self._resource_version,
@@ -234,7 +273,7 @@ class Reflector(Generic[T]):
             self._changed((key,))
 
     def _contact(self) -> float:
-        self.last_contact_s = now_s = self._clock.monotonic()
+        self.last_contact_s = self._spoke_s = now_s = self._clock.monotonic()
         return now_s
 
     def _failed(self, error: ApiError, *, established: bool = False) -> float:

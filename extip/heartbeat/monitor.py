@@ -12,10 +12,12 @@ from any task of the same loop.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from typing import Protocol
 
 from extip import log
 from extip.api.coordination_v1 import Lease
+from extip.api.meta_v1 import parse_version
 from extip.api.names import node_of_lease
 from extip.clock import Clock
 from extip.errors import ApiError
@@ -28,8 +30,12 @@ from extip.plan.reach import Reaches
 _LATER_S = 0.01
 """A timer may be early by the clock's resolution."""
 
-READ_S = 5.0
-"""Bound on the fresh read that confirms a death."""
+READ_S = (1.0, 5.0)
+"""Bounds on the fresh read that confirms a death: a connection that is dead itself costs a second,
+and one more read tells it from a slow API server."""
+
+BEHIND_S = 1.0
+"""By how much the watch may be later than a read with a heartbeat that both must show."""
 
 
 class LeaseReader(Protocol):
@@ -42,21 +48,27 @@ class LeaseReader(Protocol):
 class Monitor:
     """The verdict on every node."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a composition of ports and plain values
         self,
         reader: LeaseReader,
         *,
         get: Callable[[str], Lease | None],
         monitor_s: float,
         changed: Callable[[str], None],
+        doubt: Callable[[float], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """`get` looks a Lease up by its key; `changed` is told nodes to look at again."""
+        """`get` looks a Lease up by its key; `changed` is told nodes to look at again.
+
+        `doubt` is called with a time since when the watch has brought nothing, though it should
+        have or may have missed something. It has to be opened anew then.
+        """
         self._reader = reader
         self._get = get
         self._monitor_s = monitor_s
         self._tell = changed
+        self._doubt = doubt
         self._clock = clock
         self._metrics = metrics
         self._log = log.get_logger("liveness")
@@ -67,6 +79,8 @@ class Monitor:
         self._poked = asyncio.Event()
         self._waking_at: float | None = None
         self._opened = False
+        self._watched = 0
+        """Newest version of any Lease that the watch has brought."""
 
     def verdict(self, node: str) -> Verdict:
         """Return what is known of a node."""
@@ -134,6 +148,7 @@ class Monitor:
         node = None if lease is None else node_of_lease(lease.metadata.name)
         if lease is None or node is None:
             return
+        self._watched = max(self._watched, _version(lease))
         beat = beat_of(lease)
         self._warn_if_raised(node, beat)
         changed = self._liveness.observe(node, beat, now, listed=not self._opened)
@@ -182,13 +197,16 @@ class Monitor:
         late, changed = self._liveness.overdue(asked_at)
         self._announce(changed)
         if not late:
+            self._doubt_silence(asked_at)
             return
+        watched = self._watched
         try:
-            async with asyncio.timeout(READ_S):
-                leases = await self._reader.read()
+            leases = await self._read()
         except (ApiError, TimeoutError) as error:
             self._liveness.read_failed()
             self._log.warning("liveness_unknown", nodes=len(late), error=str(error) or "timed out")
+            patience_s = asked_at + self._monitor_s - self._clock.monotonic()
+            self._look_later(patience_s, newest=watched + 1, since=asked_at)
             return
         beats = {
             node: beat_of(lease)
@@ -197,6 +215,37 @@ class Monitor:
         }
         now = self._clock.monotonic()
         self._announce(self._liveness.confirm(late, beats, asked_at=asked_at, now=now))
+        newest = max(map(_version, leases), default=0)
+        if newest > self._watched:
+            self._look_later(BEHIND_S, newest=newest, since=asked_at)
+
+    async def _read(self) -> tuple[Lease, ...]:
+        """Read all Leases; what takes long counts from the first try. Raises as `LeaseReader`."""
+        first_s, last_s = READ_S
+        try:
+            async with asyncio.timeout(first_s):
+                return tuple(await self._reader.read())
+        except TimeoutError:
+            async with asyncio.timeout(last_s):
+                return tuple(await self._reader.read())
+
+    def _doubt_silence(self, now: float) -> None:
+        """Have the watch opened anew when nobody is heard: that tells whether it is dead itself.
+
+        Nobody is judged before a heartbeat arrives, so this is once for each silence.
+        """
+        if self._liveness.blind:
+            heard_at = self._liveness.heard_at
+            self._doubt(heard_at if isfinite(heard_at) else now)
+
+    def _look_later(self, after_s: float, *, newest: int, since: float) -> None:
+        """Have the watch opened anew unless it has brought that version by then."""
+
+        def look() -> None:
+            if newest > self._watched:
+                self._doubt(since)
+
+        asyncio.get_running_loop().call_later(max(0.0, after_s), look)
 
     def _hear(self, node: str, said: Reach, beat: Beat, now: float) -> None:
         """Take a node's word on its interface, and look again once others had time to speak."""
@@ -258,3 +307,7 @@ class Monitor:
                 if beat.lease_s == period_s
                 else f"--monitor is shorter than two heartbeats of {beat.heartbeat_s:g} s",
             )
+
+
+def _version(lease: Lease) -> int:
+    return parse_version(lease.metadata.resource_version)

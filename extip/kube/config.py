@@ -24,6 +24,7 @@ from extip.clock import Clock
 from extip.errors import ConfigurationError
 from extip.kube.codec import one_line
 from extip.kube.credentials import Credentials, load_in_time
+from extip.kube.sockets import open_socket
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -33,6 +34,9 @@ class Endpoint:
     """How to reach the API server."""
 
     session: aiohttp.ClientSession
+    streams: aiohttp.ClientSession
+    """For watches. Each has a connection of its own, opened for it: one that lies ready since an
+    earlier request may be dead by now, and a watch is what everything waits for."""
     server: str
     """URL without a trailing slash."""
     credentials: Credentials
@@ -63,14 +67,17 @@ async def open_endpoint(
             _check_url("proxy", proxy)
         _check_server_name(configuration.tls_server_name)
         api_client = ApiClient(configuration)
-    # Its connector has the TLS set-up. Its session has `trust_env`, which reads ~/.netrc in a
-    # thread for every request, and fails the request when that file names our server.
-    session = aiohttp.ClientSession(
-        connector=api_client.rest_client.pool_manager.connector, connector_owner=False
-    )
+    # Its connector has the TLS set-up, but sockets that never notice a dead peer. Its session has
+    # `trust_env`, which reads ~/.netrc in a thread for every request, and fails the request when
+    # that file names our server.
+    connector: Any = api_client.rest_client.pool_manager.connector
+    tls, limit = connector._ssl, connector.limit  # noqa: SLF001 - it is made nowhere else
+    session = _session(ssl=tls, limit=limit)
+    streams = _session(ssl=tls, limit=0, force_close=True)
     try:
         yield Endpoint(
             session=session,
+            streams=streams,
             server=configuration.host,
             credentials=Credentials(header, refresh=refresh, reload=reload, clock=clock),
             proxy=proxy,
@@ -78,7 +85,14 @@ async def open_endpoint(
         )
     finally:
         await session.close()
+        await streams.close()
         await api_client.close()
+
+
+def _session(**connector: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp takes them
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(socket_factory=open_socket, **connector)
+    )
 
 
 class InCluster:

@@ -119,6 +119,7 @@ class Transport:
 
     async def _send(self, request: Request, authorization: str) -> aiohttp.ClientResponse:
         endpoint = self._endpoint
+        session = endpoint.streams if request.verb == "watch" else endpoint.session
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip" if request.compressed and self._compress else "identity",
@@ -130,7 +131,7 @@ class Transport:
             headers["Content-Type"] = request.content_type
         try:
             async with asyncio.timeout(request.open_timeout_s):
-                response = await endpoint.session.request(
+                response = await session.request(
                     request.method,
                     endpoint.server + request.path,
                     params=request.query,

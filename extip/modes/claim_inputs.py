@@ -36,6 +36,10 @@ _AT_ONCE = 8
 _ASK_S = 1.0
 """Bound on asking for one claim."""
 
+_SPREAD_S = 2.0
+"""Within this time the watches are opened anew that may be dead: all nodes may learn that at once,
+when the API server was only slow, and what is heard of meanwhile is left alone."""
+
 _FOLLOWERS = 4
 """Claims that left and are asked for at once."""
 
@@ -63,7 +67,7 @@ class ClaimInputs:
 
         `isolated` says whether nobody on the interface answers this node any more.
         """
-        rng = Random()  # noqa: S311 - jitter
+        self._rng = rng = Random()  # noqa: S311 - jitter
         self._waking = waking = WakingClock(clock)
         self._node = node
         self._iface = iface
@@ -196,6 +200,12 @@ class ClaimInputs:
         if self.trust.heard(sent_at):
             self._waking.wake()  # it is back: the caches need not wait out their backoff
 
+    def doubt(self, since_s: float) -> None:
+        """Watch anew, soon, what has been silent since that time: its connection may be dead."""
+        loop = asyncio.get_running_loop()
+        for informer in self._informers():
+            loop.call_later(_SPREAD_S * self._rng.random(), informer.doubt, since_s)
+
     def set_up(self, up: frozenset[IPAddress]) -> None:
         """Take note of which addresses are on the interface."""
         if up != self._up:
@@ -221,16 +231,19 @@ class ClaimInputs:
 
     def components(self) -> list[Component]:
         """Return what has to run."""
-        informers: list[Informer[IpClaim] | Informer[Node] | Informer[IpNode]]
-        informers = [self.claims, self._former, self._nodes, self._ip_nodes]
         return [
-            *(Component(informer.name, informer.run) for informer in informers),
+            *(Component(informer.name, informer.run) for informer in self._informers()),
             *self._reserved.components(),
             *(Component(f"handover-{n}", self._handover.run) for n in range(_FOLLOWERS)),
             Component("trust", self._run_trust),
             Component("trust-time", self.trust.watch_time),
             Component("first-sync", self._announce_first_sync),
         ]
+
+    def _informers(
+        self,
+    ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode], ...]:
+        return self.claims, self._former, self._nodes, self._ip_nodes
 
     def controller_macs(self) -> frozenset[bytes]:
         """Return the MACs of all nodes that have a controller, as far as known."""

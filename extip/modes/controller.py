@@ -39,7 +39,7 @@ from extip.modes.address_half import AddressHalf, open_address_half
 from extip.modes.claim_inputs import ClaimInputs
 from extip.modes.conflict_events import ConflictEvents
 from extip.modes.definitions import DefinitionsGate
-from extip.modes.heard_lease import HeardLease
+from extip.modes.heard_lease import HeardLease, RepeatedLease
 from extip.modes.ownership import Ownership
 from extip.modes.refusal_events import EventReporter
 from extip.net.identity import place
@@ -142,8 +142,9 @@ class _Controller:
         )
         self.inputs.claims.add_handler(self._statuses.look)
         lock = LeaseLock(client, name=heartbeat_lease(settings.node), namespace=settings.namespace)
+        repeated = RepeatedLease(lock, repeated=self.inputs.doubt, clock=clock)
         self._publisher = Publisher(
-            HeardLease(lock, heard=self.inputs.heard, clock=clock),
+            HeardLease(repeated, heard=self.inputs.heard, clock=clock),
             node=settings.node,
             namespace=settings.namespace,
             identity=place(settings.node),

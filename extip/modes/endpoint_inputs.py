@@ -85,6 +85,10 @@ class EndpointSources:
             and self._clock.monotonic() < self._impatient_at
         )
 
+    def doubt(self, since_s: float) -> None:
+        """Watch anew if nothing was heard since that time."""
+        self._slices.doubt(since_s)
+
     def components(self) -> list[Component]:
         """Return what has to run."""
         return [Component(self._slices.name, self._run)]

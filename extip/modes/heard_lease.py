@@ -1,5 +1,6 @@
-"""A Lease whose successful writes are told."""
+"""A Lease that tells of the calls about it: which were answered, and which were not."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from extip.api.coordination_v1 import Lease
@@ -33,3 +34,45 @@ class HeardLease:
         written = await write(lease)
         self._heard(sent_at)
         return written
+
+
+class RepeatedLease:
+    """Tells when a call that was not answered in time is followed by one that is.
+
+    Connections that were open before the first one may be dead then, and nobody was told.
+    Implements `LeaseStore` and `leaderelection.Lock`.
+    """
+
+    def __init__(
+        self, inner: LeaseStore, *, repeated: Callable[[float], None], clock: Clock
+    ) -> None:
+        """`repeated` is called with the time at which the first such call was sent."""
+        self._inner = inner
+        self._repeated = repeated
+        self._clock = clock
+        self._unanswered_at: float | None = None
+
+    async def get(self) -> Lease:
+        """Return the Lease."""
+        return await self._follow(self._inner.get())
+
+    async def create(self, lease: Lease) -> Lease:
+        """Create the Lease."""
+        return await self._follow(self._inner.create(lease))
+
+    async def replace(self, lease: Lease) -> Lease:
+        """Replace the Lease."""
+        return await self._follow(self._inner.replace(lease))
+
+    async def _follow(self, call: Awaitable[Lease]) -> Lease:
+        sent_at = self._clock.monotonic()
+        try:
+            answer = await call
+        except asyncio.CancelledError:  # the caller's bound on the time
+            if self._unanswered_at is None:
+                self._unanswered_at = sent_at
+            raise
+        since, self._unanswered_at = self._unanswered_at, None
+        if since is not None:
+            self._repeated(since)
+        return answer

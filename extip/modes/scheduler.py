@@ -33,6 +33,7 @@ from extip.metrics import Metrics
 from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
 from extip.modes.claim_store import ApiClaimStore
 from extip.modes.definitions import DefinitionsGate
+from extip.modes.heard_lease import RepeatedLease
 from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.guard import Guard
@@ -88,8 +89,9 @@ async def run(settings: SchedulerSettings) -> None:
             metrics=metrics,
         )
         inputs.changed = scheduling.trigger
+        lock = LeaseLock(client, name=settings.lease_name, namespace=settings.lease_namespace)
         elector = LeaderElector(
-            LeaseLock(client, name=settings.lease_name, namespace=settings.lease_namespace),
+            RepeatedLease(lock, repeated=inputs.doubt, clock=clock),
             name=settings.lease_name,
             namespace=settings.lease_namespace,
             identity=identity,

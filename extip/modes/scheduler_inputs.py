@@ -104,6 +104,7 @@ class SchedulingInputs:
             get=self._leases.store.get,
             monitor_s=monitor_s,
             changed=self._liveness_changed,
+            doubt=self.doubt,
             clock=clock,
             metrics=metrics,
         )
@@ -140,7 +141,7 @@ class SchedulingInputs:
             client, self._nodes, self._ip_nodes, changed=self._tell, clock=waking, rng=rng
         )
         self._endpoints = EndpointSources(
-            client, self._services, changed=self._tell, clock=clock, rng=rng, metrics=metrics
+            client, self._services, changed=self._tell, clock=waking, rng=rng, metrics=metrics
         )
         self._kubernetes: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = (
             Derived(
@@ -220,6 +221,12 @@ class SchedulingInputs:
         Until the Leases are seen again no node is found dead.
         """
         self._waking.wake()
+
+    def doubt(self, since_s: float) -> None:
+        """Watch anew what has been silent since that time: its connection may be dead."""
+        for informer in self._informers():
+            informer.doubt(since_s)
+        self._endpoints.doubt(since_s)
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""

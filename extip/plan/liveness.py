@@ -137,6 +137,16 @@ class Liveness:
         found = self._nodes.get(node)
         return None if found is None else found.since
 
+    @property
+    def blind(self) -> bool:
+        """Whether nobody is judged until a heartbeat arrives."""
+        return self._blind
+
+    @property
+    def heard_at(self) -> float:
+        """When any node last gave a sign of life; -inf for never."""
+        return self._heard_at
+
     def period_s(self, beat: Beat) -> float:
         """Return how long a node with such heartbeats may be silent."""
         return max(self._monitor_s, HEARTBEATS * beat.heartbeat_s, beat.lease_s)

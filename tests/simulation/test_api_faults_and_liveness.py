@@ -48,6 +48,8 @@ class Cluster:
         self.phase = Phase("up", 0.0)
         self.thaws_at = 0.0
         self.watch_open = False
+        self.watch_deaf = False
+        """Its connection is dead, and nobody was told."""
         self.died: set[str] = set()
         self.wrong: list[tuple[float, str]] = []
         self.view: dict[str, Lease] = {}
@@ -56,6 +58,7 @@ class Cluster:
             get=self.view.get,
             monitor_s=monitor_s,
             changed=self.told,
+            doubt=self.doubted,
             clock=LoopClock(),
             metrics=Metrics("scheduler"),
         )
@@ -94,13 +97,13 @@ class Cluster:
         return leases
 
     def written(self, name):
-        if self.watch_open:
+        if self.watch_open and not self.watch_deaf:
             lease = self.server.leases[name]
             loop = asyncio.get_running_loop()
             loop.call_later(self.phase.latency_s / 2, self.arrive, name, lease)
 
     def arrive(self, name, lease):
-        if self.watch_open:
+        if self.watch_open and not self.watch_deaf:
             self.view[name] = lease
             self.monitor.lease_changed(name)
 
@@ -108,8 +111,21 @@ class Cluster:
         for name, lease in self.server.leases.items():
             self.view[name] = lease
             self.monitor.lease_changed(name)
-        self.watch_open = True
+        self.watch_open, self.watch_deaf = True, False
         self.monitor.watch_opened()
+
+    def doubted(self, _since):
+        if self.watch_open:
+            self.close_watch()
+            asyncio.get_running_loop().call_later(self.phase.latency_s, self.open_watch_again)
+
+    def open_watch_again(self):
+        if self.phase.state != "down" and not self.watch_open:
+            self.open_watch()
+
+    def close_watch(self):
+        self.watch_open = False
+        self.monitor.watch_closed()
 
     def told(self, node):
         if self.monitor.verdict(node) is Verdict.DEAD and node not in self.died:
@@ -119,12 +135,12 @@ class Cluster:
         self.phase = phase
         self.thaws_at = LoopClock().monotonic() + phase.lasts_s
         if phase.state == "down" and self.watch_open:
-            self.watch_open = False
-            self.monitor.watch_closed()
+            self.close_watch()
+        self.watch_deaf |= phase.state == "deaf"
         if phase.state != "down" and not self.watch_open:
             reopens_s = min(phase.lasts_s / 2, self.rng.uniform(0, 2))
             await asyncio.sleep(reopens_s)
-            self.open_watch()
+            self.open_watch_again()
             await asyncio.sleep(phase.lasts_s - reopens_s)
         else:
             await asyncio.sleep(phase.lasts_s)
@@ -181,7 +197,7 @@ def history_of(states, rng):
 
 phases = st.builds(
     Phase,
-    state=st.sampled_from(["up", "down"]),
+    state=st.sampled_from(["up", "down", "deaf"]),
     lasts_s=st.floats(0.1, 40.0),
     latency_s=st.sampled_from([0.002, 0.05, 0.3]),
 )

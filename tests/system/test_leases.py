@@ -81,6 +81,7 @@ async def test_heartbeats_are_seen_by_watch_and_a_death_is_confirmed_by_a_read(l
             changed=lambda node: verdicts.append(
                 (node, monitor.verdict(node), monitor.leaving(node))
             ),
+            doubt=lambda since: informer.doubt(since),  # noqa: PLW0108 - made below
             clock=CLOCK,
             metrics=METRICS,
         )

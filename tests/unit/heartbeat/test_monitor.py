@@ -31,13 +31,20 @@ class World:
         self.reads = 0
         self.read_fails = False
         self.read_takes_s = 0.005
+        self.reads_hang = 0
+        """So many of the next ones are on connections that are dead."""
+        self.doubts: list[tuple[float, float]] = []
+        """When, and as of when."""
         self.watching = False
+        self.mends = True
+        """A watch that is doubted is opened anew."""
         self.metrics = Metrics("scheduler")
         self.monitor = Monitor(
             self,
             get=self.server.leases.get,
             monitor_s=monitor_s,
             changed=self._tell,
+            doubt=self._doubt,
             clock=LoopClock(),
             metrics=self.metrics,
         )
@@ -48,6 +55,9 @@ class World:
 
     async def read(self):
         self.reads += 1
+        if self.reads_hang:
+            self.reads_hang -= 1
+            await asyncio.get_running_loop().create_future()
         await asyncio.sleep(self.read_takes_s)
         if self.read_fails:
             raise ApiUnavailableError("down")
@@ -81,12 +91,22 @@ class World:
         self.watching = False
         self.monitor.watch_closed()
 
+    def hang(self):
+        """Let the watch fall silent, and nobody know."""
+        self.watching = False
+
     def verdicts(self):
         return dict(self.monitor.nodes())
 
     def _written(self, name):
         if self.watching:
             self.monitor.lease_changed(name)
+
+    def _doubt(self, since):
+        self.doubts.append((asyncio.get_running_loop().time(), since))
+        if self.mends:
+            self.close()
+            asyncio.get_running_loop().call_later(0.02, self.open)
 
     def _tell(self, node):
         now = asyncio.get_running_loop().time()
@@ -228,7 +248,7 @@ def test_a_scheduler_that_is_cut_off_declares_nobody_dead_and_finds_who_died_mea
             it.open()
             it.start("a", "b", "c")
             await asyncio.sleep(20)
-            it.watching, it.read_fails = False, True
+            it.watching, it.read_fails, it.mends = False, True, False
             it.kill("a")
             await asyncio.sleep(20)
             assert DEAD not in it.verdicts().values()

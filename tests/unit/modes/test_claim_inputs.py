@@ -91,6 +91,11 @@ class Api:
                 gone = msgspec.structs.replace(before, metadata=meta)
                 stream.send(WatchEvent(EventType.DELETED, gone))
 
+    def silence(self):
+        """Let open streams fall silent, and nobody know."""
+        for stream in self.streams:
+            stream.lag_s = 1e9
+
     def cut(self):
         self.away = True
         for stream in list(self.streams):
@@ -496,5 +501,19 @@ def test_a_few_claims_are_read_one_by_one_and_many_by_a_list(count, lists):
         assert world.inputs.trust.holds()
         assert ("ipnode=n1" in scopes) == lists
         assert len(world.inputs.together().claims) == before
+
+    play(scenario)
+
+
+def test_a_claim_that_a_dead_stream_missed_comes_up_once_that_is_doubted():
+    async def scenario(world):
+        await asyncio.sleep(5)
+        world.api.silence()
+        world.api.put("b", "n1", ip="10.0.0.2")
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1"}
+        world.inputs.doubt(world.now() - 2)
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
 
     play(scenario)

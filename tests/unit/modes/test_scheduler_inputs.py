@@ -1,6 +1,7 @@
 """The scheduler's caches: after an outage, and what of them is news."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from random import Random
 from typing import cast
 
@@ -16,6 +17,7 @@ from extip.api.ipcontroller_v1 import (
     NodeLink,
 )
 from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.cache.listwatch import Page
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError
 from extip.kube.client import ApiClient
@@ -50,6 +52,36 @@ class _Lister:
         self._server.fail(self._plural)
 
 
+class Hanging:
+    """An API server whose streams say nothing, and how often each was opened."""
+
+    def __init__(self):
+        self.watches = {}
+
+    def lister_watcher(self, resource, **_scope):
+        return _Watcher(self, resource.plural)
+
+
+class _Watcher:
+    def __init__(self, server, plural):
+        self._server = server
+        self._plural = plural
+
+    async def list(self, *, resource_version):
+        return Page(items=(), resource_version="1")
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        watches = self._server.watches
+        watches[self._plural] = watches.get(self._plural, 0) + 1
+        yield silence()
+
+
+async def silence():
+    await asyncio.get_running_loop().create_future()
+    yield
+
+
 def made(server):
     return SchedulingInputs(
         cast("ApiClient", server),
@@ -71,15 +103,37 @@ def test_no_cache_waits_its_backoff_out_when_the_api_server_is_back(monkeypatch)
     async def main():
         server = Away()
         inputs = made(server)
+        inputs._endpoints._needed.set()
         caches = [c for c in inputs.components() if c.name.startswith("informer-")]
         running = asyncio.ensure_future(supervise(caches))
         await asyncio.sleep(120)
         now = asyncio.get_running_loop().time()
-        assert {"services", "ipclaims", "ipnodes", "nodes", "leases"} <= set(server.asked)
+        assert {"services", "ipclaims", "ipnodes", "nodes", "leases", "endpointslices"} <= set(
+            server.asked
+        )
         assert all(times[-1] < now for times in server.asked.values())
         inputs.wake()
         await asyncio.sleep(0.01)
         assert all(times[-1] >= now for times in server.asked.values())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    run_virtually(main())
+
+
+def test_a_doubt_reaches_all_that_is_watched():
+    async def main():
+        server = Hanging()
+        inputs = made(server)
+        inputs._endpoints._needed.set()
+        caches = [c for c in inputs.components() if c.name.startswith("informer-")]
+        running = asyncio.ensure_future(supervise(caches))
+        await asyncio.sleep(10)
+        assert set(server.watches.values()) == {1}
+        inputs.doubt(9.0)
+        await asyncio.sleep(0.1)
+        assert set(server.watches.values()) == {2}
+        assert len(server.watches) == len(caches)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
