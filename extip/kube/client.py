@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from extip.api.meta_v1 import KubernetesObject, ObjectMeta
-from extip.api.resources import Resource
+from extip.api.resources import LEASES, Resource
 from extip.cache.listwatch import ListerWatcher, Page, Unreadable, WatchEvent
 from extip.clock import Clock, LoopClock
 from extip.kube.codec import ResourceCodec
@@ -114,6 +114,7 @@ class ApiClient:
             what=resource.plural,
             path=resource.path(namespace=scope.namespace),
             query=query,
+            about_leases=resource is LEASES,
             compressed=True,
             timeout=_within(LIST_TIMEOUT_S),
         )
@@ -285,6 +286,7 @@ def _about(
         body=body,
         content_type=_MERGE_PATCH if verb == "patch" else _JSON,
         about_one=True,
+        about_leases=resource is LEASES,
         timeout=_within(REQUEST_TIMEOUT_S),
     )
 

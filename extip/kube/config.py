@@ -28,6 +28,10 @@ from extip.kube.sockets import open_socket
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
+_READY_S = 3.0
+"""How long a connection is kept for the next request. That serves bursts; what is older than a
+death takes to be found (`--monitor`) may have died of the same cause."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -37,6 +41,9 @@ class Endpoint:
     streams: aiohttp.ClientSession
     """For watches. Each has a connection of its own, opened for it: one that lies ready since an
     earlier request may be dead by now, and a watch is what everything waits for."""
+    leases: aiohttp.ClientSession
+    """For heartbeats and election. A call that is not answered costs the connection that it was on;
+    with those of other requests among them, one dead one after the other would be tried."""
     server: str
     """URL without a trailing slash."""
     credentials: Credentials
@@ -72,20 +79,22 @@ async def open_endpoint(
     # that file names our server.
     connector: Any = api_client.rest_client.pool_manager.connector
     tls, limit = connector._ssl, connector.limit  # noqa: SLF001 - it is made nowhere else
-    session = _session(ssl=tls, limit=limit)
+    session = _session(ssl=tls, limit=limit, keepalive_timeout=_READY_S)
     streams = _session(ssl=tls, limit=0, force_close=True)
+    leases = _session(ssl=tls, limit=limit)
     try:
         yield Endpoint(
             session=session,
             streams=streams,
+            leases=leases,
             server=configuration.host,
             credentials=Credentials(header, refresh=refresh, reload=reload, clock=clock),
             proxy=proxy,
             tls_server_name=configuration.tls_server_name,
         )
     finally:
-        await session.close()
-        await streams.close()
+        for opened in (session, streams, leases):
+            await opened.close()
         await api_client.close()
 
 

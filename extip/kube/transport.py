@@ -53,6 +53,8 @@ class Request:
     content_type: str = "application/json"
     about_one: bool = False
     """It is about one object, which a 404 has to name."""
+    about_leases: bool = False
+    """It is a heartbeat, or about the lead: it must not wait for what has time."""
     compressed: bool = False
     """Ask for gzip, unless the server is on this machine: it saves the wire, not the time."""
     timeout: aiohttp.ClientTimeout
@@ -119,7 +121,6 @@ class Transport:
 
     async def _send(self, request: Request, authorization: str) -> aiohttp.ClientResponse:
         endpoint = self._endpoint
-        session = endpoint.streams if request.verb == "watch" else endpoint.session
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip" if request.compressed and self._compress else "identity",
@@ -131,7 +132,7 @@ class Transport:
             headers["Content-Type"] = request.content_type
         try:
             async with asyncio.timeout(request.open_timeout_s):
-                response = await session.request(
+                response = await self._session(request).request(
                     request.method,
                     endpoint.server + request.path,
                     params=request.query,
@@ -148,6 +149,11 @@ class Transport:
             raise self.unavailable(request, error) from error
         self._requests.labels(request.verb, str(response.status)).inc()
         return response
+
+    def _session(self, request: Request) -> aiohttp.ClientSession:
+        if request.verb == "watch":
+            return self._endpoint.streams
+        return self._endpoint.leases if request.about_leases else self._endpoint.session
 
     async def _refuse(self, request: Request, response: aiohttp.ClientResponse) -> None:
         try:

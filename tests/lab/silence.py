@@ -11,27 +11,34 @@ from tests.lab.process import Process
 
 _TABLE = "inet silence"
 
+_BARE_B = 80
+"""Longest packet that is taken for a bare acknowledgement: headers with all options that occur."""
+
 
 @contextmanager
-def silenced(host: Host, process: Process) -> Iterator[None]:
-    """Drop all packets of the connections to the API server that a process has by now.
+def silenced(host: Host, process: Process, *, acknowledged: bool = False) -> Iterator[None]:
+    """Drop the packets of the connections to the API server that a process has by now.
 
     As after the death of one of several API servers, or of the load balancer before them: no FIN,
-    no RST. Raises LabError when there is no such connection.
+    no RST. With `acknowledged`, no more than the answers is lost: as with a load balancer whose
+    server is dead behind it, the kernel sees a peer that lives. Raises LabError when there is no
+    such connection.
     """
     ports = _local_ports(host, process)
     if not ports:
         raise LabError(f"{process.name} has no connection to the API server")
     mine = "{ " + ", ".join(ports) + " }"
+    outgoing = "accept" if acknowledged else "drop"
+    carries_data = f"ip length > {_BARE_B}" if acknowledged else ""
     rules = f"""\
 table {_TABLE} {{
     chain out {{
         type filter hook output priority 0
-        tcp dport {PORT} tcp sport {mine} drop
+        tcp dport {PORT} tcp sport {mine} {outgoing}
     }}
     chain in {{
         type filter hook input priority 0
-        tcp sport {PORT} tcp dport {mine} drop
+        tcp sport {PORT} tcp dport {mine} {carries_data} drop
     }}
 }}
 """

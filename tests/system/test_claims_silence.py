@@ -23,20 +23,27 @@ def namespace(lab):
     return name
 
 
-@pytest.mark.parametrize("flags", [(), ("--monitor=4s",)], ids=["quick", "defaults"])
-def test_a_node_that_dies_after_the_schedulers_connections_is_replaced(
-    idle_cluster, lab, figures, flags
+acknowledged = pytest.mark.parametrize(
+    "acknowledged", [False, True], ids=["unheard", "acknowledged"]
+)
+
+
+@acknowledged
+def test_a_node_that_dies_when_the_schedulers_connections_do_is_replaced(
+    idle_cluster, lab, figures, acknowledged
 ):
     cluster = idle_cluster
-    if flags:
-        cluster.controller_flags = ("--hb=2s",)
-    scheduler = cluster.start_scheduler(*flags, host=lab.nodes["n3"])
+    cluster.controller_flags, cluster.scheduler_flags = ("--hb=2s",), ("--monitor=4s",)
+    scheduler = cluster.start_scheduler(host=lab.nodes["n3"])
     cluster.start_controllers()
     cluster.wait_alive(scheduler)
     lab.add_service("web", TRIO, namespace=cluster.namespace)
     cluster.wait_settled(*TRIO)
     at = {node: ip for ip, node in cluster.placed().items()}
-    with watched(lab, TRIO) as wire, silenced(lab.nodes["n3"], scheduler.process):
+    with (
+        watched(lab, TRIO) as wire,
+        silenced(lab.nodes["n3"], scheduler.process, acknowledged=acknowledged),
+    ):
         died_s = time.monotonic()
         lab.nodes["n1"].die()
         wait_until(lambda: "n1" not in cluster.placed().values(), "the move", timeout=120.0)
@@ -49,12 +56,16 @@ def test_a_node_that_dies_after_the_schedulers_connections_is_replaced(
     assert wire.owners(at["n3"]) == {"n3"}
 
 
-def test_a_claim_comes_up_where_the_controllers_connections_fell_silent(cluster, lab, figures):
+@acknowledged
+def test_a_claim_comes_up_where_the_controllers_connections_fell_silent(
+    cluster, lab, figures, acknowledged
+):
+    controller = cluster.controllers["n1"]
     lab.add_service("web", TRIO, namespace=cluster.namespace)
     cluster.wait_settled(*TRIO)
     with (
         watched(lab, TRIO) as wire,
-        silenced(lab.nodes["n1"], cluster.controllers["n1"].process),
+        silenced(lab.nodes["n1"], controller.process, acknowledged=acknowledged),
     ):
         began_s = time.monotonic()
         lab.add_service("more", MORE, namespace=cluster.namespace)

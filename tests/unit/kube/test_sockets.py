@@ -5,7 +5,9 @@ import socket
 
 import pytest
 
-from extip.api.resources import SERVICES
+from extip.api.coordination_v1 import Lease
+from extip.api.meta_v1 import FullObjectMeta
+from extip.api.resources import LEASES, SERVICES
 from extip.clock import LoopClock
 from extip.kube.config import open_endpoint
 from extip.kube.sockets import UNANSWERED_S, open_socket
@@ -25,7 +27,7 @@ def test_probes_come_within_the_time_after_which_the_kernel_gives_up(family):
         assert timeout_ms == 1000 * UNANSWERED_S
 
 
-@pytest.mark.parametrize("sessions", ["session", "streams"])
+@pytest.mark.parametrize("sessions", ["session", "streams", "leases"])
 def test_every_connection_to_the_api_server_has_them(rig, run, sessions):
     async def main():
         async with rig.server.listening():
@@ -66,3 +68,28 @@ def test_a_watch_begins_on_a_connection_of_its_own(rig, run):
     run(main())
     assert len(set(seen["list"])) == 1
     assert len(set(seen["list"] + seen["watch"])) == 3
+
+
+def test_a_heartbeat_never_takes_a_connection_that_something_else_left(rig, run):
+    """Many may be dead; each would cost a heartbeat, or some of the time to renew the lead."""
+    seen: dict[str, list[tuple[str, int]]] = {}
+
+    async def note(exchange):
+        seen.setdefault(exchange.request.path, []).append(
+            exchange.writer.get_extra_info("peername")
+        )
+        await exchange.server.serve(exchange)
+
+    async def main():
+        async with rig.connected():
+            rig.server.always = note
+            await asyncio.gather(*(rig.client.list(SERVICES) for _ in range(3)))
+            lease = Lease(metadata=FullObjectMeta(name="a", namespace="x"))
+            await rig.client.create(LEASES, lease)
+            await rig.client.get(LEASES, name="a", namespace="x")
+
+    run(main())
+    others, beats = set(seen.pop(SERVICES_PATH)), [one for many in seen.values() for one in many]
+    assert len(beats) == 2
+    assert len(set(beats)) == 1
+    assert others.isdisjoint(beats)
