@@ -30,9 +30,13 @@ from extip.plan.reach import Reaches
 _LATER_S = 0.01
 """A timer may be early by the clock's resolution."""
 
-READ_S = (1.0, 5.0)
-"""Bounds on the fresh read that confirms a death: a connection that is dead itself costs a second,
-and one more read tells it from a slow API server."""
+READ_S = 5.0
+"""Bound on the fresh read that confirms a death."""
+
+_FIRST_READ = 4
+_FIRST_READ_S = (0.25, 1.0)
+"""The first try may take this part of `--monitor`, within these limits: a connection that is dead
+itself costs no more, and the second try tells it from a slow API server."""
 
 BEHIND_S = 1.0
 """By how much the watch may be later than a read with a heartbeat that both must show."""
@@ -221,12 +225,13 @@ class Monitor:
 
     async def _read(self) -> tuple[Lease, ...]:
         """Read all Leases; what takes long counts from the first try. Raises as `LeaseReader`."""
-        first_s, last_s = READ_S
+        least_s, most_s = _FIRST_READ_S
+        first_s = min(max(self._monitor_s / _FIRST_READ, least_s), most_s)
         try:
             async with asyncio.timeout(first_s):
                 return tuple(await self._reader.read())
         except TimeoutError:
-            async with asyncio.timeout(last_s):
+            async with asyncio.timeout(READ_S):
                 return tuple(await self._reader.read())
 
     def _doubt_silence(self, now: float) -> None:
