@@ -15,7 +15,7 @@ from typing import Any
 
 UNANSWERED_S = 5.0
 """Time without an acknowledgement after which a connection is given up, with data on the way or
-without. Shorter interruptions pass unnoticed, as they do for heartbeats."""
+without. Interruptions that are shorter than two probes break nothing."""
 
 _IDLE_S = 3
 """Silence before the first probe. It decides what this costs: 40 bytes each way every 3 s for each

@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.deletions import Deletions
 from tests.lab.extip import Extip
+from tests.lab.silence import silenced
 from tests.lab.wait import wait_until
 
 IP, IP6 = "10.88.1.1", "fd00:88::1:1"
@@ -183,6 +184,15 @@ def test_survives_a_compacted_history(web, simple, lab, namespace):
     extip.wait_for_addresses(f"{SECOND}/32")
     lab.delete_service("more", namespace=namespace)
     extip.wait_for_addresses()
+
+
+def test_a_service_is_seen_though_the_connections_fell_silent(web, simple, lab, node, namespace):
+    """Nothing but the kernel's probes can tell: a process that has no heartbeat asks nothing."""
+    extip = simple()
+    extip.wait_for_addresses(*BOTH)
+    with silenced(node, extip.process):
+        lab.add_service("more", [SECOND], namespace=namespace)
+        extip.wait_for_addresses(*BOTH, f"{SECOND}/32", timeout=40.0)
 
 
 def test_says_which_permission_is_missing_and_goes_on_when_it_is_granted(lab, simple, web, node):
