@@ -10,7 +10,7 @@ data structure with no effects; it holds numbers only, and who holds what stays 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 
 from msgspec import Struct
 
@@ -204,6 +204,43 @@ def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...
         moves.append(Move(claim=claim, source=source, target=target))
         heapreplace(fullest, (-placement.load(source), source))
     return tuple(moves)
+
+
+def gather(
+    candidates: Iterable[Candidate], registered: Mapping[str, str], *, limit: int
+) -> tuple[Move, ...]:
+    """Return up to `limit` moves that bring claims together, in order of claims' names.
+
+    They go where `settle` puts new ones: to the node that holds most of them, of several the first
+    to have registered; so the fewest move, and none twice. Those that may not be there are brought
+    together likewise, once the others are. Each move is to a node that holds as much as the one
+    that is left, or more, so repeating this ends.
+    """
+    held: dict[frozenset[str], dict[str, list[str]]] = {}
+    loads: dict[str, int] = {}
+    for candidate in candidates:
+        node = candidate.node
+        if node in candidate.eligible:
+            held.setdefault(candidate.eligible, {}).setdefault(node, []).append(candidate.claim)
+            loads[node] = loads.get(node, 0) + 1
+    while held:
+        _, _, first = min(
+            (-load, registered.get(node, _UNREGISTERED), node) for node, load in loads.items()
+        )
+        near = [eligible for eligible in held if first in eligible]
+        moves = [
+            Move(claim=claim, source=node, target=first)
+            for eligible in near
+            for node, claims in held[eligible].items()
+            if node != first
+            for claim in claims
+        ]
+        if moves:
+            return tuple(nsmallest(limit, moves))
+        for eligible in near:  # all of these are there
+            loads[first] -= len(held.pop(eligible)[first])
+        del loads[first]
+    return ()
 
 
 def _best_target(
