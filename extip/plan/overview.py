@@ -13,6 +13,7 @@ from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, node_of_lease
 from extip.plan.claims import parse_cidr
 from extip.plan.conditions import find_condition
+from extip.plan.duplicates import refusal
 
 
 class ClaimState(StrEnum):
@@ -96,6 +97,8 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
     )
     if not claim.spec.node_name:
         return ClaimState.WAITING, assigned, _message(assigned, "no scheduler has looked at it yet")
+    if told := refusal(claim):
+        return ClaimState.REFUSED, assigned, told
     if claim.status.holder != claim.spec.node_name and not _of_now(up, claim):
         coming = f"{claim.status.holder} had it; " if claim.status.holder else ""
         return ClaimState.MOVING, assigned, f"{coming}{_message(assigned, 'not reported yet')}"

@@ -9,8 +9,9 @@ thaws) fails at the API server instead of undoing its successor's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Protocol, TypeVar
 
@@ -35,6 +36,7 @@ from extip.plan.claims import (
 from extip.plan.conditions import find_condition, with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
+from extip.plan.duplicates import DUPLICATE
 from extip.plan.guard import Guard, Surroundings, Verdicts
 from extip.plan.link import IPAddress
 from extip.plan.placement import Strategy
@@ -44,6 +46,7 @@ from extip.plan.schedule import (
     AssignClaim,
     Cluster,
     CreateClaim,
+    Schedule,
     Write,
     plan_rebalance,
     plan_schedule,
@@ -69,7 +72,7 @@ _REBALANCED = 2
 """Claims moved by one step of rebalancing."""
 
 _REBALANCE_S = 0.5
-"""Time between two such steps."""
+"""Time between two such steps, whatever triggers passes meanwhile: each move does."""
 
 _STALE_S = 0.1
 """Time that the watch gets to show what a stale decision had not seen."""
@@ -164,6 +167,7 @@ class ClaimScheduler:
         self._cleared: set[str] = set()
         self._problem = ""
         self._stale = False
+        self._rebalance_at = -inf
 
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it are one."""
@@ -206,18 +210,30 @@ class ClaimScheduler:
                 await self._allocator.publish(allocation)
             return _STALE_S if self._stale else _YIELD_S
         publish_s = await self._allocator.publish(allocation)
-        if again_s := await self._write_conditions(claims, schedule.waiting):
+        if again_s := await self._write_conditions(claims, schedule):
             return _sooner(publish_s, again_s)
         if again_s := await self._clear_field_owners():
             return _sooner(publish_s, again_s)
         return _sooner(publish_s, await self._rebalance(claims, inputs))
 
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
-        """Move a few claims to where they even the load out, when nothing else is to do."""
-        if self._strategy is not Strategy.FAIR or not inputs.steady:
+        """Move a few claims to where the strategy wants them, when nothing else is to do."""
+        if not inputs.steady:
             self._settled("")
             return None
-        moves = plan_rebalance(claims, inputs.cluster, steady=inputs.steady, limit=_REBALANCED)
+        wait_s = self._rebalance_at - self._clock.monotonic()
+        if wait_s > 0:
+            self._settled("")
+            return wait_s
+        moves = plan_rebalance(
+            claims,
+            inputs.cluster,
+            steady=inputs.steady,
+            limit=_REBALANCED,
+            strategy=self._strategy,
+        )
+        if moves:
+            self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
         await self._write_all(moves)
         return _REBALANCE_S if moves else None
 
@@ -270,13 +286,11 @@ class ClaimScheduler:
                 self._log.info("claim_deleted", claim=claim.metadata.name)
 
     async def _write_conditions(
-        self, claims: Sequence[IpClaim], waiting: Mapping[str, str]
+        self, claims: Sequence[IpClaim], schedule: Schedule
     ) -> float | None:
         """Say of each claim where it was put or why it waits; return when to go on with it."""
         stale = [
-            (claim, condition)
-            for claim in claims
-            if (condition := self._assigned(claim, waiting.get(claim.metadata.name, "")))
+            (claim, condition) for claim in claims if (condition := self._assigned(claim, schedule))
         ]
 
         async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
@@ -326,13 +340,15 @@ class ClaimScheduler:
             return _PUT_OFF_S
         return _YIELD_S if len(pending) > _LEISURELY else None
 
-    def _assigned(self, claim: IpClaim, waiting: str) -> Condition | None:
+    def _assigned(self, claim: IpClaim, schedule: Schedule) -> Condition | None:
         """Return the condition that the claim should have and has not."""
-        node = claim.spec.node_name
-        if waiting:
+        name, node = claim.metadata.name, claim.spec.node_name
+        if refused := schedule.refused.get(name, ""):
+            status, reason, message = "False", DUPLICATE, refused
+        elif waiting := schedule.waiting.get(name, ""):
             status, reason, message = "False", "NoEligibleNode", waiting
         elif node:
-            why = self._why.get(claim.metadata.name)
+            why = self._why.get(name)
             status, reason, message = "True", "Assigned", f"to {node}" + (f"; {why}" if why else "")
         else:
             return None
