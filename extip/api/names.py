@@ -17,7 +17,7 @@ PREVIOUS_NODE_LABEL = "ip-previous-node"
 watch what becomes of its claims until the new one is up."""
 
 POOL_LABEL = "ip-pool-name"
-"""On an IpClaim: the pool that its IP comes from."""
+"""On an IpClaim: the pool that its IP comes from, as `label_value` writes it."""
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "extip"
@@ -81,16 +81,21 @@ def is_node_name(text: str) -> bool:
     return len(text) <= longest and _SUBDOMAIN.fullmatch(text) is not None
 
 
-def node_label(node: str) -> str:
-    """Return the label value that stands for a node.
+def label_value(name: str) -> str:
+    """Return the label value that stands for the name of an object; for itself, that value.
 
     It is the name itself up to 63 characters, the longest that a label may hold. A longer name is
     cut and ends in the first eight digits of its SHA-256, so that two of them stay apart.
     """
-    if len(node) <= _MAX_LABEL:
-        return node
-    digest = sha256(node.encode()).hexdigest()[:_HASH_DIGITS]
-    return f"{node[: _MAX_LABEL - _HASH_DIGITS - 1].rstrip('.-')}-{digest}"
+    if len(name) <= _MAX_LABEL:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
+    return f"{name[: _MAX_LABEL - _HASH_DIGITS - 1].rstrip('.-')}-{digest}"
+
+
+def node_label(node: str) -> str:
+    """Return the label value that stands for a node."""
+    return label_value(node)
 
 
 def heartbeat_lease(node: str) -> str:

@@ -183,10 +183,16 @@ class ApiClient:
         request = _about("patch", resource, target, encoded, subresource=subresource)
         return await self._call(resource, request)
 
-    async def delete(self, resource: Resource[T], *, name: str, namespace: str = "") -> None:
-        """Delete an object; it stays for a while when it has finalizers."""
+    async def delete(
+        self, resource: Resource[T], *, name: str, namespace: str = "", seen: T | None = None
+    ) -> None:
+        """Delete an object; it stays for a while when it has finalizers.
+
+        Raises `ConflictError` when it is not any more as it was `seen`.
+        """
         target = ObjectMeta(name=name, namespace=namespace)
-        await self._transport.read(_about("delete", resource, target))
+        body = None if seen is None else _delete_options(seen.metadata)
+        await self._transport.read(_about("delete", resource, target, body))
 
     async def _call(self, resource: Resource[T], request: Request) -> T:
         return self._codec(resource).decode_object(await self._transport.read(request))
@@ -281,6 +287,12 @@ def _about(
         about_one=True,
         timeout=_within(REQUEST_TIMEOUT_S),
     )
+
+
+def _delete_options(seen: ObjectMeta) -> bytes:
+    preconditions = {"uid": seen.uid, "resourceVersion": seen.resource_version}
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
+    return msgspec.json.encode(options)
 
 
 def _within(total_s: float) -> aiohttp.ClientTimeout:

@@ -6,6 +6,7 @@ from functools import partial
 from extip.api.core_v1 import DetailedService, LabelledNamespace
 from extip.api.ipcontroller_v1 import IpClaimPool
 from extip.api.meta_v1 import FullObjectMeta, LabelSelector
+from extip.api.names import label_value
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
 from extip.plan.demand import Demand, service_demand
@@ -66,7 +67,7 @@ class AllocationSources:
     def node_selectors(self) -> dict[str, LabelSelector]:
         """Return which nodes may hold the addresses of each pool that says so."""
         return {
-            pool.name: pool.spec.node_selector
+            label_value(pool.name): pool.spec.node_selector
             for pool in self._pools.value().ordered
             if pool.spec.node_selector is not None
         }

@@ -25,12 +25,13 @@ from extip.api.resources import IP_CLAIMS
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.health import HealthServer
-from extip.kube.client import ApiClient, connect
+from extip.kube.client import connect
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.kube.lease_lock import LeaseLock
 from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
 from extip.metrics import Metrics
 from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
+from extip.modes.claim_store import ApiClaimStore
 from extip.modes.definitions import DefinitionsGate
 from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.scheduler_inputs import SchedulingInputs
@@ -79,7 +80,7 @@ async def run(settings: SchedulerSettings) -> None:
                 metrics=metrics,
             ),
             claims=Overlay(inputs.claims.store, clock=clock),
-            store=_Claims(client),
+            store=ApiClaimStore(client, known=inputs.service),
             historian=_Historian(events),
             decided=RefusalLedger(EventReporter(events), metrics).record,
             clock=clock,
@@ -124,31 +125,6 @@ def _leading(
     if settings.leader_elect:
         return [Component("elector", partial(elector.run, lambda: [decide]))]
     return [decide, Component("elector", partial(warn_of_rivals, elector, clock=clock))]
-
-
-class _Claims:
-    """IpClaims at the API server; implements `ClaimStore`."""
-
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-
-    async def create(self, claim: IpClaim) -> IpClaim:
-        """Create a claim."""
-        return await self._client.create(IP_CLAIMS, claim)
-
-    async def patch(self, claim: IpClaim, patch: object) -> IpClaim:
-        """Merge into a claim."""
-        return await self._client.patch(IP_CLAIMS, patch, name=claim.metadata.name)
-
-    async def patch_status(self, claim: IpClaim, patch: object) -> IpClaim:
-        """Merge into a claim's status."""
-        return await self._client.patch(
-            IP_CLAIMS, patch, name=claim.metadata.name, subresource="status"
-        )
-
-    async def delete(self, claim: IpClaim) -> None:
-        """Delete a claim."""
-        await self._client.delete(IP_CLAIMS, name=claim.metadata.name)
 
 
 class _Historian:

@@ -181,6 +181,10 @@ class SchedulingInputs:
             steady=frozenset(n for n in names if self._is_steady(n)),
         )
 
+    def service(self, key: str) -> DetailedService | None:
+        """Return a service as the cache has it, by ``namespace/name``."""
+        return self._services.store.get(key)
+
     async def wait_synced(self) -> None:
         """Wait until every cache has been filled."""
         for source in self._sources():

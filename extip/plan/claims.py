@@ -23,6 +23,7 @@ from extip.api.names import (
     PLACEMENT_AUTOMATIC,
     POOL_LABEL,
     PREVIOUS_NODE_LABEL,
+    label_value,
     node_label,
 )
 from extip.plan.link import IPAddress, IPInterface
@@ -43,7 +44,7 @@ class Create:
     services: tuple[ServiceReference, ...]
     replaces: str = ""
     """Name of the claim of the same IP with another prefix length that it takes over from: its
-    node is the place to choose, and it is deleted only once this one exists."""
+    node is the place to choose, and once this one exists, another plan deletes it."""
     pool: str = ""
     """The pool that the IP was allocated from; empty when services wrote it themselves."""
 
@@ -160,7 +161,8 @@ def plan_claim(
 ) -> tuple[Action, ...]:
     """Plan for one IP: `interface` is None when nobody wants it; `existing` are all its claims.
 
-    Actions come in the order to take them. Applying them and planning again gives none.
+    Applying the actions and planning again gives none, but for deletions of what was replaced: if
+    its successor cannot be made, it stays.
     """
     made = [claim for claim in existing if claim.managed]
     if interface is None or len(made) < len(existing):
@@ -169,19 +171,13 @@ def plan_claim(
     name = claim_name(interface)
     kept = next((claim for claim in made if claim.metadata.name == name), None)
     rest = [claim for claim in made if claim is not kept]
-    actions: list[Action] = []
     if kept is None:
-        actions.append(
-            Create(
-                interface=interface,
-                services=services,
-                replaces=rest[0].metadata.name if rest else "",
-                pool=pool,
-            )
-        )
-    elif (kept.spec.services or ()) != services or pool_of(kept) != pool:
+        replaces = rest[0].metadata.name if rest else ""
+        return (Create(interface=interface, services=services, replaces=replaces, pool=pool),)
+    actions: list[Action] = [Delete(claim) for claim in rest]
+    if (kept.spec.services or ()) != services or pool_of(kept) != label_value(pool):
         actions.append(SetServices(kept, services, pool))
-    return (*actions, *(Delete(claim) for claim in rest))
+    return tuple(actions)
 
 
 def new_claim(create: Create, *, node: str = "") -> IpClaim:
@@ -190,7 +186,7 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
     if node:
         labels[NODE_LABEL] = node_label(node)
     if create.pool:
-        labels[POOL_LABEL] = create.pool
+        labels[POOL_LABEL] = label_value(create.pool)
     return IpClaim(
         metadata=FullObjectMeta(name=claim_name(create.interface), labels=labels),
         spec=IpClaimSpec(
@@ -228,7 +224,7 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
     if before and before != node:
         labels[PREVIOUS_NODE_LABEL] = node_label(before)
     metadata = metadata_patch(claim) | {"labels": labels}
-    if not claim.managed:
+    if not claim.managed and before != node:  # where a person put it, it stays
         metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
     return {"metadata": metadata, "spec": {"nodeName": node or None}}
 
@@ -236,8 +232,9 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
 def services_patch(action: SetServices) -> dict[str, object]:
     """Return the merge patch that writes who wants the IP; conflicts like `assignment_patch`."""
     metadata = metadata_patch(action.claim)
-    if action.pool != pool_of(action.claim):
-        metadata["labels"] = {POOL_LABEL: action.pool or None}
+    pool = label_value(action.pool)
+    if pool != pool_of(action.claim):
+        metadata["labels"] = {POOL_LABEL: pool or None}
     return {"metadata": metadata, "spec": {"services": action.services}}
 
 
@@ -262,7 +259,7 @@ def having(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset[str]]:
 
 
 def pool_of(claim: IpClaim) -> str:
-    """Return the name of the pool that the claim's IP was allocated from; empty for none."""
+    """Return the `label_value` of the pool that the claim's IP was allocated from, or nothing."""
     return (claim.metadata.labels or {}).get(POOL_LABEL, "")
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.meta_v1 import LabelSelector
+from extip.api.names import label_value
 from extip.plan.claims import (
     Create,
     Delete,
@@ -76,7 +77,8 @@ class Cluster:
     ignored: frozenset[Obstacle] = frozenset()
     """Rules of eligibility that are switched off."""
     node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
-    """Which nodes hold the addresses of a pool, by its name; a pool without one has no entry."""
+    """Which nodes hold the addresses of a pool, by the `label_value` of its name; a pool without
+    one has no entry."""
     local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes with ready endpoints, for each service that is served by local ones alone, by
     ``namespace/name``; all others have no entry."""
@@ -89,6 +91,9 @@ class Schedule:
     writes: tuple[Write, ...]
     waiting: Mapping[str, str]
     """Claims that nobody can take, by name, with the reason."""
+    in_the_way: Mapping[str, IPInterface]
+    """Claims that somebody gave the name of the claim of another IP, by that name, with that IP:
+    nothing can be done for it."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Claims whose IP another claim holds on another node, by name, with the reason."""
 
@@ -109,19 +114,21 @@ def plan_schedule(
     index = index_claims(claims)
     actions = plan_claims(wanted, index, pools)
     deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
-    creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
     by_name = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
+    creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
+    in_the_way = {name: creates.pop(name).interface for name in creates.keys() & by_name.keys()}
     rules = _Rules(cluster)
     needs = {
         name: Needs(
             ip=create.interface.ip,
-            node_selector=cluster.node_selectors.get(create.pool),
+            node_selector=cluster.node_selectors.get(label_value(create.pool)),
             endpoint_nodes=_endpoint_nodes(create.services, cluster),
         )
         for name, create in creates.items()
+        if not create.replaces
     }
     needs |= _needs(by_name.values(), cluster)
-    holders = {name: _inherited(create, claims) for name, create in creates.items()}
+    holders = dict.fromkeys(creates, "")
     holders |= {name: claim.spec.node_name for name, claim in by_name.items()}
     newcomers = rules
     if strategy is Strategy.FIRST_ALIVE:
@@ -159,7 +166,6 @@ def plan_schedule(
         for name, leader in twins.rivals.items()
         if node_of(leader) != holders[name]
     }
-    held = {c.claim: c.node for c in candidates if c.node in c.eligible}
     writes: list[Write] = [
         AssignClaim(
             claim=by_name[move.claim],
@@ -172,7 +178,9 @@ def plan_schedule(
     writes += [_following(by_name, move, twins) for move in followers]
     placed |= {move.claim: move for move in followers}
     for name, create in creates.items():
-        node = placed[name].target if name in placed else held.get(name, "")
+        # With another prefix length an IP does not move, unless it has to anyway.
+        as_placed = create.replaces or name
+        node = placed[as_placed].target if as_placed in placed else holders[as_placed]
         writes.append(CreateClaim(claim=new_claim(create, node=node)))
     # Its node does not see what is refused before that can be read in it.
     seen = (c for name, c in by_name.items() if name not in refused or is_refused(c))
@@ -186,7 +194,7 @@ def plan_schedule(
         for candidate in candidates
         if not candidate.eligible
     }
-    return Schedule(writes=tuple(writes), waiting=waiting, refused=refused)
+    return Schedule(writes=tuple(writes), waiting=waiting, in_the_way=in_the_way, refused=refused)
 
 
 def plan_rebalance(
@@ -372,13 +380,6 @@ def _duplicates(
         present={node.name for node in cluster.nodes if node.alive} | cluster.unknown,
         ifaces={node.name: node.link for node in cluster.nodes},
     )
-
-
-def _inherited(create: Create, claims: Sequence[IpClaim]) -> str:
-    """Return the node of the claim that this one replaces, so that a new mask moves nothing."""
-    if not create.replaces:
-        return ""
-    return next((c.spec.node_name for c in claims if c.metadata.name == create.replaces), "")
 
 
 def _mislabelled(claims: Iterable[IpClaim], placed: Mapping[str, Move]) -> list[Write]:

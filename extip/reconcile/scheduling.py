@@ -5,24 +5,26 @@ what differs: moves off dead nodes first, then new claims, each a single write; 
 that. Our own writes count before the watch shows them, so that no pass undoes or repeats the last.
 
 Every write carries a precondition or creates: a decision that went stale (a frozen leader that
-thaws) fails at the API server instead of undoing its successor's.
+thaws) fails at the API server instead of undoing its successor's. What cannot be written now, for
+whatever reason, keeps nothing else waiting.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from random import Random
 from typing import Protocol, TypeVar
 
 from extip import log
-from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
+from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import Condition
 from extip.cache.mutation import Overlay
 from extip.clock import Clock
 from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
+from extip.plan.assigned import assigned_condition
 from extip.plan.backoff import Backoff
 from extip.plan.claims import (
     Delete,
@@ -33,12 +35,11 @@ from extip.plan.claims import (
     metadata_patch,
     services_patch,
 )
-from extip.plan.conditions import find_condition, with_condition
+from extip.plan.conditions import with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
-from extip.plan.duplicates import DUPLICATE
 from extip.plan.guard import Guard, Surroundings, Verdicts
-from extip.plan.link import IPAddress
+from extip.plan.link import IPAddress, IPInterface
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
 from extip.plan.reserved import Reserved
@@ -74,9 +75,6 @@ _REBALANCED = 2
 _REBALANCE_S = 0.5
 """Time between two such steps, whatever triggers passes meanwhile: each move does."""
 
-_STALE_S = 0.1
-"""Time that the watch gets to show what a stale decision had not seen."""
-
 _PUT_OFF_S = 1.0
 """Time after which such writes that failed are tried again."""
 
@@ -84,6 +82,9 @@ _YIELD_S = 0.001
 """Between batches: anything more urgent goes first."""
 
 _RETRY = Backoff(initial_s=0.2, cap_s=15.0)
+
+_STALE = Backoff(initial_s=0.1, cap_s=1.0, jitter=0.0)
+"""Time that the watch gets to show what stale decisions had not seen."""
 
 
 class ClaimStore(Protocol):
@@ -99,7 +100,11 @@ class ClaimStore(Protocol):
         """Merge into a claim's status."""
 
     async def delete(self, claim: IpClaim) -> None:
-        """Delete a claim."""
+        """Delete a claim as it was read.
+
+        Raises ConflictError also when a service that it names is there and differs from what was
+        decided over: nothing brings the IP down because a cache is behind.
+        """
 
 
 class AddressAllocator(Protocol):
@@ -130,6 +135,16 @@ class SchedulerInputs:
     cluster: Cluster
     steady: frozenset[str]
     """Nodes that were alive for long enough to be given claims of others; empty: none are."""
+
+
+@dataclass(slots=True)
+class _Written:
+    """What came of writing."""
+
+    done: int = 0
+    stale: bool = False
+    """Something was not as it had been decided over."""
+    failures: list[ApiError] = field(default_factory=list)
 
 
 class ClaimScheduler:
@@ -165,8 +180,10 @@ class ClaimScheduler:
         self._triggered = asyncio.Event()
         self._why: dict[str, str] = {}
         self._cleared: set[str] = set()
+        self._said: set[str] = set()
+        self._stale = 0
+        self._failures: Sequence[ApiError] = ()
         self._problem = ""
-        self._stale = False
         self._rebalance_at = -inf
 
     def trigger(self) -> None:
@@ -204,26 +221,35 @@ class ClaimScheduler:
         schedule = plan_schedule(
             wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()
         )
-        if schedule.writes:
-            await self._write_all(schedule.writes[:_BATCH])
-            if self._problem:  # what is claimed need not wait for what cannot be
-                await self._allocator.publish(allocation)
-            return _STALE_S if self._stale else _YIELD_S
-        publish_s = await self._allocator.publish(allocation)
+        self._tell_of(schedule.in_the_way)
+        written = await self._write_all(schedule.writes[:_BATCH])
+        self._settled(written.failures)
+        if written.done and not written.failures:
+            return _YIELD_S
+        self._stale = self._stale + 1 if written.stale else 0
+        stale_s = _STALE.delay_s(self._stale, 0.0) if written.stale else None
+        publish_s = _sooner(stale_s, await self._allocator.publish(allocation))
         if again_s := await self._write_conditions(claims, schedule):
             return _sooner(publish_s, again_s)
         if again_s := await self._clear_field_owners():
             return _sooner(publish_s, again_s)
         return _sooner(publish_s, await self._rebalance(claims, inputs))
 
+    def _tell_of(self, in_the_way: Mapping[str, IPInterface]) -> None:
+        """Say once of each claim that has the name of another IP's."""
+        self._said &= in_the_way.keys()
+        for name in sorted(in_the_way.keys() - self._said):
+            self._said.add(name)
+            ip = str(in_the_way[name].ip)
+            reason = "this claim has its name and another cidr; delete or rename it"
+            self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
+
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
         """Move a few claims to where the strategy wants them, when nothing else is to do."""
         if not inputs.steady:
-            self._settled("")
             return None
         wait_s = self._rebalance_at - self._clock.monotonic()
         if wait_s > 0:
-            self._settled("")
             return wait_s
         moves = plan_rebalance(
             claims,
@@ -234,12 +260,12 @@ class ClaimScheduler:
         )
         if moves:
             self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
-        await self._write_all(moves)
+        written = await self._write_all(moves)
+        self._settled(written.failures or self._failures)
         return _REBALANCE_S if moves else None
 
-    async def _write_all(self, writes: Sequence[Write]) -> None:
-        failures: list[ApiError] = []
-        self._stale = False
+    async def _write_all(self, writes: Sequence[Write]) -> _Written:
+        written = _Written()
 
         async def write(one: Write) -> None:
             try:
@@ -247,14 +273,17 @@ class ClaimScheduler:
                     await self._write(one)
             except (ConflictError, NotFoundError) as error:
                 self._log.debug("decision_was_stale", error=str(error))
-                self._stale = True
+                written.stale = True
             except ApiError as error:
-                failures.append(error)
+                written.failures.append(error)
             except TimeoutError:
-                failures.append(ApiUnavailableError(f"no answer within {WRITE_S:.0f} s"))
+                text = f"no answer within {WRITE_S:.0f} s"
+                written.failures.append(ApiUnavailableError(text))
+            else:
+                written.done += 1
 
         await for_each(writes, write, limit=CONCURRENCY)
-        self._settled(str(failures[0]) if failures else "", count=len(failures))
+        return written
 
     async def _write(self, write: Write) -> None:
         match write:
@@ -266,6 +295,9 @@ class ClaimScheduler:
             case AssignClaim(claim=claim, node=node, why=why):
                 patched = await self._store.patch(claim, assignment_patch(claim, node))
                 self._claims.wrote(patched)
+                if node == claim.spec.node_name:
+                    self._log.info("claim_labelled", claim=claim.metadata.name, node=node)
+                    return
                 self._why[claim.metadata.name] = why
                 self._log.info(
                     "claim_assigned",
@@ -290,7 +322,13 @@ class ClaimScheduler:
     ) -> float | None:
         """Say of each claim where it was put or why it waits; return when to go on with it."""
         stale = [
-            (claim, condition) for claim in claims if (condition := self._assigned(claim, schedule))
+            (claim, condition)
+            for claim in claims
+            if (
+                condition := assigned_condition(
+                    claim, schedule, why=self._why.get(claim.metadata.name, "")
+                )
+            )
         ]
 
         async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
@@ -340,38 +378,12 @@ class ClaimScheduler:
             return _PUT_OFF_S
         return _YIELD_S if len(pending) > _LEISURELY else None
 
-    def _assigned(self, claim: IpClaim, schedule: Schedule) -> Condition | None:
-        """Return the condition that the claim should have and has not."""
-        name, node = claim.metadata.name, claim.spec.node_name
-        if refused := schedule.refused.get(name, ""):
-            status, reason, message = "False", DUPLICATE, refused
-        elif waiting := schedule.waiting.get(name, ""):
-            status, reason, message = "False", "NoEligibleNode", waiting
-        elif node:
-            why = self._why.get(name)
-            status, reason, message = "True", "Assigned", f"to {node}" + (f"; {why}" if why else "")
-        else:
-            return None
-        known = find_condition(claim.status.conditions, ASSIGNED)
-        if (
-            known is not None
-            and (known.status, known.reason) == (status, reason)
-            # A new leader does not know why; what the last one wrote stays.
-            and (known.message == message or known.message.startswith(f"{message}; "))
-        ):
-            return None
-        return Condition(
-            type=ASSIGNED,
-            status=status,
-            reason=reason,
-            message=message,
-            observed_generation=claim.metadata.generation,
-        )
-
-    def _settled(self, problem: str, *, count: int = 0) -> None:
+    def _settled(self, failures: Sequence[ApiError]) -> None:
         """Log trouble once when it begins and once when it is over."""
+        self._failures = failures
+        problem = str(failures[0]) if failures else ""
         if problem and not self._problem:
-            self._log.warning("writes_failed", count=count, error=problem)
+            self._log.warning("writes_failed", count=len(failures), error=problem)
         elif self._problem and not problem:
             self._log.info("writes_succeeded")
         self._problem = problem

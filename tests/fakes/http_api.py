@@ -266,17 +266,22 @@ class HttpApiServer:
             name = path.removesuffix("/status").rpartition("/")[2]
             await exchange.answer(404, status_body(404, "NotFound", f"{path} not found", name=name))
             return
+        known = self.objects.get(path, {})
         if request.method == "DELETE":
+            required = sent.get("preconditions", {})
+            if any(known["metadata"].get(key) != value for key, value in required.items()):
+                await exchange.answer(409, status_body(409, "Conflict", f"{path} changed"))
+                return
             await exchange.answer(200, self.objects.pop(path))
             return
-        known = self.objects.get(path, {})
         if request.method == "PUT" and _version(sent) not in ("", _version(known)):
             await exchange.answer(409, status_body(409, "Conflict", f"{path} changed"))
             return
         if request.method != "GET":
             self.api.revision += 1
             new = _merge(known, sent) if request.method == "PATCH" else sent
-            meta = new["metadata"] | {"resourceVersion": str(self.api.revision)}
+            meta = {"uid": f"{path}-{self.api.revision}"} | new["metadata"]
+            meta |= {"resourceVersion": str(self.api.revision)}
             self.objects[path] = new | {"metadata": meta}
         await exchange.answer(201 if request.method == "POST" else 200, self.objects[path])
 

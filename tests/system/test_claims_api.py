@@ -145,6 +145,33 @@ def test_a_hung_control_plane(cluster, lab, figures):
     cluster.wait_settled(*TRIO, *MORE)
 
 
+def test_a_new_leader_that_has_not_heard_of_a_service_keeps_its_claims(
+    cluster, proxy, lab, figures
+):
+    """Its watch of services is broken: to it, they look as if they were gone."""
+    cluster.kubeconfig = lab.kubeconfig
+    bring_up(cluster)
+    (first,) = cluster.schedulers
+    cluster.kubeconfig = proxy.kubeconfig
+    second = cluster.start_scheduler("--log-level=debug")
+    second.wait_for_event("leader_changed")
+    cluster.wait_alive(second)
+    with proxy.misbehaving(about="/api/v1/services", away=True):
+        second.wait_for_event("watch_interrupted", resource="services")
+        lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+        cluster.wait_settled(*TRIO, *MORE)
+        before = cluster.placed()
+        with watched(lab, IPS[:5]) as wire:
+            assert first.process.terminate() == 0
+            second.wait_for_event("leadership_acquired")
+            second.wait_for_event("decision_was_stale", count=2 * len(MORE))
+        figures(wire)
+        assert_untouched(cluster, wire, before)
+    cluster.wait_settled(*TRIO, *MORE)
+    lab.delete_service("more", namespace=cluster.namespace)
+    cluster.wait_settled(*TRIO)
+
+
 def test_one_node_is_told_to_come_back_later(cluster, proxy, lab, figures):
     """One heartbeat in a while is refused: its node may not be silent for as long as it is told."""
     before = bring_up(cluster)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from extip import __version__
@@ -22,6 +23,12 @@ from tests.fakes import http_api as api
 from tests.fakes.virtual_time import run_virtually
 
 
+def new_uid(event):
+    """Return the event as another one of the same name and version."""
+    metadata = msgspec.structs.replace(event.metadata, uid="another")
+    return msgspec.structs.replace(event, metadata=metadata)
+
+
 def test_one_object_is_created_read_replaced_patched_and_deleted(rig, run):
     event = Event(metadata=ObjectMeta(name="e", namespace="ns"), reason="First", count=1)
 
@@ -38,7 +45,10 @@ def test_one_object_is_created_read_replaced_patched_and_deleted(rig, run):
                 await rig.client.replace(EVENTS, created)
             replaced = await rig.client.replace(EVENTS, patched)
             assert replaced.count == 2
-            await rig.client.delete(EVENTS, name="e", namespace="ns")
+            for seen in (patched, new_uid(replaced)):
+                with pytest.raises(ConflictError):
+                    await rig.client.delete(EVENTS, name="e", namespace="ns", seen=seen)
+            await rig.client.delete(EVENTS, name="e", namespace="ns", seen=replaced)
             with pytest.raises(NotFoundError):
                 await rig.client.get(EVENTS, name="e", namespace="ns")
 

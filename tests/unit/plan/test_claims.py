@@ -1,5 +1,6 @@
 """One claim for each wanted IP; nothing of anybody else's is touched; nothing is forgotten."""
 
+from collections.abc import Iterable
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 import msgspec
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
-from extip.api.names import MANAGED_BY_LABEL, NODE_LABEL, PREVIOUS_NODE_LABEL
+from extip.api.names import MANAGED_BY_LABEL, NODE_LABEL, POOL_LABEL, PREVIOUS_NODE_LABEL
 from extip.plan.claims import (
+    Action,
     Create,
     Delete,
     SetServices,
@@ -25,6 +27,7 @@ from extip.plan.claims import (
     parse_cidr,
     parse_claim_name,
     plan_claims,
+    pool_of,
     services_patch,
 )
 from extip.plan.requests import Owner
@@ -181,15 +184,14 @@ def test_what_was_made_by_hand_is_left_alone_and_takes_the_place_of_ours():
 
 def test_another_mask_takes_over_before_the_old_claim_goes():
     old = made("10.0.0.1/32", "a")
-    actions = plan_claims({ip_interface("10.0.0.1/24"): (owner("a"),)}, index_claims([old]))
-    assert actions == (
-        Create(
-            interface=ip_interface("10.0.0.1/24"),
-            services=(reference("a"),),
-            replaces="10-0-0-1-32",
-        ),
-        Delete(old),
+    wanted = {ip_interface("10.0.0.1/24"): (owner("a"),)}
+    (create,) = plan_claims(wanted, index_claims([old]))
+    assert create == Create(
+        interface=ip_interface("10.0.0.1/24"),
+        services=(reference("a"),),
+        replaces="10-0-0-1-32",
     )
+    assert plan_claims(wanted, index_claims([old, new_claim(create)])) == (Delete(old),)
 
 
 def test_a_move_remembers_where_the_claim_was():
@@ -229,6 +231,35 @@ def test_a_node_chosen_by_hand_pins_the_claim_and_one_chosen_by_us_does_not():
     assert not is_pinned(msgspec.structs.replace(placed, metadata=meta))
 
 
+def test_a_label_for_the_node_that_a_person_chose_leaves_the_claim_pinned():
+    pinned = by_hand("mine", "10.0.0.1/24", node="n1")
+    assert needs_label(pinned)
+    patch = move(pinned, "n1")
+    assert patch["metadata"] == {"resourceVersion": "7", "labels": {NODE_LABEL: "n1"}}
+
+
+def test_the_label_of_a_pool_holds_any_name():
+    interface = ip_interface("10.0.0.1/24")
+    wanted = {interface: (owner("a"),)}
+
+    def plan(pool, *claims):
+        return plan_claims(wanted, index_claims(claims), {interface: pool} if pool else {})
+
+    def labels(action):
+        body = msgspec.json.decode(msgspec.json.encode(services_patch(action)))
+        return body["metadata"]["labels"]
+
+    long = "a" * 100 + ".example"
+    claim = new_claim(Create(interface=interface, services=(reference("a"),), pool=long))
+    assert len(pool_of(claim)) == 63
+    assert plan(long, claim) == ()
+    (change,) = plan(long + "x", claim)
+    assert len(labels(change)[POOL_LABEL]) == 63
+    assert labels(change)[POOL_LABEL] != pool_of(claim)
+    (change,) = plan("", claim)
+    assert labels(change) == {POOL_LABEL: None}
+
+
 def test_a_claim_whose_label_does_not_name_its_node_needs_one():
     assert needs_label(by_hand("mine", "10.0.0.1/24", node="n1"))
     assert needs_label(by_hand("mine", "10.0.0.1/24", node="n1", ipnode="n2"))
@@ -243,6 +274,23 @@ def test_changing_who_wants_an_ip_touches_nothing_else():
         "metadata": {"resourceVersion": "7", "managedFields": [{}]},
         "spec": {"services": [{"namespace": "default", "name": "b", "uid": "uid-b"}]},
     }
+
+
+def make(actions: Iterable[Action], claims: dict[str, IpClaim]) -> None:
+    """Take actions, as the API server would."""
+    for action in actions:
+        match action:
+            case Create():
+                claim = new_claim(action)
+                assert claim.metadata.name not in claims
+                claims[claim.metadata.name] = claim
+            case SetServices():
+                spec = msgspec.structs.replace(action.claim.spec, services=action.services)
+                claims[action.claim.metadata.name] = msgspec.structs.replace(
+                    action.claim, spec=spec
+                )
+            case Delete():
+                del claims[action.claim.metadata.name]
 
 
 @given(
@@ -265,19 +313,8 @@ def test_applying_a_plan_gives_what_is_wanted_and_planning_again_gives_nothing(
     actions = plan_claims(wanted, index_claims(claims.values()))
     rng.shuffle(shuffled)
     assert plan_claims(wanted, index_claims(shuffled)) == actions
-    for action in actions:
-        match action:
-            case Create():
-                claim = new_claim(action)
-                assert claim.metadata.name not in claims
-                claims[claim.metadata.name] = claim
-            case SetServices():
-                spec = msgspec.structs.replace(action.claim.spec, services=action.services)
-                claims[action.claim.metadata.name] = msgspec.structs.replace(
-                    action.claim, spec=spec
-                )
-            case Delete():
-                del claims[action.claim.metadata.name]
+    make(actions, claims)
+    make(plan_claims(wanted, index_claims(claims.values())), claims)  # what was replaced goes
     assert hands.items() <= claims.items()
     held_by_hand = {ip_interface(claim.spec.cidr).ip for claim in hands.values()}
     ours = {c.spec.cidr: c.spec.services for c in claims.values() if c.metadata.name not in hands}

@@ -91,14 +91,16 @@ def test_new_claims_of_one_ip_get_one_node():
     for strategy in Strategy:
         placed = nodes_of(settled(claims, cluster(NODES), strategy))
         assert placed["hand-a"] == placed["hand-b"] != ""
-    assert nodes_of(settled(claims, cluster(NODES)))["x"] != placed["hand-a"], "counted once"
+    fair = nodes_of(settled(claims, cluster(NODES)))
+    assert fair["x"] != fair["hand-a"]
 
 
 def test_the_others_go_to_the_oldest_that_is_in_place():
     claims = [claim("a", "n1", created=2), claim("b", "n2", created=1), claim("c", created=0)]
     planned = plan_schedule({}, claims, cluster(NODES), Strategy.FAIR)
-    assert {(w.claim.metadata.name, w.node) for w in planned.writes} == {("a", "n2"), ("c", "n2")}
-    assert {w.why for w in planned.writes} == {"claim b holds the same IP"}
+    moves = [w for w in planned.writes if isinstance(w, AssignClaim)]
+    assert {(w.claim.metadata.name, w.node) for w in moves} == {("a", "n2"), ("c", "n2")}
+    assert {w.why for w in moves} == {"claim b holds the same IP"}
     placed = nodes_of(settled(claims, cluster(["n1", "n3"])))
     assert set(placed.values()) == {"n1"}, "the oldest one's node is dead, the next one's is not"
 
@@ -186,7 +188,10 @@ def test_balance_does_not_part_them():
                 claims[name] = put(claims[name], node=move.node)
             claims = settled(claims.values(), cluster(NODES), strategy)
             assert claims["a"].spec.node_name == claims["b"].spec.node_name
-        assert not moves, "it never ends"
+            if not moves:
+                break
+        else:
+            raise AssertionError("it never ends")
 
 
 node_sets = st.sets(st.sampled_from(NODES))

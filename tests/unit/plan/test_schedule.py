@@ -179,10 +179,31 @@ def test_a_draining_node_is_emptied():
 def test_another_mask_moves_nothing():
     claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
     wider = [ip_interface(f"{i.ip}/24") for i in INTERFACES[:3]]
-    after = by_node(apply(claims, schedule(wider, claims, cluster(NODES))))
+    both = apply(claims, schedule(wider, claims, cluster(NODES)))
+    assert len(both) == 6
+    after = by_node(apply(both, schedule(wider, both, cluster(NODES))))
     assert {n.removesuffix("-24"): node for n, node in after.items()} == {
         n.removesuffix("-32"): node for n, node in by_node(claims).items()
     }
+
+
+def test_another_mask_goes_where_the_old_claim_has_to_go():
+    claims = apply([], schedule(INTERFACES[:3], [], cluster(NODES)))
+    wider = [ip_interface(f"{i.ip}/24") for i in INTERFACES[:3]]
+    nodes = cluster(NODES, draining=["n1"])
+    both = by_node(apply(claims, schedule(wider, claims, nodes)))
+    assert "n1" not in both.values()
+    assert all(both[f"10-0-0-{n}-32"] == both[f"10-0-0-{n}-24"] for n in (1, 2, 3))
+
+
+def test_a_claim_that_has_the_name_of_another_ip_keeps_nobody_else_waiting():
+    taken = IpClaim(
+        metadata=FullObjectMeta(name="10-0-0-1-32"), spec=IpClaimSpec(cidr="10.9.9.9/32")
+    )
+    planned = schedule(INTERFACES[:2], [taken], cluster(NODES))
+    assert planned.in_the_way == {"10-0-0-1-32": INTERFACES[0]}
+    created = [w.claim.metadata.name for w in planned.writes if isinstance(w, CreateClaim)]
+    assert created == ["10-0-0-2-32"]
 
 
 def test_rebalancing_evens_the_load_out_to_steady_nodes_alone():

@@ -12,7 +12,7 @@ from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimSta
 from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
-from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
+from extip.errors import ApiUnavailableError, ConflictError, InvalidRequestError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
 from extip.plan.conditions import find_condition
@@ -37,6 +37,10 @@ class ClaimServer:
         self.cache: dict[str, IpClaim] = {}
         self.writes: list[tuple[str, str]] = []
         self.error = None
+        self.refused: set[str] = set()
+        """Names of claims that cannot be created."""
+        self.held: set[str] = set()
+        """Names of claims that cannot be deleted."""
         self.books = False
         """It does not stop to book who owns fields."""
         self.active = self.most_active = 0
@@ -46,6 +50,8 @@ class ClaimServer:
         async with self._answering("create", claim):
             if claim.metadata.name in self.objects:
                 raise ConflictError("exists")
+            if claim.metadata.name in self.refused:
+                raise InvalidRequestError("refused")
             owners = (FieldOwner(), FieldOwner())
             return self._store(claim, claim.metadata.labels, claim.spec, owners=owners)
 
@@ -61,7 +67,8 @@ class ClaimServer:
             )
             labels = {key: value for key, value in labels.items() if value is not None}
             owners = old.metadata.managed_fields if self.books else None
-            return self._store(old, labels, spec, old.status.conditions, owners)
+            annotations = patch["metadata"].get("annotations")
+            return self._store(old, labels, spec, old.status.conditions, owners, annotations)
 
     async def patch_status(self, claim, patch):
         async with self._answering("status", claim):
@@ -76,8 +83,10 @@ class ClaimServer:
 
     async def delete(self, claim):
         async with self._answering("delete", claim):
-            if self.objects.pop(claim.metadata.name, None) is None:
-                raise NotFoundError("gone")
+            if claim.metadata.name in self.held:
+                raise ConflictError("the service is there")
+            self._current(claim, {"metadata": {"resourceVersion": claim.metadata.resource_version}})
+            del self.objects[claim.metadata.name]
             self._show(claim.metadata.name)
 
     @asynccontextmanager
@@ -101,14 +110,14 @@ class ClaimServer:
             raise ConflictError("changed")
         return old
 
-    def _store(self, claim, labels, spec, conditions=None, owners=None):
+    def _store(self, claim, labels, spec, conditions=None, owners=None, annotations=None):
         name = claim.metadata.name
         metadata = FullObjectMeta(
             name=name,
             uid=name,
             labels=labels,
             creation_timestamp=claim.metadata.creation_timestamp,
-            annotations=claim.metadata.annotations,
+            annotations=annotations or claim.metadata.annotations,
             resource_version=str(next(self._versions)),
             managed_fields=owners,
         )
@@ -149,6 +158,7 @@ class World:
         self.alive = {"n1", "n2", "n3"}
         self.steady: frozenset[str] = frozenset()
         self.ips = ()
+        self.masks = MASKS
         clock = LoopClock()
         self.scheduler = ClaimScheduler(
             strategy=strategy,
@@ -177,7 +187,7 @@ class World:
         owner = Owner(kind="Service", namespace="default", name="web", uid="u")
         nodes = tuple(NodeFacts(name=n, alive=n in self.alive) for n in ("n1", "n2", "n3"))
         return SchedulerInputs(
-            requests=collect([(owner, self.ips)], MASKS.parse),
+            requests=collect([(owner, self.ips)], self.masks.parse),
             reserved=Reserved(nodes=frozenset({ip_address("10.0.0.99")})),
             cluster=Cluster(nodes=nodes, ignored=frozenset({Obstacle.NO_SUBNET})),
             steady=self.steady,
@@ -389,8 +399,9 @@ async def test_two_claims_of_one_ip_that_people_pinned_apart_one_is_refused_in_i
     for name, node, created in (("hand-a", "n1", "01"), ("hand-b", "n2", "02")):
         world.server.put(hand_made(name, node, created))
     async with world.running():
-        world.scheduler.trigger()
-        await asyncio.sleep(2)
+        for _ in range(2):  # the watch tells of what was written
+            world.scheduler.trigger()
+            await asyncio.sleep(1)
         told = {name: assigned(c) for name, c in world.server.objects.items()}
         assert (told["hand-a"].status, told["hand-a"].message) == ("True", "to n1")
         assert (told["hand-b"].status, told["hand-b"].reason) == ("False", "DuplicateAddress")
@@ -406,6 +417,70 @@ async def test_two_claims_of_one_ip_that_people_pinned_apart_one_is_refused_in_i
             "hand-a": "n1",
             "hand-b": "n2",
         }
+
+
+@virtually
+async def test_what_cannot_be_written_keeps_nothing_else_waiting():
+    world = World()
+    world.alive = {"n1", "n2"}
+    world.server.refused = {"10-0-1-1-32"}
+    async with world.running():
+        await world.ask(*ips(41), wait_s=20)
+        claims = world.server.objects.values()
+        assert len(claims) == 40
+        assert all(assigned(claim).status == "True" for claim in claims)
+        world.alive = {"n1", "n2", "n3"}
+        world.steady = frozenset(world.alive)
+        world.scheduler.trigger()
+        await asyncio.sleep(300)
+        assert list(world.placed().values()).count("n3") >= 13
+
+
+@virtually
+async def test_a_claim_whose_service_is_still_there_is_kept_and_the_rest_goes_on():
+    async with World().running() as world:
+        await world.ask(*ips(3))
+        world.server.held = {"10-0-1-1-32"}
+        world.server.writes.clear()
+        await world.ask("10.0.1.2", "10.0.1.9", wait_s=60)
+        assert set(world.placed()) == {"10.0.1.1/32", "10.0.1.2/32", "10.0.1.9/32"}
+        assert all(assigned(claim) for claim in world.server.objects.values())
+        tries = world.server.writes.count(("delete", "10-0-1-1-32"))
+        assert 10 < tries < 80, "asks again, and not in a hot loop"
+        world.server.held.clear()
+        await asyncio.sleep(2)
+        assert set(world.placed()) == {"10.0.1.2/32", "10.0.1.9/32"}
+
+
+@virtually
+async def test_a_new_mask_that_cannot_be_written_leaves_the_old_claim():
+    async with World().running() as world:
+        await world.ask("10.0.1.1")
+        world.masks = Masks(v4=24, v6=128)
+        world.server.refused = {"10-0-1-1-24"}
+        await world.ask("10.0.1.1", wait_s=30)
+        before = world.placed()
+        assert set(before) == {"10.0.1.1/32"}
+        world.server.refused.clear()
+        await asyncio.sleep(30)
+        assert world.placed() == {"10.0.1.1/24": before["10.0.1.1/32"]}
+
+
+@virtually
+async def test_a_pinned_claim_gets_its_label_and_no_move_is_told():
+    world = World()
+    metadata = FullObjectMeta(name="mine", uid="u", resource_version="0")
+    pinned = IpClaim(metadata=metadata, spec=IpClaimSpec(cidr="10.0.9.9/32", node_name="n2"))
+    world.server.objects["mine"] = world.server.cache["mine"] = pinned
+    async with world.running():
+        await world.ask()
+        world.alive = {"n1", "n3"}
+        world.scheduler.trigger()
+        await asyncio.sleep(1)
+    claim = world.server.objects["mine"]
+    assert (claim.spec.node_name, claim.metadata.labels) == ("n2", {"ipnode": "n2"})
+    assert world.moves == []
+    assert assigned(claim).message == "to n2"
 
 
 @virtually

@@ -1,0 +1,52 @@
+"""Writes IpClaims to the API server, for the scheduler."""
+
+from collections.abc import Callable
+
+from extip.api.core_v1 import DetailedService
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.resources import DETAILED_SERVICES, IP_CLAIMS
+from extip.errors import ConflictError, NotFoundError
+from extip.kube.client import ApiClient
+
+
+class ApiClaimStore:
+    """Implements `ClaimStore`; `known` returns a service, by its key, as it was decided over."""
+
+    def __init__(self, client: ApiClient, known: Callable[[str], DetailedService | None]) -> None:
+        self._client = client
+        self._known = known
+
+    async def create(self, claim: IpClaim) -> IpClaim:
+        """Create a claim."""
+        return await self._client.create(IP_CLAIMS, claim)
+
+    async def patch(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim."""
+        return await self._client.patch(IP_CLAIMS, patch, name=claim.metadata.name)
+
+    async def patch_status(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim's status."""
+        return await self._client.patch(
+            IP_CLAIMS, patch, name=claim.metadata.name, subresource="status"
+        )
+
+    async def delete(self, claim: IpClaim) -> None:
+        """Delete a claim, if it is as it was read, and the services that it names are as known.
+
+        Each of these is read anew: a watch that is broken, silent or behind (a new leader's, say)
+        looks like a service that is gone, and its traffic would go with the claim.
+        """
+        for service in claim.spec.services or ():
+            await self._confirm(service)
+        await self._client.delete(IP_CLAIMS, name=claim.metadata.name, seen=claim)
+
+    async def _confirm(self, service: ServiceReference) -> None:
+        known = self._known(str(service))
+        try:
+            found = await self._client.get(
+                DETAILED_SERVICES, name=service.name, namespace=service.namespace
+            )
+        except NotFoundError:
+            return
+        if known is None or known.metadata.resource_version != found.metadata.resource_version:
+            raise ConflictError(f"the cache is behind: service {service} is not as it says")
