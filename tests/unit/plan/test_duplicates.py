@@ -194,6 +194,18 @@ def test_balance_does_not_part_them():
             raise AssertionError("it never ends")
 
 
+def test_for_balance_none_leaves_a_pinned_one_behind():
+    others = [claim(f"x{n}", "n1", cidr=f"10.0.1.{n}/32") for n in range(6)]
+    twins = [claim("a", "n1", created=1), claim("b", "n1", created=2, pinned=True)]
+    claims = settled([*others, *twins], cluster(NODES))
+    moves = plan_rebalance(claims.values(), cluster(NODES), steady=frozenset(NODES), limit=9)
+    assert moves
+    assert "a" not in {move.claim.metadata.name for move in moves}
+    far = settled([*others, claim("a", "n2", created=1), *twins[1:]], cluster(NODES))
+    moves = plan_rebalance(far.values(), cluster(NODES), steady=frozenset(NODES), limit=9)
+    assert len(moves) == 3, "n1 holds six, not seven: the refused one is not there"
+
+
 node_sets = st.sets(st.sampled_from(NODES))
 some_claims = st.lists(
     st.tuples(
