@@ -16,7 +16,6 @@ from enum import IntEnum
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
 from extip.plan.claims import is_pinned, parse_cidr
 from extip.plan.conditions import find_condition
-from extip.plan.link import IPAddress
 
 _LOOPBACK = "lo"
 
@@ -77,15 +76,16 @@ def refusal(claim: IpClaim) -> str:
 
 def of_the_same_ip(claims: Iterable[IpClaim]) -> list[list[IpClaim]]:
     """Return claims that share their IP, together; all others are left out."""
-    first: dict[IPAddress, IpClaim] = {}
-    several: dict[IPAddress, list[IpClaim]] = {}
+    first: dict[tuple[int, int], IpClaim] = {}
+    several: dict[tuple[int, int], list[IpClaim]] = {}
     for claim in claims:
         interface = parse_cidr(claim.spec.cidr)
         if interface is None:
             continue
-        known = first.setdefault(interface.ip, claim)
+        ip = interface.version, int(interface)  # hashes faster than an address
+        known = first.setdefault(ip, claim)
         if known is not claim:
-            several.setdefault(interface.ip, [known]).append(claim)
+            several.setdefault(ip, [known]).append(claim)
     return list(several.values())
 
 

@@ -212,35 +212,24 @@ def gather(
     """Return up to `limit` moves that bring claims together, in order of claims' names.
 
     They go where `settle` puts new ones: to the node that holds most of them, of several the first
-    to have registered; so the fewest move, and none twice. Those that may not be there are brought
-    together likewise, once the others are. Each move is to a node that holds as much as the one
-    that is left, or more, so repeating this ends.
+    to have registered. So the fewest move, each once, also when a node that was the first before
+    comes back. A claim that may not be there stays where it is.
     """
-    held: dict[frozenset[str], dict[str, list[str]]] = {}
+    held = [candidate for candidate in candidates if candidate.node in candidate.eligible]
     loads: dict[str, int] = {}
-    for candidate in candidates:
-        node = candidate.node
-        if node in candidate.eligible:
-            held.setdefault(candidate.eligible, {}).setdefault(node, []).append(candidate.claim)
-            loads[node] = loads.get(node, 0) + 1
-    while held:
-        _, _, first = min(
-            (-load, registered.get(node, _UNREGISTERED), node) for node, load in loads.items()
-        )
-        near = [eligible for eligible in held if first in eligible]
-        moves = [
-            Move(claim=claim, source=node, target=first)
-            for eligible in near
-            for node, claims in held[eligible].items()
-            if node != first
-            for claim in claims
-        ]
-        if moves:
-            return tuple(nsmallest(limit, moves))
-        for eligible in near:  # all of these are there
-            loads[first] -= len(held.pop(eligible)[first])
-        del loads[first]
-    return ()
+    for candidate in held:
+        loads[candidate.node] = loads.get(candidate.node, 0) + 1
+    if not loads:
+        return ()
+    _, _, first = min(
+        (-load, registered.get(node, _UNREGISTERED), node) for node, load in loads.items()
+    )
+    moves = (
+        Move(claim=candidate.claim, source=candidate.node, target=first)
+        for candidate in held
+        if candidate.node != first and first in candidate.eligible
+    )
+    return tuple(nsmallest(limit, moves))
 
 
 def _best_target(

@@ -69,7 +69,8 @@ class Cluster:
 
     nodes: tuple[NodeFacts, ...]
     unknown: frozenset[str] = frozenset()
-    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing."""
+    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing but new
+    claims that are to be with those (`presumed_alive`)."""
     successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes that may take the claims of an isolated one; while there is none, it keeps them."""
     registered: Mapping[str, str] = field(default_factory=dict)
