@@ -26,7 +26,7 @@ class Metrics:
 
         self.addresses_wanted = Gauge(
             "extip_addresses_wanted",
-            "External IPs that services ask for and that may come up.",
+            "External IPs asked for that may come up: up, being probed, or to be put up.",
             registry=registry,
         )
         self.addresses_up = Gauge(

@@ -69,6 +69,7 @@ _HEARTBEAT_PREFIX = "extip-node-"
 _MAX_LABEL = 63
 _MAX_NAME = 253
 _HASH_DIGITS = 8
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -77,8 +78,17 @@ def is_node_name(text: str) -> bool:
 
     Room is left for the prefix of the Lease's name.
     """
-    longest = _MAX_NAME - len(_HEARTBEAT_PREFIX)
-    return len(text) <= longest and _SUBDOMAIN.fullmatch(text) is not None
+    return is_object_name(_HEARTBEAT_PREFIX + text) and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_object_name(text: str) -> bool:
+    """Whether `text` can name an object, such as a Lease: an RFC 1123 subdomain."""
+    return len(text) <= _MAX_NAME and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def is_namespace(text: str) -> bool:
+    """Whether `text` can name a namespace: an RFC 1123 label."""
+    return _LABEL.fullmatch(text) is not None
 
 
 def label_value(name: str) -> str:

@@ -1,5 +1,6 @@
-"""Keeping track of trouble with one resource: how long to wait, and what to say, once."""
+"""Keeping track of trouble with one resource: how long to wait, and what to say."""
 
+from dataclasses import dataclass
 from random import Random
 
 from extip.clock import Clock
@@ -9,9 +10,33 @@ from extip.plan.backoff import Backoff
 MAX_RETRY_AFTER_S = 120.0
 """No `Retry-After` may silence a cache for longer."""
 
+LONG_S = 10.0
+"""Trouble that lasts longer is always reported, and so is its end. Whatever cuts streams again and
+again, as proxies with an idle timeout do, makes trouble that is over sooner."""
+
+QUIET_S = 600.0
+"""For so long a kind of trouble that was reported, and does not last, is not reported again."""
+
+MAX_QUIET_S = 3600.0
+"""That time is doubled whenever the trouble came meanwhile, up to this."""
+
+
+@dataclass(slots=True)
+class _Report:
+    """The last one of a kind of trouble."""
+
+    at_s: float
+    quiet_s: float = QUIET_S
+    repeated: int = 0
+    """How often the trouble came since then, and was not reported."""
+
 
 class Recovery:
-    """Counts failures in a row; logs each kind once when it begins, and once when all is well."""
+    """Counts failures in a row; logs each kind once when it begins, and once when all is well.
+
+    What is over soon and comes again and again is reported now and then, with how often it came.
+    Everything that is not reported is logged at debug level.
+    """
 
     def __init__(self, *, clock: Clock, rng: Random, logger: Logger) -> None:
         self._clock = clock
@@ -20,7 +45,9 @@ class Recovery:
         self._failures = 0
         self._waits = 0
         self._since_s = 0.0
+        self._seen: set[str] = set()
         self._said: set[str] = set()
+        self._reports: dict[str, _Report] = {}
 
     @property
     def ongoing(self) -> bool:
@@ -29,7 +56,7 @@ class Recovery:
 
     def saw(self, reason: str) -> bool:
         """Whether there was a failure of that kind since all was well."""
-        return reason in self._said
+        return reason in self._seen
 
     def failed(
         self,
@@ -43,25 +70,27 @@ class Recovery:
     ) -> float:
         """Note a failure; return the seconds to wait before the next try.
 
-        `reason` is its kind: one of the same kind is logged at debug level until `steady`.
-        `at_once` leaves out the backoff, but not what the server asked for. So does `worked`: what
-        failed had been of use, and the backoff after the next failure is no longer for it.
+        `reason` is its kind: each is reported once until `steady`. `at_once` leaves out the
+        backoff, but not what the server asked for. So does `worked`: what failed had been of use,
+        and the backoff after the next failure is no longer for it.
         """
+        now = self._clock.monotonic()
         if not self._failures:
-            self._since_s = self._clock.monotonic()
+            self._since_s = now
         self._failures += 1
         self._waits += not worked
         delay_s = 0.0 if at_once or worked else backoff.delay_s(self._waits, self._rng.random())
         if retry_after_s is not None:
             delay_s = max(delay_s, min(retry_after_s, MAX_RETRY_AFTER_S))
-        log = self._logger.debug if reason in self._said else self._logger.warning
-        self._said.add(reason)
+        repeated = self._reports[reason].repeated if reason in self._reports else 0
+        log = self._logger.warning if self._is_news(reason, now) else self._logger.debug
         log(
             "watch_interrupted",
             reason=reason,
             error=error,
             attempt=self._failures,
             delay_s=round(delay_s, 2),
+            **({"repeated": repeated} if repeated else {}),
         )
         return delay_s
 
@@ -69,10 +98,32 @@ class Recovery:
         """Note that the stream holds: the next failure is the first one again."""
         if not self._failures:
             return
-        self._logger.info(
+        lasted_s = self._clock.monotonic() - self._since_s
+        log = self._logger.info if self._said or lasted_s >= LONG_S else self._logger.debug
+        log(
             "watch_recovered",
             attempt=self._failures,
-            after_s=round(self._clock.monotonic() - self._since_s, 1),
+            after_s=round(lasted_s, 1),
+            reason=", ".join(sorted(self._seen)),
         )
         self._failures = self._waits = 0
+        self._seen.clear()
         self._said.clear()
+
+    def _is_news(self, reason: str, now: float) -> bool:
+        """Note a failure of a kind; return whether it is to be reported."""
+        first = reason not in self._seen
+        self._seen.add(reason)
+        if reason in self._said:
+            return False
+        last = self._reports.get(reason)
+        if last is None:
+            self._reports[reason] = _Report(now)
+        elif now - last.at_s < last.quiet_s and now - self._since_s < LONG_S:
+            last.repeated += first
+            return False
+        else:
+            quiet_s = min(2 * last.quiet_s, MAX_QUIET_S) if last.repeated else QUIET_S
+            self._reports[reason] = _Report(now, quiet_s)
+        self._said.add(reason)
+        return True

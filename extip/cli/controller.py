@@ -6,7 +6,7 @@ import click
 
 from extip.cli.options import address_options, process_options
 from extip.cli.running import run_mode
-from extip.cli.types import DURATION
+from extip.cli.types import DURATION, NAMESPACE
 
 
 @click.command(context_settings={"show_default": True})
@@ -34,6 +34,7 @@ from extip.cli.types import DURATION
 @click.option(
     "--namespace",
     default="",
+    type=NAMESPACE,
     show_default="the pod's, else kube-system",
     help="Where its heartbeat Lease is.",
 )

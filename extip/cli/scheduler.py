@@ -6,7 +6,7 @@ import click
 
 from extip.cli.options import allow_option, process_options
 from extip.cli.running import run_mode
-from extip.cli.types import DURATION, NETWORK
+from extip.cli.types import DURATION, NAME, NAMESPACE, NETWORK
 from extip.plan.eligibility import OPTIONAL, Obstacle
 
 
@@ -58,6 +58,7 @@ from extip.plan.eligibility import OPTIONAL, Obstacle
 @click.option(
     "--namespace",
     default="",
+    type=NAMESPACE,
     show_default="the pod's, else kube-system",
     help="Where the controllers' heartbeat Leases are.",
 )
@@ -87,10 +88,16 @@ from extip.plan.eligibility import OPTIONAL, Obstacle
     type=DURATION,
     help="Time between two tries to take or renew the lease.",
 )
-@click.option("--leader-elect-resource-name", default="extip-scheduler", help="Name of the Lease.")
+@click.option(
+    "--leader-elect-resource-name",
+    default="extip-scheduler",
+    type=NAME,
+    help="Name of the Lease.",
+)
 @click.option(
     "--leader-elect-resource-namespace",
     default="",
+    type=NAMESPACE,
     show_default="that of --namespace",
     help="Namespace of the Lease.",
 )

@@ -5,6 +5,7 @@ import sys
 import click
 
 from extip.cli.person import person_options
+from extip.cli.types import NAMESPACE
 
 
 @click.command(context_settings={"show_default": True})
@@ -19,8 +20,9 @@ from extip.cli.person import person_options
 @click.option(
     "--namespace",
     default="",
-    show_default="the pod's, else kube-system",
-    help="Where the controllers' heartbeat Leases are.",
+    type=NAMESPACE,
+    show_default="all",
+    help="Where the controllers' heartbeat Leases are looked for.",
 )
 @person_options
 def status(*, about: tuple[str, ...], output: str, kubeconfig: str, namespace: str) -> None:
@@ -28,10 +30,8 @@ def status(*, about: tuple[str, ...], output: str, kubeconfig: str, namespace: s
 
     Exits with 0 when all that was asked for is up, and with 1 when something is not.
     """
-    from extip import settings  # noqa: PLC0415
     from extip.modes import status as mode  # noqa: PLC0415
     from extip.supervisor import run_process  # noqa: PLC0415
 
-    where = namespace or settings.own_namespace()
-    all_up = run_process(mode.run(kubeconfig, where, about, as_json=output == "json"))
+    all_up = run_process(mode.run(kubeconfig, namespace, about, as_json=output == "json"))
     sys.exit(0 if all_up else 1)

@@ -1,11 +1,11 @@
-"""Types of flag values; parsing itself is in `extip.settings`."""
+"""Types of flag values; parsing itself is in `extip.cli.values`."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import click
 
-from extip import settings
+from extip.cli import values
 
 T = TypeVar("T")
 
@@ -30,8 +30,10 @@ class _Parsed(click.ParamType[T], Generic[T]):
             self.fail(str(error), param, ctx)
 
 
-DURATION = _Parsed("duration", settings.parse_duration)
-NETWORK = _Parsed("cidr", settings.parse_network)
-GRANT = _Parsed("grant", settings.parse_grant)
-LISTEN = _Parsed("host:port", settings.parse_listen)
-SELECTOR = _Parsed("labels", settings.parse_selector)
+DURATION = _Parsed("duration", values.parse_duration)
+NETWORK = _Parsed("cidr", values.parse_network)
+GRANT = _Parsed("grant", values.parse_grant)
+LISTEN = _Parsed("host:port", values.parse_listen)
+SELECTOR = _Parsed("labels", values.parse_selector)
+NAMESPACE = _Parsed("namespace", values.parse_namespace)
+NAME = _Parsed("name", values.parse_name)

@@ -119,6 +119,7 @@ class Monitor:
         self._reaches.forget(node)
         self._leaving.pop(node, None)
         self._raised.discard(node)
+        self._count()
 
     def lease_changed(self, key: str) -> None:
         """Look at a Lease again.
@@ -233,9 +234,12 @@ class Monitor:
             report("node_liveness_changed", node=node, state=verdict.value)
             self._tell(node)
         if told:
-            states = Counter(self._liveness.nodes().values())
-            for verdict in Verdict:
-                self._metrics.nodes.labels(state=verdict.value).set(states[verdict])
+            self._count()
+
+    def _count(self) -> None:
+        states = Counter(self._liveness.nodes().values())
+        for verdict in Verdict:
+            self._metrics.nodes.labels(state=verdict.value).set(states[verdict])
 
     def _wake_if_sooner(self) -> None:
         due_at = self._liveness.next_due()

@@ -2,13 +2,16 @@
 
 The same thing about the same object is one Event whose count and time go up, also over restarts:
 its name follows from the object and the text. Recording never blocks and never fails; what cannot
-be written is dropped, counted, and said once. RBAC: create, get and patch on ``events``.
+be written is dropped, counted, and said once. While the server is away Events wait. Those that
+failed are tried again after all others, so that they hold nobody up for longer than one try and the
+pause after it. RBAC: create, get and patch on ``events``.
 """
 
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Literal
 
 from extip.api.core_v1 import Event, EventSource, ObjectReference
@@ -39,6 +42,11 @@ MESSAGE_MAX = 1024
 """Characters of a message that the API server accepts."""
 
 _RETRY = Backoff(initial_s=1.0, cap_s=60.0)
+"""While the server is away."""
+
+_TRIES = 5
+"""How often an Event is tried where an admission webhook fails, which may be so for one namespace
+and for ever. The answer is 500, as it is while etcd has trouble, which ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,8 @@ class _Pending:
     first: str
     last: str
     count: int
+    tries: int = 0
+    """How often a webhook failed."""
 
 
 class EventRecorder:
@@ -64,6 +74,8 @@ class EventRecorder:
         self._instance = instance
         self._recorded = metrics.events_recorded
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._failed: OrderedDict[str, _Pending] = OrderedDict()
+        """Those that were tried already, and what may fail with them."""
         self._wake = asyncio.Event()
         self._said: set[str] = set()
         self._overflown = False
@@ -83,12 +95,13 @@ class EventRecorder:
         """
         now = self._now()
         name = event_name(reference, reason, message)
-        known = self._pending.get(name)
-        if known is not None:
-            self._pending[name] = replace(known, last=now, count=known.count + 1)
-            return
-        if len(self._pending) >= PENDING_MAX:
-            self._pending.popitem(last=False)
+        for waiting in (self._pending, self._failed):
+            known = waiting.get(name)
+            if known is not None:
+                waiting[name] = replace(known, last=now, count=known.count + 1)
+                return
+        if self._is_full():
+            (self._failed or self._pending).popitem(last=False)
             self._dropped()
         self._pending[name] = _Pending(
             reference=reference,
@@ -119,16 +132,19 @@ class EventRecorder:
                 await self._clock.sleep(_RETRY.delay_s(failures, 0.0))
 
     async def _next(self) -> None:
-        while not self._pending:
+        while not (self._pending or self._failed):
             self._wake.clear()
             await self._wake.wait()
 
     async def _write_oldest(self) -> bool:
         """Write one Event; return False when the server is away and it waits for another try."""
-        name, pending = self._pending.popitem(last=False)
+        name, pending = (self._pending or self._failed).popitem(last=False)
         try:
             await self._write(name, pending)
         except ApiUnavailableError as error:
+            if error.status == HTTPStatus.INTERNAL_SERVER_ERROR and "webhook" in str(error):
+                await self._refused(name, pending, error)
+                return True
             self._say("unavailable", error)
             self._put_back(name, pending)
             return False
@@ -173,16 +189,35 @@ class EventRecorder:
             reporting_instance=self._instance,
         )
 
+    async def _refused(self, name: str, pending: _Pending, error: ApiError) -> None:
+        """Have an Event tried again after all others, a few times and not at once."""
+        if pending.tries + 1 >= _TRIES:
+            self._say("refused", error)
+            self._recorded.labels("failed").inc()
+            return
+        self._put_back(name, replace(pending, tries=pending.tries + 1))
+        await self._clock.sleep(INTERVAL_S)
+
     def _put_back(self, name: str, pending: _Pending) -> None:
-        """Queue it again as the oldest, together with what came in meanwhile."""
-        newer = self._pending.get(name)
+        """Queue it again behind all others, together with what came in meanwhile.
+
+        What is wrong may be wrong for its whole namespace, whose other Events go there as well.
+        """
+        newer = self._pending.pop(name, None)
         if newer is not None:
-            pending = replace(newer, first=pending.first, count=newer.count + pending.count)
-        elif len(self._pending) >= PENDING_MAX:
+            pending = replace(
+                newer, first=pending.first, count=newer.count + pending.count, tries=pending.tries
+            )
+        elif self._is_full():
             self._dropped()
             return
-        self._pending[name] = pending
-        self._pending.move_to_end(name, last=False)
+        self._failed[name] = pending
+        namespace = pending.reference.namespace
+        for other in [n for n, p in self._pending.items() if p.reference.namespace == namespace]:
+            self._failed[other] = self._pending.pop(other)
+
+    def _is_full(self) -> bool:
+        return len(self._pending) + len(self._failed) >= PENDING_MAX
 
     def _dropped(self) -> None:
         self._recorded.labels("dropped").inc()

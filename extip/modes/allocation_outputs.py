@@ -9,6 +9,7 @@ from extip.kube.events import EventRecorder, ObjectReference
 from extip.plan.link import IPAddress
 from extip.plan.publication import Publication, SetIngress, publication_patch
 from extip.plan.requests import Owner
+from extip.plan.unserved import NOT_ALLOCATED
 
 
 class AllocationWriter:
@@ -54,9 +55,7 @@ class AllocationEvents:
 
     def waiting(self, owner: Owner, why: str) -> None:
         """Record that the service does not have what it asks for."""
-        self._events.record(
-            _reference(owner), type="Warning", reason="AddressNotAllocated", message=why
-        )
+        self._events.record(_reference(owner), type="Warning", reason=NOT_ALLOCATED, message=why)
 
 
 def _reference(owner: Owner) -> ObjectReference:

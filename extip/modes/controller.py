@@ -49,7 +49,8 @@ from extip.net.rtnetlink import AddressSocket
 from extip.plan.desire import Desire
 from extip.plan.isolation import round_s
 from extip.plan.link import IPAddress
-from extip.plan.node_claims import outcomes, with_conflicts
+from extip.plan.node_claims import NodeClaims, of_another_mask, outcomes, with_conflicts
+from extip.plan.requests import Masks
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.claim_status import CONCURRENCY, ClaimStatusWriter
 from extip.reconcile.isolation import Interface, IsolationWatch
@@ -170,6 +171,7 @@ class _Controller:
         self._desire: Desire | None = None
         self._conflicts: Mapping[IPAddress, str] = {}
         self._told: tuple[object, ...] | None = None
+        self._warned_of_masks = False
 
     def registration(self, links: RouteTable, table: AddressSocket) -> NodeRegistration:
         """Compose what tells the cluster of this node."""
@@ -304,9 +306,26 @@ class _Controller:
         told = (claims, self._desire, up, problem, self._conflicts)
         if told != self._told:
             self._told = told
+            self._warn_of_masks(claims)
             iface = self._settings.address.iface
             found = outcomes(claims, self._desire, up=up, iface=iface, problem=problem)
             self._statuses.decided(with_conflicts(found, claims, self._conflicts))
+
+    def _warn_of_masks(self, claims: NodeClaims) -> None:
+        """Say once that a prefix length is that of the claim, and not what this process was told.
+
+        Schedulers write the claims, and a claim may be any node's next.
+        """
+        told = Masks(v4=self._settings.address.mask, v6=self._settings.address.mask_v6)
+        other = None if self._warned_of_masks else of_another_mask(claims, told)
+        if other is not None:
+            self._warned_of_masks = True
+            self._log.warning(
+                "mask_ignored",
+                claim=other.name,
+                address=other.cidr,
+                reason="an IP has the prefix length of its claim: give --mask to the schedulers",
+            )
 
     async def _wait_for_definitions(self, gate: DefinitionsGate) -> None:
         """Go on once our kinds are served; until then say what a person has to do."""

@@ -1,6 +1,7 @@
 """`extip drain`: move all IPs off a node, or let them come back."""
 
 import sys
+from collections.abc import Sequence
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
@@ -11,16 +12,19 @@ from extip.errors import FatalError, NotFoundError, NotServedError
 from extip.kube.client import ApiClient, Scope, connect
 from extip.metrics import Metrics
 from extip.modes.definitions import UNKNOWN
+from extip.plan.draining import Left, left
 
 _POLL_S = 0.5
 _SHOWN = 3
+_UNDO = "to take the drain back: `extip drain --undo"
 
 
 async def run(kubeconfig: str, node: str, *, undo: bool, wait_s: float) -> None:
     """Set or clear `spec.draining` of the IpNode; wait until the node holds nothing.
 
     Raises FatalError when there is no such node, or when claims are still there after `wait_s`
-    seconds (0: do not wait); the node goes on draining then.
+    seconds (0: do not wait), or at once when a person pinned all that are left; the node goes on
+    draining then.
     """
     async with connect(kubeconfig, metrics=Metrics("drain")) as client:
         try:
@@ -43,24 +47,26 @@ async def run(kubeconfig: str, node: str, *, undo: bool, wait_s: float) -> None:
 async def _emptied(client: ApiClient, node: str, wait_s: float) -> None:
     clock = LoopClock()
     until = clock.monotonic() + wait_s
-    while left := await _held(client, node):
-        if clock.monotonic() < until:
+    while found := await _left(client, node):
+        if clock.monotonic() < until and not all(one.pinned for one in found):
             await clock.sleep(_POLL_S)
             continue
-        names = ", ".join(left[:_SHOWN]) + (", ..." if len(left) > _SHOWN else "")
-        raise FatalError(
-            f"{node} still holds {len(left)} IPs after {wait_s:g} s ({names}); `extip status "
-            f"{node}` tells why, and `extip drain --undo {node}` takes the drain back"
-        )
+        raise FatalError(f"{node} is not drained: {_described(found)}; {_UNDO} {node}`")
 
 
-async def _held(client: ApiClient, node: str) -> list[str]:
-    """Return the IPs that the node has, is to have, or keeps until their next holder is up."""
+def _described(found: Sequence[Left]) -> str:
+    count = "1 IP is" if len(found) == 1 else f"{len(found)} IPs are"
+    named = (f"{one.cidr} ({one.why})" for one in found[:_SHOWN])
+    more = ", ..." if len(found) > _SHOWN else ""
+    return f"{count} not up on another node: {', '.join(named)}{more}"
+
+
+async def _left(client: ApiClient, node: str) -> list[Left]:
+    """Return the IPs that the node has, is to have, or had until their next holder is up."""
     label = node_label(node)
     mine = await _claims(client, f"{NODE_LABEL}={label}")
     former = await _claims(client, f"{PREVIOUS_NODE_LABEL}={label}")
-    kept = (claim for claim in former if claim.status.holder == node)
-    return sorted({claim.spec.cidr for claim in (*mine, *kept)})
+    return left(node, (*mine, *former))
 
 
 async def _claims(client: ApiClient, selector: str) -> tuple[IpClaim, ...]:

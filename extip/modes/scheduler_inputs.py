@@ -30,6 +30,7 @@ from extip.kube.client import ApiClient
 from extip.kube.lease_lock import HeartbeatReader
 from extip.metrics import Metrics
 from extip.modes.allocation_inputs import AllocationSources
+from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.plan.conditions import find_condition
@@ -107,6 +108,19 @@ class SchedulingInputs:
             metrics=metrics,
         )
         self._leases.add_handler(self.monitor.lease_changed)
+        self._census = Census(
+            self.monitor,
+            records=self._ip_nodes.store,
+            leases=self._leases.store,
+            claims=self.claims.store,
+            namespace=namespace,
+            after_s=monitor_s,
+            ready=lambda: all(source.has_synced for source in self._sources()),
+            changed=self._tell,
+        )
+        self._leases.add_handler(self._census.lease_changed)
+        self._ip_nodes.add_handler(self._census.record_changed)
+        self.claims.add_handler(self._census.claim_changed)
         self.allocation = AllocationSources(
             services=self._services,
             pools=self._pools,
@@ -247,6 +261,7 @@ class SchedulingInputs:
 
     def _liveness_changed(self, node: str) -> None:
         self._tell()
+        self._census.look()
         if self._rebalance_after_s and self.monitor.verdict(node) is Verdict.ALIVE:
             loop = asyncio.get_running_loop()
             loop.call_later(self._rebalance_after_s + 0.1, self._tell)
@@ -262,6 +277,7 @@ class SchedulingInputs:
         gc.freeze()  # the caches are here to stay: spare every later collection the walk
         for key in self.claims.store:
             self._claim_changed(key)
+        self._census.look()
         await self._clock.sleep(self._monitor_s)
         self._warm = True
         self._tell()

@@ -6,37 +6,49 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
+from extip.api.coordination_v1 import Lease
+from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import HEARTBEAT_SELECTOR
-from extip.api.resources import IP_CLAIMS, IP_NODES, LEASES
+from extip.api.resources import DETAILED_SERVICES, EVENTS, IP_CLAIMS, IP_NODES, LEASES
 from extip.cache.listwatch import MOST_RECENT
 from extip.clock import LoopClock
-from extip.errors import FatalError, NotFoundError
-from extip.kube.client import Scope, connect
+from extip.errors import ApiAccessError, FatalError, NotFoundError
+from extip.kube.client import ApiClient, Scope, connect
+from extip.kube.events import COMPONENT
 from extip.metrics import Metrics
 from extip.modes.definitions import UNKNOWN
+from extip.plan.claims import parse_cidr
 from extip.plan.overview import ClaimRow, ClaimState, NodeRow, claim_rows, node_rows
+from extip.plan.requests import parse_ip
+from extip.plan.unserved import unserved, unserved_rows
+from extip.settings import own_namespace
 
 _CLAIM_HEAD = ("IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY")
 _NODE_HEAD = ("NODE", "STATE", "HEARTBEAT", "IPS", "WHY")
 _SERVICES_SHOWN = 2
 
+_EVERYWHERE = Scope()
+_TOLD = Scope(field_selector=f"involvedObject.kind=Service,type=Warning,source={COMPONENT}")
+"""What was said of services that do not have what they ask for."""
+
 
 async def run(kubeconfig: str, namespace: str, about: Sequence[str], *, as_json: bool) -> bool:
     """Print it; return whether all that was asked for is up.
 
-    `about` are IPs, ``namespace/name`` of services, or names of nodes; empty for everything.
+    `about` are IPs, ``namespace/name`` of services, or names of nodes; empty for everything. The
+    controllers' Leases are looked for in `namespace`; empty: in all.
     Raises FatalError when one of them is not known, and ApiError.
     """
-    everywhere = Scope()
-    beating = Scope(namespace=namespace, label_selector=HEARTBEAT_SELECTOR)
     async with connect(kubeconfig, metrics=Metrics("status")) as client:
         try:
-            found = await client.list(IP_CLAIMS, everywhere, resource_version=MOST_RECENT)
-            nodes = await client.list(IP_NODES, everywhere, resource_version=MOST_RECENT)
+            found = await client.list(IP_CLAIMS, _EVERYWHERE, resource_version=MOST_RECENT)
+            nodes = await client.list(IP_NODES, _EVERYWHERE, resource_version=MOST_RECENT)
         except NotFoundError as error:
             raise FatalError(UNKNOWN) from error
-        leases = await client.list(LEASES, beating, resource_version=MOST_RECENT)
-    claims, controllers = claim_rows(found.items), node_rows(nodes.items, leases.items, found.items)
+        leases, missing = await _leases(client, namespace)
+        lacking = await _unserved(client, found.items)
+    claims = [*claim_rows(found.items), *lacking]
+    controllers = node_rows(nodes.items, leases, found.items, missing=missing)
     for word in about:
         rows: list[ClaimRow | NodeRow] = [*claims, *controllers]
         if not any(_concerns(word, row) for row in rows):
@@ -49,10 +61,55 @@ async def run(kubeconfig: str, namespace: str, about: Sequence[str], *, as_json:
     return all(row.state is ClaimState.UP for row in claims)
 
 
+async def _leases(client: ApiClient, namespace: str) -> tuple[tuple[Lease, ...], str]:
+    """Return the heartbeats, and what it means that a node has none.
+
+    Whoever may not read those of all namespaces gets those of its own: that is so in our own pods.
+    """
+    denied = ""
+    for where in (namespace,) if namespace else ("", own_namespace()):
+        scope = Scope(namespace=where, label_selector=HEARTBEAT_SELECTOR)
+        try:
+            page = await client.list(LEASES, scope, resource_version=MOST_RECENT)
+        except ApiAccessError as error:
+            denied = denied or str(error)
+            continue
+        if not where:
+            return page.items, "no namespace has a Lease of it"
+        text = f"namespace {where} has no Lease of it: is its controller's --namespace another one?"
+        return page.items, text
+    return (), f"its Lease cannot be read: {denied}"
+
+
+async def _unserved(client: ApiClient, claims: Sequence[IpClaim]) -> list[ClaimRow]:
+    """Describe what services ask for and have no claim of; nothing where that may not be read."""
+    try:
+        services = await client.list(DETAILED_SERVICES, _EVERYWHERE, resource_version=MOST_RECENT)
+    except ApiAccessError as error:
+        sys.stderr.write(f"extip: IPs without a claim are not shown: {error}\n")
+        return []
+    lacking = unserved(services.items, claims)
+    if not lacking:
+        return []
+    try:
+        told = await client.list(EVENTS, _TOLD, resource_version=MOST_RECENT)
+    except ApiAccessError as error:
+        sys.stderr.write(f"extip: why IPs have no claim is not known: {error}\n")
+        return unserved_rows(lacking, ())
+    return unserved_rows(lacking, told.items)
+
+
 def _concerns(word: str, row: ClaimRow | NodeRow) -> bool:
     if isinstance(row, NodeRow):
         return word == row.node
-    return word in (row.ip, row.node, *row.services)
+    return word in (row.node, *row.services) or _plain(word) == row.ip != ""
+
+
+def _plain(word: str) -> str:
+    """Return an IP as `extip status` writes it; whatever else the word is stays."""
+    interface = parse_cidr(word)  # as `kubectl get ipclaims` writes it
+    ip = parse_ip(word) if interface is None else interface.ip
+    return word if ip is None else str(ip)
 
 
 def _as_json(claims: Sequence[ClaimRow], nodes: Sequence[NodeRow]) -> str:
@@ -64,7 +121,7 @@ def _as_text(claims: Sequence[ClaimRow], nodes: Sequence[NodeRow]) -> str:
     now = LoopClock().utcnow()
     ips = [
         (
-            row.ip,
+            row.ip or "-",
             row.node or "-",
             row.state.value,
             _age(row.since, now),

@@ -12,23 +12,15 @@ import asyncio
 import contextlib
 import errno
 import heapq
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from extip import log
 from extip.clock import Clock
-from extip.errors import PermissionDeniedError
 from extip.metrics import Metrics
 from extip.net import frames
+from extip.net.packets import FrameSocket, FrameSockets
 from extip.plan.announcement import TokenBucket, announce_at, is_reply, next_round
 from extip.plan.link import IPAddress, Link
-
-_NEEDS_NET_RAW = (
-    "the kernel does not let this process use packet sockets, to announce addresses and to listen "
-    "for other stations: it lacks the capability CAP_NET_RAW"
-)
 
 _REOPEN_S = 5.0
 """Between two attempts to open a socket, when there were too many of them, or no memory."""
@@ -60,54 +52,6 @@ _HUSH_S = 0.5
 that whoever decides can look first and withdraw them."""
 
 
-class FrameSocket(Protocol):
-    """Where frames leave."""
-
-    def send(self, frame: bytes, /) -> int:
-        """Send one Ethernet frame; raises OSError."""
-
-    def close(self) -> None:
-        """Give it back."""
-
-
-def open_packet_socket() -> socket.socket:
-    """Return a socket for frames that is on no interface yet, so that none is queued for it.
-
-    Raises `PermissionDeniedError`, and OSError such as EMFILE and ENOMEM.
-    """
-    try:
-        return socket.socket(
-            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
-        )
-    except PermissionError as error:
-        raise PermissionDeniedError(_NEEDS_NET_RAW) from error
-
-
-def open_frame_socket(
-    link: Link, open_packets: Callable[[], socket.socket] = open_packet_socket
-) -> socket.socket | None:
-    """Return a socket that sends on `link` and receives nothing; None when there is none now.
-
-    Raises `PermissionDeniedError`.
-    """
-    try:
-        opened = open_packets()
-    except OSError as error:  # EMFILE, ENFILE, ENOMEM
-        log.get_logger("announcer").warning("socket_not_opened", link=link.name, error=str(error))
-        return None
-    try:
-        opened.bind((link.name, 0))
-    except OSError:  # gone, or renamed, since it was seen: the next look brings what it is now
-        opened.close()
-        return None
-    return opened
-
-
-def same_way(one: Link, other: Link) -> bool:
-    """Whether frames go the same way: what else changes of an interface matters not."""
-    return (one.index, one.name, one.mac) == (other.index, other.name, other.mac)
-
-
 class Announcer:
     """The component that announces; the other methods may be called from any task of the loop."""
 
@@ -116,7 +60,7 @@ class Announcer:
         *,
         clock: Clock,
         metrics: Metrics,
-        open_socket: Callable[[Link], FrameSocket | None] = open_frame_socket,
+        open_socket: Callable[[Link], FrameSocket | None] | None = None,
     ) -> None:
         self._clock = clock
         self._metrics = metrics
@@ -124,7 +68,7 @@ class Announcer:
         self._sent = dict.fromkeys(self._counters, 0)  # not in the counters yet: they are slow
         self._bucket = TokenBucket()
         self._link: Link | None = None
-        self._open = open_socket
+        self._open = open_socket or FrameSockets("announcer").open
         self._socket: FrameSocket | None = None
         self._announced: dict[IPAddress, _Announced] = {}
         self._due: list[tuple[float, int, _Announced]] = []

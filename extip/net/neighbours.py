@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
 from extip.net import bpf, frames
-from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket, same_way
+from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket, same_way
 from extip.net.wire_filter import arp_answers_program, ndp_answers_program
 from extip.plan.isolation import Question
 from extip.plan.link import IPAddress, Link
@@ -31,6 +31,7 @@ class NeighbourSocket:
 
     def __init__(self, open_packets: Callable[[], socket.socket] = open_packet_socket) -> None:
         self._open_packets = open_packets
+        self._senders = FrameSockets("isolation", open_packets)
         self._link: Link | None = None
         self._sender: FrameSocket | None = None
         self._receivers: dict[int, socket.socket] = {}
@@ -43,7 +44,7 @@ class NeighbourSocket:
         if self._sender is not None and self._link is not None and same_way(self._link, link):
             return
         self.close()
-        self._sender, self._link = open_frame_socket(link, self._open_packets), link
+        self._sender, self._link = self._senders.open(link), link
 
     def ask(self, questions: Iterable[Question]) -> list[IPAddress]:
         """Ask neighbours for their MACs; return which questions went out, and can be answered."""

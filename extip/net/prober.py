@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable
 
 from extip.net import bpf, frames
-from extip.net.announcer import FrameSocket, open_frame_socket, same_way
+from extip.net.packets import FrameSocket, FrameSockets, same_way
 from extip.net.wire_filter import any_arp_program, any_ndp_program
 from extip.plan.link import IPAddress, Link
 from extip.plan.sighting import Sighting
@@ -40,6 +40,7 @@ class ProbeSocket:
     """Implements `extip.reconcile.ports.ProbeWire`."""
 
     def __init__(self) -> None:
+        self._senders = FrameSockets("prober")
         self._link: Link | None = None
         self._arrived: Callable[[], None] | None = None
         self._sender: FrameSocket | None = None
@@ -57,7 +58,7 @@ class ProbeSocket:
         if self._sender is not None and self._link is not None and same_way(self._link, link):
             return
         self.close()
-        self._sender = open_frame_socket(link)
+        self._sender = self._senders.open(link)
         self._link, self._arrived = link, arrived
 
     def probe(self, ip: IPAddress) -> bool:

@@ -22,8 +22,8 @@ from extip import log
 from extip.clock import Clock
 from extip.metrics import Metrics
 from extip.net import bpf, frames
-from extip.net.announcer import FrameSocket, open_frame_socket, open_packet_socket
 from extip.net.arp_answers import every_node_answers
+from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket
 from extip.net.wire_filter import arp_program, ndp_program
 from extip.plan.announcement import TokenBucket
 from extip.plan.link import IPAddress, Link
@@ -78,6 +78,7 @@ class WireWatch:
         self._clock = clock
         self._heard = metrics.foreign_frames
         self._open_packets = open_packets
+        self._senders = FrameSockets("wire-watch", open_packets)
         self._answered_by_all = answered_by_all
         self._silent_v4 = False
         self._looked_at = -inf
@@ -89,6 +90,7 @@ class WireWatch:
         self._asking: FrameSocket | None = None
         self._bucket = TokenBucket()
         self._complete = True
+        self._said: set[str] = set()
         self._woken = asyncio.Event()
 
     def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
@@ -126,6 +128,8 @@ class WireWatch:
             while True:
                 self._woken.clear()
                 self._follow()
+                if self._complete:
+                    self._said.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(None if self._complete else _RETRY_S):
                         await self._woken.wait()
@@ -149,7 +153,7 @@ class WireWatch:
             return
         self._is_silent_v4(wanted.link)
         if self._asking is None:
-            self._asking = open_frame_socket(wanted.link, self._open_packets)
+            self._asking = self._senders.open(wanted.link)
             self._complete = self._asking is not None
         for version, program in self._programs(wanted.link, wanted).items():
             if not program:
@@ -157,7 +161,7 @@ class WireWatch:
             elif version not in self._sockets:
                 self._open_one(version, wanted.link, program)
             else:
-                self._attach_anew(self._sockets[version], program)
+                self._attach_anew(self._sockets[version], wanted.link, program)
 
     def _is_silent_v4(self, link: Link) -> bool:
         """Return whether there is no use in asking who has an IPv4 address; say so once."""
@@ -192,7 +196,7 @@ class WireWatch:
         try:
             opened = self._open_packets()
         except OSError as error:  # EMFILE, ENFILE, ENOMEM
-            self._missed(link, error)
+            self._missed("wire_not_watched", link, error)
             return
         try:
             bpf.attach(opened, program)  # before it is bound: no frame is queued unfiltered
@@ -202,7 +206,7 @@ class WireWatch:
             opened.bind((link.name, protocol))
         except OSError as error:  # gone, or renamed, since it was seen; no memory for the program
             opened.close()
-            self._missed(link, error)
+            self._missed("wire_not_watched", link, error)
             return
         if not self._sockets:
             self._bucket = TokenBucket(rate=self._rate, burst=self._rate, tokens=self._rate)
@@ -215,16 +219,18 @@ class WireWatch:
     def _rate(self) -> float:
         return ALERT_FRAMES if self._open.alert else CALM_FRAMES
 
-    def _missed(self, link: Link, error: OSError) -> None:
+    def _missed(self, event: str, link: Link, error: OSError) -> None:
+        """Have it tried again; say it once, until all is well."""
         self._complete = False
-        self._log.warning("wire_not_watched", link=link.name, error=str(error))
+        if event not in self._said:
+            self._said.add(event)
+            self._log.warning(event, link=link.name, error=str(error))
 
-    def _attach_anew(self, opened: socket.socket, program: bytes) -> None:
+    def _attach_anew(self, opened: socket.socket, link: Link, program: bytes) -> None:
         try:
             bpf.attach(opened, program)
         except OSError as error:  # out of memory for options; what was there stays, for now
-            self._complete = False
-            self._log.warning("wire_filter_refused", error=str(error))
+            self._missed("wire_filter_refused", link, error)
 
     def _readable(self, opened: socket.socket) -> None:
         for _ in range(_FRAMES_PER_TURN):

@@ -24,6 +24,11 @@ class Desire:
     unasked: frozenset[IPInterface] = frozenset()
     """Neither yet: the kernel sends none of the frames that would find it out."""
 
+    @property
+    def possible(self) -> int:
+        """How many IPs may come up, now or later: all that are not refused."""
+        return len(self.wanted) + len(self.probed) + len(self.waiting) + len(self.unasked)
+
 
 def decide(requests: Requests, verdicts: Verdicts) -> Desire:
     """Judge every request; each one is either wanted or refused with a reason."""

@@ -15,7 +15,7 @@ from extip.plan.conditions import is_true, with_condition
 from extip.plan.desire import Desire
 from extip.plan.duplicates import DUPLICATE, refusal, seniority
 from extip.plan.link import IPAddress, IPInterface
-from extip.plan.requests import Owner, Requests
+from extip.plan.requests import Masks, Owner, Requests
 
 KIND = "IpClaim"
 
@@ -118,6 +118,21 @@ def bring_together(
         requests=Requests(wanted=wanted, malformed=malformed, established=established),
         duplicates=duplicates,
     )
+
+
+def of_another_mask(claims: NodeClaims, told: Masks) -> HeldClaim | None:
+    """Return a claim whose prefix length is not the one that this controller was told, if any.
+
+    The claim's counts: two nodes must not differ about it. Full lengths are the defaults, so nobody
+    need have told them.
+    """
+    for claim in claims.claims:
+        if claim.interface is not None:
+            network = claim.interface.network
+            length = told.v4 if network.version == 4 else told.v6  # noqa: PLR2004
+            if length not in (network.max_prefixlen, network.prefixlen):
+                return claim
+    return None
 
 
 def outcomes(

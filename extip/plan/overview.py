@@ -11,7 +11,7 @@ from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, node_of_lease
-from extip.plan.claims import parse_cidr
+from extip.plan.claims import is_pinned, parse_cidr
 from extip.plan.conditions import find_condition
 from extip.plan.duplicates import refusal
 
@@ -26,7 +26,7 @@ class ClaimState(StrEnum):
     """Its node has it, but not on the interface."""
     REFUSED = "refused"
     WAITING = "waiting"
-    """No node may hold it."""
+    """No node may hold it, or there is no claim of it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class ClaimRow:
     """One external IP."""
 
     ip: str
+    """Empty for a service that waits for any address of a pool."""
     node: str
     """Empty while none is chosen."""
     state: ClaimState
@@ -62,17 +63,22 @@ def claim_rows(claims: Iterable[IpClaim]) -> list[ClaimRow]:
 
 
 def node_rows(
-    nodes: Iterable[IpNode], leases: Iterable[Lease], claims: Iterable[IpClaim]
+    nodes: Iterable[IpNode], leases: Iterable[Lease], claims: Iterable[IpClaim], *, missing: str
 ) -> list[NodeRow]:
-    """Describe every node that has registered, sends heartbeats or is named by a claim."""
+    """Describe every node that has registered, sends heartbeats or is named by a claim.
+
+    Of several Leases of a node, in as many namespaces, the one that was renewed last counts.
+    `missing` is what is known of a node without any: where it was looked for, that is.
+    """
     registered = {node.metadata.name: node for node in nodes}
-    beats = {node: lease for lease in leases if (node := node_of_lease(lease.metadata.name))}
+    in_order = sorted(leases, key=_renewed)
+    beats = {node: lease for lease in in_order if (node := node_of_lease(lease.metadata.name))}
     held: dict[str, int] = {}
     for claim in claims:
         if claim.spec.node_name:
             held[claim.spec.node_name] = held.get(claim.spec.node_name, 0) + 1
     return [
-        _node_row(name, registered.get(name), beats.get(name), held)
+        _node_row(name, registered.get(name), beats.get(name), held, missing)
         for name in sorted({*registered, *beats, *held})
     ]
 
@@ -95,6 +101,9 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
     accepted, assigned, up = (
         find_condition(claim.status.conditions, kind) for kind in (ACCEPTED, ASSIGNED, UP)
     )
+    if parse_cidr(claim.spec.cidr) is None:
+        why = f"{claim.spec.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
+        return ClaimState.REFUSED, accepted, why
     if not claim.spec.node_name:
         return ClaimState.WAITING, assigned, _message(assigned, "no scheduler has looked at it yet")
     if told := refusal(claim):
@@ -106,8 +115,16 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
         return ClaimState.REFUSED, accepted, _message(accepted, accepted.reason)
     if up is None or up.status != "True":
         return ClaimState.DOWN, up, _message(up, "not reported yet")
+    return ClaimState.UP, up, _why_there(claim, assigned)
+
+
+def _why_there(claim: IpClaim, assigned: Condition | None) -> str:
+    if is_pinned(claim):
+        return "pinned by hand"
+    if assigned is not None and assigned.status == "False":
+        return assigned.message  # it should not be there, but nobody else can take it
     _, _, why = _message(assigned, "").partition("; ")
-    return ClaimState.UP, up, why
+    return why
 
 
 def _of_now(condition: Condition | None, claim: IpClaim) -> bool:
@@ -116,7 +133,7 @@ def _of_now(condition: Condition | None, claim: IpClaim) -> bool:
 
 
 def _node_row(
-    name: str, node: IpNode | None, lease: Lease | None, held: Mapping[str, int]
+    name: str, node: IpNode | None, lease: Lease | None, held: Mapping[str, int], missing: str
 ) -> NodeRow:
     ready = None if node is None else find_condition(node.status.conditions, READY)
     leaving = "" if lease is None else (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION)
@@ -124,7 +141,9 @@ def _node_row(
         state, why = "draining", "spec.draining is set"
     elif leaving:
         state, why = "leaving", leaving
-    elif lease is None or not lease.holder:
+    elif lease is None:
+        state, why = "unknown", missing
+    elif not lease.holder:
         state, why = "stopped", "its Lease is not held"
     elif ready is not None and ready.status != "True":
         state, why = "not ready", _message(ready, ready.reason)
@@ -137,6 +156,10 @@ def _node_row(
         claims=held.get(name, 0),
         why=why,
     )
+
+
+def _renewed(lease: Lease) -> tuple[bool, str]:
+    return bool(lease.holder), lease.spec.renew_time or ""
 
 
 def _message(condition: Condition | None, default: str) -> str:

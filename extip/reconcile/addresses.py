@@ -11,7 +11,7 @@ same loop. A pass may be cancelled at any point: the next one starts from what t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from extip import log
@@ -32,6 +32,7 @@ from extip.reconcile.change_book import ChangeBook
 from extip.reconcile.change_results import GONE, is_done, without
 from extip.reconcile.observe import AddressObserver, Gate, OpenGate, Policy, View
 from extip.reconcile.ports import AddressTable, Announcer, Fence, LinkTable
+from extip.reconcile.presence import Presence
 from extip.reconcile.secondaries import SecondariesGuard
 
 _RETRY_S = 0.25
@@ -48,6 +49,10 @@ _NO_HEARTBEAT = "without a heartbeat that the API server took, addresses are lef
 
 _UNSEEN = 2 / 3
 """Within this share of its lifetime no address can have run out, since it was refreshed in it."""
+
+_OVERDUE, _SLOWEST_PASS_S = 1.5, 15.0
+"""A loop hangs when no pass ended in so many times the longest that one rests, and in so many
+seconds: on a busy node thousands of addresses take some."""
 
 _STOOD_STILL = "this process stood still in the middle of a pass; another one follows"
 
@@ -101,7 +106,7 @@ class AddressReconciler:
         self._observer = observer
         self._protect = SecondariesGuard(links, link=policy.iface).protect
         self._table = table
-        self._announcer = announcer
+        self._presence = Presence(announcer, name=policy.iface, metrics=metrics)
         self._fence = fence
         self._tell = decided
         self._gate: Gate = gate or OpenGate()
@@ -110,9 +115,6 @@ class AddressReconciler:
         self._book = ChangeBook(link=policy.iface, clock=clock, metrics=metrics)
         self._log = log.get_logger("addresses").bind(link=policy.iface)
         self._triggered = asyncio.Event()
-        self._link: Link | None = None
-        self._own: Sequence[IPInterface] = ()
-        self._up: set[IPAddress] = set()
         self._repairs = Repairs(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
         self._extends = True
@@ -125,19 +127,19 @@ class AddressReconciler:
     @property
     def link(self) -> Link | None:
         """The interface as of the last pass; None while it is missing."""
-        return self._link
+        return self._presence.link
 
     def own_addresses(self) -> Sequence[IPInterface]:
         """Return the node's own addresses on the interface, in use as of the last pass.
 
         Neither external IPs nor link-local ones.
         """
-        return self._own
+        return self._presence.own
 
     @property
     def up(self) -> frozenset[IPAddress]:
         """External IPs on the interface as of the last pass."""
-        return frozenset(self._up)
+        return self._presence.up
 
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it are one."""
@@ -145,7 +147,7 @@ class AddressReconciler:
 
     def uses(self, link_index: int) -> bool:
         """Return whether this is the index that the interface had at the last pass."""
-        return self._link is not None and self._link.index == link_index
+        return self.link is not None and self.link.index == link_index
 
     def problem(self) -> str:
         """Return why the last pass did not succeed; empty when it did (a readiness check)."""
@@ -154,12 +156,14 @@ class AddressReconciler:
     def stuck(self) -> str:
         """Return why the loop seems to hang; empty when it turns (a liveness check).
 
-        A loop that made no pass during a whole address lifetime has lost its addresses already.
+        A loop that made no pass during a whole address lifetime has lost its addresses already. A
+        restart is due before that, but not for a pass that is merely slow.
         """
         if self._passed_at is None:
             return ""
         age_s = self._clock.monotonic() - self._passed_at
-        if age_s <= self._policy.ttl_s:
+        every_s = min(self._policy.refresh_s, self._policy.resync_s)
+        if age_s <= min(self._policy.ttl_s, max(_OVERDUE * every_s, _SLOWEST_PASS_S)):
             return ""
         return f"no pass over the interface for {age_s:.0f} s"
 
@@ -214,9 +218,8 @@ class AddressReconciler:
             outcome = await self._pass(started)
         except LinkNotFoundError:
             outcome = _Outcome(f"interface {self._policy.iface} does not exist; waiting for it")
-            self._set_link(None)
+            self._presence.set_link(None)
             self._gate.rest()
-            self._withdraw(set(self._up))
         except LinkError as error:
             outcome = _Outcome(str(error))
         self._passed_at = self._clock.monotonic()
@@ -225,11 +228,11 @@ class AddressReconciler:
         if outcome.problem != self._problem:
             self._problem = outcome.problem
             if outcome.holding:
-                self._log.info("addresses_held", addresses=len(self._up), reason=outcome.problem)
+                self._log.info("addresses_held", addresses=len(self.up), reason=outcome.problem)
             elif outcome.problem:
                 self._log.warning("reconcile_failed", reason=outcome.problem)
             else:
-                self._log.info("reconcile_succeeded", addresses=len(self._up))
+                self._log.info("reconcile_succeeded", addresses=len(self.up))
         return outcome.holding or not outcome.problem
 
     async def _pass(self, now: float) -> "_Outcome":
@@ -241,16 +244,15 @@ class AddressReconciler:
         refresh = now >= self._refresh_due or (lifetime_s > 0 and not self._extends)
         self._extends = lifetime_s > 0
         view = await self._observer.observe(refresh=refresh, extend=self._extends, yielded=yielded)
-        undisturbed = view.link == self._link
-        self._own = _own(view)
-        self._set_link(view.link)
+        undisturbed = view.link == self.link
+        self._presence.see(view)
         up = self.up
         expected = yielded if self._extends else up
         ran_out = self._may_have_run_out(now)
         self._notice_losses(
             view, now if undisturbed and not ran_out else None, expected=expected, ran_out=ran_out
         )
-        self._announce(view.plan.up - self._up)
+        self._presence.found(view.plan.up, wanted=view.desire is not None)
         possible = without(view.plan.changes, self._repairs.held(now))
         admitted = self._gate.admit(
             replace(view, plan=replace(view.plan, changes=tuple(possible))), up=up
@@ -264,7 +266,6 @@ class AddressReconciler:
         if refresh and not failed and not applied.late:
             refresh_s = self._policy.refresh_s
             self._refresh_due = now + min(refresh_s, lifetime_s / 3 or refresh_s)
-        self._metrics.addresses_up.set(len(self._up))
         if applied.late:
             self._triggered.set()
             return _Outcome(self._book.failing(failures) or _STOOD_STILL)
@@ -274,7 +275,7 @@ class AddressReconciler:
         if not self._extends:
             return _Outcome(problem or _NO_HEARTBEAT, holding=not problem)
         self._tell(admitted.desire)
-        self._metrics.addresses_wanted.set(len(view.desire.wanted))
+        self._metrics.addresses_wanted.set(admitted.desire.possible)
         return _Outcome(problem)
 
     async def _apply(self, changes: Sequence[Change], applied: _Applied) -> _Applied:
@@ -325,13 +326,13 @@ class AddressReconciler:
         if self._is_late(Operation.ADD, applied):
             applied.late |= any(c.operation is Operation.ADD for c in done)  # is it there still?
         else:
-            self._announce([c.interface.ip for c in done if c.operation is Operation.ADD])
+            self._presence.announce([c.interface.ip for c in done if c.operation is Operation.ADD])
         deleted = {
             r.change.interface.ip
             for r in results
             if r.change.operation is Operation.DELETE and r.errno in GONE
         }
-        self._withdraw(deleted)
+        self._presence.withdraw(deleted)
         applied.failures += [r for r in results if r.errno and not is_done(r)]
         self._book.count(results)
         return done
@@ -351,13 +352,13 @@ class AddressReconciler:
         is what was `expected` to go.
         """
         reason = "this process stood still, and they ran out" if ran_out else "removed from outside"
-        lost = self._up - view.plan.up
+        lost = self.up - view.plan.up
         if lost and view.desire is not None:
             still = {interface.ip for interface in view.desire.wanted}.difference(expected)
             gone = sorted(lost & still, key=str)
             for ip in gone if now is None else self._repairs.lost(gone, now):
                 self._log.warning("address_lost", address=str(ip), reason=reason)
-        self._withdraw(lost)
+        self._presence.withdraw(lost)
 
     def _describe_fights(self, now: float) -> str:
         contested = self._repairs.contested(now)
@@ -367,38 +368,3 @@ class AddressReconciler:
             f"another program keeps removing addresses, first {min(contested, key=str)}; they are "
             f"put back ever more slowly, in the end every {self._policy.resync_s:g} s"
         )
-
-    def _set_link(self, link: Link | None) -> None:
-        if link == self._link:
-            return
-        if link is not None:
-            self._log.info(
-                "link_changed",
-                index=link.index,
-                mac=link.mac.hex(":"),
-                up=link.up,
-                carrier=link.carrier,
-            )
-        self._link = link
-        self._announcer.set_link(link)
-
-    def _announce(self, ips: Iterable[IPAddress]) -> None:
-        new = [ip for ip in ips if ip not in self._up]
-        if new:
-            self._up.update(new)
-            self._announcer.announce(new)
-
-    def _withdraw(self, ips: Iterable[IPAddress]) -> None:
-        gone = [ip for ip in ips if ip in self._up]
-        if gone:
-            self._up.difference_update(gone)
-            self._announcer.withdraw(gone)
-
-
-def _own(view: View) -> Sequence[IPInterface]:
-    return tuple(
-        a.interface
-        for a in view.observed
-        if a.link_index == view.link.index
-        and not (a.ours or a.tentative or a.interface.ip.is_link_local)
-    )

@@ -25,7 +25,6 @@ from extip.metrics import Metrics
 from extip.plan.conflict import Conflicts, Verdict
 from extip.plan.link import IPAddress, Link
 from extip.plan.sighting import Sighting
-from extip.reconcile.ports import Announcer
 from extip.reconcile.questions import Questions
 from extip.workqueue import WorkQueue
 
@@ -80,11 +79,20 @@ class Links(Protocol):
         """Return all of them; raises LinkError."""
 
 
-class RepeatingAnnouncer(Announcer, Protocol):
+class RepeatingAnnouncer(Protocol):
     """Tells the neighbours."""
 
+    def set_link(self, link: Link | None) -> None:
+        """Announce there from now on."""
+
+    def announce(self, ips: Iterable[IPAddress]) -> None:
+        """Start announcing."""
+
+    def withdraw(self, ips: Iterable[IPAddress]) -> None:
+        """Stop announcing; without effect on those that are not announced."""
+
     def repeat(self, ip: IPAddress) -> None:
-        """Announce an IP once more, now."""
+        """Announce an IP once more, now; without effect on one that is not announced."""
 
 
 Told = Callable[[Mapping[IPAddress, str], Collection[IPAddress]], None]
@@ -142,10 +150,17 @@ class ConflictWatch:
         """Announce IPs that have just come up, and watch for others that have them."""
         known = tuple(ips)
         self._announcer.announce(known)
-        now = self._clock.monotonic()
-        self._book.up(known, now)
+        self.hold(known)
+
+    def hold(self, ips: Iterable[IPAddress]) -> None:
+        """Watch for others that have the IPs; what is known of those held already stays."""
+        known = self._book.ips()
+        new = tuple(ip for ip in ips if ip not in known)
+        if not new:
+            return
+        self._book.up(new, self._clock.monotonic())
         if self._stale:
-            self._questions.begin(known)
+            self._questions.begin(new)
             self._woken.set()
         self._listen()
 

@@ -62,8 +62,14 @@ class Announcer(Protocol):
     def announce(self, ips: Iterable[IPAddress]) -> None:
         """Start announcing addresses that have just come up; the first frame goes out now."""
 
+    def hold(self, ips: Iterable[IPAddress]) -> None:
+        """Say nothing about addresses that are up until they are announced or withdrawn.
+
+        They may be another node's by now.
+        """
+
     def withdraw(self, ips: Iterable[IPAddress]) -> None:
-        """Stop announcing."""
+        """Stop announcing, or holding."""
 
 
 class ProbeWire(Protocol):

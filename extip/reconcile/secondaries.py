@@ -21,6 +21,8 @@ class SecondariesGuard:
         """`link` is the interface that log lines are about, if they name no other."""
         self._links = links
         self._log = log.get_logger("addresses").bind(link=link)
+        self._refused: set[int] = set()
+        """Interfaces of which it was said, until that is mended."""
 
     async def protect(
         self, changes: Sequence[Change], *, known: Link | None = None
@@ -33,18 +35,12 @@ class SecondariesGuard:
         if not indexes or (
             known is not None and known.promotes_secondaries and indexes == {known.index}
         ):
+            self._refused -= indexes
             return changes
         refused = set()
         for link in await self._links.links():
-            if link.index not in indexes or link.promotes_secondaries:
-                continue
-            try:
-                await self._links.promote_secondaries(link)
-            except LinkError as error:
+            if link.index in indexes and not await self._promotes(link):
                 refused.add(link.index)
-                self._log.warning("secondaries_not_promoted", link=link.name, error=str(error))
-            else:
-                self._log.info("secondaries_promoted", link=link.name)
         return [
             change
             for change in changes
@@ -52,3 +48,17 @@ class SecondariesGuard:
             or change.operation is not Operation.DELETE
             or not has_subnet(change)
         ]
+
+    async def _promotes(self, link: Link) -> bool:
+        """Have an interface promote secondaries; return whether it does from now on."""
+        if not link.promotes_secondaries:
+            try:
+                await self._links.promote_secondaries(link)
+            except LinkError as error:
+                if link.index not in self._refused:
+                    self._refused.add(link.index)
+                    self._log.warning("secondaries_not_promoted", link=link.name, error=str(error))
+                return False
+            self._log.info("secondaries_promoted", link=link.name)
+        self._refused.discard(link.index)
+        return True

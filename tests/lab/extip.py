@@ -94,18 +94,15 @@ class Extip:
         """Wait until the lifetimes of these addresses were started anew, after a time or from now.
 
         So the addresses were there, and would not have been without it. The kernel tells what is
-        left of `ttl_s` in whole seconds, rounded up, so this takes a second longer.
+        left of `ttl_s` in whole seconds, rounded up, so this takes a second longer. It must not
+        tell of more: then they would be there anyway.
         """
         now_s = time.monotonic()
         since_s = max(after_s, now_s)
 
         def refreshed() -> bool:
             asked_s = time.monotonic()
-            left = {
-                str(a.interface): a.valid_s
-                for a in self.host.addresses(interface)
-                if a.proto == MARK
-            }
+            left = self.lifetimes_s(interface)
             ends = [asked_s + (left.get(address) or 0) for address in addresses]
             return all(end_s > since_s + ttl_s + 1 for end_s in ends)
 
@@ -114,6 +111,17 @@ class Extip:
             wait_until(refreshed, f"a refresh of {addresses}", timeout=timeout_s)
         except Exception as error:
             raise AssertionError(f"{error}\n{self.process.tail(50)}") from error
+        lifetimes = self.lifetimes_s(interface)
+        for address in addresses:
+            left_s = lifetimes.get(address, 0)
+            assert left_s is not None, f"{address} lives for ever"
+            assert left_s <= ttl_s, f"{address} lives for {left_s} s"
+
+    def lifetimes_s(self, interface: str = "eth0") -> dict[str, int | None]:
+        """Return what the kernel says is left of each external address; None for ever."""
+        return {
+            str(a.interface): a.valid_s for a in self.host.addresses(interface) if a.proto == MARK
+        }
 
     def http(self, path: str) -> str:
         """GET a page of its HTTP endpoint, whatever the status."""

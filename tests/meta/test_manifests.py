@@ -14,6 +14,7 @@ import extip
 from extip.api.crds import DEFINITIONS
 from extip.cli import cli
 from extip.modes.crds import render
+from extip.reconcile.addresses import _OVERDUE, _SLOWEST_PASS_S
 from tests.meta.api_requests import api_requests
 from tests.meta.manifests import (
     CONTAINERFILE,
@@ -33,6 +34,10 @@ DEFINITIONS_GROUP = "apiextensions.k8s.io"
 LEASES_GROUP = "coordination.k8s.io"
 TIDY_S = 4.0
 """More than a controller takes after the drain: see `_RELEASE_S`, `_STOP_S` and `_SHUTDOWN_S`."""
+
+
+STOP_S = 2.0
+"""An orderly stop takes no longer."""
 
 
 def the(command: str) -> Workload:
@@ -155,6 +160,15 @@ def test_a_hung_container_is_restarted_before_its_addresses_run_out():
     probe = workload.container["livenessProbe"]
     noticed_s = probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
     assert noticed_s < left_s - workload.pod["terminationGracePeriodSeconds"]
+
+
+def test_a_container_whose_passes_hang_is_restarted_before_its_addresses_run_out():
+    workload = the("simple")
+    ttl_s = 2 * params(workload)["resync"]
+    says_so_s = _OVERDUE * ttl_s / 3
+    assert says_so_s > _SLOWEST_PASS_S
+    probe = workload.container["livenessProbe"]
+    assert says_so_s + probe["periodSeconds"] * probe["failureThreshold"] + STOP_S < ttl_s
 
 
 # Claims mode.

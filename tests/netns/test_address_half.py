@@ -4,16 +4,20 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from ipaddress import ip_address
+from functools import partial
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
 
 from extip.clock import LoopClock
 from extip.metrics import Metrics
+from extip.modes import address_half
 from extip.modes.address_half import AddressHalf, open_address_half
 from extip.net import frames
-from extip.plan.link import IPInterface
+from extip.net.monitor import LinkMonitor
+from extip.net.rtnetlink import AddressSocket
+from extip.plan.link import Change, IPInterface, Operation
 from extip.plan.requests import Masks, Owner, Requests, collect
 from extip.reconcile.observe import Inputs
 from extip.settings import AddressSettings
@@ -92,7 +96,11 @@ async def until(condition: Callable[[], object], what: str, within_s: float = 40
 
 @asynccontextmanager
 async def running(
-    *ips: str, mask: int = 32, mask_v6: int = 128, resync_s: float = RESYNC_S
+    *ips: str,
+    known: bool = True,
+    mask: int = 32,
+    mask_v6: int = 128,
+    resync_s: float = RESYNC_S,
 ) -> AsyncIterator[World]:
     world = World(Masks(v4=mask, v6=mask_v6))
     settings = AddressSettings(
@@ -113,7 +121,8 @@ async def running(
         metrics=world.metrics,
     ) as half:
         world.half = half
-        world.want(*ips)
+        if known:
+            world.want(*ips)
         over = asyncio.Event()
         task = asyncio.create_task(run_beside(half.components, over.wait))
         try:
@@ -263,7 +272,59 @@ async def test_the_nodes_own_addresses_do_not_fall_with_ours(
     assert foreign() == {"192.0.2.100/24"}
 
 
+# What a run of before has left.
+
+
+async def leave_over(*texts: str) -> None:
+    """Put addresses on v0 as a process that was killed leaves them."""
+    index = socket.if_nametoindex("v0")
+    adds = [Change(Operation.ADD, index, ip_interface(text)) for text in texts]
+    async with AddressSocket(clock=LoopClock()) as table:
+        async for results in table.apply(adds, ttl_s=30):
+            assert not any(result.errno for result in results)
+
+
+async def test_what_is_left_over_is_watched_and_announced_only_when_it_is_wanted(
+    namespace: PrivateNamespace, wire: Wire
+) -> None:
+    """It may be another node's by now, whose neighbours must not be told anything else."""
+    await leave_over(f"{V4}/32", f"{V6}/128")
+    async with running(known=False) as world:
+        await until(lambda: len(world.half.reconciler.up) == 2, "both to be found")
+        await world.hears(wire)
+        namespace.ip("link set v0 down", "link set v0 up")  # the kernel drops the IPv6 address
+        await asyncio.sleep(1.5)  # longer than the first burst of an announcement
+        assert {ip for ip, mac in wire.heard() if mac == mac_of(namespace)} == set()
+        assert world.sample("extip_announcements_total", family="ipv4") == 0
+        assert ours() == {f"{V4}/32"}
+        world.want(V4, V6)
+        await wire.claims(mac_of(namespace))
+        assert ours() == {f"{V4}/32", f"{V6}/128"}
+
+
 # What others do to the interface.
+
+
+async def test_what_changes_while_the_kernel_drops_notices_is_seen(
+    namespace: PrivateNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the next refresh, and gateways are read anew."""
+    monkeypatch.setattr(address_half, "LinkMonitor", partial(LinkMonitor, receive_buffer=1))
+    async with running(V4, V6, resync_s=60.0) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        namespace.ip(  # without the loop ever turning, so that nothing is read meanwhile
+            *(
+                f"link set v1 mtu {1400 + n}" for n in range(30)
+            ),  # what matters to nobody comes first
+            f"addr del {V4}/32 dev v0",
+            "route add 203.0.113.0/24 via 192.0.2.9 dev v1 onlink",
+        )
+        assert ours() == {f"{V6}/128"}
+        await until(lambda: len(ours()) == 2, "both again", within_s=5)
+        assert world.sample("extip_netlink_overruns_total") == 1
+        world.want(V4, V6, "192.0.2.9", "192.0.2.10")
+        await until(lambda: len(ours()) == 3, "what is no gateway")
+        assert "192.0.2.9/32" not in ours()
 
 
 async def test_what_another_agent_flushes_again_and_again_comes_back_slowly(

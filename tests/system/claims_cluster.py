@@ -182,9 +182,8 @@ class ClaimsCluster:
 
     def settled(self, *ips: str) -> bool:
         """Whether exactly these IPs are up, each on the one node of its claim."""
-        return self.up() == {ip: {node} for ip, node in self.placed().items()} and set(
-            self.placed()
-        ) == set(ips)
+        placed = self.placed()  # once: a claim that came in between would not be looked for
+        return set(placed) == set(ips) and self.up() == {ip: {node} for ip, node in placed.items()}
 
     def wait_settled(self, *ips: str, timeout: float = PATIENCE_S) -> None:
         try:

@@ -151,6 +151,8 @@ def test_brings_its_own_claims_up_with_their_masks_and_no_others(lab, claims, co
     extip.wait_for_addresses(f"{IPS[0]}/24", f"{IP6}/128")
     claims.create(IPS[2], "n1", prefix=32)
     extip.wait_for_addresses(f"{IPS[0]}/24", f"{IP6}/128", f"{IPS[2]}/32")
+    (warning,) = extip.events("mask_ignored")
+    assert warning["claim"] in {"10-88-6-1-24", "10-88-6-3-32"}
     for address in node.addresses("eth0"):
         if address.proto == MARK:
             assert address.valid_s is not None
@@ -475,6 +477,26 @@ def test_a_frozen_one_that_was_replaced_announces_nothing_when_it_thaws(lab, cla
         extip.process.thaw()
         time.sleep(2)
         assert observer.announcements(IPS[0]) == []
+
+
+def test_a_restarted_one_that_was_replaced_announces_nothing(lab, claims, controller):
+    """It finds the address as the one before it left it, and reads its claims first."""
+    name = claims.create(IPS[0], "n1")
+    kept = claims.create(IPS[1], "n1")
+    flags = ("--hb=500ms", "--address-ttl=1h")
+    extip = controller(*flags)
+    extip.wait_for_addresses(f"{IPS[0]}/32", f"{IPS[1]}/32")
+    claims.wait_for(kept, "Up", "True", "AddressUp")
+    extip.process.kill()
+    extip.process.wait()
+    claims.move(name, "n2", before="n1")
+    with lab.observe([IPS[0], IPS[1]], interval_s=0) as observer:
+        extip = controller(*flags)
+        extip.wait_for_addresses(f"{IPS[1]}/32")
+        observer.wait_for_announcement(IPS[1])
+        time.sleep(2)
+        assert observer.announcements(IPS[0]) == []
+    assert extip.events("address_added") == []
 
 
 def test_nothing_moves_while_the_api_server_is_away(lab, claims, controller, node, namespace):

@@ -21,9 +21,10 @@ def extip(lab, command, *args):
 
 def test_status_tells_where_every_ip_is_and_why(cluster, lab):
     lab.add_service("web", IPS[:2], namespace=cluster.namespace)
-    lab.add_service("wrong", [lab.nodes["n1"].ip], namespace=cluster.namespace)
+    wrong = lab.nodes["n1"].ip
+    lab.add_service("wrong", [wrong], namespace=cluster.namespace)
     cluster.wait_settled(*IPS[:2])
-    wait_until(lambda: extip(lab, "status").returncode == 0, "all to be up")
+    wait_until(lambda: extip(lab, "status", *IPS[:2]).returncode == 0, "all to be up")
 
     def all_ready():
         told = json.loads(extip(lab, "status", "--output=json").stdout)
@@ -33,7 +34,14 @@ def test_status_tells_where_every_ip_is_and_why(cluster, lab):
     found = wait_until(all_ready, "all nodes to be ready")
     assert {row["ip"]: (row["node"], row["state"]) for row in found["ips"]} == {
         ip: (node, "up") for ip, node in cluster.placed().items()
-    }
+    } | {wrong: ("", "refused")}
+    for word in (wrong, f"{cluster.namespace}/wrong"):
+        told = extip(lab, "status", word)
+        assert (told.returncode, f"{wrong} is the address of a cluster node" in told.stdout) == (
+            1,
+            True,
+        )
+    assert extip(lab, "status", f"{IPS[0]}/32").returncode == 0  # as `kubectl get ipc` has it
 
     moved, node = next(iter(cluster.placed().items()))
     cluster.controllers[node].process.kill()
@@ -48,6 +56,48 @@ def test_status_tells_where_every_ip_is_and_why(cluster, lab):
     assert lines[0].split() == ["IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY"]
     assert f"{cluster.namespace}/web" in lines[1]
     assert len([line for line in lines if line.startswith("10.")]) == 1
+
+
+def test_status_finds_controllers_and_says_where_a_scheduler_does_not(idle_cluster, lab):
+    cluster = idle_cluster
+    elsewhere = f"--namespace={cluster.namespace}"
+    cluster.controller_flags += (elsewhere,)
+    scheduler = cluster.start_scheduler()
+    cluster.start_controllers()
+
+    def states(*args):
+        told = json.loads(extip(lab, "status", "--output=json", *args).stdout)
+        return {row["state"] for row in told["nodes"]}
+
+    wait_until(lambda: states() == {"ready"}, "all nodes to be ready")
+    assert states(elsewhere) == {"ready"}
+    assert states("--namespace=kube-system") == {"unknown"}
+    scheduler.wait_for_event("heartbeats_not_found", namespace="kube-system")
+
+
+def test_a_node_that_is_removed_is_forgotten(cluster, lab):
+    (scheduler,) = cluster.schedulers
+    cluster.controllers["n3"].process.kill()
+    cluster.controllers["n3"].process.wait()
+    scheduler.wait_for_event("node_liveness_changed", node="n3", state="dead")
+    lab.kubectl("delete", "ipnode", "n3")
+    lab.kubectl("delete", "lease", "extip-node-n3", "--namespace=kube-system")
+    scheduler.wait_for_event("node_forgotten", node="n3")
+    assert extip(lab, "status", "n3").returncode == 1
+
+
+def test_status_tells_of_services_that_wait_for_an_address(cluster, lab):
+    spec = {"type": "LoadBalancer", "ipFamilyPolicy": "SingleStack"}
+    lab.add_service("lb", namespace=cluster.namespace, spec=spec)
+    name = f"{cluster.namespace}/lb"
+
+    def waiting():
+        told = extip(lab, "status", name)
+        return told if "no pool of IPv4 addresses serves it" in told.stdout else None
+
+    told = wait_until(waiting, "the reason why it waits")
+    assert told.returncode == 1
+    assert told.stdout.splitlines()[1].split()[:3] == ["-", "-", "waiting"]
 
 
 def test_status_says_what_it_does_not_know(cluster, lab):
@@ -75,9 +125,40 @@ def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(idle_cluster, l
     assert extip(lab, "drain", "n2").returncode == 0
     stuck = extip(lab, "drain", "n3", "--wait=2s")
     assert stuck.returncode == 1
-    assert "6 IPs" in stuck.stderr
+    assert "6 IPs are not up on another node" in stuck.stderr
+    assert "its controller is leaving, or it is being drained" in stuck.stderr
     assert "Traceback" not in stuck.stderr
     for name in ("n1", "n2", "n3"):
         assert extip(lab, "drain", "--undo", name).returncode == 0
     assert extip(lab, "drain", "nobody").returncode == 1
     cluster.wait_settled(*IPS)
+
+
+def test_what_a_person_pinned_is_named_by_a_drain_and_not_waited_for(cluster, lab):
+    lab.apply(
+        {
+            "apiVersion": "ipcontroller.ext/v1",
+            "kind": "IpClaim",
+            "metadata": {"name": "by-hand", "labels": {"ipnode": "n1"}},
+            "spec": {"cidr": f"{IPS[0]}/24", "nodeName": "n1"},
+        }
+    )
+    lab.apply(
+        {
+            "apiVersion": "ipcontroller.ext/v1",
+            "kind": "IpClaim",
+            "metadata": {"name": "unreadable"},
+            "spec": {"cidr": "1:2:3/64"},
+        }
+    )
+    wait_until(lambda: extip(lab, "status", f"{IPS[0]}/24").returncode == 0, "the IP to be up")
+    assert "pinned by hand" in extip(lab, "status", IPS[0]).stdout
+    unreadable = extip(lab, "status", "1:2:3/64")
+    assert (unreadable.returncode, "is no address" in unreadable.stdout) == (1, True)
+    try:
+        stuck = extip(lab, "drain", "n1", "--wait=10m")
+        assert stuck.returncode == 1
+        assert f"n1 is not drained: 1 IP is not up on another node: {IPS[0]}/24" in stuck.stderr
+        assert "pinned by hand" in stuck.stderr
+    finally:
+        assert extip(lab, "drain", "--undo", "n1").returncode == 0

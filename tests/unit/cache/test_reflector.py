@@ -7,6 +7,7 @@ import pytest
 from extip.api.core_v1 import Service, ServiceSpec
 from extip.api.meta_v1 import ObjectMeta
 from extip.cache.listwatch import Page, Unreadable
+from extip.cache.recovery import QUIET_S
 from extip.cache.reflector import AT_ONCE
 from extip.errors import (
     ApiAccessError,
@@ -20,6 +21,7 @@ from tests.fakes.virtual_time import run_virtually
 
 AWAY = ApiUnavailableError("cannot connect to https://api: connection refused")
 BUSY = ApiUnavailableError("too many requests (429)", status=429, retry_after_s=7.0)
+RESTING = ApiUnavailableError("too many requests (429)", status=429, retry_after_s=40.0)
 DENIED = ApiAccessError("RBAC does not allow it", status=403)
 EXPIRED = ExpiredError("too old resource version", status=410)
 NO_SUCH_KIND = NotFoundError("404 page not found", status=404)
@@ -304,10 +306,61 @@ def test_the_next_trouble_after_a_recovery_is_said_again(rig):
     async def main():
         async with rig.running():
             for _ in range(3):
-                await asyncio.sleep(60)
+                await asyncio.sleep(QUIET_S)
                 rig.server.faults_on_watch.extend([AWAY] * 2)
                 rig.server.break_streams(AWAY)
             await asyncio.sleep(60)
 
     run_virtually(main())
     assert rig.logger.events() == ["cache_synced"] + ["watch_interrupted", "watch_recovered"] * 3
+
+
+def test_streams_that_are_cut_again_and_again_are_no_flood_of_reports(rig):
+    """As by a proxy that has an idle timeout; how often it happened is said."""
+
+    async def main():
+        async with rig.running():
+            for _ in range(180):
+                await asyncio.sleep(20)
+                rig.server.break_streams(AWAY)
+            await asyncio.sleep(10)
+            assert rig.informer.healthy
+
+    run_virtually(main())
+    events = rig.logger.events()
+    assert events == ["cache_synced"] + ["watch_interrupted", "watch_recovered"] * 3
+    repeated = [v.get("repeated", 0) for level, _, v in rig.logger.said if level == "warning"]
+    assert repeated == [0, 29, 59]
+    assert rig.logger.events("debug").count("watch_interrupted") == 180 - 3
+
+
+def test_trouble_that_lasts_is_said_each_time_and_so_is_its_end(rig):
+    async def main():
+        async with rig.running():
+            for _ in range(5):
+                await asyncio.sleep(30)
+                rig.server.faults_on_watch.extend([AWAY] * 6)
+                rig.server.break_streams(AWAY)
+                await asyncio.sleep(60)
+                assert rig.informer.healthy
+
+    run_virtually(main())
+    events = rig.logger.events()
+    assert events == ["cache_synced"] + ["watch_interrupted", "watch_recovered"] * 5
+
+
+def test_the_end_of_trouble_that_lasted_is_said_although_its_beginning_was_not(rig):
+    """A server that asks to be left in peace is not asked, so nothing fails meanwhile."""
+
+    async def main():
+        async with rig.running():
+            for _ in range(3):
+                await asyncio.sleep(30)
+                rig.server.faults_on_watch.append(RESTING)
+                rig.server.break_streams(RESTING)
+                await asyncio.sleep(120)
+
+    run_virtually(main())
+    recovered = [v for _, event, v in rig.logger.said if event == "watch_recovered"]
+    assert rig.logger.events().count("watch_recovered") == 3
+    assert all(v["reason"] == "throttled" and v["after_s"] > 40 for v in recovered)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from extip import settings as settings_module
 from extip.cli import cli
+from extip.cli.values import parse_network
 from extip.modes import simple as simple_mode
 
 KUBECONFIG_OF_NOTHING = """
@@ -91,8 +92,8 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         resync=90.0,
         address_ttl=9.0,
         on_exit="keep",
-        allow_cidr=(settings_module.parse_network("10.0.0.0/8"),),
-        allow=(("web", settings_module.parse_network("10.1.0.0/24")),),
+        allow_cidr=(parse_network("10.0.0.0/8"),),
+        allow=(("web", parse_network("10.1.0.0/24")),),
         probe=1.0,
         kubeconfig="/etc/k",
         namespace_selector="edge=yes",

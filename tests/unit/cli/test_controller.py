@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from math import ceil
 from socket import gethostname
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from extip import settings as settings_module
 from extip.cli import cli
+from extip.cli.values import parse_network
 from extip.errors import ConfigurationError
 from extip.modes import controller as mode
 
@@ -79,7 +81,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         resync=90.0,
         address_ttl=9.0,
         on_exit="keep",
-        allow_cidr=(settings_module.parse_network("10.0.0.0/8"),),
+        allow_cidr=(parse_network("10.0.0.0/8"),),
         probe=1.0,
         kubeconfig="/etc/k",
         hb=0.5,
@@ -117,9 +119,17 @@ def test_for_how_long_the_ips_cannot_be_another_nodes(monkeypatch, flags, lease_
 
 
 def test_nothing_is_believed_for_longer_than_addresses_surely_live(monkeypatch):
-    made = chosen(monkeypatch, "--hb=10s", "--address-ttl=3s")
+    made = chosen(monkeypatch, "--hb=1500ms", "--address-ttl=3s")
     assert made.trust_s == 2
     assert replace(made, heartbeat_s=0.1).trust_s == 1
+
+
+@pytest.mark.parametrize("hb_s", [0.05, 0.4, 1.5, 2, 4, 10, 3600])
+def test_what_is_known_is_trusted_from_one_heartbeat_to_the_next(monkeypatch, hb_s):
+    """Else a stop would often not be in order; heartbeats come up to a tenth late."""
+    shortest_s = max(3, ceil(2 * hb_s))
+    made = chosen(monkeypatch, f"--hb={hb_s}s", f"--address-ttl={shortest_s}s")
+    assert made.trust_s >= 1.3 * hb_s
 
 
 def test_the_namespace_is_that_of_the_pod(monkeypatch, tmp_path):
@@ -160,6 +170,8 @@ def test_names_that_no_node_can_have(name):
         (["--hostname", "No_Name"], "--hostname"),
         (["--address-ttl", "1s"], "--address-ttl must be at least 3 s"),
         (["--address-ttl", "3s", "--on-api-loss", "release"], "at least two heartbeats"),
+        (["--address-ttl", "3s"], "at least two heartbeats"),
+        (["--address-ttl", "7s", "--hb", "4s"], "at least two heartbeats"),
         (["--kubeconfig", "/does/not/exist"], "/does/not/exist"),
     ],
 )

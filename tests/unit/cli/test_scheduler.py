@@ -65,3 +65,27 @@ def test_a_monitor_that_kills_everybody_is_refused():
     result = CliRunner().invoke(cli, ["scheduler", "--monitor=1ms"])
     assert result.exit_code == 1
     assert "--monitor" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scheduler", "--namespace=Bad NS"],
+        ["scheduler", "--namespace=a.b"],
+        ["scheduler", "--leader-elect-resource-namespace=a/b"],
+        ["scheduler", "--leader-elect-resource-name=a/b"],
+        ["scheduler", "--leader-elect-resource-name="],
+        ["controller", "--namespace=a_b"],
+        ["status", "--namespace=-a"],
+    ],
+)
+def test_names_that_the_api_server_cannot_have_are_refused(arguments):
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "cannot be" in result.output
+    assert arguments[1].split("=")[0] in result.output
+
+
+def test_names_that_it_can_have(chosen):
+    made = chosen("--namespace=a-1", "--leader-elect-resource-name=a.b-c")
+    assert (made.namespace, made.lease_name) == ("a-1", "a.b-c")

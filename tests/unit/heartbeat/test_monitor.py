@@ -308,8 +308,10 @@ def test_a_node_that_a_claim_names_but_that_never_was_is_dead_after_a_period():
             assert it.monitor.verdict("ghost") is UNKNOWN
             await asyncio.sleep(0.2)
             assert it.told[-1][1:] == ("ghost", DEAD)
+            assert it.metrics.registry.get_sample_value("extip_nodes", {"state": "dead"}) == 1
             it.monitor.forget("ghost")
             assert it.verdicts() == {"b": ALIVE, "c": ALIVE}
+            assert it.metrics.registry.get_sample_value("extip_nodes", {"state": "dead"}) == 0
 
     run_virtually(main())
 

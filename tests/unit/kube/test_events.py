@@ -204,3 +204,77 @@ def test_a_refusal_is_said_once_and_blocks_nothing(rig, run, code):
     assert rig.logger.events("warning") == ["event_not_written"]
     assert rig.sample("extip_events_recorded_total", result="failed") == 20
     assert len(written(rig)) == 1
+
+
+BROKEN = ObjectReference(kind="Service", namespace="broken", name="web", uid="uid-3")
+"""In a namespace of which the server writes no Events."""
+
+WEBHOOK = 'Internal error occurred: failed calling webhook "no.example": connection refused'
+
+
+def breaks(rig, fault):
+    """Let a fault take the place of every answer about that namespace."""
+
+    async def answer(exchange):
+        broken = "/namespaces/broken/" in exchange.request.path
+        await (fault if broken else rig.server.serve)(exchange)
+
+    rig.server.always = answer
+
+
+def of_namespace(rig, namespace):
+    return [r for r in rig.server.requests if f"/namespaces/{namespace}/" in r.path]
+
+
+def test_a_namespace_whose_webhook_fails_blocks_no_other(rig, run):
+    async def main():
+        async with recording(rig) as recorder:
+            breaks(rig, api.status(500, "InternalError", WEBHOOK))
+            for number in range(10):
+                refuse(recorder, BROKEN, message=str(number))
+                refuse(recorder, message=str(number))
+            await asyncio.sleep(20)
+            assert len(written(rig)) == 10
+            await asyncio.sleep(300)
+            refuse(recorder, message="later")
+            await asyncio.sleep(1)
+
+    run(main())
+    assert len(written(rig)) == 11
+    assert len(of_namespace(rig, "broken")) <= 10 * 5
+    assert rig.sample("extip_events_recorded_total", result="failed") == 10
+    assert rig.logger.events("warning") == ["event_not_written"]
+
+
+def test_a_server_whose_etcd_has_trouble_costs_no_event(rig, run):
+    async def main():
+        async with recording(rig) as recorder:
+            rig.server.faults.extend(9 * [api.status(500, "", "etcdserver: request timed out")])
+            refuse(recorder)
+            await asyncio.sleep(0.5)
+            refuse(recorder)
+            await asyncio.sleep(600)
+
+    run(main())
+    (event,) = written(rig)
+    assert event["count"] == 2
+    assert rig.logger.events("warning") == ["event_not_written"]
+
+
+@pytest.mark.parametrize("fault", [api.half_open, api.status(504, "Timeout", "request timed out")])
+def test_events_that_always_time_out_block_no_others_and_are_kept(rig, run, fault):
+    async def main():
+        async with recording(rig) as recorder:
+            breaks(rig, fault)
+            for number in range(20):
+                refuse(recorder, BROKEN, message=str(number))
+            for number in range(10):
+                await asyncio.sleep(300)
+                refuse(recorder, message=str(number))
+                await asyncio.sleep(90)
+                assert len(written(rig)) == number + 1
+            rig.server.always = None
+            await asyncio.sleep(120)
+
+    run(main())
+    assert len(written(rig)) == 30

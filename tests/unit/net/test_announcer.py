@@ -1,8 +1,6 @@
 """The announcer on virtual time, with a socket that records."""
 
 import asyncio
-import errno
-import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,7 +11,7 @@ import pytest
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.net import frames
-from extip.net.announcer import Announcer, open_frame_socket
+from extip.net.announcer import Announcer
 from extip.plan.link import IPAddress, Link
 from tests.fakes.virtual_time import jump, run_virtually
 
@@ -367,11 +365,3 @@ def test_a_socket_that_could_not_be_opened_is_opened_later() -> None:
         await asyncio.wait([task])
 
     run_virtually(scenario())
-
-
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EAFNOSUPPORT])
-def test_no_socket_is_no_reason_to_end(number: int) -> None:
-    def refuse() -> socket.socket:
-        raise OSError(number, "not now")
-
-    assert open_frame_socket(LINK, refuse) is None

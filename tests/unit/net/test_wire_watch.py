@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from extip.clock import LoopClock
+from extip.log import Logger
 from extip.metrics import Metrics
 from extip.net.arp_answers import every_node_answers
 from extip.net.wire_watch import WireWatch
 from extip.plan.link import Link
+from tests.fakes.recorder import RecordingLogger
 from tests.fakes.virtual_time import run_virtually
 
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
@@ -74,6 +76,7 @@ class Kernel:
         self.refused_filters = 0
         self.opened: list[Packets] = []
         self.every_node_answers = False
+        self.logger = RecordingLogger()
 
     def open(self) -> Any:
         if self.errors:
@@ -96,6 +99,7 @@ async def watching(kernel: Kernel) -> AsyncIterator[WireWatch]:
         answered_by_all=lambda _: kernel.every_node_answers,
     )
     task = asyncio.ensure_future(watch.run())
+    watch._log = watch._senders._log = cast("Logger", kernel.logger)
     try:
         watch.listen(LINK, {V4, V6}, alert=True)
         await asyncio.sleep(0.1)
@@ -157,6 +161,13 @@ def test_without_sockets_it_goes_on_and_tries_again(number: int) -> None:
             opened = len(kernel.opened)
             await asyncio.sleep(60)
             assert len(kernel.opened) == opened
+            # Each is said once, and again when it worked in between.
+            said = ["socket_not_opened", "wire_not_watched"]
+            assert kernel.logger.events() == said
+            kernel.errors = [number] * 9
+            watch.listen(LINK, {V4, V6}, alert=False)
+            await asyncio.sleep(30)
+            assert kernel.logger.events() == said * 2
 
     run_virtually(scenario())
 
@@ -181,10 +192,11 @@ def test_a_filter_that_is_refused_later_is_tried_again() -> None:
             listening = kernel.listening()
             for opened in listening:
                 opened.filtered = False
-            kernel.refused_filters = 2
+            kernel.refused_filters = 4
             watch.listen(LINK, {V4, V6, V4 + 1, V6 + 1}, alert=True)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(6)
             assert not any(s.filtered for s in listening)
+            assert kernel.logger.events() == ["wire_filter_refused"]
             await asyncio.sleep(10)
             assert kernel.listening() == listening
             assert all(s.filtered for s in listening)

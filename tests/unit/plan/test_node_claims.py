@@ -17,12 +17,14 @@ from extip.plan.node_claims import (
     Outcome,
     bring_together,
     held_claim,
+    of_another_mask,
     outcomes,
     reported,
     status_patch,
     stopped,
     with_conflicts,
 )
+from extip.plan.requests import Masks
 from tests.fakes.conditions import condition_of
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -56,6 +58,22 @@ def wanted(found):
 def test_each_claim_brings_its_own_prefix_length():
     found = together(claim("a", "10.0.0.1/24"), claim("b", "fd00::1/64"))
     assert wanted(found) == {"10.0.0.1/24", "fd00::1/64"}
+
+
+@pytest.mark.parametrize(
+    ("masks", "cidr", "differs"),
+    [
+        (Masks(v4=24, v6=128), "10.0.0.1/32", True),
+        (Masks(v4=24, v6=128), "10.0.0.1/24", False),
+        (Masks(v4=24, v6=128), "fd00::1/64", False),
+        (Masks(v4=32, v6=64), "fd00::1/128", True),
+        (Masks(v4=32, v6=128), "10.0.0.1/24", False),  # the default says nothing
+    ],
+)
+def test_a_mask_that_claims_do_not_have_is_noticed(masks, cidr, differs):
+    found = of_another_mask(together(claim("z", "nonsense"), claim("a", cidr)), masks)
+    assert (found is not None) is differs
+    assert found is None or found.name == "a"
 
 
 def test_claim_and_services_hear_of_a_refusal():

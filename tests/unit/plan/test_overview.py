@@ -13,7 +13,7 @@ from extip.api.ipcontroller_v1 import (
     ServiceReference,
 )
 from extip.api.meta_v1 import Condition, FullObjectMeta
-from extip.api.names import LEAVING_ANNOTATION, heartbeat_lease
+from extip.api.names import LEAVING_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, heartbeat_lease
 from extip.plan.overview import ClaimState, claim_rows, node_rows
 
 AT = "2026-01-01T00:00:00Z"
@@ -38,9 +38,10 @@ DOWN = Condition(
 )
 
 
-def claim(*conditions, cidr="10.0.0.1/32", node="n2", holder="", generation=1):
+def claim(*conditions, cidr="10.0.0.1/32", node="n2", holder="", generation=1, managed=True):
+    labels = {MANAGED_BY_LABEL: MANAGED_BY} if managed else None
     return IpClaim(
-        metadata=FullObjectMeta(name=cidr, generation=generation),
+        metadata=FullObjectMeta(name=cidr, generation=generation, labels=labels),
         spec=IpClaimSpec(
             cidr=cidr, node_name=node, services=(ServiceReference(namespace="shop", name="web"),)
         ),
@@ -73,6 +74,9 @@ def seen(condition, generation=1):
             ClaimState.UP,
             "n1: its controller sends no heartbeats",
         ),
+        (claim(NOBODY, ACCEPTED, seen(UP), holder="n2"), ClaimState.UP, NOBODY.message),
+        (claim(ASSIGNED, seen(UP), holder="n2", managed=False), ClaimState.UP, "pinned by hand"),
+        (claim(cidr="1:2:3/64", node=""), ClaimState.REFUSED, "'1:2:3/64' is no address"),
     ],
 )
 def test_every_claim_has_a_state_and_a_reason(found, state, why):
@@ -89,11 +93,11 @@ def test_claims_come_in_order_of_ips_and_unreadable_ones_last():
     assert [row.ip for row in rows] == ["10.0.0.9", "10.0.0.10", "fd00::1", "nonsense"]
 
 
-def lease(node, *, holder="id", leaving=""):
+def lease(node, *, holder="id", leaving="", renewed=AT):
     annotations = {LEAVING_ANNOTATION: leaving} if leaving else None
     return Lease(
         metadata=FullObjectMeta(name=heartbeat_lease(node), annotations=annotations),
-        spec=LeaseSpec(holder_identity=holder, renew_time=AT),
+        spec=LeaseSpec(holder_identity=holder, renew_time=renewed),
     )
 
 
@@ -109,14 +113,29 @@ def node(name, *, ready="True", draining=False):
 def test_every_node_that_anything_names():
     nodes = [node("a"), node("b", draining=True), node("c", ready="False"), node("d"), node("e")]
     leases = [lease("a"), lease("b"), lease("c"), lease("d", holder=""), lease("e", leaving="bye")]
-    rows = node_rows(nodes, leases, [claim(node="a"), claim(node="a"), claim(node="z")])
+    rows = node_rows(
+        nodes, leases, [claim(node="a"), claim(node="a"), claim(node="z")], missing="?"
+    )
     assert [(row.node, row.state, row.claims) for row in rows] == [
         ("a", "ready", 2),
         ("b", "draining", 0),
         ("c", "not ready", 0),
         ("d", "stopped", 0),
         ("e", "leaving", 0),
-        ("z", "stopped", 1),
+        ("z", "unknown", 1),
     ]
     assert rows[0].heartbeat == AT
     assert rows[4].why == "bye"
+
+
+def test_a_node_without_a_lease_was_perhaps_looked_for_in_the_wrong_place():
+    (row,) = node_rows([node("a")], [], [], missing="namespace x has no Lease of it")
+    assert (row.state, row.why) == ("unknown", "namespace x has no Lease of it")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_leases_in_several_namespaces_the_live_one_counts(turned):
+    later = "2026-01-01T00:00:09Z"
+    leases = [lease("a", holder="", renewed=later), lease("a"), lease("a", renewed="2025")]
+    (row,) = node_rows([node("a")], leases[::-1] if turned else leases, [], missing="")
+    assert (row.state, row.heartbeat) == ("ready", AT)

@@ -33,6 +33,7 @@ class RecordingAnnouncer:
 
     def __init__(self):
         self.announced = set()
+        self.held = set()
         self.links = []
         self.log = []
 
@@ -43,10 +44,16 @@ class RecordingAnnouncer:
         ips = set(ips)
         assert not ips & self.announced, "announced twice"
         self.announced |= ips
+        self.held -= ips
         self.log.append(ips)
+
+    def hold(self, ips):
+        assert not set(ips) & (self.announced | self.held), "held twice"
+        self.held |= set(ips)
 
     def withdraw(self, ips):
         self.announced -= set(ips)
+        self.held -= set(ips)
 
 
 class SetFence:
@@ -77,7 +84,7 @@ class SlowTable(FakeAddressTable):
 class World:
     """A node, what services ask for, and the reconciler between them."""
 
-    def __init__(self, *, link=True, slow=False):
+    def __init__(self, *, link=True, slow=False, ttl_s=TTL_S, resync_s=RESYNC_S):
         self.clock = LoopClock()
         self.node = FakeNode(self.clock)
         if slow:
@@ -87,6 +94,7 @@ class World:
         self.inputs = None
         self.announcer = RecordingAnnouncer()
         self.fence = SetFence()
+        self.fence.lifetime = ttl_s
         self.decided: list[Desire] = []
         self.wanted = set()
         self.foreign = set()
@@ -94,9 +102,9 @@ class World:
         policy = Policy(
             iface="eth0",
             guard=Guard(),
-            ttl_s=TTL_S,
-            refresh_s=REFRESH_S,
-            resync_s=RESYNC_S,
+            ttl_s=ttl_s,
+            refresh_s=ttl_s / 3,
+            resync_s=resync_s,
         )
         table, links = self.node.table, self.node.links
         self.observer = AddressObserver(
@@ -120,6 +128,11 @@ class World:
 
     def ours(self):
         return {str(a.interface) for a in self.node.observed() if a.ours}
+
+    def left_over(self, text):
+        """Put an address there that a run of before has left."""
+        index = self.node.find("eth0").index
+        assert not self.node.insert(index, ip_interface(text), valid_s=TTL_S, ours=True)
 
     def all(self):
         return {str(a.interface) for a in self.node.observed()}
@@ -261,15 +274,49 @@ async def test_after_a_rest_a_change_is_answered_at_once():
 async def test_holds_what_it_finds_until_every_input_is_known():
     """Started while the API server is away: keep, refresh, remove nothing, add nothing."""
     world = World()
-    index = world.node.find("eth0").index
-    world.node.insert(index, ip_interface("10.0.0.9/24"), valid_s=TTL_S, ours=True)
+    world.left_over("10.0.0.9/24")
     async with world.running():
         await asyncio.sleep(100)
         assert world.ours() == {"10.0.0.9/24"}
-        assert world.announcer.announced == {ip_address("10.0.0.9")}
         world.want("10.0.0.1")
         await asyncio.sleep(0.01)
         assert world.ours() == {"10.0.0.1/24"}
+        assert world.reconciler.up == world.announcer.announced == {ip_address("10.0.0.1")}
+        assert world.announcer.held == set()
+
+
+@virtually
+async def test_what_it_finds_is_announced_only_when_it_is_known_to_be_wanted():
+    """It may have been given to another node while this one was away; it counts as up all along."""
+    world = World()
+    for text in ("10.0.0.8/24", "10.0.0.9/24", "fd00::9/128"):
+        world.left_over(text)
+    moved, gone, stays = map(ip_address, ("10.0.0.8", "10.0.0.9", "fd00::9"))
+    async with world.running():
+        await asyncio.sleep(100)
+        assert world.reconciler.up == world.announcer.held == {moved, gone, stays}
+        assert world.metrics.registry.get_sample_value("extip_addresses_up") == 3
+        world.node.take("eth0", ip_interface("10.0.0.9/24"))
+        await asyncio.sleep(0.01)
+        assert world.reconciler.up == world.announcer.held == {moved, stays}
+        assert world.announcer.log == []
+        world.want("fd00::9")
+        await asyncio.sleep(60)
+        assert world.reconciler.up == world.announcer.announced == {stays}
+        assert (world.announcer.log, world.announcer.held) == ([{stays}], set())
+
+
+@virtually
+async def test_what_is_announced_already_stays_so_while_nobody_knows_what_is_wanted():
+    world = World()
+    world.want("10.0.0.1")
+    async with world.running():
+        world.inputs = None
+        await asyncio.sleep(60)
+        world.want("10.0.0.1")
+        await asyncio.sleep(60)
+        assert len(world.announcer.log) == 1
+        assert world.announcer.held == set()
 
 
 @virtually
@@ -339,6 +386,7 @@ async def test_waits_for_the_interface_and_follows_its_replacement():
             world.node.remove_link("eth0")
             await asyncio.sleep(0.01)
             assert world.announcer.announced == set()
+            assert world.metrics.registry.get_sample_value("extip_addresses_up") == 0
             assert world.announcer.links[-1] is None
 
 
@@ -390,8 +438,7 @@ async def test_routes_that_cannot_be_read_cost_no_address():
 async def test_without_any_routes_read_what_is_up_is_held():
     world = World()
     world.node.links.gateways = failing_gateways  # type: ignore[method-assign]
-    index = world.node.find("eth0").index
-    world.node.insert(index, ip_interface("10.0.0.9/24"), valid_s=TTL_S, ours=True)
+    world.left_over("10.0.0.9/24")
     world.want("10.0.0.1")
     async with world.running():
         await asyncio.sleep(10 * TTL_S)
@@ -526,6 +573,30 @@ async def test_a_loop_that_hangs_is_reported():
         assert world.reconciler.stuck() == ""
     await asyncio.sleep(2 * RESYNC_S + 1)
     assert "no pass" in world.reconciler.stuck()
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "resync_s", "after_s"),
+    [(40, 20, 20), (3600, 20, 30), (3600, 1, 15), (6, 20, 6), (7200, 3600, 3600)],
+)
+def test_a_loop_that_hangs_is_reported_before_its_addresses_run_out(ttl_s, resync_s, after_s):
+    """And however long they live, unless it may only be slow."""
+
+    async def scenario():
+        world = World(ttl_s=ttl_s, resync_s=resync_s)
+        world.want("10.0.0.1")
+        async with world.running():
+            for _ in range(10):
+                await asyncio.sleep(ttl_s / 7)
+                assert world.reconciler.stuck() == ""
+            world.reconciler.trigger()
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(after_s - 1)
+        assert world.reconciler.stuck() == ""
+        await asyncio.sleep(2)
+        assert "no pass" in world.reconciler.stuck()
+
+    run_virtually(scenario())
 
 
 STEPS = st.lists(

@@ -177,6 +177,42 @@ def test_one_that_may_have_been_replaced_makes_way_at_once_and_tells_only_the_lo
     play(scenario)
 
 
+def test_one_that_nobody_knows_to_be_wanted_makes_way_and_is_not_announced():
+    """A process that is started anew finds it, and asks until it knows better."""
+    held = ip_address("10.0.0.9")
+
+    async def scenario(node):
+        node.stale_at = node.now()
+        await asyncio.sleep(6)  # it takes a look now and then
+        node.watch.hold([held])
+        await asyncio.sleep(2 * ASK_S)
+        assert held in {ip for _, ip in node.asked}
+        node.hear(held)
+        await asyncio.sleep(0.1)
+        assert node.given_up == [held]
+        assert held not in node.announced
+
+    play(scenario)
+
+
+def test_one_that_turns_out_to_be_wanted_is_announced_and_its_conflict_goes_on():
+    held = ip_address("10.0.0.9")
+
+    async def scenario(node):
+        node.watch.hold([held])
+        node.hear(held)
+        await asyncio.sleep(SETTLE_S + 0.1)
+        assert node.told == [({held: OTHER.hex(":")}, {held})]
+        node.watch.announce([held])
+        assert held in node.announced
+        await asyncio.sleep(CALM_S / 2)
+        assert len(node.told) == 1
+        await asyncio.sleep(CALM_S / 2 + 6)
+        assert node.told[1:] == [({}, set())]
+
+    play(scenario)
+
+
 def test_while_the_lease_is_fresh_it_defends_and_tells():
     async def scenario(node):
         node.hear()

@@ -1,0 +1,60 @@
+"""Why a node is not empty yet, and no untruth about what it holds."""
+
+import pytest
+
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from extip.plan.draining import Left, left
+
+REFUSED = Condition(
+    type="Accepted", status="False", reason="X", message="it is a gateway", observed_generation=2
+)
+DOWN = Condition(
+    type="Up", status="False", reason="X", message="on n2: no carrier", observed_generation=2
+)
+BEFORE = Condition(
+    type="Up", status="False", reason="X", message="on n1: it was removed", observed_generation=1
+)
+NOBODY = Condition(
+    type="Assigned", status="False", reason="NoEligibleNode", message="n2: it is off"
+)
+
+
+def claim(*conditions, node="n1", holder="n1", cidr="10.0.0.1/32", managed=True):
+    return IpClaim(
+        metadata=FullObjectMeta(
+            name=cidr, generation=2, labels={MANAGED_BY_LABEL: MANAGED_BY} if managed else None
+        ),
+        spec=IpClaimSpec(cidr=cidr, node_name=node),
+        status=IpClaimStatus(conditions=conditions, holder=holder),
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (claim(), "no scheduler has moved it yet"),
+        (claim(NOBODY), "n2: it is off"),
+        (claim(managed=False), "pinned by hand: its spec.nodeName names this node"),
+        (claim(node="n2"), "given to n2, which does not have it up: it has not reported yet"),
+        (claim(BEFORE, node="n2"), "given to n2, which does not have it up: it has not reported"),
+        (claim(REFUSED, DOWN, node="n2"), "given to n2, which does not have it up: it is a gate"),
+        (claim(DOWN, node="n2"), "given to n2, which does not have it up: on n2: no carrier"),
+        (claim(NOBODY, node=""), "no node has it now: n2: it is off"),
+    ],
+)
+def test_each_claim_that_is_left_has_its_reason(found, why):
+    (one,) = left("n1", [found, found])  # it may have both labels
+    assert one.why.startswith(why)
+    assert one.pinned is (not found.managed)
+
+
+def test_what_another_node_has_up_is_not_left():
+    assert left("n1", [claim(node="n2", holder="n2"), claim(node="n3", holder="n2")]) == []
+
+
+def test_they_come_in_order():
+    found = left("n1", [claim(cidr="10.0.0.2/32"), claim(cidr="10.0.0.1/32")])
+    assert [one.cidr for one in found] == ["10.0.0.1/32", "10.0.0.2/32"]
+    assert isinstance(found[0], Left)
