@@ -15,7 +15,6 @@ from extip.plan.placement import Strategy
 from extip.plan.schedule import AssignClaim, Cluster, plan_rebalance, plan_schedule
 
 NODES = ["n1", "n2", "n3"]
-LINKS = {"eth0": NodeLinkFacts(up=True)}
 AUTOMATIC = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
 
 
@@ -39,6 +38,16 @@ def cluster(alive=(), *, unknown=(), iface="eth0"):
         unknown=frozenset(unknown),
         ignored=frozenset({Obstacle.NO_SUBNET}),
     )
+
+
+def with_links(known):
+    """Let two nodes have eth0, and one eth9."""
+    links = dict(zip(NODES, ["eth0", "eth0", "eth9"], strict=True))
+    nodes = (
+        replace(n, link=links[n.name], links={links[n.name]: NodeLinkFacts(up=True)})
+        for n in known.nodes
+    )
+    return replace(known, nodes=tuple(nodes))
 
 
 def put(old, *, node=None, refused=None):
@@ -117,10 +126,8 @@ def test_nothing_moves_when_all_are_dead_or_unknown():
 
 
 def test_whom_nobody_can_take_keeps_no_other_down():
-    claims = [claim("a", created=1, link="eth9"), claim("b", created=2)]
-    known = cluster(NODES)
-    with_links = replace(known, nodes=tuple(replace(n, links=LINKS) for n in known.nodes))
-    assert all(nodes_of(settled(claims, with_links)).values())
+    claims = [claim("a", created=1, link="eth7"), claim("b", created=2)]
+    assert all(nodes_of(settled(claims, with_links(cluster(NODES)))).values())
 
 
 def test_of_two_pinned_ones_the_younger_is_refused_and_says_why():
@@ -213,6 +220,7 @@ some_claims = st.lists(
         st.sampled_from(["", *NODES]),
         st.integers(1, 9),
         st.booleans(),
+        st.sampled_from(["", "", "eth0", "eth9"]),
     ),
     max_size=6,
 )
@@ -225,11 +233,13 @@ some_claims = st.lists(
 )
 def test_whatever_comes_an_ip_is_on_one_node_and_everything_ends(several, history, strategy):
     claims = {
-        f"c{n}": claim(f"c{n}", node, created=created, cidr=cidr, pinned=pinned and bool(node))
-        for n, (cidr, node, created, pinned) in enumerate(several)
+        f"c{n}": claim(
+            f"c{n}", node, created=created, cidr=cidr, pinned=pinned and bool(node), link=link
+        )
+        for n, (cidr, node, created, pinned, link) in enumerate(several)
     }
     for alive, unknown in history:
-        nodes = cluster(alive, unknown=unknown - alive)
+        nodes = with_links(cluster(alive, unknown=unknown - alive))
         claims = settled(claims.values(), nodes, strategy, most=4)
         for _ in range(30):
             moves = plan_rebalance(
@@ -247,5 +257,5 @@ def test_whatever_comes_an_ip_is_on_one_node_and_everything_ends(several, histor
             same = [c for c in claims.values() if c.spec.cidr.startswith(f"{ip}/")]
             up = {c.spec.node_name for c in same if not is_refused(c)} & (alive | unknown)
             assert len(up) <= 1, "on two nodes"
-            if alive and not any(is_pinned(c) for c in same):
+            if alive and not any(is_pinned(c) or c.spec.link for c in same):
                 assert all(c.spec.node_name in alive | unknown for c in same)
