@@ -33,7 +33,8 @@ from extip.plan.eligibility import OPTIONAL, Obstacle
     "--rebalance-after",
     default="60s",
     type=DURATION,
-    help="Move claims to a node only when it has been alive for so long; 0s: never.",
+    help="Move claims to where --nodefilter wants them, to a node that has been alive for so long;"
+    " 0s: never.",
 )
 @click.option(
     "--ignore-rule",

@@ -169,7 +169,9 @@ class ClaimInputs:
         A claim that turns out to have left is not acted on any more. Raises ApiError.
         """
         for name in [
-            c.name for c, _ in self._mine.values() if c.interface and c.interface.ip == ip
+            c.name
+            for c, _ in self._mine.values()
+            if c.interface and c.interface.ip == ip and not c.refused
         ]:
             if await self._is_still_ours(name):
                 return True

@@ -147,6 +147,17 @@ def judge(
     return replace(_judge(known, needs, off | {Obstacle.ISOLATED}), last_resort=True)
 
 
+def presumed_alive(nodes: Iterable[NodeFacts], names: frozenset[str]) -> tuple[NodeFacts, ...]:
+    """Return the nodes with those of whom nothing is known taken for alive.
+
+    For claims that have no node yet and are to be together with the others. Whether their holder
+    lives is known within a monitor period. If it does, such a claim is up there at once, and on any
+    other node it would stay for long, with rebalancing off for ever. If it is dead, the claim moves
+    with the others, no later than they do. An IP that was up and lost its node does not wait so.
+    """
+    return tuple(replace(node, alive=True) if node.name in names else node for node in nodes)
+
+
 def _judge(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Obstacle]) -> Eligibility:
     eligible: set[str] = set()
     obstacles: dict[str, Obstacle] = {}

@@ -6,9 +6,10 @@ correctly, so an overlap is harmless and a gap is not. A claim that is gone need
 
 from enum import Enum
 
-from extip.api.ipcontroller_v1 import UP, IpClaim
-from extip.api.meta_v1 import parse_version
+from extip.api.ipcontroller_v1 import ACCEPTED, UP, IpClaim
+from extip.api.meta_v1 import Condition, parse_version
 from extip.plan.conditions import find_condition
+from extip.plan.duplicates import DUPLICATE
 
 UNKNOWN_S = 0.5
 """How long an address stays while nobody knows what became of its claim: the watch that tells is
@@ -24,26 +25,33 @@ class Fate(Enum):
     MOVING = "moving"
     """Given to another node that does not have it up yet, or to nobody."""
     ARRIVED = "arrived"
-    """Another node has it up."""
+    """Another node has it up, be it for another claim of the same IP."""
 
 
 def fate(claim: IpClaim, *, node: str) -> Fate:
     """Return what became of a claim that left `node`, from what it says now.
 
     A holder counts only when it reported for the very assignment that the claim has: what an
-    earlier one wrote may still stand there.
+    earlier one wrote may still stand there. A claim that went where another one holds its IP comes
+    up no more: that one has it.
     """
     status, assigned = claim.status, claim.spec.node_name
-    up = find_condition(status.conditions, UP)
-    if (
-        assigned not in ("", node)
-        and status.holder == assigned
-        and up is not None
-        and up.status == "True"
-        and up.observed_generation in (0, claim.metadata.generation)
-    ):
+    if assigned in ("", node):
+        return Fate.MOVING
+    up = _of_now(claim, UP)
+    if status.holder == assigned and up is not None and up.status == "True":
+        return Fate.ARRIVED
+    accepted = _of_now(claim, ACCEPTED)
+    if accepted is not None and (accepted.status, accepted.reason) == ("False", DUPLICATE):
         return Fate.ARRIVED
     return Fate.MOVING
+
+
+def _of_now(claim: IpClaim, kind: str) -> Condition | None:
+    """Return a condition if it is about the claim as it is, or of one who counts no versions."""
+    found = find_condition(claim.status.conditions, kind)
+    known = found is not None and found.observed_generation in (0, claim.metadata.generation)
+    return found if known else None
 
 
 def version_of(claim: IpClaim) -> int:

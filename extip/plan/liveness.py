@@ -58,7 +58,7 @@ class Verdict(StrEnum):
 
     UNKNOWN = "unknown"
     """Not heard since this process could see, or overdue without proof: it keeps what it has, and
-    gets nothing new."""
+    gets nothing that may as well be elsewhere."""
     ALIVE = "alive"
     DEAD = "dead"
 

@@ -1,7 +1,8 @@
 """The claims of one node → what to ask of its interface, and what became of each claim.
 
-One claim an IP: of two claims that name the same one the older holds it. Addresses that are handed
-over to another node are kept beside the claims until that node has them up.
+One claim an IP: of two claims that name the same one the older holds it, and the one that the
+scheduler has refused does not. Addresses that are handed over to another node are kept beside the
+claims until that node has them up.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from extip.api.meta_v1 import Condition
 from extip.plan.claims import metadata_patch, parse_cidr
 from extip.plan.conditions import is_true, with_condition
 from extip.plan.desire import Desire
+from extip.plan.duplicates import DUPLICATE, refusal, seniority
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.requests import Masks, Owner, Requests
 
@@ -31,6 +33,9 @@ class HeldClaim:
     """The interface that it asks for; empty for any."""
     owners: tuple[Owner, ...]
     """The claim itself, and the services behind it: whoever is to hear of a refusal."""
+    refused: str = ""
+    """Why it stays down, as the scheduler told it: a claim on another node, which this one cannot
+    see, holds the IP. Empty for nothing."""
     established: bool = field(default=False, compare=False)
     """A node had its IP up before. Counts when the IP comes up, so a change is no news."""
 
@@ -74,6 +79,7 @@ def held_claim(claim: IpClaim) -> HeldClaim:
         interface=parse_cidr(claim.spec.cidr),
         link=claim.spec.link,
         owners=(Owner(kind=KIND, namespace="", name=meta.name, uid=meta.uid), *services),
+        refused=refusal(claim),
         established=bool(claim.status.holder),
     )
 
@@ -93,15 +99,16 @@ def bring_together(
     for claim in known:
         if claim.interface is None:
             malformed[claim.cidr] = (*malformed.get(claim.cidr, ()), *claim.owners)
-        elif claim.link not in ("", iface):
+        elif claim.link not in ("", iface) or claim.refused:
             continue
         elif claim.interface.ip in holders:
             duplicates[claim.name] = holders[claim.interface.ip]
         else:
             holders[claim.interface.ip] = claim.name
             wanted[claim.interface] = claim.owners
-    for claim in kept:
+    for claim in sorted(kept, key=_age):
         if claim.interface is not None and claim.interface.ip not in holders:
+            holders[claim.interface.ip] = claim.name
             wanted[claim.interface] = claim.owners
     established = frozenset(
         claim.interface.ip for claim in known if claim.established and claim.interface is not None
@@ -142,7 +149,7 @@ def outcomes(
     }
     found: dict[str, Outcome] = {}
     for claim in claims.claims:
-        refusal = refusals.get(claim.name)
+        rejected = refusals.get(claim.name)
         if claim.interface is None:
             message = f"{claim.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
             found[claim.name] = _refused(claim, "MalformedCidr", message)
@@ -151,9 +158,11 @@ def outcomes(
             found[claim.name] = _down(claim, "LinkMismatch", message)
         elif claim.name in claims.duplicates:
             message = f"claim {claims.duplicates[claim.name]} holds the same IP"
-            found[claim.name] = _refused(claim, "DuplicateAddress", message)
-        elif refusal is not None:
-            found[claim.name] = _refused(claim, refusal.reason.value, refusal.message)
+            found[claim.name] = _refused(claim, DUPLICATE, message)
+        elif claim.refused:
+            found[claim.name] = _refused(claim, DUPLICATE, claim.refused)
+        elif rejected is not None:
+            found[claim.name] = _refused(claim, rejected.reason.value, rejected.message)
         else:
             outcome = _placed(claim, desire, up=up, iface=iface, problem=problem)
             if outcome is not None:
@@ -289,4 +298,4 @@ def _refused(claim: HeldClaim, reason: str, message: str) -> Outcome:
 
 
 def _age(claim: HeldClaim) -> tuple[str, str]:
-    return claim.created, claim.name
+    return seniority(claim.created, claim.name)

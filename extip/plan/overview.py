@@ -13,6 +13,7 @@ from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, node_of_lease
 from extip.plan.claims import is_pinned, parse_cidr
 from extip.plan.conditions import find_condition
+from extip.plan.duplicates import refusal
 
 
 class ClaimState(StrEnum):
@@ -105,11 +106,14 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
         return ClaimState.REFUSED, accepted, why
     if not claim.spec.node_name:
         return ClaimState.WAITING, assigned, _message(assigned, "no scheduler has looked at it yet")
-    if claim.status.holder != claim.spec.node_name and not _of_now(up, claim):
+    elsewhere = refusal(claim)
+    reported = claim.status.holder == claim.spec.node_name or _of_now(up, claim)
+    if not elsewhere and not reported:
         coming = f"{claim.status.holder} had it; " if claim.status.holder else ""
         return ClaimState.MOVING, assigned, f"{coming}{_message(assigned, 'not reported yet')}"
-    if accepted is not None and accepted.status == "False":
-        return ClaimState.REFUSED, accepted, _message(accepted, accepted.reason)
+    refused = assigned if elsewhere else accepted
+    if refused is not None and refused.status == "False":
+        return ClaimState.REFUSED, refused, elsewhere or _message(refused, refused.reason)
     if up is None or up.status != "True":
         return ClaimState.DOWN, up, _message(up, "not reported yet")
     return ClaimState.UP, up, _why_there(claim, assigned)

@@ -10,7 +10,7 @@ data structure with no effects; it holds numbers only, and who holds what stays 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 
 from msgspec import Struct
 
@@ -204,6 +204,32 @@ def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...
         moves.append(Move(claim=claim, source=source, target=target))
         heapreplace(fullest, (-placement.load(source), source))
     return tuple(moves)
+
+
+def gather(
+    candidates: Iterable[Candidate], registered: Mapping[str, str], *, limit: int
+) -> tuple[Move, ...]:
+    """Return up to `limit` moves that bring claims together, in order of claims' names.
+
+    They go where `settle` puts new ones: to the node that holds most of them, of several the first
+    to have registered. So the fewest move, each once, also when a node that was the first before
+    comes back. A claim that may not be there stays where it is.
+    """
+    held = [candidate for candidate in candidates if candidate.node in candidate.eligible]
+    loads: dict[str, int] = {}
+    for candidate in held:
+        loads[candidate.node] = loads.get(candidate.node, 0) + 1
+    if not loads:
+        return ()
+    _, _, first = min(
+        (-load, registered.get(node, _UNREGISTERED), node) for node, load in loads.items()
+    )
+    moves = (
+        Move(claim=candidate.claim, source=candidate.node, target=first)
+        for candidate in held
+        if candidate.node != first and first in candidate.eligible
+    )
+    return tuple(nsmallest(limit, moves))
 
 
 def _best_target(

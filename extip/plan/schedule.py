@@ -5,7 +5,7 @@ whose node is gone first, then new ones, then who wants what, then what nobody w
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
@@ -24,6 +24,7 @@ from extip.plan.claims import (
     plan_claims,
     pool_of,
 )
+from extip.plan.duplicates import Duplicates, find_duplicates, is_refused, of_the_same_ip
 from extip.plan.eligibility import (
     EXPLANATIONS,
     USELESS,
@@ -32,9 +33,10 @@ from extip.plan.eligibility import (
     NodeFacts,
     Obstacle,
     judge,
+    presumed_alive,
 )
 from extip.plan.link import IPInterface
-from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
+from extip.plan.placement import Candidate, Move, Strategy, gather, rebalance, settle
 from extip.plan.requests import Owner
 
 _NOBODY: frozenset[str] = frozenset()
@@ -67,7 +69,8 @@ class Cluster:
 
     nodes: tuple[NodeFacts, ...]
     unknown: frozenset[str] = frozenset()
-    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing."""
+    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing but new
+    claims that are to be with those (`presumed_alive`)."""
     successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes that may take the claims of an isolated one; while there is none, it keeps them."""
     registered: Mapping[str, str] = field(default_factory=dict)
@@ -92,6 +95,8 @@ class Schedule:
     in_the_way: Mapping[str, IPInterface]
     """Claims that somebody gave the name of the claim of another IP, by that name, with that IP:
     nothing can be done for it."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Claims whose IP another claim holds on another node, by name, with the reason."""
 
 
 def plan_schedule(
@@ -107,7 +112,8 @@ def plan_schedule(
     All arguments must be complete: a claim that the scheduler made and that is not wanted goes.
     `pools` has the names of the pools that wanted IPs were allocated from.
     """
-    actions = plan_claims(wanted, index_claims(claims), pools)
+    index = index_claims(claims)
+    actions = plan_claims(wanted, index, pools)
     deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
     by_name = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
     creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
@@ -125,9 +131,42 @@ def plan_schedule(
     needs |= _needs(by_name.values(), cluster)
     holders = dict.fromkeys(creates, "")
     holders |= {name: claim.spec.node_name for name, claim in by_name.items()}
-    candidates = _candidates(needs, holders, rules)
-    moves = settle(candidates, strategy, cluster.registered)
+    newcomers = rules
+    if strategy is Strategy.FIRST_ALIVE:
+        awaited = cluster.unknown & {holders[name] for name in needs}
+        newcomers = _Rules(replace(cluster, nodes=presumed_alive(cluster.nodes, awaited)))
+    eligible = {
+        name: (rules if holders[name] else newcomers).eligible(need, holders[name])
+        for name, need in needs.items()
+    }
+    twins = _duplicates(
+        (
+            [c for c in group if c.metadata.name in by_name]
+            for group in index.by_ip.values()
+            if len(group) > 1
+        ),
+        eligible,
+        cluster,
+    )
+    candidates = _candidates(eligible, holders, twins)
+    moves = settle(
+        [*candidates, *_fixed(by_name, eligible, twins, strategy)], strategy, cluster.registered
+    )
     placed = {move.claim: move for move in moves}
+
+    def node_of(name: str) -> str:
+        return placed[name].target if name in placed else holders[name]
+
+    followers = [
+        Move(claim=name, source=holders[name], target=node_of(leader))
+        for name, leader in twins.follows.items()
+        if node_of(leader) != holders[name]
+    ]
+    refused = {
+        name: f"claim {leader} holds the same IP"
+        for name, leader in twins.rivals.items()
+        if node_of(leader) != holders[name]
+    }
     writes: list[Write] = [
         AssignClaim(
             claim=by_name[move.claim],
@@ -137,12 +176,16 @@ def plan_schedule(
         for move in moves
         if move.claim in by_name
     ]
+    writes += [_following(by_name, move, twins) for move in followers]
+    placed |= {move.claim: move for move in followers}
     for name, create in creates.items():
         # With another prefix length an IP does not move, unless it has to anyway.
         as_placed = create.replaces or name
         node = placed[as_placed].target if as_placed in placed else holders[as_placed]
         writes.append(CreateClaim(claim=new_claim(create, node=node)))
-    writes += _mislabelled(by_name.values(), placed)
+    # Its node does not see what is refused before that can be read in it.
+    seen = (c for name, c in by_name.items() if name not in refused or is_refused(c))
+    writes += _mislabelled(seen, placed)
     writes += [
         a for a in actions if isinstance(a, SetServices) and a.claim.metadata.name in by_name
     ]
@@ -152,31 +195,59 @@ def plan_schedule(
         for candidate in candidates
         if not candidate.eligible
     }
-    return Schedule(writes=tuple(writes), waiting=waiting, in_the_way=in_the_way)
+    return Schedule(writes=tuple(writes), waiting=waiting, in_the_way=in_the_way, refused=refused)
 
 
 def plan_rebalance(
-    claims: Iterable[IpClaim], cluster: Cluster, *, steady: frozenset[str], limit: int
+    claims: Iterable[IpClaim],
+    cluster: Cluster,
+    *,
+    steady: frozenset[str],
+    limit: int,
+    strategy: Strategy = Strategy.FAIR,
 ) -> tuple[AssignClaim, ...]:
-    """Return up to `limit` moves towards an even load, to `steady` nodes alone."""
+    """Return up to `limit` moves to where the strategy wants claims, to `steady` nodes alone.
+
+    *Fair*: towards an even load. *First alive*: together, and only when all that hold any are
+    steady: whom to join is not clear before.
+    """
     by_name = {claim.metadata.name: claim for claim in claims}
     holders = {name: claim.spec.node_name for name, claim in by_name.items()}
     rules = _Rules(cluster)
+    eligible = {
+        name: rules.eligible(need, holders[name])
+        for name, need in _needs(by_name.values(), cluster).items()
+    }
+    twins = _duplicates(of_the_same_ip(by_name.values()), eligible, cluster)
+    known = _candidates(eligible, holders, twins) + _fixed(by_name, eligible, twins, strategy)
     candidates = [
         Candidate(
             claim=c.claim,
             node=c.node,
-            eligible=c.eligible & steady if c.node in steady else frozenset(),
+            eligible=(frozenset({c.node}) if c.claim in twins.anchored else c.eligible) & steady
+            if c.node in steady
+            else _NOBODY,
         )
-        for c in _candidates(_needs(by_name.values(), cluster), holders, rules)
+        for c in known
     ]
-    return tuple(_levelled(by_name, move) for move in rebalance(candidates, limit=limit))
+    if strategy is Strategy.FAIR:
+        moves = rebalance(candidates, limit=limit)
+        return tuple(
+            _moved(by_name, move, why=f"{move.source} holds more than its share") for move in moves
+        )
+    if any(c.node in c.eligible and c.node not in steady for c in known):
+        return ()
+    moves = gather(candidates, cluster.registered, limit=limit)
+    return tuple(_moved(by_name, move, why=f"it joins those on {move.target}") for move in moves)
 
 
-def _levelled(by_name: Mapping[str, IpClaim], move: Move) -> AssignClaim:
-    return AssignClaim(
-        claim=by_name[move.claim], node=move.target, why=f"{move.source} holds more than its share"
-    )
+def _moved(by_name: Mapping[str, IpClaim], move: Move, *, why: str) -> AssignClaim:
+    return AssignClaim(claim=by_name[move.claim], node=move.target, why=why)
+
+
+def _following(by_name: Mapping[str, IpClaim], move: Move, twins: Duplicates) -> AssignClaim:
+    leader = twins.follows[move.claim]
+    return _moved(by_name, move, why=f"claim {leader} holds the same IP")
 
 
 class _Rules:
@@ -265,12 +336,51 @@ def _needs(claims: Iterable[IpClaim], cluster: Cluster) -> dict[str, Needs]:
 
 
 def _candidates(
-    needs: Mapping[str, Needs], holders: Mapping[str, str], rules: _Rules
+    eligible: Mapping[str, frozenset[str]], holders: Mapping[str, str], twins: Duplicates
 ) -> list[Candidate]:
+    """Return what placement decides about: not those that follow another claim of their IP."""
     return [
-        Candidate(claim=name, node=holders[name], eligible=rules.eligible(need, holders[name]))
-        for name, need in needs.items()
+        Candidate(claim=name, node=holders[name], eligible=nodes)
+        for name, nodes in eligible.items()
+        if name not in twins.follows
     ]
+
+
+def _fixed(
+    by_name: Mapping[str, IpClaim],
+    eligible: Mapping[str, frozenset[str]],
+    twins: Duplicates,
+    strategy: Strategy,
+) -> list[Candidate]:
+    """Return the pinned claims: where loads are to be even, they count, though nothing moves them.
+
+    Where all claims are to be together they do not: people pin to have some elsewhere.
+    """
+    if strategy is not Strategy.FAIR:
+        return []
+    pinned = (by_name[name] for name in by_name.keys() - eligible.keys() - twins.rivals.keys())
+    return [
+        Candidate(
+            claim=claim.metadata.name,
+            node=claim.spec.node_name,
+            eligible=frozenset({claim.spec.node_name}),
+        )
+        for claim in pinned
+        if is_pinned(claim) and parse_cidr(claim.spec.cidr) is not None
+    ]
+
+
+def _duplicates(
+    groups: Iterable[Sequence[IpClaim]],
+    eligible: Mapping[str, frozenset[str]],
+    cluster: Cluster,
+) -> Duplicates:
+    return find_duplicates(
+        groups,
+        eligible,
+        present={node.name for node in cluster.nodes if node.alive} | cluster.unknown,
+        ifaces={node.name: node.link for node in cluster.nodes},
+    )
 
 
 def _mislabelled(claims: Iterable[IpClaim], placed: Mapping[str, Move]) -> list[Write]:

@@ -12,17 +12,19 @@ whatever reason, keeps nothing else waiting.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Protocol, TypeVar
 
 from extip import log
-from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
+from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import Condition
 from extip.cache.mutation import Overlay
 from extip.clock import Clock
 from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
+from extip.plan.assigned import assigned_condition
 from extip.plan.backoff import Backoff
 from extip.plan.claims import (
     Delete,
@@ -33,7 +35,7 @@ from extip.plan.claims import (
     metadata_patch,
     services_patch,
 )
-from extip.plan.conditions import find_condition, with_condition
+from extip.plan.conditions import with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, Verdicts
@@ -45,6 +47,7 @@ from extip.plan.schedule import (
     AssignClaim,
     Cluster,
     CreateClaim,
+    Schedule,
     Write,
     plan_rebalance,
     plan_schedule,
@@ -70,7 +73,7 @@ _REBALANCED = 2
 """Claims moved by one step of rebalancing."""
 
 _REBALANCE_S = 0.5
-"""Time between two such steps."""
+"""Time between two such steps, whatever triggers passes meanwhile: each move does."""
 
 _PUT_OFF_S = 1.0
 """Time after which such writes that failed are tried again."""
@@ -181,6 +184,7 @@ class ClaimScheduler:
         self._stale = 0
         self._failures: Sequence[ApiError] = ()
         self._problem = ""
+        self._rebalance_at = -inf
 
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it are one."""
@@ -225,7 +229,7 @@ class ClaimScheduler:
         self._stale = self._stale + 1 if written.stale else 0
         stale_s = _STALE.delay_s(self._stale, 0.0) if written.stale else None
         publish_s = _sooner(stale_s, await self._allocator.publish(allocation))
-        if again_s := await self._write_conditions(claims, schedule.waiting):
+        if again_s := await self._write_conditions(claims, schedule):
             return _sooner(publish_s, again_s)
         if again_s := await self._clear_field_owners():
             return _sooner(publish_s, again_s)
@@ -241,10 +245,21 @@ class ClaimScheduler:
             self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
 
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
-        """Move a few claims to where they even the load out, when nothing else is to do."""
-        if self._strategy is not Strategy.FAIR or not inputs.steady:
+        """Move a few claims to where the strategy wants them, when nothing else is to do."""
+        if not inputs.steady:
             return None
-        moves = plan_rebalance(claims, inputs.cluster, steady=inputs.steady, limit=_REBALANCED)
+        wait_s = self._rebalance_at - self._clock.monotonic()
+        if wait_s > 0:
+            return wait_s
+        moves = plan_rebalance(
+            claims,
+            inputs.cluster,
+            steady=inputs.steady,
+            limit=_REBALANCED,
+            strategy=self._strategy,
+        )
+        if moves:
+            self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
         written = await self._write_all(moves)
         self._settled(written.failures or self._failures)
         return _REBALANCE_S if moves else None
@@ -303,13 +318,17 @@ class ClaimScheduler:
                 self._log.info("claim_deleted", claim=claim.metadata.name)
 
     async def _write_conditions(
-        self, claims: Sequence[IpClaim], waiting: Mapping[str, str]
+        self, claims: Sequence[IpClaim], schedule: Schedule
     ) -> float | None:
         """Say of each claim where it was put or why it waits; return when to go on with it."""
         stale = [
             (claim, condition)
             for claim in claims
-            if (condition := self._assigned(claim, waiting.get(claim.metadata.name, "")))
+            if (
+                condition := assigned_condition(
+                    claim, schedule, why=self._why.get(claim.metadata.name, "")
+                )
+            )
         ]
 
         async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
@@ -358,32 +377,6 @@ class ClaimScheduler:
         if failed:
             return _PUT_OFF_S
         return _YIELD_S if len(pending) > _LEISURELY else None
-
-    def _assigned(self, claim: IpClaim, waiting: str) -> Condition | None:
-        """Return the condition that the claim should have and has not."""
-        node = claim.spec.node_name
-        if waiting:
-            status, reason, message = "False", "NoEligibleNode", waiting
-        elif node:
-            why = self._why.get(claim.metadata.name)
-            status, reason, message = "True", "Assigned", f"to {node}" + (f"; {why}" if why else "")
-        else:
-            return None
-        known = find_condition(claim.status.conditions, ASSIGNED)
-        if (
-            known is not None
-            and (known.status, known.reason) == (status, reason)
-            # A new leader does not know why; what the last one wrote stays.
-            and (known.message == message or known.message.startswith(f"{message}; "))
-        ):
-            return None
-        return Condition(
-            type=ASSIGNED,
-            status=status,
-            reason=reason,
-            message=message,
-            observed_generation=claim.metadata.generation,
-        )
 
     def _settled(self, failures: Sequence[ApiError]) -> None:
         """Log trouble once when it begins and once when it is over."""

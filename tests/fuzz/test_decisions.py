@@ -17,7 +17,7 @@ from extip.api.resources import Resource
 from extip.heartbeat.protocol import Terms, beat_of, leaving_reason, renewed
 from extip.kube.codec import ResourceCodec
 from extip.plan.allocation import Allocation, plan_allocation
-from extip.plan.claims import claim_name, having, index_claims, parse_cidr, plan_claims
+from extip.plan.claims import Delete, claim_name, having, index_claims, parse_cidr, plan_claims
 from extip.plan.contest import settle_contests
 from extip.plan.demand import service_demand
 from extip.plan.desire import Desire, decide
@@ -32,7 +32,7 @@ from extip.plan.placement import Strategy
 from extip.plan.pools import compile_pools
 from extip.plan.requests import Masks, Requests, collect, parse_ip, service_owner
 from extip.plan.reserved import Reserved, network_of, reported_network, unite
-from extip.plan.schedule import Cluster, CreateClaim, plan_schedule
+from extip.plan.schedule import AssignClaim, Cluster, CreateClaim, plan_schedule
 from tests.fuzz import objects
 from tests.fuzz.objects import listed, mangled
 
@@ -180,6 +180,7 @@ def test_the_scheduler_claims_what_is_wanted_and_nothing_else(world, strategy):
             interface = parse_cidr(write.claim.spec.cidr)
             assert interface in wanted
             assert write.claim.metadata.name == claim_name(interface)
+    _check_one_node_each(world, schedule)
     given_to: dict[object, set[str]] = {}
     for ip, allocated in allocation.allocated.items():
         given_to[ip] = {owner.namespace for owner in allocated.owners}
@@ -188,6 +189,27 @@ def test_the_scheduler_claims_what_is_wanted_and_nothing_else(world, strategy):
             assert len(given_to[ip]) == 1, "one namespace for an IP"
     actions = plan_claims(wanted, index_claims(world.claims), allocation.pools())
     assert len(actions) <= len(wanted) + len(world.claims) + 1
+
+
+def _check_one_node_each(world, schedule) -> None:
+    """See that each IP is on one of the nodes that are alive, once all is written."""
+    nodes: dict[str, str] = {c.metadata.name: c.spec.node_name for c in world.claims}
+    ips = {c.metadata.name: parse_cidr(c.spec.cidr) for c in world.claims}
+    for write in schedule.writes:
+        if isinstance(write, CreateClaim):
+            nodes[write.claim.metadata.name] = write.claim.spec.node_name
+            ips[write.claim.metadata.name] = parse_cidr(write.claim.spec.cidr)
+        elif isinstance(write, AssignClaim):
+            nodes[write.claim.metadata.name] = write.node
+        elif isinstance(write, Delete):
+            nodes.pop(write.claim.metadata.name)
+    alive = {node.name for node in world.cluster().nodes}
+    found: dict[object, set[str]] = {}
+    for name, node in nodes.items():
+        interface = ips[name]
+        if interface is not None and node in alive and name not in schedule.refused:
+            found.setdefault(interface.ip, set()).add(node)
+    assert all(len(several_nodes) == 1 for several_nodes in found.values())
 
 
 @settings(max_examples=50)

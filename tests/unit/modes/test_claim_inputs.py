@@ -62,17 +62,18 @@ class Api:
 
     # What people and schedulers do.
 
-    def put(self, name, node, *, ip="10.0.0.1", previous="", holder=""):
+    def put(self, name, node, *, ip="10.0.0.1", previous="", holder="", told=None):
         self.revision += 1
         labels = {"ipnode": node} | ({"ip-previous-node": previous} if previous else {})
-        up = (Condition(type="Up", status="True"),) if holder else None
+        up = Condition(type="Up", status="True") if holder else None
+        conditions = tuple(condition for condition in (up, told) if condition is not None)
         before = self.claims.get(name)
         self.claims[name] = IpClaim(
             metadata=FullObjectMeta(
                 name=name, resource_version=str(self.revision), labels=labels, generation=1
             ),
             spec=IpClaimSpec(cidr=f"{ip}/32", node_name=node),
-            status=IpClaimStatus(conditions=up, holder=holder),
+            status=IpClaimStatus(conditions=conditions or None, holder=holder),
         )
         self.deliver(name, before, self.claims[name])
 
@@ -441,6 +442,19 @@ def test_whose_an_ip_is_is_asked_for():
         assert await world.inputs.is_ours(IP)
         assert not await world.inputs.is_ours(ip_address("10.0.0.9"))
         assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_the_ip_of_a_claim_that_the_scheduler_refused_is_given_up_at_once():
+    """Another claim holds it, on a node that this one cannot see."""
+
+    async def scenario(world):
+        told = Condition(type="Assigned", status="False", reason="DuplicateAddress", message="b")
+        world.api.put("a", "n1", told=told)
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+        assert not await world.inputs.is_ours(IP)
 
     play(scenario)
 

@@ -34,6 +34,27 @@ def test_only_the_holder_of_this_very_assignment_counts(found, expected):
     assert fate(found, node="n1") is expected
 
 
+@pytest.mark.parametrize(
+    ("assigned", "reason", "seen", "expected"),
+    [
+        ("n2", "DuplicateAddress", 5, Fate.ARRIVED),
+        ("n2", "DuplicateAddress", 4, Fate.MOVING),
+        ("n2", "AddressInUse", 5, Fate.MOVING),
+        ("n1", "DuplicateAddress", 5, Fate.MOVING),
+    ],
+)
+def test_nobody_waits_for_a_claim_whose_ip_another_one_holds_there(
+    assigned, reason, seen, expected
+):
+    refused = Condition(type="Accepted", status="False", reason=reason, observed_generation=seen)
+    found = IpClaim(
+        metadata=FullObjectMeta(name="a", generation=5),
+        spec=IpClaimSpec(cidr="10.0.0.1/32", node_name=assigned),
+        status=IpClaimStatus(conditions=(refused,), holder="n1"),
+    )
+    assert fate(found, node="n1") is expected
+
+
 def test_bounds():
     assert keep_until(Fate.UNKNOWN, left_at=10, timeout_s=5) == 10 + UNKNOWN_S
     assert keep_until(Fate.UNKNOWN, left_at=10, timeout_s=0) == 10

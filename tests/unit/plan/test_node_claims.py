@@ -106,6 +106,27 @@ def test_the_older_of_two_claims_holds_the_ip():
         assert "b" in judged["a"].message
 
 
+def test_what_the_scheduler_refused_stays_down_and_says_why():
+    told = Condition(
+        type="Assigned", status="False", reason="DuplicateAddress", message="claim b holds it"
+    )
+    refused = claim("a", "10.0.0.1/32", status=IpClaimStatus(conditions=(told,)))
+    found = together(refused)
+    assert wanted(found) == set()
+    judged = judge(found)
+    assert (judged["a"].accepted, judged["a"].up) == (False, False)
+    assert (judged["a"].reason, judged["a"].message) == ("DuplicateAddress", "claim b holds it")
+    assert held_claim(refused) != held_claim(claim("a", "10.0.0.1/32")), "a change that matters"
+    younger = claim("b", "10.0.0.1/24", created="2026-01-01T00:00:01Z")
+    assert wanted(together(refused, younger)) == {"10.0.0.1/24"}
+
+
+def test_of_two_kept_addresses_of_one_ip_one_stays():
+    old = claim("b", "10.0.0.1/32", created="2026-01-01T00:00:00Z")
+    new = claim("a", "10.0.0.1/24", created="2026-01-01T00:00:01Z")
+    assert wanted(together(kept=[new, old])) == {"10.0.0.1/32"}
+
+
 def test_another_interface_is_not_this_controllers():
     found = together(claim("a", "10.0.0.1/32", link="eth7"), claim("b", "10.0.0.2/32", link="eth0"))
     assert wanted(found) == {"10.0.0.2/32"}

@@ -27,6 +27,9 @@ ASSIGNED = Condition(
 NOBODY = Condition(
     type="Assigned", status="False", reason="NoEligibleNode", message="n1: it is being drained"
 )
+ELSEWHERE = Condition(
+    type="Assigned", status="False", reason="DuplicateAddress", message="claim b holds the same IP"
+)
 ACCEPTED = Condition(type="Accepted", status="True", reason="Accepted")
 REFUSED = Condition(type="Accepted", status="False", reason="Gateway", message="it is a gateway")
 UP = Condition(type="Up", status="True", reason="AddressUp", message="on n2")
@@ -62,6 +65,8 @@ def seen(condition, generation=1):
         (claim(NOBODY, node=""), ClaimState.WAITING, "n1: it is being drained"),
         (claim(ASSIGNED), ClaimState.MOVING, ASSIGNED.message),
         (claim(ASSIGNED, seen(UP), holder="n1", generation=2), ClaimState.MOVING, "n1 had it; "),
+        (claim(ELSEWHERE), ClaimState.REFUSED, "claim b holds the same IP"),
+        (claim(ELSEWHERE, ACCEPTED, seen(UP), holder="n2"), ClaimState.REFUSED, "claim b holds"),
         (claim(ASSIGNED, ACCEPTED, seen(DOWN)), ClaimState.DOWN, "on n2: it was removed"),
         (claim(ASSIGNED, REFUSED, seen(DOWN)), ClaimState.REFUSED, "it is a gateway"),
         (

@@ -5,7 +5,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.plan.placement import Candidate, Move, Placement, Strategy, rebalance, settle
+from extip.plan.placement import (
+    Candidate,
+    Move,
+    Placement,
+    Strategy,
+    gather,
+    rebalance,
+    settle,
+)
 
 NAMES = [f"n{number:02d}" for number in range(24)]
 node_sets = st.frozensets(st.sampled_from(NAMES), max_size=24)
@@ -223,3 +231,51 @@ def test_rebalancing_only_narrows_gaps_keeps_to_the_rules_and_ends(before, limit
         for claim, node in nodes_by_claim.items():
             if node in rules[claim]:
                 assert all(loads[node] - loads[other] <= 1 for other in rules[claim])
+
+
+def test_claims_are_brought_together_where_most_of_them_are():
+    eligible = frozenset(NAMES[:3])
+    before = candidates({"c1": "n01", "c2": "n02", "c3": "n02", "c4": "n00"}, eligible)
+    assert gather(before, {}, limit=9) == (
+        Move(claim="c1", source="n01", target="n02"),
+        Move(claim="c4", source="n00", target="n02"),
+    )
+    assert gather(before, {}, limit=1) == (Move(claim="c1", source="n01", target="n02"),)
+
+
+def test_of_two_nodes_with_as_many_the_first_to_have_registered_gets_all():
+    registered = {"n00": "2026-03-01T00:00:00Z", "n01": "2026-01-01T00:00:00Z"}
+    before = candidates({"c1": "n00", "c2": "n01"}, frozenset({"n00", "n01"}))
+    assert [move.target for move in gather(before, registered, limit=9)] == ["n01"]
+
+
+def test_a_claim_that_may_not_be_with_the_others_stays():
+    before = [
+        *candidates({"c1": "n00", "c2": "n00"}, frozenset({"n00", "n01", "n02"})),
+        *candidates({"local": "n01", "too": "n02"}, frozenset({"n01", "n02"})),
+        *candidates({"stuck": "n02"}, frozenset()),
+    ]
+    assert gather(before, {}, limit=9) == ()
+
+
+@given(situations(), st.permutations(NAMES), st.integers(1, 5))
+def test_bringing_together_ends_and_moves_no_claim_twice(before, order, limit):
+    registered = {node: f"2026-01-{day:02d}" for day, node in enumerate(order, start=1)}
+    rules = {candidate.claim: candidate.eligible for candidate in before}
+    settled = applied(before, settle(before, Strategy.FIRST_ALIVE, registered))
+    moved: Counter[str] = Counter()
+    for _ in range(400):
+        now = [Candidate(claim=c, node=n, eligible=rules[c]) for c, n in settled.items()]
+        assert settle(now, Strategy.FIRST_ALIVE, registered) == ()
+        moves = gather(now, registered, limit=limit)
+        assert len(moves) <= limit
+        assert all(move.target in rules[move.claim] for move in moves)
+        moved.update(move.claim for move in moves)
+        settled = applied(now, moves)
+        if not moves:
+            break
+    else:
+        raise AssertionError("it never ends")
+    free = {c for c, eligible in rules.items() if eligible == frozenset(NAMES)}
+    assert len({settled[claim] for claim in free}) <= 1
+    assert max(moved.values(), default=0) <= 1

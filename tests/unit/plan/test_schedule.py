@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.plan.claims import Delete, SetServices
 from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.plan.placement import Strategy
@@ -268,3 +269,96 @@ def test_an_ip_that_services_share_is_where_all_of_them_are_served():
     plan = plan_schedule({INTERFACES[0]: owners}, [], nodes, Strategy.FAIR)
     (claim,) = apply([], plan)
     assert claim.spec.node_name == "n2"
+
+
+def moves_of(planned):
+    return {w.claim.metadata.name: w.node for w in planned}
+
+
+def gathering(claims, nodes, *, steady=NODES, limit=9):
+    return plan_rebalance(
+        claims, nodes, steady=frozenset(steady), limit=limit, strategy=Strategy.FIRST_ALIVE
+    )
+
+
+def test_first_alive_brings_together_what_another_strategy_has_spread():
+    claims = apply([], schedule(INTERFACES[:7], [], cluster(NODES)))
+    moves = gathering(claims, cluster(NODES))
+    assert {m.node for m in moves} == {"n1"}, "it has the most"
+    assert len(moves) == 4
+    assert {m.why for m in moves} == {"it joins those on n1"}
+    assert len(gathering(claims, cluster(NODES), limit=2)) == 2
+    assert moves_of(gathering(claims, replace(cluster(NODES), registered={"n2": "2026"}))) == (
+        moves_of(moves)
+    )
+
+
+def test_first_alive_brings_nothing_together_while_a_holder_is_not_steady():
+    claims = apply([], schedule(INTERFACES[:6], [], cluster(NODES)))
+    assert gathering(claims, cluster(NODES), steady=["n1", "n2"]) == ()
+    assert gathering(claims, cluster(["n1", "n2"], unknown=["n3"]), steady=["n1", "n2"]) == ()
+    assert gathering(claims, cluster(NODES, isolated=["n3"]), steady=["n1", "n2"]) == ()
+    two = apply(claims, schedule(INTERFACES[:6], claims, cluster(["n1", "n2"])))
+    assert gathering(two, cluster(["n1", "n2"]), steady=["n1", "n2"]), "n3 is known to be dead"
+
+
+def test_first_alive_moves_no_pinned_claim_and_counts_none():
+    pinned = [hand_made(f"pin-{n}", f"10.0.1.{n}/32", "n3") for n in range(5)]
+    free = [automatic(c) for c in (hand_made("a", "10.0.2.1/32", "n2"),)]
+    free += [automatic(c) for c in (hand_made("b", "10.0.2.2/32", "n1"),)]
+    assert moves_of(gathering([*pinned, *free], cluster(NODES))) == {"a": "n1"}
+
+
+def hand_made(name, cidr, node=""):
+    labels = {"ipnode": node} if node else None
+    return IpClaim(
+        metadata=FullObjectMeta(name=name, labels=labels),
+        spec=IpClaimSpec(cidr=cidr, node_name=node),
+    )
+
+
+def automatic(claim):
+    metadata = FullObjectMeta(
+        name=claim.metadata.name,
+        labels=claim.metadata.labels,
+        annotations={PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC},
+    )
+    return IpClaim(metadata=metadata, spec=claim.spec)
+
+
+def test_a_new_claim_joins_a_holder_of_which_nothing_is_known_for_a_moment():
+    """It is up there at once if that lives, and moves with the others if not."""
+    first = Strategy.FIRST_ALIVE
+    claims = apply([], schedule(INTERFACES[:2], [], cluster(["n2"]), first))
+    late = cluster(["n1", "n3"], unknown=["n2"])
+    claims = apply(claims, schedule(INTERFACES[:3], claims, late, first))
+    assert set(by_node(claims).values()) == {"n2"}
+    assert schedule(INTERFACES[:3], claims, late, first).writes == ()
+    nobody = cluster([], unknown=NODES)
+    assert set(
+        by_node(apply(claims, schedule(INTERFACES[:4], claims, nobody, first))).values()
+    ) == {"n2"}
+    dead = apply(claims, schedule(INTERFACES[:3], claims, cluster(["n1", "n3"]), first))
+    assert set(by_node(dead).values()) == {"n1"}
+
+
+def test_but_not_where_it_may_not_be_nor_one_that_lost_its_node():
+    first = Strategy.FIRST_ALIVE
+    claims = apply([], schedule(INTERFACES[:2], [], cluster(["n2"]), first))
+    late = cluster(["n1", "n3"], unknown=["n2"])
+    leaving = cluster(["n1", "n3"], unknown=["n2"], draining=["n2"])
+    placed = by_node(apply(claims, schedule(INTERFACES[:3], claims, leaving, first)))
+    assert sorted(placed.values()) == ["n1", "n2", "n2"]
+    lost = automatic(hand_made("lost", "10.0.1.1/32", "n9"))
+    assert moves_of(schedule(INTERFACES[:2], [*claims, lost], late, first).writes) == {"lost": "n1"}
+    fresh = cluster(["n3"], unknown=["n1", "n2"])
+    assert set(by_node(apply([], schedule(INTERFACES[:2], [], fresh, first))).values()) == {"n3"}
+
+
+def test_fair_counts_what_people_pinned_to_a_node():
+    pinned = [hand_made(f"pin-{n}", f"10.0.1.{n}/32", "n1") for n in range(4)]
+    claims = apply(pinned, schedule(INTERFACES, pinned, cluster(NODES)))
+    assert sorted(map(list(by_node(claims).values()).count, NODES)) == [4, 4, 4]
+    uneven = [automatic(hand_made(f"a{n}", f"10.0.2.{n}/32", "n1")) for n in range(2)]
+    moves = plan_rebalance([*pinned, *uneven], cluster(NODES), steady=frozenset(NODES), limit=9)
+    assert sorted(moves_of(moves).values()) == ["n2", "n3"]

@@ -1,0 +1,38 @@
+"""What was decided about a claim → its condition `Assigned`."""
+
+from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
+from extip.api.meta_v1 import Condition
+from extip.plan.conditions import find_condition
+from extip.plan.duplicates import DUPLICATE
+from extip.plan.schedule import Schedule
+
+
+def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condition | None:
+    """Return the condition that the claim should have and has not.
+
+    `why` it is on its node, as far as this process knows; empty when another decided that.
+    """
+    name, node = claim.metadata.name, claim.spec.node_name
+    if refused := schedule.refused.get(name):
+        status, reason, message = "False", DUPLICATE, refused
+    elif waiting := schedule.waiting.get(name):
+        status, reason, message = "False", "NoEligibleNode", waiting
+    elif node:
+        status, reason, message = "True", "Assigned", f"to {node}" + (f"; {why}" if why else "")
+    else:
+        return None
+    known = find_condition(claim.status.conditions, ASSIGNED)
+    if (
+        known is not None
+        and (known.status, known.reason) == (status, reason)
+        # A new leader does not know why; what the last one wrote stays.
+        and (known.message == message or known.message.startswith(f"{message}; "))
+    ):
+        return None
+    return Condition(
+        type=ASSIGNED,
+        status=status,
+        reason=reason,
+        message=message,
+        observed_generation=claim.metadata.generation,
+    )
