@@ -6,6 +6,7 @@ is a fault too: a process that silently lost a part must not look healthy.
 """
 
 import asyncio
+import errno
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,7 +55,10 @@ class _DaemonThreads(ThreadPoolExecutor):
                 future.set_result(result)
 
         if future.set_running_or_notify_cancel():
-            Thread(target=call, name="extip-call", daemon=True).start()
+            try:
+                Thread(target=call, name="extip-call", daemon=True).start()
+            except RuntimeError as error:  # the limit of processes is reached
+                future.set_exception(OSError(errno.EAGAIN, str(error)))
         return future
 
 

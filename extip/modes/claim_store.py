@@ -5,8 +5,12 @@ from collections.abc import Callable
 from extip.api.core_v1 import DetailedService
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.resources import DETAILED_SERVICES, IP_CLAIMS
-from extip.errors import ConflictError, NotFoundError
+from extip.errors import ApiError, ConflictError, NotFoundError
 from extip.kube.client import ApiClient
+from extip.supervisor import for_each
+
+_CONCURRENCY = 16
+"""Services that are read at once: a claim may name a thousand, and a write has four seconds."""
 
 
 class ApiClaimStore:
@@ -36,8 +40,17 @@ class ApiClaimStore:
         Each of these is read anew: a watch that is broken, silent or behind (a new leader's, say)
         looks like a service that is gone, and its traffic would go with the claim.
         """
-        for service in claim.spec.services or ():
-            await self._confirm(service)
+        failures: list[ApiError] = []
+
+        async def confirm(service: ServiceReference) -> None:
+            try:
+                await self._confirm(service)
+            except ApiError as error:
+                failures.append(error)
+
+        await for_each(claim.spec.services or (), confirm, limit=_CONCURRENCY)
+        if failures:
+            raise failures[0]
         await self._client.delete(IP_CLAIMS, name=claim.metadata.name, seen=claim)
 
     async def _confirm(self, service: ServiceReference) -> None:

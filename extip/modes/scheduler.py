@@ -89,6 +89,11 @@ async def run(settings: SchedulerSettings) -> None:
             metrics=metrics,
         )
         inputs.changed = scheduling.trigger
+
+        def reached() -> None:
+            inputs.wake()
+            scheduling.retry()
+
         lock = LeaseLock(client, name=settings.lease_name, namespace=settings.lease_namespace)
         elector = LeaderElector(
             RepeatedLease(lock, repeated=inputs.doubt, clock=clock),
@@ -103,7 +108,7 @@ async def run(settings: SchedulerSettings) -> None:
             clock=clock,
             rng=rng,
             metrics=metrics,
-            reached=inputs.wake,
+            reached=reached,
         )
         gate = DefinitionsGate(client, clock=clock, rng=rng)
         components = [

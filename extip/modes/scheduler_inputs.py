@@ -33,13 +33,13 @@ from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node, node_facts
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
-from extip.plan.schedule import Cluster
 from extip.reconcile.scheduling import SchedulerInputs
 from extip.supervisor import Component
 

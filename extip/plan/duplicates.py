@@ -8,8 +8,7 @@ leader's is not moved, but refused.
 Who leads depends on nothing that following changes, so that claims do not chase each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -46,7 +45,8 @@ class Duplicates:
     is on another node."""
     anchored: frozenset[str] = frozenset()
     """Claims that lead a pinned one: moved for the sake of balance, they would leave it behind, or
-    be called back by it, again and again."""
+    be called back by it, again and again. And those that lead, or are, one that the scheduler made:
+    it has several for one IP only while some of them are about to go."""
 
 
 def seniority(created: str, name: str) -> tuple[str, str]:
@@ -93,13 +93,14 @@ def find_duplicates(
     groups: Iterable[Sequence[IpClaim]],
     eligible: Mapping[str, frozenset[str]],
     *,
-    present: AbstractSet[str],
+    serves: Callable[[IpClaim], bool],
     ifaces: Mapping[str, str],
 ) -> Duplicates:
     """Choose who leads in each group of claims of one IP.
 
-    `eligible` has the nodes that may hold a claim, of all that are not pinned. `present` are the
-    nodes that are not known to be dead, `ifaces` the interfaces that their controllers were given.
+    `eligible` has the nodes that may hold a claim, of all that are not pinned. `serves`
+    says whether the node of a pinned one can have it up. `ifaces` are the interfaces that the
+    nodes' controllers were given.
     """
     follows: dict[str, str] = {}
     rivals: dict[str, str] = {}
@@ -109,7 +110,7 @@ def find_duplicates(
         meta = claim.metadata
         # Who was refused does not take the IP away from who has it, when its node is back.
         return (
-            _standing(claim, eligible.get(meta.name), present),
+            _standing(claim, eligible.get(meta.name), serves),
             is_refused(claim),
             seniority(meta.created, meta.name),
         )
@@ -123,7 +124,7 @@ def find_duplicates(
         others = {claim.metadata.name: claim for claim in claims if claim is not leader}
         pinned = [other for other, claim in others.items() if is_pinned(claim)]
         rivals |= dict.fromkeys(pinned, name)
-        if pinned:
+        if pinned or any(claim.managed for claim in claims):
             anchored.add(name)
         if rank(leader)[0] <= Standing.PLACEABLE:
             # Or else each stays where it is: nothing moves when all nodes are dead.
@@ -132,10 +133,10 @@ def find_duplicates(
 
 
 def _standing(
-    claim: IpClaim, eligible: frozenset[str] | None, present: AbstractSet[str]
+    claim: IpClaim, eligible: frozenset[str] | None, serves: Callable[[IpClaim], bool]
 ) -> Standing:
     node = claim.spec.node_name
-    if node in (present if eligible is None else eligible):
+    if serves(claim) if eligible is None else node in eligible:
         return Standing.IN_PLACE
     if eligible:
         return Standing.PLACEABLE

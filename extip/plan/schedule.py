@@ -4,14 +4,15 @@ Creating a claim and assigning it is one write. The order of writes is the order
 whose node is gone first, then new ones, then who wants what, then what nobody wants any more.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
-from extip.api.meta_v1 import LabelSelector
-from extip.api.names import label_value
+from extip.api.ipcontroller_v1 import IpClaim
 from extip.plan.claims import (
+    Action,
+    ClaimIndex,
     Create,
     Delete,
     SetServices,
@@ -22,19 +23,10 @@ from extip.plan.claims import (
     new_claim,
     parse_cidr,
     plan_claims,
-    pool_of,
 )
+from extip.plan.cluster import Cluster, Rules, needs_of, needs_of_new
 from extip.plan.duplicates import Duplicates, find_duplicates, is_refused, of_the_same_ip
-from extip.plan.eligibility import (
-    EXPLANATIONS,
-    USELESS,
-    Eligibility,
-    Needs,
-    NodeFacts,
-    Obstacle,
-    judge,
-    presumed_alive,
-)
+from extip.plan.eligibility import Needs, presumed_alive
 from extip.plan.link import IPInterface
 from extip.plan.placement import Candidate, Move, Strategy, gather, rebalance, settle
 from extip.plan.requests import Owner
@@ -64,28 +56,6 @@ Write = CreateClaim | AssignClaim | SetServices | Delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """The nodes, as far as they matter to claims."""
-
-    nodes: tuple[NodeFacts, ...]
-    unknown: frozenset[str] = frozenset()
-    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing but new
-    claims that are to be with those (`presumed_alive`)."""
-    successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Nodes that may take the claims of an isolated one; while there is none, it keeps them."""
-    registered: Mapping[str, str] = field(default_factory=dict)
-    """When each node registered, as text that sorts by time."""
-    ignored: frozenset[Obstacle] = frozenset()
-    """Rules of eligibility that are switched off."""
-    node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
-    """Which nodes hold the addresses of a pool, by the `label_value` of its name; a pool without
-    one has no entry."""
-    local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Nodes with ready endpoints, for each service that is served by local ones alone, by
-    ``namespace/name``; all others have no entry."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """What to write, and what cannot be placed."""
 
@@ -107,7 +77,7 @@ def plan_schedule(
     *,
     pools: Mapping[IPInterface, str] = _NO_POOLS,
 ) -> Schedule:
-    """Plan for all claims at once; applying the writes and planning again gives none.
+    """Plan for all claims at once; applying the writes, and planning again, soon gives none.
 
     All arguments must be complete: a claim that the scheduler made and that is not wanted goes.
     `pools` has the names of the pools that wanted IPs were allocated from.
@@ -118,13 +88,9 @@ def plan_schedule(
     by_name = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
     creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
     in_the_way = {name: creates.pop(name).interface for name in creates.keys() & by_name.keys()}
-    rules = _Rules(cluster)
+    rules = Rules(cluster)
     needs = {
-        name: Needs(
-            ip=create.interface.ip,
-            node_selector=cluster.node_selectors.get(label_value(create.pool)),
-            endpoint_nodes=_endpoint_nodes(create.services, cluster),
-        )
+        name: needs_of_new(create, cluster)
         for name, create in creates.items()
         if not create.replaces
     }
@@ -134,7 +100,7 @@ def plan_schedule(
     newcomers = rules
     if strategy is Strategy.FIRST_ALIVE:
         awaited = cluster.unknown & {holders[name] for name in needs}
-        newcomers = _Rules(replace(cluster, nodes=presumed_alive(cluster.nodes, awaited)))
+        newcomers = Rules(replace(cluster, nodes=presumed_alive(cluster.nodes, awaited)))
     eligible = {
         name: (rules if holders[name] else newcomers).eligible(need, holders[name])
         for name, need in needs.items()
@@ -146,6 +112,7 @@ def plan_schedule(
             if len(group) > 1
         ),
         eligible,
+        rules,
         cluster,
     )
     candidates = _candidates(eligible, holders, twins)
@@ -162,6 +129,7 @@ def plan_schedule(
         for name, leader in twins.follows.items()
         if node_of(leader) != holders[name]
     ]
+    parting = _parting(actions, index, twins, node_of)
     refused = {
         name: f"claim {leader} holds the same IP"
         for name, leader in twins.rivals.items()
@@ -177,6 +145,7 @@ def plan_schedule(
         if move.claim in by_name
     ]
     writes += [_following(by_name, move, twins) for move in followers]
+    writes += [one for one in parting.values() if isinstance(one, AssignClaim)]
     placed |= {move.claim: move for move in followers}
     for name, create in creates.items():
         # With another prefix length an IP does not move, unless it has to anyway.
@@ -189,7 +158,9 @@ def plan_schedule(
     writes += [
         a for a in actions if isinstance(a, SetServices) and a.claim.metadata.name in by_name
     ]
-    writes += [a for a in actions if isinstance(a, Delete)]
+    writes += [
+        a for a in actions if isinstance(a, Delete) and parting.get(a.claim.metadata.name, a) is a
+    ]
     waiting = {
         candidate.claim: rules.judge(needs[candidate.claim]).explain()
         for candidate in candidates
@@ -205,26 +176,30 @@ def plan_rebalance(
     steady: frozenset[str],
     limit: int,
     strategy: Strategy = Strategy.FAIR,
+    fixed: AbstractSet[str] = _NOBODY,
 ) -> tuple[AssignClaim, ...]:
     """Return up to `limit` moves to where the strategy wants claims, to `steady` nodes alone.
+
+    The claims called `fixed` stay where they are.
 
     *Fair*: towards an even load. *First alive*: together, and only when all that hold any are
     steady: whom to join is not clear before.
     """
     by_name = {claim.metadata.name: claim for claim in claims}
     holders = {name: claim.spec.node_name for name, claim in by_name.items()}
-    rules = _Rules(cluster)
+    rules = Rules(cluster)
     eligible = {
         name: rules.eligible(need, holders[name])
         for name, need in _needs(by_name.values(), cluster).items()
     }
-    twins = _duplicates(of_the_same_ip(by_name.values()), eligible, cluster)
+    twins = _duplicates(of_the_same_ip(by_name.values()), eligible, rules, cluster)
     known = _candidates(eligible, holders, twins) + _fixed(by_name, eligible, twins, strategy)
+    staying = twins.anchored | fixed
     candidates = [
         Candidate(
             claim=c.claim,
             node=c.node,
-            eligible=(frozenset({c.node}) if c.claim in twins.anchored else c.eligible) & steady
+            eligible=(frozenset({c.node}) if c.claim in staying else c.eligible) & steady
             if c.node in steady
             else _NOBODY,
         )
@@ -250,88 +225,15 @@ def _following(by_name: Mapping[str, IpClaim], move: Move, twins: Duplicates) ->
     return _moved(by_name, move, why=f"claim {leader} holds the same IP")
 
 
-class _Rules:
-    """Eligibility, decided once for all claims with the same needs."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._by_subnet = Obstacle.NO_SUBNET not in cluster.ignored and any(
-            not node.link for node in cluster.nodes
-        )
-        self._known: dict[tuple[object, ...], Eligibility] = {}
-        self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
-        self._shared: dict[frozenset[str], frozenset[str]] = {}
-
-    def judge(self, needs: Needs) -> Eligibility:
-        selector = id(needs.node_selector)  # those of the cluster, which outlives this
-        ip = needs.ip if self._by_subnet else None
-        key = (ip, needs.link, selector, needs.endpoint_nodes)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = judge(
-                self._cluster.nodes, needs, ignored=self._cluster.ignored
-            )
-        return found
-
-    def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
-        """Return who may take the claim.
-
-        A holder of whom nothing is known may keep it. So does one that is isolated until it is
-        clear who is not, and one that does its work while all who might take it are isolated.
-        """
-        found = self.judge(needs)
-        obstacle = found.obstacles.get(holder)
-        working = obstacle is not None and obstacle not in USELESS
-        if holder not in self._cluster.unknown and not (
-            obstacle is Obstacle.ISOLATED or (working and found.last_resort)
-        ):
-            return found.nodes
-        key = found.nodes, holder
-        nodes = self._staying.get(key)
-        if nodes is None:
-            stay = frozenset({holder})
-            if obstacle is Obstacle.ISOLATED:
-                nodes = found.nodes & self._cluster.successors.get(holder, _NOBODY) or stay
-            else:
-                nodes = stay if working else found.nodes | stay
-            nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
-        return nodes
-
-    def why_not(self, node: str, needs: Needs) -> str:
-        """Say why a node does not hold a claim, for its history."""
-        if not node:
-            return "it had no node"
-        obstacle = self.judge(needs).obstacles.get(node)
-        if obstacle is not None:
-            return f"{node}: {EXPLANATIONS[obstacle]}"
-        return f"{node} is not there any more"
-
-
-def _endpoint_nodes(
-    services: Iterable[ServiceReference], cluster: Cluster
-) -> frozenset[str] | None:
-    """Return the nodes that serve all those services that are served by local endpoints alone."""
-    known = cluster.local_endpoints
-    if not known:
-        return None
-    each = [nodes for service in services if (nodes := known.get(str(service))) is not None]
-    return frozenset.intersection(*each) if each else None
-
-
 def _needs(claims: Iterable[IpClaim], cluster: Cluster) -> dict[str, Needs]:
     """Return the needs of claims that placement decides about, by name.
 
     Left out are those that cannot be read, and those that a person pinned to a node.
     """
     return {
-        claim.metadata.name: Needs(
-            ip=interface.ip,
-            link=claim.spec.link,
-            node_selector=cluster.node_selectors.get(pool_of(claim)),
-            endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
-        )
+        claim.metadata.name: needs
         for claim in claims
-        if (interface := parse_cidr(claim.spec.cidr)) is not None and not is_pinned(claim)
+        if not is_pinned(claim) and (needs := needs_of(claim, cluster)) is not None
     }
 
 
@@ -373,14 +275,43 @@ def _fixed(
 def _duplicates(
     groups: Iterable[Sequence[IpClaim]],
     eligible: Mapping[str, frozenset[str]],
+    rules: Rules,
     cluster: Cluster,
 ) -> Duplicates:
     return find_duplicates(
         groups,
         eligible,
-        present={node.name for node in cluster.nodes if node.alive} | cluster.unknown,
+        serves=rules.serves,
         ifaces={node.name: node.link for node in cluster.nodes},
     )
+
+
+def _parting(
+    actions: Iterable[Action],
+    index: ClaimIndex,
+    twins: Duplicates,
+    node_of: Callable[[str], str],
+) -> dict[str, AssignClaim | None]:
+    """Return claims that are to go, while another one of their IP stays, elsewhere: by name.
+
+    A deletion may take long (`ClaimStore.delete`). So they go to the node of the one that stays
+    first; or stay as they are, None, while that one has no node.
+    """
+    going = {a.claim.metadata.name: a.claim for a in actions if isinstance(a, Delete)}
+    found: dict[str, AssignClaim | None] = {}
+    for name, claim in going.items():
+        interface = parse_cidr(claim.spec.cidr)
+        stay = [
+            other.metadata.name
+            for other in (index.by_ip[interface.ip] if interface else ())
+            if other.metadata.name not in going
+        ]
+        leader = next((n for n in stay if n not in twins.follows and n not in twins.rivals), "")
+        if not leader or claim.spec.node_name in ("", node_of(leader)):
+            continue
+        target, why = node_of(leader), f"claim {leader} holds the same IP"
+        found[name] = AssignClaim(claim=claim, node=target, why=why) if target else None
+    return found
 
 
 def _mislabelled(claims: Iterable[IpClaim], placed: Mapping[str, Move]) -> list[Write]:

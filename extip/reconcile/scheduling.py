@@ -10,20 +10,20 @@ whatever reason, keeps nothing else waiting.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import inf
 from random import Random
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import Condition
 from extip.cache.mutation import Overlay
 from extip.clock import Clock
-from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
+from extip.errors import ApiError, ConflictError, NotFoundError
 from extip.metrics import Metrics
-from extip.plan.allocation import Allocation
 from extip.plan.assigned import assigned_condition
 from extip.plan.backoff import Backoff
 from extip.plan.claims import (
@@ -35,23 +35,25 @@ from extip.plan.claims import (
     metadata_patch,
     services_patch,
 )
+from extip.plan.cluster import Cluster
 from extip.plan.conditions import with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
 from extip.plan.guard import Guard, Surroundings, Verdicts
-from extip.plan.link import IPAddress, IPInterface
+from extip.plan.link import IPInterface
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
 from extip.plan.reserved import Reserved
 from extip.plan.schedule import (
     AssignClaim,
-    Cluster,
     CreateClaim,
     Schedule,
     Write,
     plan_rebalance,
     plan_schedule,
 )
+from extip.reconcile.put_off import PutOff, is_away
+from extip.reconcile.scheduling_ports import AddressAllocator, ClaimStore, Historian
 from extip.supervisor import for_each
 
 T = TypeVar("T")
@@ -82,48 +84,7 @@ _YIELD_S = 0.001
 """Between batches: anything more urgent goes first."""
 
 _RETRY = Backoff(initial_s=0.2, cap_s=15.0)
-
-_STALE = Backoff(initial_s=0.1, cap_s=1.0, jitter=0.0)
-"""Time that the watch gets to show what stale decisions had not seen."""
-
-
-class ClaimStore(Protocol):
-    """Where claims are written; every call raises ApiError."""
-
-    async def create(self, claim: IpClaim) -> IpClaim:
-        """Create a claim. Raises ConflictError when there is one of that name."""
-
-    async def patch(self, claim: IpClaim, patch: object) -> IpClaim:
-        """Merge into a claim."""
-
-    async def patch_status(self, claim: IpClaim, patch: object) -> IpClaim:
-        """Merge into a claim's status."""
-
-    async def delete(self, claim: IpClaim) -> None:
-        """Delete a claim as it was read.
-
-        Raises ConflictError also when a service that it names is there and differs from what was
-        decided over: nothing brings the IP down because a cache is behind.
-        """
-
-
-class AddressAllocator(Protocol):
-    """Gives addresses from pools; see `extip.reconcile.allocation.Allocator`."""
-
-    def plan(
-        self, claims: Collection[IpClaim], requests: Requests, node_ips: frozenset[IPAddress]
-    ) -> Allocation:
-        """Decide which service has which address."""
-
-    async def publish(self, allocation: Allocation) -> float | None:
-        """Tell services and pools; return the seconds after which to come again, or None."""
-
-
-class Historian(Protocol):
-    """Tells users what was decided about a claim, where they look."""
-
-    def moved(self, claim: IpClaim, node: str, why: str) -> None:
-        """Record that `claim` was given to another node."""
+"""While the API server is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +103,8 @@ class _Written:
     """What came of writing."""
 
     done: int = 0
-    stale: bool = False
-    """Something was not as it had been decided over."""
-    failures: list[ApiError] = field(default_factory=list)
+    away: str = ""
+    """Why nobody answered; empty when somebody did, be it by refusing."""
 
 
 class ClaimScheduler:
@@ -181,8 +141,8 @@ class ClaimScheduler:
         self._why: dict[str, str] = {}
         self._cleared: set[str] = set()
         self._said: set[str] = set()
-        self._stale = 0
-        self._failures: Sequence[ApiError] = ()
+        self._put_off = PutOff(clock=clock, rng=rng)
+        self._in_vain = 0
         self._problem = ""
         self._rebalance_at = -inf
 
@@ -190,16 +150,20 @@ class ClaimScheduler:
         """Ask for a pass soon; many calls before it are one."""
         self._triggered.set()
 
+    def retry(self) -> None:
+        """Try at once what was put off: the API server is back."""
+        self._put_off.clear()
+        self._in_vain = 0
+        self.trigger()
+
     async def run(self) -> None:
         """Pass over the claims whenever something may have changed; until cancelled."""
         self._claims.forget()
-        failures = 0
+        self._put_off.clear()
+        self._in_vain = 0
         while True:
             self._triggered.clear()
             again_s = await self._pass()
-            failures = failures + 1 if self._problem else 0
-            if failures:
-                again_s = _RETRY.delay_s(failures, self._rng.random())
             try:
                 async with asyncio.timeout(again_s):
                     await self._triggered.wait()
@@ -222,18 +186,28 @@ class ClaimScheduler:
             wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()
         )
         self._tell_of(schedule.in_the_way)
-        written = await self._write_all(schedule.writes[:_BATCH])
-        self._settled(written.failures)
-        if written.done and not written.failures:
+        put_off = self._put_off.names()
+        due = [write for write in schedule.writes if write.claim.metadata.name not in put_off]
+        written = await self._write_all(due[:_BATCH])
+        self._in_vain = self._in_vain + 1 if written.away and not written.done else 0
+        self._settled(written.away)
+        if written.done:
             return _YIELD_S
-        self._stale = self._stale + 1 if written.stale else 0
-        stale_s = _STALE.delay_s(self._stale, 0.0) if written.stale else None
-        publish_s = _sooner(stale_s, await self._allocator.publish(allocation))
-        if again_s := await self._write_conditions(claims, schedule):
-            return _sooner(publish_s, again_s)
-        if again_s := await self._clear_field_owners():
-            return _sooner(publish_s, again_s)
-        return _sooner(publish_s, await self._rebalance(claims, inputs))
+        again_s = self._put_off.next_s()
+        if self._in_vain:
+            again_s = _RETRY.delay_s(self._in_vain, self._rng.random())
+        if self._in_vain > 1:
+            return again_s
+        # What cannot be written now keeps nothing else waiting.
+        again_s = _sooner(again_s, await self._allocator.publish(allocation))
+        for leisurely in (
+            partial(self._write_conditions, claims, schedule),
+            self._clear_field_owners,
+            partial(self._rebalance, claims, inputs),
+        ):
+            if more_s := await leisurely():
+                return _sooner(again_s, more_s)
+        return again_s
 
     def _tell_of(self, in_the_way: Mapping[str, IPInterface]) -> None:
         """Say once of each claim that has the name of another IP's."""
@@ -257,30 +231,36 @@ class ClaimScheduler:
             steady=inputs.steady,
             limit=_REBALANCED,
             strategy=self._strategy,
+            fixed=self._put_off.names(),
         )
         if moves:
             self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
         written = await self._write_all(moves)
-        self._settled(written.failures or self._failures)
+        if written.away and not written.done:
+            self._rebalance_at += _PUT_OFF_S
         return _REBALANCE_S if moves else None
 
     async def _write_all(self, writes: Sequence[Write]) -> _Written:
         written = _Written()
 
         async def write(one: Write) -> None:
+            name = one.claim.metadata.name
             try:
                 async with asyncio.timeout(WRITE_S):
                     await self._write(one)
             except (ConflictError, NotFoundError) as error:
                 self._log.debug("decision_was_stale", error=str(error))
-                written.stale = True
+                self._put_off.stale(name)
             except ApiError as error:
-                written.failures.append(error)
+                if is_away(error):
+                    written.away = written.away or str(error)
+                else:
+                    self._put_off.refused(name, error)
             except TimeoutError:
-                text = f"no answer within {WRITE_S:.0f} s"
-                written.failures.append(ApiUnavailableError(text))
+                written.away = written.away or f"no answer within {WRITE_S:.0f} s"
             else:
                 written.done += 1
+                self._put_off.done(name)
 
         await for_each(writes, write, limit=CONCURRENCY)
         return written
@@ -378,12 +358,12 @@ class ClaimScheduler:
             return _PUT_OFF_S
         return _YIELD_S if len(pending) > _LEISURELY else None
 
-    def _settled(self, failures: Sequence[ApiError]) -> None:
+    def _settled(self, away: str) -> None:
         """Log trouble once when it begins and once when it is over."""
-        self._failures = failures
-        problem = str(failures[0]) if failures else ""
+        count, refused = self._put_off.problem()
+        problem = away or refused
         if problem and not self._problem:
-            self._log.warning("writes_failed", count=len(failures), error=problem)
+            self._log.warning("writes_failed", count=max(count, 1), error=problem)
         elif self._problem and not problem:
             self._log.info("writes_succeeded")
         self._problem = problem

@@ -18,6 +18,7 @@ from extip.heartbeat.protocol import Terms, beat_of, leaving_reason, renewed
 from extip.kube.codec import ResourceCodec
 from extip.plan.allocation import Allocation, plan_allocation
 from extip.plan.claims import Delete, claim_name, having, index_claims, parse_cidr, plan_claims
+from extip.plan.cluster import Cluster
 from extip.plan.contest import settle_contests
 from extip.plan.demand import service_demand
 from extip.plan.desire import Desire, decide
@@ -32,7 +33,7 @@ from extip.plan.placement import Strategy
 from extip.plan.pools import compile_pools
 from extip.plan.requests import Masks, Requests, collect, parse_ip, service_owner
 from extip.plan.reserved import Reserved, network_of, reported_network, unite
-from extip.plan.schedule import AssignClaim, Cluster, CreateClaim, plan_schedule
+from extip.plan.schedule import AssignClaim, CreateClaim, plan_schedule
 from tests.fuzz import objects
 from tests.fuzz.objects import listed, mangled
 

@@ -9,10 +9,11 @@ from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimSta
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.plan.claims import is_pinned
+from extip.plan.cluster import Cluster
 from extip.plan.duplicates import DUPLICATE, is_refused
 from extip.plan.eligibility import NodeFacts, NodeLinkFacts, Obstacle
 from extip.plan.placement import Strategy
-from extip.plan.schedule import AssignClaim, Cluster, plan_rebalance, plan_schedule
+from extip.plan.schedule import AssignClaim, plan_rebalance, plan_schedule
 
 NODES = ["n1", "n2", "n3"]
 AUTOMATIC = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
@@ -112,6 +113,27 @@ def test_the_others_go_to_the_oldest_that_is_in_place():
     assert {w.why for w in moves} == {"claim b holds the same IP"}
     placed = nodes_of(settled(claims, cluster(["n1", "n3"])))
     assert set(placed.values()) == {"n1"}, "the oldest one's node is dead, the next one's is not"
+
+
+def test_a_pinned_one_whose_node_cannot_have_it_up_leads_nobody():
+    pinned = claim("p", "n1", pinned=True, created=0)
+    free = claim("q", "n2", created=1)
+    up = {"eth0": NodeLinkFacts(up=True)}
+    healthy = replace(
+        cluster(NODES), nodes=tuple(replace(n, links=up) for n in cluster(NODES).nodes)
+    )
+    assert nodes_of(settled([pinned, free], healthy)) == {"p": "n1", "q": "n1"}
+    down = {"eth0": NodeLinkFacts(up=False)}
+    for broken in ({"links": down}, {"draining": True}, {"alive": False}):
+        nodes = tuple(replace(n, **(broken if n.name == "n1" else {})) for n in healthy.nodes)
+        by_name = settled([pinned, free], replace(healthy, nodes=nodes))
+        assert nodes_of(by_name) == {"p": "n1", "q": "n2"}
+        assert is_refused(by_name["p"])
+        again = settled(by_name.values(), healthy)
+        assert nodes_of(again) == {"p": "n1", "q": "n2"}, "it does not jump back"
+    elsewhere = claim("p", "n1", pinned=True, created=0, link="eth7")
+    by_name = settled([elsewhere, claim("r", "n2", pinned=True)], healthy)
+    assert not is_refused(by_name["r"])
 
 
 def test_when_their_node_dies_they_move_together():

@@ -7,10 +7,11 @@ import msgspec
 from extip.api.ipcontroller_v1 import IpClaimSpec
 from extip.api.meta_v1 import LabelSelector
 from extip.plan.claims import Create, SetServices, new_claim, pool_of, services_patch
+from extip.plan.cluster import Cluster
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.placement import Strategy
 from extip.plan.requests import Owner
-from extip.plan.schedule import AssignClaim, Cluster, CreateClaim, plan_schedule
+from extip.plan.schedule import AssignClaim, CreateClaim, plan_schedule
 
 INTERFACE = ip_interface("10.0.0.1/24")
 OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")

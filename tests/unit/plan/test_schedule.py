@@ -10,12 +10,12 @@ from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
 from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.plan.claims import Delete, SetServices
+from extip.plan.cluster import Cluster
 from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.plan.placement import Strategy
 from extip.plan.requests import Owner
 from extip.plan.schedule import (
     AssignClaim,
-    Cluster,
     CreateClaim,
     plan_rebalance,
     plan_schedule,

@@ -5,6 +5,7 @@ import itertools
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from random import Random
+from typing import cast
 
 import pytest
 
@@ -13,16 +14,18 @@ from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, InvalidRequestError, NotFoundError
+from extip.log import Logger
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
+from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import NodeFacts, Obstacle
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
 from extip.plan.requests import Masks, Owner, Rejection, collect
 from extip.plan.reserved import Reserved
-from extip.plan.schedule import Cluster
 from extip.reconcile.scheduling import CONCURRENCY, ClaimScheduler, SchedulerInputs
+from tests.fakes.recorder import RecordingLogger
 from tests.fakes.virtual_time import run_virtually
 
 LATENCY_S, WATCH_S = 0.005, 0.02
@@ -36,9 +39,10 @@ class ClaimServer:
         self.objects: dict[str, IpClaim] = {}
         self.cache: dict[str, IpClaim] = {}
         self.writes: list[tuple[str, str]] = []
+        self.tries: list[tuple[str, str]] = []
         self.error = None
         self.refused: set[str] = set()
-        """Names of claims that cannot be created."""
+        """Names of claims that cannot be created or changed."""
         self.held: set[str] = set()
         """Names of claims that cannot be deleted."""
         self.books = False
@@ -57,6 +61,8 @@ class ClaimServer:
 
     async def patch(self, claim, patch):
         async with self._answering("patch" if "spec" in patch else "clear", claim):
+            if claim.metadata.name in self.refused:
+                raise InvalidRequestError("refused")
             old = self._current(claim, patch)
             labels = {**(old.metadata.labels or {}), **patch["metadata"].get("labels", {})}
             changed = patch.get("spec", {})
@@ -95,6 +101,7 @@ class ClaimServer:
         self.most_active = max(self.most_active, self.active)
         try:
             await asyncio.sleep(LATENCY_S)
+            self.tries.append((verb, claim.metadata.name))
             if self.error is not None:
                 raise self.error
             self.writes.append((verb, claim.metadata.name))
@@ -425,15 +432,88 @@ async def test_what_cannot_be_written_keeps_nothing_else_waiting():
     world.alive = {"n1", "n2"}
     world.server.refused = {"10-0-1-1-32"}
     async with world.running():
-        await world.ask(*ips(41), wait_s=20)
+        await world.ask(*ips(41), wait_s=5)
         claims = world.server.objects.values()
         assert len(claims) == 40
         assert all(assigned(claim).status == "True" for claim in claims)
         world.alive = {"n1", "n2", "n3"}
         world.steady = frozenset(world.alive)
         world.scheduler.trigger()
+        await asyncio.sleep(10)
+        assert list(world.placed().values()).count("n3") >= 13
+
+
+@virtually
+async def test_moves_that_are_refused_keep_no_others_waiting_and_are_told_once():
+    world = World()
+    world.alive = {"n1", "n2"}
+    logger = RecordingLogger()
+    world.scheduler._log = cast("Logger", logger)
+    async with world.running():
+        await world.ask(*ips(40), wait_s=5)
+        world.server.refused = {"10-0-1-1-32", "10-0-1-2-32"}
+        world.server.writes.clear()
+        world.alive = {"n1", "n2", "n3"}
+        world.steady = frozenset(world.alive)
+        world.scheduler.trigger()
         await asyncio.sleep(300)
         assert list(world.placed().values()).count("n3") >= 13
+        assert logger.events().count("writes_failed") <= 1
+        tries = [name for verb, name in world.server.tries if name in world.server.refused]
+        assert len(tries) < 100
+
+
+def assert_never_apart(server):
+    """Assert that the claims of each IP, as the server has them, name one node."""
+    nodes: dict[str, set[str]] = {}
+    for claim in server.objects.values():
+        if claim.spec.node_name:
+            nodes.setdefault(claim.spec.cidr.split("/")[0], set()).add(claim.spec.node_name)
+    assert all(len(found) == 1 for found in nodes.values()), nodes
+
+
+@virtually
+async def test_a_replaced_claim_that_cannot_be_deleted_is_with_its_successor():
+    world = World()
+    world.alive = {"n1", "n2"}
+    async with world.running():
+        await world.ask(*ips(12), wait_s=5)
+        world.masks = Masks(v4=24, v6=128)
+        world.server.held = set(world.server.objects)
+        await world.ask(*ips(12), wait_s=5)
+        assert len(world.server.objects) == 24
+        world.alive = {"n1", "n2", "n3"}
+        world.steady = frozenset(world.alive)
+        world.scheduler.trigger()
+        await asyncio.sleep(20)
+        assert_never_apart(world.server)
+        world.alive = {"n2", "n3"}
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        assert_never_apart(world.server)
+        assert set(world.placed().values()) == {"n2", "n3"}
+        world.server.held.clear()
+        await asyncio.sleep(30)
+        assert len(world.server.objects) == 12
+
+
+@virtually
+async def test_a_claim_that_gives_way_to_one_made_by_hand_goes_to_its_node_first():
+    world = World()
+    world.alive = {"n1"}
+    async with world.running():
+        await world.ask("10.0.1.1")
+        world.alive = {"n1", "n2"}
+        world.server.held = set(world.server.objects)
+        meta = FullObjectMeta(name="mine", uid="m", resource_version="0", labels={"ipnode": "n2"})
+        mine = IpClaim(metadata=meta, spec=IpClaimSpec(cidr="10.0.1.1/24", node_name="n2"))
+        world.server.objects["mine"] = world.server.cache["mine"] = mine
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        assert_never_apart(world.server)
+        world.server.held.clear()
+        await asyncio.sleep(5)
+        assert set(world.server.objects) == {"mine"}
 
 
 @virtually

@@ -1,0 +1,143 @@
+"""The nodes as far as they matter to claims, and which of them may hold which claim."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.meta_v1 import LabelSelector
+from extip.api.names import label_value
+from extip.plan.claims import Create, parse_cidr, pool_of
+from extip.plan.eligibility import (
+    EXPLANATIONS,
+    USELESS,
+    Eligibility,
+    Needs,
+    NodeFacts,
+    Obstacle,
+    judge,
+)
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The nodes, as far as they matter to claims."""
+
+    nodes: tuple[NodeFacts, ...]
+    unknown: frozenset[str] = frozenset()
+    """Nodes neither proved dead nor heard of: they keep what they have, and get nothing but new
+    claims that are to be with those (`presumed_alive`)."""
+    successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Nodes that may take the claims of an isolated one; while there is none, it keeps them."""
+    registered: Mapping[str, str] = field(default_factory=dict)
+    """When each node registered, as text that sorts by time."""
+    ignored: frozenset[Obstacle] = frozenset()
+    """Rules of eligibility that are switched off."""
+    node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
+    """Which nodes hold the addresses of a pool, by the `label_value` of its name; a pool without
+    one has no entry."""
+    local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Nodes with ready endpoints, for each service that is served by local ones alone, by
+    ``namespace/name``; all others have no entry."""
+
+
+class Rules:
+    """Eligibility, decided once for all claims with the same needs."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._by_subnet = Obstacle.NO_SUBNET not in cluster.ignored and any(
+            not node.link for node in cluster.nodes
+        )
+        self._known: dict[tuple[object, ...], Eligibility] = {}
+        self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
+
+    def judge(self, needs: Needs) -> Eligibility:
+        """Return which nodes may hold a claim, and what is in the way of the others."""
+        selector = id(needs.node_selector)  # those of the cluster, which outlives this
+        ip = needs.ip if self._by_subnet else None
+        key = (ip, needs.link, selector, needs.endpoint_nodes)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = judge(
+                self._cluster.nodes, needs, ignored=self._cluster.ignored
+            )
+        return found
+
+    def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
+        """Return who may take the claim.
+
+        A holder of whom nothing is known may keep it. So does one that is isolated until it is
+        clear who is not, and one that does its work while all who might take it are isolated.
+        """
+        found = self.judge(needs)
+        obstacle = found.obstacles.get(holder)
+        working = obstacle is not None and obstacle not in USELESS
+        if holder not in self._cluster.unknown and not (
+            obstacle is Obstacle.ISOLATED or (working and found.last_resort)
+        ):
+            return found.nodes
+        key = found.nodes, holder
+        nodes = self._staying.get(key)
+        if nodes is None:
+            stay = frozenset({holder})
+            if obstacle is Obstacle.ISOLATED:
+                nodes = found.nodes & self._cluster.successors.get(holder, _NOBODY) or stay
+            else:
+                nodes = stay if working else found.nodes | stay
+            nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
+        return nodes
+
+    def serves(self, claim: IpClaim) -> bool:
+        """Whether the node of a pinned claim can have its IP up, as far as is known."""
+        node, needs = claim.spec.node_name, needs_of(claim, self._cluster)
+        if needs is None or not node:
+            return False
+        obstacle = self.judge(needs).obstacles.get(node, Obstacle.DEAD)
+        if node in self._cluster.unknown:
+            return obstacle is Obstacle.DEAD
+        return node in self.judge(needs).nodes or obstacle not in USELESS | {Obstacle.NO_LINK}
+
+    def why_not(self, node: str, needs: Needs) -> str:
+        """Say why a node does not hold a claim, for its history."""
+        if not node:
+            return "it had no node"
+        obstacle = self.judge(needs).obstacles.get(node)
+        if obstacle is not None:
+            return f"{node}: {EXPLANATIONS[obstacle]}"
+        return f"{node} is not there any more"
+
+
+def needs_of(claim: IpClaim, cluster: Cluster) -> Needs | None:
+    """Return what a claim needs of its node; None when it cannot be read."""
+    interface = parse_cidr(claim.spec.cidr)
+    if interface is None:
+        return None
+    return Needs(
+        ip=interface.ip,
+        link=claim.spec.link,
+        node_selector=cluster.node_selectors.get(pool_of(claim)),
+        endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
+    )
+
+
+def needs_of_new(create: Create, cluster: Cluster) -> Needs:
+    """Return what a claim that is to be made needs of its node."""
+    return Needs(
+        ip=create.interface.ip,
+        node_selector=cluster.node_selectors.get(label_value(create.pool)),
+        endpoint_nodes=_endpoint_nodes(create.services, cluster),
+    )
+
+
+def _endpoint_nodes(
+    services: Iterable[ServiceReference], cluster: Cluster
+) -> frozenset[str] | None:
+    """Return the nodes that serve all those services that are served by local endpoints alone."""
+    known = cluster.local_endpoints
+    if not known:
+        return None
+    each = [nodes for service in services if (nodes := known.get(str(service))) is not None]
+    return frozenset.intersection(*each) if each else None

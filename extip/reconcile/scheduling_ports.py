@@ -1,0 +1,48 @@
+"""What the scheduling loop writes to and tells, as it sees it."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.plan.allocation import Allocation
+from extip.plan.link import IPAddress
+from extip.plan.requests import Requests
+
+
+class ClaimStore(Protocol):
+    """Where claims are written; every call raises ApiError."""
+
+    async def create(self, claim: IpClaim) -> IpClaim:
+        """Create a claim. Raises ConflictError when there is one of that name."""
+
+    async def patch(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim."""
+
+    async def patch_status(self, claim: IpClaim, patch: object) -> IpClaim:
+        """Merge into a claim's status."""
+
+    async def delete(self, claim: IpClaim) -> None:
+        """Delete a claim as it was read.
+
+        Raises ConflictError also when a service that it names is there and differs from what was
+        decided over: nothing brings the IP down because a cache is behind.
+        """
+
+
+class AddressAllocator(Protocol):
+    """Gives addresses from pools; see `extip.reconcile.allocation.Allocator`."""
+
+    def plan(
+        self, claims: Collection[IpClaim], requests: Requests, node_ips: frozenset[IPAddress]
+    ) -> Allocation:
+        """Decide which service has which address."""
+
+    async def publish(self, allocation: Allocation) -> float | None:
+        """Tell services and pools; return the seconds after which to come again, or None."""
+
+
+class Historian(Protocol):
+    """Tells users what was decided about a claim, where they look."""
+
+    def moved(self, claim: IpClaim, node: str, why: str) -> None:
+        """Record that `claim` was given to another node."""
