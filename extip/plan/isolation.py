@@ -139,6 +139,11 @@ class Isolation:
     _alone: int = 0
 
     @property
+    def missed(self) -> bool:
+        """Whether the last round was the first one in a row that nobody answered."""
+        return self._misses == 1
+
+    @property
     def known(self) -> int:
         """How many neighbours have ever answered."""
         return len(self._macs)

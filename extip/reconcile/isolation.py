@@ -17,7 +17,8 @@ from extip.plan.isolation import Isolation, Question, Reach
 from extip.plan.link import IPAddress, IPInterface, Link
 
 _LOOK_S = 5.0
-"""How old knowledge of who the neighbours are may be, and how soon a socket is opened again."""
+"""How old knowledge of who the neighbours are may be while they answer, and how soon a socket is
+opened again."""
 
 _LATE = 3.0
 """A round that begins so many rounds after the last one asks nobody: this process stood still, and
@@ -121,6 +122,9 @@ class IsolationWatch:
             self._state.rest()
             return
         self._state.end_round(self._segment.answers())
+        if self._state.missed:  # before that counts, whoever has come meanwhile is asked as well
+            self._found_at = -inf
+            whom = self._whom_to_ask(now) or whom
         questions = self._state.begin_round(whom)
         if questions:
             self._segment.open(link)

@@ -189,10 +189,11 @@ class ClaimsCluster:
         try:
             wait_until(partial(self.settled, *ips), f"{len(ips)} IPs settled", timeout=timeout)
         except Exception as error:
-            logs = "\n".join(
-                started.process.tail(40)
-                for started in [*self.schedulers, *self.controllers.values()]
-            )
             raise AssertionError(
-                f"{error}; placed {self.placed()}, up {self.up()}\n{logs}"
+                f"{error}; placed {self.placed()}, up {self.up()}\n{self.logs()}"
             ) from error
+
+    def logs(self) -> str:
+        """Return what all programs said last."""
+        started = [*self.schedulers, *self.controllers.values()]
+        return "\n".join(one.process.tail(40) for one in started)

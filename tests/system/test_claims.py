@@ -68,7 +68,7 @@ def test_a_dead_node_is_replaced(cluster, lab):
         for ip in lost:
             observer.wait_for_announcement(ip)
     for ip, node in kept.items():
-        assert cluster.placed()[ip] == node, "moved without need"
+        assert cluster.placed()[ip] == node, f"moved without need\n{cluster.logs()}"
     assert Counter(cluster.placed().values()) == {"n1": 3, "n3": 3}
 
 

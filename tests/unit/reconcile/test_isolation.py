@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.plan.isolation import MISSES, Reach
-from extip.plan.link import Link
+from extip.plan.link import IPAddress, Link
 from extip.reconcile.isolation import IsolationWatch
 from tests.fakes.virtual_time import jump, run_virtually
 
@@ -35,6 +35,7 @@ class World:
         self.link: Link | None = ETH0
         self.own = (OWN,)
         self.known = True
+        self.present: tuple[IPAddress, ...] = (N2, ROUTER)
         self.searches = 0
         self.answering = {ROUTER, N2}
         self.broken = False
@@ -57,7 +58,7 @@ class World:
         self.searches += 1
         if not self.known:
             return None
-        return {ip: a.ip for a in own for ip in (N2, ROUTER) if ip in a.network}
+        return {ip: a.ip for a in own for ip in self.present if ip in a.network}
 
     def own_addresses(self):
         return self.own
@@ -103,6 +104,19 @@ def play(scenario):
     async def main():
         async with World().running() as world:
             await scenario(world)
+
+    run_virtually(main())
+
+
+def test_who_has_just_come_is_asked_when_the_only_neighbour_dies():
+    async def main():
+        world = World()
+        world.present = (N2,)
+        async with world.running():
+            world.present = (N2, ROUTER)
+            world.answering = {ROUTER}
+            await asyncio.sleep(20 * ROUND_S)
+            assert world.told == []
 
     run_virtually(main())
 
