@@ -98,7 +98,8 @@ class Rules:
         obstacle = self.judge(needs).obstacles.get(node, Obstacle.DEAD)
         if node in self._cluster.unknown:
             return obstacle is Obstacle.DEAD
-        return node in self.judge(needs).nodes or obstacle not in USELESS | {Obstacle.NO_LINK}
+        useless = USELESS | {Obstacle.NO_LINK, Obstacle.ISOLATED}
+        return node in self.judge(needs).nodes or obstacle not in useless
 
     def why_not(self, node: str, needs: Needs) -> str:
         """Say why a node does not hold a claim, for its history."""

@@ -1,9 +1,10 @@
 """Claims of the same IP → which of them leads; the others go where it goes, or stay down.
 
 Services cannot ask for an IP twice, people who write claims can: with another prefix length, for
-one. Placing each for itself would bring the IP up on two nodes. So one leads: the claim that is on
-a node which may hold it, the oldest of several. What a person pinned to another node than the
-leader's is not moved, but refused.
+one. And a claim that takes another one's place is there with it for a while. Placing each for
+itself would bring the IP up on two nodes. So one leads: the claim that is on a node which may hold
+it, the oldest of several. What a person pinned to another node than the leader's is not moved, but
+refused.
 
 Who leads depends on nothing that following changes, so that claims do not chase each other.
 """

@@ -39,6 +39,7 @@ from extip.plan.cluster import Cluster
 from extip.plan.conditions import with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
+from extip.plan.duplicates import DUPLICATE, is_refused
 from extip.plan.guard import Guard, Surroundings, Verdicts
 from extip.plan.link import IPInterface
 from extip.plan.placement import Strategy
@@ -310,6 +311,9 @@ class ClaimScheduler:
                 )
             )
         ]
+
+        # First what brings an IP up, or down, that may be on another node as well.
+        stale.sort(key=lambda one: one[1].reason != DUPLICATE and not is_refused(one[0]))
 
         async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
             claim, condition = one

@@ -124,7 +124,7 @@ def test_a_pinned_one_whose_node_cannot_have_it_up_leads_nobody():
     )
     assert nodes_of(settled([pinned, free], healthy)) == {"p": "n1", "q": "n1"}
     down = {"eth0": NodeLinkFacts(up=False)}
-    for broken in ({"links": down}, {"draining": True}, {"alive": False}):
+    for broken in ({"links": down}, {"draining": True}, {"alive": False}, {"isolated": True}):
         nodes = tuple(replace(n, **(broken if n.name == "n1" else {})) for n in healthy.nodes)
         by_name = settled([pinned, free], replace(healthy, nodes=nodes))
         assert nodes_of(by_name) == {"p": "n1", "q": "n2"}

@@ -547,6 +547,28 @@ async def test_a_new_mask_that_cannot_be_written_leaves_the_old_claim():
 
 
 @virtually
+async def test_a_claim_that_another_node_has_is_told_before_all_others():
+    world = World()
+
+    def pinned(name, ip, node):
+        labels = {"ipnode": node}
+        meta = FullObjectMeta(name=name, uid=name, resource_version="0", labels=labels)
+        claim = IpClaim(metadata=meta, spec=IpClaimSpec(cidr=f"{ip}/32", node_name=node))
+        world.server.objects[name] = world.server.cache[name] = claim
+
+    for number, ip in enumerate(ips(300)):
+        pinned(f"a-{number}", ip, "n1")
+    pinned("z-1", "10.0.9.9", "n1")
+    pinned("z-2", "10.0.9.9", "n2")
+    async with world.running():
+        await asyncio.sleep(5)
+    assert assigned(world.server.objects["z-2"]).reason == "DuplicateAddress"
+    told = [name for verb, name in world.server.writes if verb == "status"]
+    assert len(told) == 302
+    assert "z-2" in told[:CONCURRENCY]
+
+
+@virtually
 async def test_a_pinned_claim_gets_its_label_and_no_move_is_told():
     world = World()
     metadata = FullObjectMeta(name="mine", uid="u", resource_version="0")
