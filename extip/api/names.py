@@ -10,7 +10,7 @@ GROUP = "ipcontroller.ext"
 """API group of IpClaim, IpNode and IpClaimPool."""
 
 NODE_LABEL = "ipnode"
-"""On an IpClaim: the node that holds it, as `node_label` writes it."""
+"""On an IpClaim: the node that holds it, as `label_value` writes it."""
 
 PREVIOUS_NODE_LABEL = "ip-previous-node"
 """On an IpClaim: the node that held it before. Set with each move, so that the former holder can
@@ -101,11 +101,6 @@ def label_value(name: str) -> str:
         return name
     digest = sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
     return f"{name[: _MAX_LABEL - _HASH_DIGITS - 1].rstrip('.-')}-{digest}"
-
-
-def node_label(node: str) -> str:
-    """Return the label value that stands for a node."""
-    return label_value(node)
 
 
 def heartbeat_lease(node: str) -> str:

@@ -21,7 +21,7 @@ from extip.api.names import (
     NODE_LABEL,
     REACH_ANNOTATION,
     heartbeat_lease,
-    node_label,
+    label_value,
 )
 from extip.plan.isolation import Reach
 from extip.plan.liveness import HEARTBEATS, Beat
@@ -66,7 +66,7 @@ def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: dateti
     labels = {
         **(metadata.labels or {}),
         COMPONENT_LABEL: HEARTBEAT_COMPONENT,
-        NODE_LABEL: node_label(node),
+        NODE_LABEL: label_value(node),
     }
     taken = lease.holder != identity
     spec = lease.spec

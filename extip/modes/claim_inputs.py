@@ -8,7 +8,7 @@ from random import Random
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
 from extip.api.meta_v1 import parse_version
-from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
+from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES, NODES
 from extip.cache.informer import Informer
 from extip.cache.listwatch import MOST_RECENT
@@ -74,8 +74,8 @@ class ClaimInputs:
         self._isolated = isolated
         self._tell = changed
         self._client = client
-        self._scope = Scope(label_selector=f"{NODE_LABEL}={node_label(node)}")
-        former = f"{PREVIOUS_NODE_LABEL}={node_label(node)}"
+        self._scope = Scope(label_selector=f"{NODE_LABEL}={label_value(node)}")
+        former = f"{PREVIOUS_NODE_LABEL}={label_value(node)}"
         self.claims: Informer[IpClaim] = Informer(
             "ipclaims",
             client.lister_watcher(IP_CLAIMS, label_selector=self._scope.label_selector),

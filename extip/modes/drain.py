@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, node_label
+from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES
 from extip.cache.listwatch import MOST_RECENT
 from extip.clock import LoopClock
@@ -63,7 +63,7 @@ def _described(found: Sequence[Left]) -> str:
 
 async def _left(client: ApiClient, node: str) -> list[Left]:
     """Return the IPs that the node has, is to have, or had until their next holder is up."""
-    label = node_label(node)
+    label = label_value(node)
     mine = await _claims(client, f"{NODE_LABEL}={label}")
     former = await _claims(client, f"{PREVIOUS_NODE_LABEL}={label}")
     return left(node, (*mine, *former))

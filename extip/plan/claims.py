@@ -24,7 +24,6 @@ from extip.api.names import (
     POOL_LABEL,
     PREVIOUS_NODE_LABEL,
     label_value,
-    node_label,
 )
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.requests import Owner
@@ -184,7 +183,7 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
     """Build the claim to write, assigned to `node` when there is one."""
     labels = {MANAGED_BY_LABEL: MANAGED_BY}
     if node:
-        labels[NODE_LABEL] = node_label(node)
+        labels[NODE_LABEL] = label_value(node)
     if create.pool:
         labels[POOL_LABEL] = label_value(create.pool)
     return IpClaim(
@@ -220,9 +219,9 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
     its place as the former holder.
     """
     before = claim.spec.node_name
-    labels: dict[str, str | None] = {NODE_LABEL: node_label(node) if node else None}
+    labels: dict[str, str | None] = {NODE_LABEL: label_value(node) if node else None}
     if before and before != node:
-        labels[PREVIOUS_NODE_LABEL] = node_label(before)
+        labels[PREVIOUS_NODE_LABEL] = label_value(before)
     metadata = metadata_patch(claim) | {"labels": labels}
     if not claim.managed and before != node:  # where a person put it, it stays
         metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
@@ -276,7 +275,7 @@ def is_pinned(claim: IpClaim) -> bool:
 def needs_label(claim: IpClaim) -> bool:
     """Whether the node that the claim names cannot see it: its label says something else."""
     label = (claim.metadata.labels or {}).get(NODE_LABEL, "")
-    return label != (node_label(claim.spec.node_name) if claim.spec.node_name else "")
+    return label != (label_value(claim.spec.node_name) if claim.spec.node_name else "")
 
 
 def _references(owners: Sequence[Owner]) -> tuple[ServiceReference, ...]:

@@ -95,11 +95,14 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def namespace(lab: Lab) -> str:
-    """Make a Kubernetes namespace of the test's own, with a backend pod on every node."""
+def namespace(lab: Lab, request: pytest.FixtureRequest) -> str:
+    """Make a Kubernetes namespace of the test's own.
+
+    With a backend pod on every node, or on those that the test's module calls `PODS_ON`.
+    """
     name = f"test-{secrets.token_hex(4)}"
     lab.create_namespace(name)
-    lab.add_backends(name)
+    lab.add_backends(name, getattr(request.module, "PODS_ON", None))
     return name
 
 

@@ -3,28 +3,18 @@
 Three IPs, one on each node; the pods behind them are on n3, which has no faults.
 """
 
-import secrets
 import time
-
-import pytest
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import MONITOR_S
 from tests.system.wire import watched
 
+PODS_ON = ["n3"]
 TRIO = [f"10.88.30.{n}" for n in (1, 2, 3)]
 """Of no other test: kube-proxy may forget the services of others, and their pods, late."""
 LONG_S = 1.5 * MONITOR_S
 """Longer than it takes to find a node dead and to move what it had."""
-
-
-@pytest.fixture
-def namespace(lab):
-    name = f"test-{secrets.token_hex(4)}"
-    lab.create_namespace(name)
-    lab.add_backends(name, ["n3"])
-    return name
 
 
 def spread(cluster):

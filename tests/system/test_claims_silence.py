@@ -1,6 +1,5 @@
 """Claims mode when connections to the API server fall silent, while new ones work."""
 
-import secrets
 import time
 
 import pytest
@@ -9,18 +8,11 @@ from tests.lab.silence import silenced
 from tests.lab.wait import wait_until
 from tests.system.wire import watched
 
+PODS_ON = ["n3"]
 TRIO = [f"10.88.31.{n}" for n in (1, 2, 3)]
 MORE = [f"10.88.31.{n}" for n in (11, 12, 13)]
 BOUND_S = 40.0
 """Wide for a loaded machine, and half of what a watch may be silent for by itself."""
-
-
-@pytest.fixture
-def namespace(lab):
-    name = f"test-{secrets.token_hex(4)}"
-    lab.create_namespace(name)
-    lab.add_backends(name, ["n3"])
-    return name
 
 
 acknowledged = pytest.mark.parametrize(

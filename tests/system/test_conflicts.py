@@ -5,15 +5,12 @@ has no fault; it is the one that takes over, and the pods are there. What counts
 kube-proxy forwards on every node, so a client that knows a former holder misses nothing.
 """
 
-import secrets
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-
-import pytest
 
 from extip.net import frames
 from tests.lab.extip import Extip
@@ -23,6 +20,7 @@ from tests.system.claims_cluster import IPS, WITHOUT_A_GAP, ClaimsCluster
 from tests.system.wire import Wire, watched
 
 HOLDS, SOUND, RELEASES = "n1", "n2", "n3"
+PODS_ON = [SOUND]
 MONITOR_S, TTL_S = 2.0, 5.0
 QUICK = ("--hb=300ms", f"--address-ttl={TTL_S:g}s")
 """What is measured here depends on them, and README says so."""
@@ -37,14 +35,6 @@ FORMER_HOLDER_S = 5.0
 
 SLOW_S = 5.0
 """Added to all bounds: a loaded machine's."""
-
-
-@pytest.fixture
-def namespace(lab):
-    name = f"test-{secrets.token_hex(4)}"
-    lab.create_namespace(name)
-    lab.add_backends(name, [SOUND])
-    return name
 
 
 @dataclass(frozen=True)
