@@ -26,3 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup() -> None:
     """SIGTERM ends a run like Ctrl-C, which cleans up; a test's event loop may have reset it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say how to run a failed suite in its order again; pytest-randomly's own line is not quiet."""
+    seed = config.getoption("randomly_seed", None)
+    if seed is not None and terminalreporter.stats.keys() & {"failed", "error"}:
+        terminalreporter.write_line(f"order: pytest -p randomly --randomly-seed={seed}")

@@ -17,6 +17,8 @@ from tests.lab.baseline import Baseline
 from tests.lab.binaries import find_binaries
 from tests.lab.control_plane import ControlPlane
 from tests.lab.daemon import Daemon
+from tests.lab.diagnosis import why_no_answer
+from tests.lab.errors import LabError
 from tests.lab.host import SERVICE_ACCOUNT_FILES, Host
 from tests.lab.network import API_SERVER_IP, Switch
 from tests.lab.node import Node, NodeSettings
@@ -343,10 +345,14 @@ class Lab:
 
         Each attempt is given up soon: kube-proxy up to 1.22 listens on an external IP that is on
         the node until its rules are in place, and a connection made in between hangs for ever.
+        LabError tells what services, endpoints and rules there are.
         """
         where = host or self.client
-        return wait_until(
-            lambda: where.http_get(ip, port, timeout=0.25),
-            f"an answer of {ip}:{port}",
-            timeout=timeout,
-        )
+        try:
+            return wait_until(
+                lambda: where.http_get(ip, port, timeout=0.25),
+                f"an answer of {ip}:{port}",
+                timeout=timeout,
+            )
+        except LabError as error:
+            raise LabError(f"{error}\n{why_no_answer(self, ip)}") from error
