@@ -24,7 +24,8 @@ def why_no_answer(lab: "Lab", ip: str) -> str:
         partial(_log, lab.control_plane.controller_manager),
     ]
     for node in lab.nodes.values():
-        parts += [partial(_rules, node, ip), partial(_log, node.kube_proxy)]
+        parts += [partial(_rules, node, ip)]
+        parts += [partial(_log, daemon) for daemon in (node.kube_proxy, node.kubelet)]
     return "\n".join(_told(part) for part in parts)
 
 

@@ -9,10 +9,25 @@ LOCAL = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
 
 
 def serve_on(lab, namespace, *nodes):
-    """Leave ready only the backends on these nodes."""
+    """Leave ready only the backends on these nodes; returns when their pods are so reported."""
     for name in lab.nodes:
         ready = "lab/ready-" if name in nodes else "lab/ready=false"
         lab.kubectl("annotate", "--overwrite", "pod", f"backend-{name}", ready, "-n", namespace)
+    wanted = {name: str(name in nodes) for name in lab.nodes}
+    wait_until(lambda: readiness(lab, namespace) == wanted, "the pods to be reported")
+
+
+def readiness(lab, namespace):
+    """Return the status of the Ready condition of each node's pod that has one already.
+
+    A pod that is annotated before its first report may be ready for a moment.
+    """
+    return {
+        pod["spec"]["nodeName"]: condition["status"]
+        for pod in lab.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        for condition in pod["status"].get("conditions", [])
+        if condition["type"] == "Ready"
+    }
 
 
 def answers(lab, node):
@@ -30,9 +45,11 @@ def test_local_traffic_goes_where_an_endpoint_is(cluster, lab):
     serve_on(lab, cluster.namespace, "n2")
     lab.add_service("web", IPS[:1], namespace=cluster.namespace, spec=LOCAL)
     lab.add_service("other", IPS[1:], namespace=cluster.namespace)
+    # The endpoint controllers may publish first what the pods were a moment ago.
+    wait_until(lambda: cluster.placed().get(IPS[0]) == "n2", "the IP to be where the endpoint is")
+    wait_until(lambda: set(cluster.placed().values()) == set(lab.nodes), "all nodes in use")
     cluster.wait_settled(*IPS)
     assert cluster.placed()[IPS[0]] == "n2"
-    assert set(cluster.placed().values()) == set(lab.nodes)
     wait_until(partial(answers, lab, "n2"), "an answer of n2")
 
     serve_on(lab, cluster.namespace, "n3")

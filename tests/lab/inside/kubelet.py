@@ -86,7 +86,7 @@ class Kubelet:
             started = time.monotonic()
             try:
                 self._beat()
-            except (OSError, http.client.HTTPException, StatusError) as error:
+            except (OSError, http.client.HTTPException, StatusError, ValueError) as error:
                 print("heartbeat:", error, flush=True)
                 time.sleep(RETRY_S)
                 continue
