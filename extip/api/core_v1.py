@@ -124,8 +124,6 @@ class Taint(Wire, frozen=True):
 class NodeSpec(Wire, frozen=True):
     """What the cluster wants of a node."""
 
-    unschedulable: bool = False
-    """Cordoned."""
     taints: tuple[Taint, ...] | None = None
     pod_cidrs: tuple[str, ...] | None = field(default=None, name="podCIDRs")
     """Networks that its pods get their addresses from, where the controller manager gives them."""

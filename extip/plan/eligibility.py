@@ -41,7 +41,7 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.LINK_DOWN: "its interface has no carrier, or is missing",
     Obstacle.DELETED: "its Kubernetes node is being deleted",
     Obstacle.NOT_READY: "its Kubernetes node is not ready",
-    Obstacle.EVICTING: "its Kubernetes node is cordoned and about to go",
+    Obstacle.EVICTING: "its Kubernetes node has a taint that says that it goes",
     Obstacle.EXCLUDED: "its Kubernetes node is labelled to be left out of load balancing",
     Obstacle.NOT_SELECTED: "the pool's node selector does not match it",
     Obstacle.NO_ENDPOINT: "it has no ready endpoint of a service with externalTrafficPolicy Local",
@@ -66,7 +66,7 @@ class KubernetesNode:
     """It has a deletion timestamp."""
     ready: bool = True
     evicting: bool = False
-    """Unschedulable, and tainted as about to go away."""
+    """Tainted as about to go away, or as gone."""
     excluded: bool = False
     """Labelled ``node.kubernetes.io/exclude-from-external-load-balancers``."""
 

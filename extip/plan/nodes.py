@@ -7,8 +7,23 @@ from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Its presence counts, as for MetalLB, not its value; kubeadm puts it on control-plane nodes."""
 
-_GOING = frozenset({"ToBeDeletedByClusterAutoscaler", "node.kubernetes.io/out-of-service"})
-"""Taints of a node that is about to be taken away."""
+_GOING = frozenset(
+    {
+        "node.kubernetes.io/out-of-service",  # a person, or what fences nodes (KEP-2268)
+        "node.cloudprovider.kubernetes.io/shutdown",  # Kubernetes' cloud node lifecycle controller
+        "ToBeDeletedByClusterAutoscaler",  # as for the service controller (KEP-3458)
+        "karpenter.sh/disrupted",
+        "karpenter.sh/disruption",  # what Karpenter called it before its v1
+        "medik8s.io/remediation",  # Self Node Remediation: the node is about to be fenced
+        "medik8s.io/fence-agents-remediation",
+        "medik8s.io/drain",  # Node Maintenance Operator
+    }
+)
+"""Taints of a node that goes or has gone, by their keys: each is put there when that is decided.
+
+Not those of a mere candidate (`DeletionCandidateOfClusterAutoscaler`), of a cordon
+(`node.kubernetes.io/unschedulable`: pods stay, and so do IPs), and of what `kubernetes_node` judges
+better itself (`node.kubernetes.io/not-ready`, `unreachable`)."""
 
 
 def kubernetes_node(node: Node) -> KubernetesNode:
@@ -16,7 +31,8 @@ def kubernetes_node(node: Node) -> KubernetesNode:
 
     Not ready is only a node whose kubelet says so itself (Ready is False). Ready turns Unknown
     when the kubelet is silent, also for all nodes at once after the API server was away; whether
-    such a node can hold IPs, extip's own heartbeats tell better and sooner.
+    such a node can hold IPs, extip's own heartbeats tell better and sooner. A kubelet that shuts
+    its node down in order sets Ready to False as soon as it begins to end pods (KEP-2000).
     """
     ready = next((c.status for c in node.status.conditions or () if c.type == "Ready"), "Unknown")
     taints = {taint.key for taint in node.spec.taints or ()}
@@ -25,7 +41,7 @@ def kubernetes_node(node: Node) -> KubernetesNode:
         labels=labels,
         deleted=bool(node.metadata.deletion_timestamp),
         ready=ready != "False",
-        evicting=node.spec.unschedulable and bool(taints & _GOING),
+        evicting=not taints.isdisjoint(_GOING),
         excluded=EXCLUDE_LABEL in labels,
     )
 

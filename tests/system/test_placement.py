@@ -96,3 +96,27 @@ def test_a_claim_that_names_an_interface_goes_to_who_has_it(cluster, lab):
     patch = {"spec": {"link": "eth0"}}
     lab.api.request("PATCH", path, patch, content_type="application/merge-patch+json")
     cluster.wait_settled(IPS[0])
+
+
+def nodes_in_use(cluster):
+    return set(cluster.placed().values())
+
+
+def test_a_taint_of_a_node_that_goes_and_a_graceful_shutdown_move_its_ips(cluster, lab):
+    lab.add_service("web", IPS[:3], namespace=cluster.namespace)
+    cluster.wait_settled(*IPS[:3])
+    assert nodes_in_use(cluster) == {"n1", "n2", "n3"}
+    taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
+    try:
+        lab.kubectl("cordon", "n1")  # alone it moves nothing: pods stay as well
+        lab.kubectl("taint", "node", "n3", "dedicated=edge:NoSchedule")
+        lab.kubectl("taint", "node", "n2", taint)
+        wait_until(lambda: nodes_in_use(cluster) == {"n1", "n3"}, "the IP to leave n2")
+        lab.kubectl("annotate", "node", "n3", "lab/shutting-down=yes")
+        wait_until(lambda: nodes_in_use(cluster) == {"n1"}, "the IPs to leave n3")
+        cluster.wait_settled(*IPS[:3])
+    finally:
+        lab.kubectl("uncordon", "n1")
+        lab.kubectl("taint", "node", "n2", f"{taint}-")
+        lab.kubectl("taint", "node", "n3", "dedicated-")
+        lab.kubectl("annotate", "node", "n3", "lab/shutting-down-")

@@ -2,7 +2,9 @@
 
 Containers are not run: every pod of the node is reported with the addresses of the node's pod
 network, where one HTTP backend listens; a pod on the host network gets the node's own. A pod whose
-annotation `lab/ready` is "false" is reported as running but not ready. Standard library only.
+annotation `lab/ready` is "false" is reported as running but not ready. A node with the annotation
+`lab/shutting-down` is reported as a kubelet does during a graceful shutdown (KEP-2000). Standard
+library only.
 """
 
 import http.client
@@ -18,6 +20,7 @@ from typing import Any
 TIMEOUT_S = 5.0
 RETRY_S = 0.2
 MERGE_PATCH = "application/merge-patch+json"
+SHUTTING_DOWN = "lab/shutting-down"
 
 
 class StatusError(Exception):
@@ -120,11 +123,15 @@ class Kubelet:
                 "POST", "/api/v1/nodes", {"metadata": {"name": self._name, "labels": labels}}
             )
         conditions = node.get("status", {}).get("conditions", [])
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
+        ready = condition("Ready", true=True)
+        if SHUTTING_DOWN in node["metadata"].get("annotations", {}):
+            why = {"reason": "KubeletNotReady", "message": "node is shutting down"}
+            ready = condition("Ready", true=False) | why
+        if any(c["type"] == "Ready" and c["status"] == ready["status"] for c in conditions):
             return
         addresses = [{"type": "InternalIP", "address": ip} for ip in self._node_ips]
         addresses.append({"type": "Hostname", "address": self._name})
-        status = {"addresses": addresses, "conditions": [condition("Ready", true=True)]}
+        status = {"addresses": addresses, "conditions": [ready]}
         self.request("PATCH", f"{path}/status", {"status": status}, MERGE_PATCH)
 
     def watch_pods_for_ever(self) -> None:

@@ -1,8 +1,11 @@
 """What a controller reported of its node, as far as placement asks."""
 
+import pytest
+
+from extip.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint
 from extip.api.ipcontroller_v1 import IpNode, IpNodeSpec, IpNodeStatus, NodeLink
 from extip.plan.eligibility import NodeFacts, NodeLinkFacts
-from extip.plan.nodes import node_facts
+from extip.plan.nodes import kubernetes_node, node_facts
 
 
 def test_only_the_interface_that_the_controller_was_given_counts():
@@ -24,3 +27,28 @@ def test_a_drain_is_asked_for_by_a_person_or_by_the_controller():
     asked = IpNode(spec=IpNodeSpec(draining=True))
     assert node_facts("n1", asked, None, alive=True, leaving=False).draining
     assert node_facts("n1", IpNode(), None, alive=True, leaving=True).draining
+
+
+@pytest.mark.parametrize(
+    ("taint", "goes"),
+    [
+        ("node.kubernetes.io/out-of-service", True),
+        ("node.cloudprovider.kubernetes.io/shutdown", True),
+        ("ToBeDeletedByClusterAutoscaler", True),
+        ("karpenter.sh/disrupted", True),
+        ("medik8s.io/drain", True),
+        ("DeletionCandidateOfClusterAutoscaler", False),
+        ("node.kubernetes.io/unschedulable", False),
+        ("node.kubernetes.io/unreachable", False),
+        ("node-role.kubernetes.io/control-plane", False),
+    ],
+)
+def test_a_taint_alone_says_that_a_node_goes(taint, goes):
+    node = Node(spec=NodeSpec(taints=(Taint(key=taint),)))
+    assert kubernetes_node(node).evicting is goes
+
+
+@pytest.mark.parametrize(("status", "ready"), [("True", True), ("False", False), ("Unknown", True)])
+def test_a_node_is_not_ready_when_its_kubelet_says_so_itself(status, ready):
+    conditions = (NodeCondition(type="Ready", status=status),)
+    assert kubernetes_node(Node(status=NodeStatus(conditions=conditions))).ready is ready
