@@ -7,6 +7,7 @@ from extip.api.names import (
     ADDRESSES_ANNOTATION,
     ALLOCATED_ANNOTATION,
     AUTO_ANNOTATION,
+    HEADLESS_LABEL,
     POOL_ANNOTATION,
 )
 
@@ -43,11 +44,34 @@ class ServiceStatus(Wire, frozen=True):
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(KubernetesObject, frozen=True):
-    """A core/v1 Service."""
+class AnyService(KubernetesObject, frozen=True):
+    """A core/v1 Service, whatever is read of its metadata."""
 
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
+
+
+class ServiceLabels(Wire, frozen=True):
+    """The labels that mean something to every service; all others stay out of memory."""
+
+    headless: str | None = field(default=None, name=HEADLESS_LABEL)
+
+
+class ServiceMeta(ObjectMeta, frozen=True):
+    """Metadata of a service that decides whether it is served."""
+
+    labels: ServiceLabels | None = None
+
+
+class Service(AnyService, frozen=True):
+    """A core/v1 Service that nobody allocates addresses for."""
+
+    metadata: ServiceMeta = ServiceMeta()
+
+    @property
+    def marked_headless(self) -> bool:
+        """Whether it has the label that keeps kube-proxy from looking at it."""
+        return self.metadata.labels is not None and self.metadata.labels.headless is not None
 
 
 class ServiceAnnotations(Wire, frozen=True):
@@ -85,11 +109,16 @@ class DetailedServiceSpec(ServiceSpec, frozen=True):
     """``Cluster``, or ``Local``: nodes without an endpoint drop external traffic."""
 
 
-class DetailedService(Service, frozen=True):
+class DetailedService(AnyService, frozen=True):
     """A core/v1 Service for the allocation of addresses; simple mode does with less."""
 
     metadata: DetailedServiceMeta = DetailedServiceMeta()
     spec: DetailedServiceSpec = DetailedServiceSpec()
+
+    @property
+    def marked_headless(self) -> bool:
+        """Whether it has the label that keeps kube-proxy from looking at it."""
+        return HEADLESS_LABEL in (self.metadata.labels or ())
 
 
 class NodeAddress(Wire, frozen=True):

@@ -43,6 +43,9 @@ ALLOCATED_ANNOTATION = "ipcontroller.ext/allocated"
 """On a Service: which of its `spec.externalIPs` come from a pool. Written together with them, so
 that they can be told from those that a person wrote."""
 
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+"""On a Service, with any value: kube-proxy looks neither at it nor at its endpoints."""
+
 COMPONENT_LABEL = "app.kubernetes.io/component"
 HEARTBEAT_COMPONENT = "extip-heartbeat"
 HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from random import Random
 
-from extip.api.core_v1 import Node, Service
+from extip.api.core_v1 import AnyService, Node
 from extip.api.ipcontroller_v1 import IpNode
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
@@ -91,7 +91,7 @@ class ClusterIps:
 
     def __init__(
         self,
-        get: Callable[[str], Service | None],
+        get: Callable[[str], AnyService | None],
         *,
         changed: Callable[[], None] = lambda: None,
     ) -> None:

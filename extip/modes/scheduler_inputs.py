@@ -2,13 +2,13 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
 
 from extip.api.coordination_v1 import Lease
-from extip.api.core_v1 import DetailedService, LabelledNamespace, Node, Service
+from extip.api.core_v1 import DetailedService, LabelledNamespace, Node
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimPool, IpNode
 from extip.api.names import HEARTBEAT_SELECTOR
 from extip.api.resources import (
@@ -33,17 +33,16 @@ from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.plan.asking import Asked, asked, gather
 from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node, node_facts
 from extip.plan.permissions import Permissions
-from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
+from extip.plan.requests import Masks, Requests
 from extip.reconcile.scheduling import SchedulerInputs
 from extip.supervisor import Component
-
-_Asked = tuple[Owner, tuple[str, ...]]
 
 
 class SchedulingInputs:
@@ -130,10 +129,10 @@ class SchedulingInputs:
             allowed=permissions.networks(),
             changed=self._tell,
         )
-        self._requests: Derived[DetailedService, _Asked, Requests] = Derived(
+        self._requests: Derived[DetailedService, Asked, Requests] = Derived(
             get=self._services.store.get,
-            extract=_asked,
-            combine=partial(collect, parse=masks.parse, permit=permissions.refuse),
+            extract=asked,
+            combine=partial(gather, parse=masks.parse, permit=permissions.refuse),
             changed=self._tell,
         )
         self._cluster_ips = ClusterIps(self._services.store.get)
@@ -304,8 +303,3 @@ def _what_is_decided(claim: IpClaim) -> object:
 def _what_decides_about(node: IpNode) -> object:
     """Return what a pass looks at: not how many claims it has, for one."""
     return node.metadata.created, node.spec, node.status.links
-
-
-def _asked(service: Service) -> _Asked | None:
-    ips: Iterable[str] | None = service.spec.external_ips
-    return (service_owner(service), tuple(ips)) if ips else None

@@ -14,14 +14,13 @@ from extip.clock import Clock
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.plan.asking import Asked, asked, gather
 from extip.plan.contest import namespaces_of, settle_contests
 from extip.plan.link import IPAddress
 from extip.plan.permissions import Permissions
-from extip.plan.requests import Masks, Owner, Requests, collect, service_owner
+from extip.plan.requests import Masks, Owner, Requests
 from extip.reconcile.observe import Inputs
 from extip.supervisor import Component
-
-_Asked = tuple[Owner, tuple[str, ...]]
 
 
 class ServiceInputs:
@@ -60,10 +59,10 @@ class ServiceInputs:
                 "namespaces", namespaces, clock=clock, rng=rng, metrics=metrics
             )
             self._namespaces.add_handler(self._namespace_changed)
-        self._requests: Derived[Service, _Asked, Requests] = Derived(
+        self._requests: Derived[Service, Asked, Requests] = Derived(
             get=self._services.store.get,
             extract=self._asked,
-            combine=partial(collect, parse=masks.parse, permit=permissions.refuse),
+            combine=partial(gather, parse=masks.parse, permit=permissions.refuse),
             changed=changed,
         )
         self._settled: tuple[Requests, Requests] | None = None
@@ -127,12 +126,11 @@ class ServiceInputs:
         informers = [self._services, self._nodes]
         return informers if self._namespaces is None else [*informers, self._namespaces]
 
-    def _asked(self, service: Service) -> _Asked | None:
+    def _asked(self, service: Service) -> Asked | None:
         namespace = service.metadata.namespace
         if self._namespaces is not None and namespace not in self._namespaces.store:
             return None
-        ips = service.spec.external_ips
-        return (service_owner(service), ips) if ips else None
+        return asked(service)
 
     def _service_changed(self, key: str) -> None:
         service = self._services.store.get(key)

@@ -179,6 +179,8 @@ class _Planner:
         if case.is_others:
             return "its status.loadBalancer was written by another load balancer"
         demand = case.demand
+        if demand.unproxied:
+            return demand.unproxied
         reasons = [f"{text!r} is no IP address" for text in demand.unreadable]
         missing: list[str] = []
         for version in demand.families:

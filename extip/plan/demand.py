@@ -7,6 +7,7 @@ from typing import TypeVar
 from extip.api.core_v1 import DetailedService, DetailedServiceSpec, LoadBalancerIngress
 from extip.api.core_v1 import ServiceAnnotations as Annotations
 from extip.api.names import AUTO
+from extip.plan.asking import unproxied
 from extip.plan.link import IPAddress
 from extip.plan.requests import Owner, parse_ip, service_owner
 
@@ -33,6 +34,8 @@ class Demand:
     """Addresses go to `status.loadBalancer`, which is ours alone."""
     to_external_ips: bool = False
     """Addresses go to `spec.externalIPs`, beside those that a person wrote there."""
+    unproxied: str = ""
+    """Why nobody would serve it at an address: it is given none."""
     other_class: bool = False
     """Its `status.loadBalancer` is that of another implementation."""
     requested: tuple[IPAddress, ...] = ()
@@ -67,16 +70,18 @@ def service_demand(service: DetailedService, *, lb_class: str) -> Demand | None:
     if not (to_status or auto or ingress or annotations.allocated):
         return None
     requested = _words(annotations.addresses)
+    refusal = unproxied(service) if to_status or auto else None
     external_ips = spec.external_ips or ()
     return Demand(
         owner=service_owner(service),
         version=service.metadata.resource_version,
         created=service.metadata.created,
         labels=service.metadata.labels or {},
-        families=_families(spec) if to_status or auto else (),
+        families=_families(spec) if (to_status or auto) and refusal is None else (),
         every_family=spec.ip_family_policy != "PreferDualStack",
         to_status=to_status,
         to_external_ips=auto,
+        unproxied="" if refusal is None else refusal.message,
         other_class=balanced and not to_status,
         requested=_addresses(requested),
         unreadable=tuple(text for text in requested if parse_ip(text) is None),

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     SERVICE_NETWORK = "ServiceNetworkAddress"
     NOT_ALLOWED = "AddressNotAllowed"
     OTHER_NAMESPACE = "AddressOfOtherNamespace"
+    NOT_PROXIED = "ServiceNotProxied"
+    """kube-proxy serves the service at no address, so the node itself would answer."""
     IN_USE = "AddressInUse"
     """Another station of the segment answered for it; found out by a probe, not by the guard."""
 

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from types import MappingProxyType
 
-from extip.api.core_v1 import Service
+from extip.api.core_v1 import AnyService
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.refusal import Refusal
+
+_NOBODY: Mapping["Owner", Refusal] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -68,7 +71,7 @@ class Requests:
     """IPs that a node of this cluster had up before: they are taken over, and not probed."""
 
 
-def service_owner(service: Service) -> Owner:
+def service_owner(service: AnyService) -> Owner:
     """Return the service as an owner of IPs."""
     meta = service.metadata
     return Owner(
@@ -88,10 +91,13 @@ def collect(
     asked: Iterable[tuple[Owner, Iterable[str]]],
     parse: Callable[[str], IPInterface | None],
     permit: Callable[[str, IPAddress], Refusal | None] = _anything,
+    *,
+    refused: Mapping[Owner, Refusal] = _NOBODY,
 ) -> Requests:
     """Bring together what each owner asks for; one malformed entry never hides the others.
 
-    `permit` says why a namespace may not have an IP, or None when it may.
+    `permit` says why a namespace may not have an IP, or None when it may. Those that are `refused`
+    get nothing.
     """
     wanted: dict[IPInterface, set[Owner]] = {}
     malformed: dict[str, set[Owner]] = {}
@@ -101,7 +107,9 @@ def collect(
             interface = parse(text)
             if interface is None:
                 malformed.setdefault(text, set()).add(owner)
-            elif (refusal := permit(owner.namespace, interface.ip)) is not None:
+            elif (
+                refusal := refused.get(owner) or permit(owner.namespace, interface.ip)
+            ) is not None:
                 denied[Rejection(str(interface.ip), owner, refusal)] = None
             else:
                 wanted.setdefault(interface, set()).add(owner)

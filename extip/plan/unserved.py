@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from extip.api.core_v1 import DetailedService, Event
 from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.plan.asking import unproxied
 from extip.plan.claims import ClaimIndex, index_claims
 from extip.plan.demand import service_demand
 from extip.plan.overview import ClaimRow, ClaimState
@@ -48,9 +49,12 @@ def unserved(services: Iterable[DetailedService], claims: Iterable[IpClaim]) -> 
     index = index_claims(claims)
     found: list[Unserved] = []
     for service in sorted(services, key=_name):
-        owner = service_owner(service)
-        found += _external(owner, service.spec.external_ips or (), index)
-        if _waits_for_pool(service, index):
+        owner, refusal = service_owner(service), unproxied(service)
+        why = "" if refusal is None else refusal.message
+        found += _external(owner, service.spec.external_ips or (), index, why)
+        if _is_refused(service, why):
+            found.append(Unserved(owner=owner, ip="", why=why))
+        elif _waits_for_pool(service, index):
             of_a_class = bool(service.spec.load_balancer_class)
             found.append(Unserved(owner=owner, ip="", if_told=of_a_class))
     return found
@@ -71,14 +75,25 @@ def unserved_rows(lacking: Iterable[Unserved], events: Iterable[Event]) -> list[
     return rows
 
 
-def _external(owner: Owner, texts: Sequence[str], index: ClaimIndex) -> Iterable[Unserved]:
+def _is_refused(service: DetailedService, why: str) -> bool:
+    """Whether it asks for addresses of a pool, and can have none."""
+    if not why or service.spec.external_ips:
+        return False  # or it is said of each IP that it wrote
+    demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
+    return demand is not None and bool(demand.unproxied)
+
+
+def _external(
+    owner: Owner, texts: Sequence[str], index: ClaimIndex, why: str
+) -> Iterable[Unserved]:
     for text in texts:
         ip = parse_ip(text)
         if ip is None:
             shown = text[:_SHOWN]
             yield Unserved(owner=owner, ip=shown, why=f"{shown!r} is not an IP address")
         elif not any(_serves(claim, owner) for claim in index.by_ip.get(ip, ())):
-            yield Unserved(owner=owner, ip=str(ip), why=_whose(index.by_ip.get(ip, ()), owner))
+            of_others = _whose(index.by_ip.get(ip, ()), owner)
+            yield Unserved(owner=owner, ip=str(ip), why=why or of_others)
 
 
 def _serves(claim: IpClaim, owner: Owner) -> bool:

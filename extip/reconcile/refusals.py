@@ -26,6 +26,7 @@ class RefusalLedger:
         refused = {(rejection.text, rejection.owner) for rejection in desire.rejected}
         ended = {(r.text, r.owner) for r in self._told - desire.rejected} - refused
         news = sorted(desire.rejected - self._told, key=_order)
+        reported = {(r.owner, r.refusal) for r in self._told}
         self._told = desire.rejected
         self._measure(desire)
         for text, owner in sorted(ended):
@@ -38,7 +39,9 @@ class RefusalLedger:
                 reason=rejection.refusal.reason.value,
                 message=rejection.refusal.message,
             )
-            self._reporter.refused(rejection.owner, rejection.refusal)
+            if (rejection.owner, rejection.refusal) not in reported:  # once for all of its IPs
+                reported.add((rejection.owner, rejection.refusal))
+                self._reporter.refused(rejection.owner, rejection.refusal)
 
     def _measure(self, desire: Desire) -> None:
         refused = {rejection.text: rejection.refusal.reason for rejection in desire.rejected}

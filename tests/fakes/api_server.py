@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from extip.api.core_v1 import Service, ServiceSpec
-from extip.api.meta_v1 import ObjectMeta
+from extip.api.core_v1 import Service, ServiceMeta, ServiceSpec
 from extip.cache.listwatch import EventType, Page, Unreadable, WatchEvent
 from extip.errors import ApiError, ConflictError, ExpiredError, NotFoundError
 
@@ -67,7 +66,7 @@ class FakeApiServer:
         self, name: str, *, namespace: str = "default", ips: tuple[str, ...] = ()
     ) -> Service:
         service = Service(
-            metadata=ObjectMeta(name=name, namespace=namespace, uid=f"uid-{self.revision + 1}"),
+            metadata=ServiceMeta(name=name, namespace=namespace, uid=f"uid-{self.revision + 1}"),
             spec=ServiceSpec(external_ips=ips),
         )
         if service.metadata.key in self.objects:
@@ -161,7 +160,7 @@ class FakeApiServer:
     def _write(self, kind: EventType, service: Service) -> Service:
         self.revision += 1
         old = service.metadata
-        meta = ObjectMeta(
+        meta = ServiceMeta(
             name=old.name,
             namespace=old.namespace,
             uid=old.uid,
@@ -179,7 +178,7 @@ class FakeApiServer:
         return new
 
     def _bookmark(self) -> WatchEvent[Service]:
-        meta = ObjectMeta(resource_version=str(self.revision))
+        meta = ServiceMeta(resource_version=str(self.revision))
         return WatchEvent(EventType.BOOKMARK, Service(metadata=meta))
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -88,6 +89,15 @@ class World:
             item["message"].split()[0].strip(","): (item["reason"], item["count"])
             for item in self.lab.api.get(where)["items"]
             if item["source"].get("component") == "extip"
+            if item["type"] == "Warning" and item["involvedObject"]["name"] == service
+        }
+
+    def told(self, service: str) -> set[tuple[str, str, int]]:
+        """Return reason, message and count of the warnings on the service."""
+        where = f"/api/v1/namespaces/{self.namespace}/events"
+        return {
+            (item["reason"], item["message"], item["count"])
+            for item in self.lab.api.get(where)["items"]
             if item["type"] == "Warning" and item["involvedObject"]["name"] == service
         }
 
@@ -213,7 +223,7 @@ def test_an_ip_belongs_to_one_namespace_and_is_never_stolen(world: World, other:
     reader = world.start()
     world.wait_up(ip)
     world.edit("oldest", ip, namespace=other)  # older, but the IP is another's by now
-    world.add("same", ip, external_v4(1), clusterIP="None")
+    world.add("same", ip, external_v4(1))
     world.wait_up(ip, external_v4(1))
     world.wait_refused("oldest", {ip: "AddressOfOtherNamespace"}, other)
     assert world.refused("first") == world.refused("same") == {}
@@ -223,6 +233,27 @@ def test_an_ip_belongs_to_one_namespace_and_is_never_stolen(world: World, other:
     reader.wait_for_event("address_refusal_ended", address=ip, service=f"{other}/oldest")
     world.wait_up(ip)
     assert world.refused("oldest", other) == {ip: ("AddressOfOtherNamespace", 1)}
+
+
+def test_a_service_that_kube_proxy_never_serves_gets_no_address(world: World) -> None:
+    ips = [external_v4(n) for n in range(4)]
+    world.add("headless", ips[0], ips[1], clusterIP="None")
+    alias = {"type": "ExternalName", "externalName": "db.example.org", "clusterIP": ""}
+    world.add("alias", ips[2], **alias, ports=None, ipFamilies=None, ipFamilyPolicy=None)
+    reader = world.start()
+    world.add("web", ips[3])
+    world.wait_up(ips[3])
+    for name in ("headless", "alias"):
+        reader.wait_for_event("address_refused", service=f"{world.namespace}/{name}")
+        wait_until(partial(world.told, name), f"an Event on {name}")
+        ((reason, message, count),) = world.told(name)
+        assert (reason, count) == ("ServiceNotProxied", 1)
+        assert "kube-proxy does not serve" in message
+    assert world.claimed() <= {ips[3]}
+    type_changed = json.dumps({"spec": {**alias, "externalName": "www.example.org"}})
+    kubectl = ("-n", world.namespace, "patch", "service", "web", "--type=merge", "-p", type_changed)
+    world.lab.kubectl(*kubectl)
+    world.wait_up()
 
 
 def test_of_two_that_ask_before_anybody_has_it_the_first_gets_it(world: World, other: str) -> None:

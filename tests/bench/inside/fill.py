@@ -30,6 +30,7 @@ def service(number: int, *, external: bool) -> dict[str, Any]:
         "app.kubernetes.io/part-of": "storefront",
         "app.kubernetes.io/version": "2.17.3",
         "helm.sh/chart": "storefront-checkout-4.2.1",
+        "service.kubernetes.io/service-proxy-name": "none",  # spares kube-proxy
     }
     ports = [
         {"name": port, "port": 8000 + n, "targetPort": port}
@@ -45,7 +46,6 @@ def service(number: int, *, external: bool) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "labels": labels, "annotations": annotations},
         "spec": {
-            "clusterIP": "None",
             "ports": ports,
             "externalIPs": [external_v4(number)] if external else [],
         },

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from extip.api.core_v1 import Service, ServiceSpec
-from extip.api.meta_v1 import ObjectMeta
+from extip.api.core_v1 import Service, ServiceMeta, ServiceSpec
 from extip.cache.listwatch import Page, Unreadable
 from extip.cache.recovery import QUIET_S
 from extip.cache.reflector import AT_ONCE
@@ -244,7 +243,7 @@ def test_an_object_that_does_not_decode_keeps_its_last_readable_version(rig):
             assert rig.server.asked("watch")[-1].resource_version == "500"
             # the same by a list
             good = Service(
-                metadata=ObjectMeta(name="c", namespace="default", resource_version="501"),
+                metadata=ServiceMeta(name="c", namespace="default", resource_version="501"),
                 spec=ServiceSpec(),
             )
             rig.informer._reflector._replace(

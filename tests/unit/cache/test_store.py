@@ -4,13 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.api.core_v1 import Node, NodeMeta, Service
-from extip.api.meta_v1 import ObjectMeta
+from extip.api.core_v1 import Node, NodeMeta, Service, ServiceMeta
 from extip.cache.store import Store
 
 
 def service(name, version="1"):
-    meta = ObjectMeta(name=name, namespace="ns", resource_version=str(version))
+    meta = ServiceMeta(name=name, namespace="ns", resource_version=str(version))
     return Service(metadata=meta)
 
 

@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 
-from extip.api.core_v1 import Service
+from extip.api.core_v1 import Service, ServiceMeta
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.api.meta_v1 import FullObjectMeta, ObjectMeta
+from extip.api.meta_v1 import FullObjectMeta
 from extip.api.resources import IP_CLAIMS, SERVICES
 from extip.cache.listwatch import EventType, Unreadable, WatchEvent
 from extip.errors import ApiUnavailableError, ExpiredError, InvalidRequestError
@@ -335,7 +335,7 @@ def test_null_lists_are_as_good_as_none(rig, run):
             rig.server.faults.append(lists)
             page = await rig.client.list(SERVICES)
             assert page.unreadable == ()
-            assert page.items == (Service(metadata=ObjectMeta(name="a", namespace="ns")),)
+            assert page.items == (Service(metadata=ServiceMeta(name="a", namespace="ns")),)
 
     run(main())
 

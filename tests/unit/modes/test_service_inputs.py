@@ -5,7 +5,7 @@ from ipaddress import ip_interface
 
 import pytest
 
-from extip.api.core_v1 import Namespace, Service, ServiceSpec
+from extip.api.core_v1 import Namespace, Service, ServiceMeta, ServiceSpec
 from extip.api.meta_v1 import ObjectMeta
 from extip.clock import LoopClock
 from extip.metrics import Metrics
@@ -54,7 +54,7 @@ class Cluster:
 
     def service(self, namespace: str, name: str, *ips: str, created: str = "") -> None:
         self._version += 1
-        meta = ObjectMeta(
+        meta = ServiceMeta(
             name=name,
             namespace=namespace,
             resource_version=str(self._version),

@@ -5,8 +5,7 @@ from ipaddress import ip_interface, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.api.core_v1 import Service, ServiceSpec
-from extip.api.meta_v1 import ObjectMeta
+from extip.api.core_v1 import Service, ServiceMeta, ServiceSpec
 from extip.plan.desire import decide
 from extip.plan.guard import Guard, Reason, Surroundings, Verdicts
 from extip.plan.requests import Masks, Owner, collect, parse_ip, service_owner
@@ -42,7 +41,7 @@ def test_malformed_entries_are_kept_as_written_beside_the_others():
 
 def test_a_service_is_an_owner():
     service = Service(
-        metadata=ObjectMeta(name="web", namespace="shop", uid="u1"),
+        metadata=ServiceMeta(name="web", namespace="shop", uid="u1"),
         spec=ServiceSpec(external_ips=("10.0.0.1",)),
     )
     assert str(service_owner(service)) == "shop/web"

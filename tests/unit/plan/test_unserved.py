@@ -157,3 +157,16 @@ def test_a_load_balancer_of_a_class_is_ours_when_we_said_something_of_it():
     assert rows([service(spec=spec)]) == []
     told = event("no pool of IPv4 addresses serves it", reason=NOT_ALLOCATED)
     assert [row.why for row in rows([service(spec=spec)], [], [told])] == [told.message]
+
+
+def test_a_service_that_kube_proxy_does_not_serve_says_so_of_each_ip():
+    alias = DetailedServiceSpec(type="ExternalName", external_ips=("10.0.0.1",))
+    headless = DetailedServiceSpec(cluster_ips=("None",))
+    services = [service("a", spec=alias), service("b", spec=headless, external_ip="auto")]
+    found = rows(services)
+    assert [(row.ip, row.services) for row in found] == [
+        ("10.0.0.1", ("shop/a",)),
+        ("", ("shop/b",)),
+    ]
+    assert all("kube-proxy does not serve" in row.why for row in found)
+    assert rows([service("c", spec=headless)]) == []
