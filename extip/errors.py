@@ -7,8 +7,11 @@
     │   ├── ConfigurationError    a flag, file or environment is wrong: exit code 2
     │   ├── AlreadyRunningError   another controller owns this network namespace: exit code 3
     │   ├── PermissionDeniedError the kernel refuses (a capability is missing): exit code 4
+    │   ├── UnansweredError       a command that asks the cluster got no answer: exit code 5
+    │   ├── OutputError           a command could not write its answer: exit code 6
+    │   ├── InterruptedByUserError Ctrl-C in a command that a person runs: exit code 130
     │   └── StoppedError          told to stop before anything was up: exit code 0
-    ├── ApiError                  the API server, or the way to it
+    ├── ApiError                  the API server, or the way to it; of a command: exit code 5
     │   ├── ApiUnavailableError   retry with backoff: network, time-out, 429, 5xx
     │   │   └── NotServedError    404 that is not about the object: nothing is known of it
     │   ├── ApiAccessError        401 or 403: a person must mend it; retried slowly
@@ -31,11 +34,12 @@ import os
 class ExtipError(Exception):
     """Base of everything that extip raises on purpose."""
 
+    exit_code = 1
+    """Exit code of a process that this error ends."""
+
 
 class FatalError(ExtipError):
     """The process cannot go on; its text is one line that tells a person what to do."""
-
-    exit_code = 1
 
 
 class ConfigurationError(FatalError):
@@ -56,6 +60,24 @@ class PermissionDeniedError(FatalError):
     exit_code = 4
 
 
+class UnansweredError(FatalError):
+    """A command that asks the cluster got no answer that it could use."""
+
+    exit_code = 5
+
+
+class OutputError(FatalError):
+    """A command could not write its answer to standard output."""
+
+    exit_code = 6
+
+
+class InterruptedByUserError(FatalError):
+    """Ctrl-C ended a command that a person runs; its text says what was left half-done."""
+
+    exit_code = 130  # as a shell shows for SIGINT: 128 + 2
+
+
 class StoppedError(FatalError):
     """A signal said to stop while the process was still starting."""
 
@@ -64,6 +86,8 @@ class StoppedError(FatalError):
 
 class ApiError(ExtipError):
     """A request to the API server failed; `request` says which (`list services`)."""
+
+    exit_code = 5
 
     def __init__(self, message: str, *, request: str = "", status: int = 0) -> None:
         super().__init__(f"{request}: {message}" if request else message)

@@ -113,7 +113,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     else:
         render = [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
+                colors=_wants_colors(),
                 pad_event_to=28,
                 exception_formatter=structlog.dev.plain_traceback,
             )
@@ -134,6 +134,16 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(_number(level)),
         logger_factory=lambda *_: _Lines(stderr),
         cache_logger_on_first_use=True,
+    )
+
+
+def _wants_colors() -> bool:
+    """Whether a person reads this on a terminal that knows colours, and has not said no to them.
+
+    https://no-color.org: any text in ``NO_COLOR`` says so.
+    """
+    return (
+        sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     )
 
 

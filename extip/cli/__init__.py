@@ -5,14 +5,20 @@ must be quick, and each mode loads what it needs.
 """
 
 import importlib
+import os
 import sys
 
 import click
 
 from extip import __version__
-from extip.errors import ExtipError, FatalError
+from extip.cli.environment import IGNORED_VARIABLES, unknown_variables
+from extip.cli.streams import open_standard_streams
+from extip.errors import ExtipError, InterruptedByUserError
 
 CONTEXT = {"auto_envvar_prefix": "EXTIP", "help_option_names": ["-h", "--help"]}
+
+DAEMONS = ("simple", "controller", "scheduler")
+"""Commands that run until they are stopped."""
 
 COMMANDS = {
     "simple": "Bring every external IP up on this node; one such process per cluster.",
@@ -39,6 +45,26 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; raises InterruptedByUserError where click would exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedByUserError("interrupted") from None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and the variables that seem to be for it and are not."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            ignored = unknown_variables(name, command.params, COMMANDS, os.environ)
+            ctx.meta[IGNORED_VARIABLES] = ignored
+            if name not in DAEMONS:
+                for one in ignored:
+                    click.echo(f"extip: {one}", err=True)
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -56,8 +82,13 @@ def cli() -> None:
 
 def main() -> None:
     """Run the `extip` command and exit; one line instead of a traceback for expected errors."""
+    open_standard_streams()
     try:
-        cli()
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()
     except ExtipError as error:
-        click.echo(f"extip: {error}", err=True)
-        sys.exit(error.exit_code if isinstance(error, FatalError) else 1)
+        if str(error):
+            click.echo(f"extip: {error}", err=True)
+        sys.exit(error.exit_code)

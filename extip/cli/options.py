@@ -80,7 +80,14 @@ def allow_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
-def process_options(command: Callable[..., None]) -> Callable[..., None]:
+NODE_HTTP = "127.0.0.1:9188"
+"""Default of what runs on a node's network."""
+
+SCHEDULER_HTTP = "127.0.0.1:9190"
+"""Default of a scheduler, which may run on the network of the same node."""
+
+
+def process_options(command: Callable[..., None], *, http: str = NODE_HTTP) -> Callable[..., None]:
     """Add the flags that every mode has."""
     for option in reversed(
         [
@@ -93,7 +100,7 @@ def process_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--http",
                 cls=OptionThatMayBeEmpty,
-                default="127.0.0.1:9188",
+                default=http,
                 type=LISTEN,
                 help="Where /metrics, /livez and /readyz are served; empty: nowhere.",
             ),

@@ -1,10 +1,11 @@
 """`extip scheduler`."""
 
+from functools import partial
 from typing import Any
 
 import click
 
-from extip.cli.options import allow_option, process_options
+from extip.cli.options import SCHEDULER_HTTP, allow_option, process_options
 from extip.cli.running import run_mode
 from extip.cli.types import DURATION, NAME, NAMESPACE, NETWORK
 from extip.plan.eligibility import OPTIONAL, Obstacle
@@ -101,7 +102,7 @@ from extip.plan.eligibility import OPTIONAL, Obstacle
     show_default="that of --namespace",
     help="Namespace of the Lease.",
 )
-@process_options
+@partial(process_options, http=SCHEDULER_HTTP)
 def scheduler(*, log_format: Any, log_level: Any, **flags: Any) -> None:  # noqa: ANN401
     """Distribute external IPs over the controllers that are alive; several elect a leader."""
     from extip import log, settings  # noqa: PLC0415

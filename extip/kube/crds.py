@@ -52,6 +52,11 @@ _ADVICE = (
 """kubectl refuses x-kubernetes-validations on servers before 1.25, which would just drop them."""
 
 
+_RBAC = (
+    "grant this account what manifests/claims/rbac-*.yaml has, or use another one (--kubeconfig)"
+)
+
+
 class Definitions:
     """Creates and updates the definitions of our kinds."""
 
@@ -79,6 +84,8 @@ class Definitions:
                 report = self._log.warning if failures == 1 else self._log.debug
                 report("definitions_unknown", error=str(error), delay_s=round(delay_s, 2))
                 await self._clock.sleep(delay_s)
+            except ApiAccessError as error:
+                raise FatalError(f"cannot use the kinds of extip: {error}; {_RBAC}") from error
             except ApiError as error:
                 raise FatalError(f"cannot use the kinds of extip: {error}; {_ADVICE}") from error
             else:

@@ -1,5 +1,6 @@
 """`extip drain`: move all IPs off a node, or let them come back."""
 
+import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -8,7 +9,13 @@ from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES
 from extip.cache.listwatch import MOST_RECENT
 from extip.clock import LoopClock
-from extip.errors import FatalError, NotFoundError, NotServedError
+from extip.errors import (
+    FatalError,
+    InterruptedByUserError,
+    NotFoundError,
+    NotServedError,
+    UnansweredError,
+)
 from extip.kube.client import ApiClient, Scope, connect
 from extip.metrics import Metrics
 from extip.modes.definitions import UNKNOWN
@@ -24,17 +31,10 @@ async def run(kubeconfig: str, node: str, *, undo: bool, wait_s: float) -> None:
 
     Raises FatalError when there is no such node, or when claims are still there after `wait_s`
     seconds (0: do not wait), or at once when a person pinned all that are left; the node goes on
-    draining then.
+    draining then. It does so after Ctrl-C, too, which raises InterruptedByUserError.
     """
     async with connect(kubeconfig, metrics=Metrics("drain")) as client:
-        try:
-            await client.patch(IP_NODES, {"spec": {"draining": not undo}}, name=node)
-        except NotServedError as error:
-            raise FatalError(UNKNOWN) from error
-        except NotFoundError as error:
-            raise FatalError(
-                f"no controller has registered as {node!r}; `extip status` lists them"
-            ) from error
+        await _set_draining(client, node, draining=not undo)
         if undo:
             sys.stdout.write(f"{node} may hold IPs again\n")
         elif not wait_s:
@@ -44,7 +44,31 @@ async def run(kubeconfig: str, node: str, *, undo: bool, wait_s: float) -> None:
             sys.stdout.write(f"{node} is drained\n")
 
 
+async def _set_draining(client: ApiClient, node: str, *, draining: bool) -> None:
+    try:
+        await client.patch(IP_NODES, {"spec": {"draining": draining}}, name=node)
+    except NotServedError as error:
+        raise UnansweredError(UNKNOWN) from error
+    except NotFoundError as error:
+        raise FatalError(
+            f"no controller has registered as {node!r}; `extip status` lists them"
+        ) from error
+    except asyncio.CancelledError:
+        raise InterruptedByUserError(
+            f"interrupted; {node} may be drained by now: `extip status {node}` tells"
+        ) from None
+
+
 async def _emptied(client: ApiClient, node: str, wait_s: float) -> None:
+    try:
+        await _wait_until_empty(client, node, wait_s)
+    except asyncio.CancelledError:
+        raise InterruptedByUserError(
+            f"interrupted; the IPs of {node} go on moving and do not come back; {_UNDO} {node}`"
+        ) from None
+
+
+async def _wait_until_empty(client: ApiClient, node: str, wait_s: float) -> None:
     clock = LoopClock()
     until = clock.monotonic() + wait_s
     while found := await _left(client, node):

@@ -20,7 +20,7 @@ import sys
 
 from extip import __version__, log
 from extip.clock import LoopClock
-from extip.errors import FatalError
+from extip.errors import UnansweredError
 from extip.health import HealthServer
 from extip.kube.client import connect
 from extip.kube.events import EventRecorder
@@ -113,7 +113,7 @@ async def dry_run(settings: SimpleSettings) -> None:
                 async with asyncio.timeout(_DRY_RUN_S):
                     await inputs.wait_synced()
             except TimeoutError:
-                raise FatalError(
+                raise UnansweredError(
                     f"the API server did not answer within {_DRY_RUN_S:.0f} s: {inputs.problem()}"
                 ) from None
             async with open_observer(

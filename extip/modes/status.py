@@ -12,7 +12,7 @@ from extip.api.names import HEARTBEAT_SELECTOR
 from extip.api.resources import DETAILED_SERVICES, EVENTS, IP_CLAIMS, IP_NODES, LEASES
 from extip.cache.listwatch import MOST_RECENT
 from extip.clock import LoopClock
-from extip.errors import ApiAccessError, FatalError, NotFoundError
+from extip.errors import ApiAccessError, FatalError, NotFoundError, UnansweredError
 from extip.kube.client import ApiClient, Scope, connect
 from extip.kube.events import COMPONENT
 from extip.metrics import Metrics
@@ -44,7 +44,7 @@ async def run(kubeconfig: str, namespace: str, about: Sequence[str], *, as_json:
             found = await client.list(IP_CLAIMS, _EVERYWHERE, resource_version=MOST_RECENT)
             nodes = await client.list(IP_NODES, _EVERYWHERE, resource_version=MOST_RECENT)
         except NotFoundError as error:
-            raise FatalError(UNKNOWN) from error
+            raise UnansweredError(UNKNOWN) from error
         leases, missing = await _leases(client, namespace)
         lacking = await _unserved(client, found.items)
     claims = [*claim_rows(found.items), *lacking]

@@ -16,6 +16,9 @@ MARK = 225
 """IFA_PROTO of extip's addresses."""
 
 HTTP_PORT = 9188
+"""Of what runs on a node's network, by default."""
+
+SCHEDULER_HTTP_PORT = 9190
 
 _HTTP_TIMEOUT_S = 30.0
 """Of a page of its own: how fast it answers is not what tests are about."""
@@ -33,6 +36,7 @@ class Extip:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.host = host
+        self.port = SCHEDULER_HTTP_PORT if mode == "scheduler" else HTTP_PORT
         self.process: Process = host.start(
             [sys.executable, "-m", "extip", mode, f"--kubeconfig={kubeconfig}", *flags],
             env={f"EXTIP_{mode.upper()}_LOG_FORMAT": "json", **(env or {})},
@@ -125,7 +129,7 @@ class Extip:
 
     def http(self, path: str) -> str:
         """GET a page of its HTTP endpoint, whatever the status."""
-        return self.host.http_get("127.0.0.1", HTTP_PORT, path=path, timeout=_HTTP_TIMEOUT_S)
+        return self.host.http_get("127.0.0.1", self.port, path=path, timeout=_HTTP_TIMEOUT_S)
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of one metric; 0 when there is none with these labels."""

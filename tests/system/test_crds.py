@@ -115,7 +115,7 @@ def test_without_permission_one_line_says_what_is_missing(lab):
     node = next(iter(lab.nodes.values()))
     kubeconfig = lab.service_account_kubeconfig("default", "test-bare")
     refused = node.run([*EXTIP, "crds", "--apply", "--kubeconfig", str(kubeconfig)], check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 5
     (line,) = refused.stderr.splitlines()
     assert "RBAC does not allow it" in line
     assert "customresourcedefinitions" in line

@@ -1,6 +1,7 @@
 """`extip status` and `extip drain` as a person uses them on a cluster."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -9,9 +10,14 @@ from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS, WITHOUT_A_GAP
 
 
+def command_line(lab, command, *args):
+    kubeconfig = f"--kubeconfig={lab.outside_kubeconfig()}"
+    return [sys.executable, "-m", "extip", command, kubeconfig, *args]
+
+
 def extip(lab, command, *args):
     return subprocess.run(
-        [sys.executable, "-m", "extip", command, f"--kubeconfig={lab.outside_kubeconfig()}", *args],
+        command_line(lab, command, *args),
         check=False,
         capture_output=True,
         text=True,
@@ -128,10 +134,31 @@ def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(idle_cluster, l
     assert "6 IPs are not up on another node" in stuck.stderr
     assert "its controller is leaving, or it is being drained" in stuck.stderr
     assert "Traceback" not in stuck.stderr
+    assert interrupted_drain(lab, "n3") == (
+        "extip: interrupted; the IPs of n3 go on moving and do not come back; "
+        "to take the drain back: `extip drain --undo n3`\n"
+    )
     for name in ("n1", "n2", "n3"):
         assert extip(lab, "drain", "--undo", name).returncode == 0
     assert extip(lab, "drain", "nobody").returncode == 1
     cluster.wait_settled(*IPS)
+
+
+def interrupted_drain(lab, node):
+    """Drain a node that cannot be emptied, and press Ctrl-C once it is marked."""
+    assert extip(lab, "drain", "--undo", node).returncode == 0
+    with subprocess.Popen(
+        command_line(lab, "drain", node), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            draining = ("get", "ipnode", node, "-o", "jsonpath={.spec.draining}")
+            wait_until(lambda: lab.kubectl(*draining).stdout == "true", "the drain to begin")
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    return said
 
 
 def test_what_a_person_pinned_is_named_by_a_drain_and_not_waited_for(cluster, lab):

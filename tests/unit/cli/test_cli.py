@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from extip import settings as settings_module
 from extip.cli import cli
 from extip.cli.values import parse_network
+from extip.errors import UnansweredError
 from extip.modes import simple as simple_mode
 
 KUBECONFIG_OF_NOTHING = """
@@ -196,7 +197,7 @@ def test_a_dry_run_without_an_api_server_says_so(tmp_path, monkeypatch):
     result = CliRunner().invoke(
         cli, ["simple", "--dry-run", "--kubeconfig", str(tmp_path / "config")]
     )
-    assert result.exit_code == 1
+    assert isinstance(result.exception, UnansweredError)
     assert "did not answer" in str(result.exception)
 
 
