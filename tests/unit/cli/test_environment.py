@@ -8,9 +8,14 @@ from extip.cli import COMMANDS, cli
 from extip.cli.environment import unknown_variables
 
 
+def params_of(command):
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    return found.params
+
+
 def told(command, **environment):
-    params = cli.get_command(click.Context(cli), command).params
-    return unknown_variables(command, params, COMMANDS, environment)
+    return unknown_variables(command, params_of(command), COMMANDS, environment)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +35,7 @@ def test_a_slip_is_named_with_what_may_have_been_meant(variable, hint):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_flag_has_its_variable(command):
-    names = [p.name for p in cli.get_command(click.Context(cli), command).params]
+    names = [p.name for p in params_of(command)]
     variables = [f"EXTIP_{command.upper()}_{name.upper()}" for name in names]
     of_no_flag = [text.split()[0] for text in told(command, **dict.fromkeys(variables, "1"))]
     # arguments, and what kubectl's variable is for

@@ -84,7 +84,7 @@ def test_without_the_permission_it_says_what_to_run():
 
 
 def test_without_the_permission_to_list_it_says_so():
-    with pytest.raises(FatalError, match=r"RBAC.*extip crds --apply"):
+    with pytest.raises(FatalError, match=r"RBAC.*rbac-"):
         ensure(FakeClient(faults=[ApiAccessError("RBAC does not allow it")]))
 
 
