@@ -152,7 +152,7 @@ def interrupted_drain(lab, node):
     ) as process:
         try:
             draining = ("get", "ipnode", node, "-o", "jsonpath={.spec.draining}")
-            wait_until(lambda: lab.kubectl(*draining).stdout == "true", "the drain to begin")
+            wait_until(lambda: lab.kubectl(*draining) == "true", "the drain to begin")
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=60)[1]
         finally:
