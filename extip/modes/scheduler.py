@@ -20,7 +20,7 @@ from functools import partial
 from random import Random
 
 from extip import __version__, log
-from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.resources import IP_CLAIMS
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
@@ -36,6 +36,7 @@ from extip.modes.definitions import DefinitionsGate
 from extip.modes.heard_lease import RepeatedLease
 from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.scheduler_inputs import SchedulingInputs
+from extip.plan.eligibility import Obstacle
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
 from extip.plan.requests import Masks
@@ -153,6 +154,19 @@ class _Historian:
             type="Normal",
             reason="Moved" if before else "Assigned",
             message=f"from {before} to {node}: {why}" if before else f"to {node}: {why}",
+        )
+
+    def not_served(self, service: ServiceReference, claim: IpClaim) -> None:
+        """Record on the service that its IP is where it has no endpoint."""
+        ip = claim.spec.cidr.partition("/")[0]
+        self._events.record(
+            ObjectReference(
+                kind="Service", namespace=service.namespace, name=service.name, uid=service.uid
+            ),
+            type="Warning",
+            reason=Obstacle.NO_ENDPOINT.value,
+            message=f"{ip} is on {claim.spec.node_name}, where this service has no ready endpoint "
+            "(externalTrafficPolicy Local), but more of the services that share the IP have one",
         )
 
 

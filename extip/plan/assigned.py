@@ -1,10 +1,15 @@
 """What was decided about a claim → its condition `Assigned`."""
 
-from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
+from collections.abc import Sequence
+
+from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, ServiceReference
 from extip.api.meta_v1 import Condition
 from extip.plan.conditions import find_condition
 from extip.plan.duplicates import DUPLICATE
 from extip.plan.schedule import Schedule
+
+_SHOWN = 3
+"""Services that are named."""
 
 
 def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condition | None:
@@ -18,7 +23,8 @@ def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condi
     elif waiting := schedule.waiting.get(name):
         status, reason, message = "False", "NoEligibleNode", waiting
     elif node:
-        status, reason, message = "True", "Assigned", f"to {node}" + (f"; {why}" if why else "")
+        place = f"to {node}{_but(schedule.not_served.get(name, ()))}"
+        status, reason, message = "True", "Assigned", place + (f"; {why}" if why else "")
     else:
         return None
     known = find_condition(claim.status.conditions, ASSIGNED)
@@ -36,3 +42,11 @@ def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condi
         message=message,
         observed_generation=claim.metadata.generation,
     )
+
+
+def _but(services: Sequence[ServiceReference]) -> str:
+    names = ", ".join(str(service) for service in services[:_SHOWN])
+    more = len(services) - _SHOWN
+    if not names:
+        return ""
+    return f", where {names}{f' and {more} more' if more > 0 else ''} have no ready endpoint"

@@ -133,12 +133,36 @@ def needs_of_new(create: Create, cluster: Cluster) -> Needs:
     )
 
 
+def not_served(
+    claims: Iterable[IpClaim], cluster: Cluster
+) -> dict[str, tuple[ServiceReference, ...]]:
+    """Return the services without an endpoint where the claim is, though they want local ones.
+
+    By the claim's name, and of those claims alone whose node is one that Kubernetes knows.
+    """
+    known = cluster.local_endpoints
+    nodes = {facts.name for facts in cluster.nodes if facts.kubernetes is not None}
+    found = {
+        claim.metadata.name: tuple(
+            service
+            for service in claim.spec.services or ()
+            if claim.spec.node_name not in known.get(str(service), nodes)
+        )
+        for claim in claims
+        if claim.spec.node_name in nodes
+    }
+    return {name: services for name, services in found.items() if services}
+
+
 def _endpoint_nodes(
     services: Iterable[ServiceReference], cluster: Cluster
-) -> frozenset[str] | None:
-    """Return the nodes that serve all those services that are served by local endpoints alone."""
+) -> tuple[frozenset[str], ...]:
+    """Return where each of those services has endpoints that is served by local ones alone.
+
+    Those without any count only when all are: then no node serves the IP.
+    """
     known = cluster.local_endpoints
     if not known:
-        return None
+        return ()
     each = [nodes for service in services if (nodes := known.get(str(service))) is not None]
-    return frozenset.intersection(*each) if each else None
+    return tuple(nodes for nodes in each if nodes) or tuple(each[:1])

@@ -6,6 +6,7 @@ claims only while others are better off.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -29,6 +30,8 @@ class Obstacle(StrEnum):
     EXCLUDED = "NodeExcluded"
     NOT_SELECTED = "NodeNotSelected"
     NO_ENDPOINT = "NoLocalEndpoint"
+    FEWER_ENDPOINTS = "FewerLocalEndpoints"
+    """Found out last of all, by comparing nodes with nothing in the way."""
     NO_LINK = "NoSuchLink"
     NO_SUBNET = "NoMatchingSubnet"
     ISOLATED = "NodeIsolated"
@@ -45,6 +48,8 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.EXCLUDED: "its Kubernetes node is labelled to be left out of load balancing",
     Obstacle.NOT_SELECTED: "the pool's node selector does not match it",
     Obstacle.NO_ENDPOINT: "it has no ready endpoint of a service with externalTrafficPolicy Local",
+    Obstacle.FEWER_ENDPOINTS: "another node has ready endpoints of more of the services that share "
+    "the IP",
     Obstacle.NO_LINK: "its controller does not have the interface that the claim asks for",
     Obstacle.NO_SUBNET: "no interface of it has a subnet that holds the IP",
     Obstacle.ISOLATED: "no other station answers on its interface",
@@ -106,8 +111,13 @@ class Needs:
     """Interface that the claim names; empty for the controller's own choice."""
     node_selector: LabelSelector | None = None
     """That of the pool."""
-    endpoint_nodes: frozenset[str] | None = None
-    """Nodes with ready endpoints, when a service wants local ones alone."""
+    endpoint_nodes: tuple[frozenset[str], ...] = ()
+    """For each service that wants local endpoints alone, the nodes with ready ones; services
+    without any have no say beside others."""
+
+    def served_by(self, node: str) -> int:
+        """Return how many of the services that want local endpoints have one on the node."""
+        return sum(node in nodes for nodes in self.endpoint_nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +177,23 @@ def _judge(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Obstacle]) -
             eligible.add(node.name)
         else:
             obstacles[node.name] = obstacle
+    if Obstacle.NO_ENDPOINT not in off and Obstacle.FEWER_ENDPOINTS not in off:
+        fewer = _serving_fewer((n.name for n in nodes if n.kubernetes is not None), eligible, needs)
+        eligible -= fewer
+        obstacles |= dict.fromkeys(fewer, Obstacle.FEWER_ENDPOINTS)
     return Eligibility(nodes=frozenset(eligible), obstacles=dict(sorted(obstacles.items())))
+
+
+def _serving_fewer(known: Iterable[str], eligible: AbstractSet[str], needs: Needs) -> set[str]:
+    """Return the eligible nodes that serve fewer services than another of them.
+
+    Those who serve as many are equal, so that a holder moves only where strictly more are served.
+    """
+    if len(needs.endpoint_nodes) < 2:  # noqa: PLR2004 - nothing to compare
+        return set()
+    served = {node: needs.served_by(node) for node in known if node in eligible}
+    most = max(served.values(), default=0)
+    return {node for node, count in served.items() if count < most}
 
 
 def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
@@ -206,8 +232,8 @@ def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[
 
 def _of_endpoints(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     """Yield what is missing; of a node with another name than Kubernetes has, nobody can tell."""
-    known = needs.endpoint_nodes is not None and node.kubernetes is not None
-    if known and node.name not in (needs.endpoint_nodes or ()):
+    known = bool(needs.endpoint_nodes) and node.kubernetes is not None
+    if known and not needs.served_by(node.name):
         yield Obstacle.NO_ENDPOINT
 
 

@@ -124,8 +124,7 @@ def _why_there(claim: IpClaim, assigned: Condition | None) -> str:
         return "pinned by hand"
     if assigned is not None and assigned.status == "False":
         return assigned.message  # it should not be there, but nobody else can take it
-    _, _, why = _message(assigned, "").partition("; ")
-    return why
+    return _message(assigned, "").removeprefix(f"to {claim.spec.node_name}").lstrip(",; ")
 
 
 def _of_now(condition: Condition | None, claim: IpClaim) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.plan.claims import (
     Action,
     ClaimIndex,
@@ -24,7 +24,7 @@ from extip.plan.claims import (
     parse_cidr,
     plan_claims,
 )
-from extip.plan.cluster import Cluster, Rules, needs_of, needs_of_new
+from extip.plan.cluster import Cluster, Rules, needs_of, needs_of_new, not_served
 from extip.plan.duplicates import Duplicates, find_duplicates, is_refused, of_the_same_ip
 from extip.plan.eligibility import Needs, presumed_alive
 from extip.plan.link import IPInterface
@@ -67,6 +67,9 @@ class Schedule:
     nothing can be done for it."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Claims whose IP another claim holds on another node, by name, with the reason."""
+    not_served: Mapping[str, tuple[ServiceReference, ...]] = field(default_factory=dict)
+    """Services that want local endpoints and have none on the node that serves the most of those
+    which share the claim's IP, by the claim's name."""
 
 
 def plan_schedule(
@@ -166,7 +169,13 @@ def plan_schedule(
         for candidate in candidates
         if not candidate.eligible
     }
-    return Schedule(writes=tuple(writes), waiting=waiting, in_the_way=in_the_way, refused=refused)
+    return Schedule(
+        writes=tuple(writes),
+        waiting=waiting,
+        in_the_way=in_the_way,
+        refused=refused,
+        not_served=_not_served(by_name, eligible, placed, cluster),
+    )
 
 
 def plan_rebalance(
@@ -312,6 +321,23 @@ def _parting(
         target, why = node_of(leader), f"claim {leader} holds the same IP"
         found[name] = AssignClaim(claim=claim, node=target, why=why) if target else None
     return found
+
+
+def _not_served(
+    by_name: Mapping[str, IpClaim],
+    eligible: Mapping[str, frozenset[str]],
+    placed: Mapping[str, Move],
+    cluster: Cluster,
+) -> dict[str, tuple[ServiceReference, ...]]:
+    """Leave out what is on its way, and what waits for any node: that is said elsewhere."""
+    if not cluster.local_endpoints:
+        return {}
+    settled = (
+        claim
+        for name, claim in by_name.items()
+        if name not in placed and claim.spec.node_name in eligible.get(name, _NOBODY)
+    )
+    return not_served(settled, cluster)
 
 
 def _mislabelled(claims: Iterable[IpClaim], placed: Mapping[str, Move]) -> list[Write]:

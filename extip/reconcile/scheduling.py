@@ -18,7 +18,7 @@ from random import Random
 from typing import TypeVar
 
 from extip import log
-from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.meta_v1 import Condition
 from extip.cache.mutation import Overlay
 from extip.clock import Clock
@@ -142,6 +142,7 @@ class ClaimScheduler:
         self._why: dict[str, str] = {}
         self._cleared: set[str] = set()
         self._said: set[str] = set()
+        self._not_served: frozenset[tuple[str, str, ServiceReference]] = frozenset()
         self._put_off = PutOff(clock=clock, rng=rng)
         self._in_vain = 0
         self._problem = ""
@@ -187,6 +188,7 @@ class ClaimScheduler:
             wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()
         )
         self._tell_of(schedule.in_the_way)
+        self._tell_not_served(claims, schedule.not_served)
         put_off = self._put_off.names()
         due = [write for write in schedule.writes if write.claim.metadata.name not in put_off]
         written = await self._write_all(due[:_BATCH])
@@ -218,6 +220,19 @@ class ClaimScheduler:
             ip = str(in_the_way[name].ip)
             reason = "this claim has its name and another cidr; delete or rename it"
             self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
+
+    def _tell_not_served(
+        self, claims: Sequence[IpClaim], found: Mapping[str, tuple[ServiceReference, ...]]
+    ) -> None:
+        """Say of each service that it has no endpoint where its IP is: once for each node."""
+        now = {
+            (claim.metadata.name, claim.spec.node_name, service): claim
+            for claim in claims
+            for service in found.get(claim.metadata.name, ())
+        }
+        for key in sorted(now.keys() - self._not_served):
+            self._historian.not_served(key[2], now[key])
+        self._not_served = frozenset(now)
 
     async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
         """Move a few claims to where the strategy wants them, when nothing else is to do."""

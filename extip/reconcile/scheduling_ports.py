@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Protocol
 
-from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.plan.allocation import Allocation
 from extip.plan.link import IPAddress
 from extip.plan.requests import Requests
@@ -46,3 +46,6 @@ class Historian(Protocol):
 
     def moved(self, claim: IpClaim, node: str, why: str) -> None:
         """Record that `claim` was given to another node."""
+
+    def not_served(self, service: ServiceReference, claim: IpClaim) -> None:
+        """Record that a service has no endpoint where its IP is, though it wants local ones."""

@@ -36,8 +36,8 @@ def answers(lab, node):
 
 
 def assigned(cluster, ip):
-    (claim,) = [c for c in cluster.claims() if c["spec"]["cidr"].startswith(f"{ip}/")]
-    conditions = claim.get("status", {}).get("conditions", [])
+    claims = [c for c in cluster.claims() if c["spec"]["cidr"].startswith(f"{ip}/")]
+    conditions = [one for c in claims for one in c.get("status", {}).get("conditions", [])]
     return next((c for c in conditions if c["type"] == "Assigned"), {})
 
 
@@ -67,6 +67,39 @@ def test_local_traffic_goes_where_an_endpoint_is(cluster, lab):
     )
     assert cluster.placed()[IPS[0]] == "n3"  # nowhere is better: it stays
     cluster.wait_settled(*IPS)
+
+
+def test_services_with_disjoint_endpoints_share_an_ip_where_most_of_them_are_served(cluster, lab):
+    ports = {"first": ("n1", 80), "second": ("n2", 81), "nowhere": ("n9", 82), "third": ("n2", 83)}
+
+    def add(name):
+        node, port = ports[name]
+        spec = {**LOCAL, "selector": {"app": "backend", "node": node}}
+        lab.add_service(name, IPS[:1], port=port, namespace=cluster.namespace, spec=spec)
+
+    add("nowhere")
+    wait_until(
+        lambda: assigned(cluster, IPS[0]).get("reason") == "NoEligibleNode", "nobody to take it"
+    )
+    add("first")
+    wait_until(lambda: lab.wait_for_http(IPS[0]) == "n1", "it to be up where one is served")
+    add("second")
+    told = f"{IPS[0]} is on n1, where this service has no ready endpoint"
+    wait_until(lambda: any(told in text for text in events(lab, cluster, "second")), "an Event")
+    assert cluster.placed()[IPS[0]] == "n1", "another that serves no more is no better"
+    add("third")
+    wait_until(lambda: cluster.placed()[IPS[0]] == "n2", "it to go where two are served")
+    assert [lab.wait_for_http(IPS[0], port) for port in (81, 83)] == ["n2", "n2"]
+    told = f"{IPS[0]} is on n2, where this service has no ready endpoint"
+    wait_until(lambda: any(told in text for text in events(lab, cluster, "first")), "an Event")
+    wait_until(
+        lambda: "first" in assigned(cluster, IPS[0]).get("message", ""), "the claim to say so"
+    )
+
+
+def events(lab, cluster, service):
+    found = lab.api.get(f"/api/v1/namespaces/{cluster.namespace}/events")["items"]
+    return [e["message"] for e in found if e["involvedObject"]["name"] == service]
 
 
 def test_a_rule_can_be_switched_off(idle_cluster, lab):

@@ -50,7 +50,7 @@ CASES = [
         Needs(ip=IP, node_selector=LabelSelector(match_labels={"edge": "yes"})),
         Obstacle.NOT_SELECTED,
     ),
-    (node(), Needs(ip=IP, endpoint_nodes=frozenset({"n2"})), Obstacle.NO_ENDPOINT),
+    (node(), Needs(ip=IP, endpoint_nodes=(frozenset({"n2"}),)), Obstacle.NO_ENDPOINT),
     (node(), Needs(ip=IP, link="eth7"), Obstacle.NO_LINK),
     (node(link=""), Needs(ip=ip_address("10.0.1.1")), Obstacle.NO_SUBNET),
     (node(link="", links={}), NEEDS, Obstacle.NO_SUBNET),
@@ -72,7 +72,8 @@ def test_each_rule_can_be_switched_off_but_for_those_that_cannot(facts, needs, o
 
 
 def test_every_rule_has_a_case():
-    cases = {obstacle for _, _, obstacle in CASES} | {Obstacle.ISOLATED}
+    cases = {obstacle for _, _, obstacle in CASES}
+    cases |= {Obstacle.ISOLATED, Obstacle.FEWER_ENDPOINTS}  # in comparison with others alone
     assert cases == set(Obstacle) == set(EXPLANATIONS)
 
 
@@ -131,7 +132,7 @@ def test_a_claim_that_all_can_hold_finds_all():
         ip=IP,
         link="eth0",
         node_selector=LabelSelector(match_labels={"edge": "yes"}),
-        endpoint_nodes=frozenset({"n1"}),
+        endpoint_nodes=(frozenset({"n1"}),),
     )
     facts = node(kubernetes=KubernetesNode(labels={"edge": "yes"}))
     assert judge([facts], needs).nodes == {"n1"}
@@ -146,3 +147,38 @@ def test_the_explanation_stays_short_in_a_large_cluster():
     text = judge([*dead, node("x", draining=True)], NEEDS).explain()
     assert text.startswith("n000, n001, n002 and 997 more: its controller sends no heartbeats; x: ")
     assert judge([], NEEDS).explain() == "no node has registered"
+
+
+def nodes_of(*names):
+    return frozenset(f"n{number}" for number in names)
+
+
+SHARED = Needs(ip=IP, endpoint_nodes=(nodes_of(1, 2), nodes_of(2), nodes_of(3)))
+
+
+def test_of_services_that_share_an_ip_the_node_that_serves_most_may_hold_it():
+    result = judge([node(f"n{number}") for number in range(1, 5)], SHARED)
+    assert result.nodes == {"n2"}
+    assert result.obstacles == {
+        "n1": Obstacle.FEWER_ENDPOINTS,
+        "n3": Obstacle.FEWER_ENDPOINTS,
+        "n4": Obstacle.NO_ENDPOINT,
+    }
+
+
+def test_who_serves_most_and_may_not_hold_it_stands_in_nobodys_way():
+    nodes = [node("n1"), node("n2", alive=False), node("n3", isolated=True)]
+    assert judge(nodes, SHARED).nodes == {"n1"}
+
+
+def test_of_a_controller_that_is_no_kubernetes_node_nobody_knows_how_many_it_serves():
+    assert judge([node("n1", kubernetes=None), node("n2")], SHARED).nodes == {"n1", "n2"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "nodes"),
+    [(Obstacle.FEWER_ENDPOINTS, {"n1", "n2"}), (Obstacle.NO_ENDPOINT, {"n1", "n2", "n4"})],
+)
+def test_how_many_are_served_need_not_count(rule, nodes):
+    found = judge([node(name) for name in ("n1", "n2", "n4")], SHARED, ignored=frozenset({rule}))
+    assert found.nodes == nodes

@@ -262,15 +262,6 @@ def test_a_service_with_local_traffic_is_where_it_is_served():
     assert len(plan.waiting) == len(INTERFACES)
 
 
-def test_an_ip_that_services_share_is_where_all_of_them_are_served():
-    owners = (owner("a"), owner("b"), owner("c"))
-    served = {"default/a": frozenset({"n1", "n2"}), "default/b": frozenset({"n2", "n3"})}
-    nodes = Cluster(nodes=kubernetes_nodes(), local_endpoints=served)
-    plan = plan_schedule({INTERFACES[0]: owners}, [], nodes, Strategy.FAIR)
-    (claim,) = apply([], plan)
-    assert claim.spec.node_name == "n2"
-
-
 def moves_of(planned):
     return {w.claim.metadata.name: w.node for w in planned}
 

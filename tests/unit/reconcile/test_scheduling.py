@@ -19,7 +19,7 @@ from extip.metrics import Metrics
 from extip.plan.allocation import Allocation
 from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
-from extip.plan.eligibility import NodeFacts, Obstacle
+from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
 from extip.plan.requests import Masks, Owner, Rejection, collect
@@ -165,6 +165,10 @@ class World:
         self.alive = {"n1", "n2", "n3"}
         self.steady: frozenset[str] = frozenset()
         self.ips = ()
+        self.names = ["web"]
+        self.local: dict[str, frozenset[str]] = {}
+        self.kubernetes: KubernetesNode | None = None
+        self.not_there: list[tuple[str, str]] = []
         self.masks = MASKS
         clock = LoopClock()
         self.scheduler = ClaimScheduler(
@@ -190,13 +194,25 @@ class World:
     def moved(self, claim, node, why):
         self.moves.append((claim.metadata.name, claim.spec.node_name, node, why))
 
+    def not_served(self, service, claim):
+        self.not_there.append((str(service), claim.spec.node_name))
+
     def inputs(self):
-        owner = Owner(kind="Service", namespace="default", name="web", uid="u")
-        nodes = tuple(NodeFacts(name=n, alive=n in self.alive) for n in ("n1", "n2", "n3"))
+        owners = [
+            Owner(kind="Service", namespace="default", name=name, uid=name) for name in self.names
+        ]
+        nodes = tuple(
+            NodeFacts(name=n, alive=n in self.alive, kubernetes=self.kubernetes)
+            for n in ("n1", "n2", "n3")
+        )
         return SchedulerInputs(
-            requests=collect([(owner, self.ips)], self.masks.parse),
+            requests=collect([(owner, self.ips) for owner in owners], self.masks.parse),
             reserved=Reserved(nodes=frozenset({ip_address("10.0.0.99")})),
-            cluster=Cluster(nodes=nodes, ignored=frozenset({Obstacle.NO_SUBNET})),
+            cluster=Cluster(
+                nodes=nodes,
+                ignored=frozenset({Obstacle.NO_SUBNET}),
+                local_endpoints={f"default/{name}": found for name, found in self.local.items()},
+            ),
             steady=self.steady,
         )
 
@@ -592,3 +608,24 @@ async def test_a_server_that_goes_on_to_book_owners_of_fields_is_asked_once_for_
         await world.ask(*ips(100))
         await asyncio.sleep(60)
         assert [verb for verb, _ in world.server.writes].count("clear") == 100
+
+
+def test_a_service_without_an_endpoint_where_its_ip_is_is_told_so_once():
+    async def main():
+        world = World()
+        world.names, world.kubernetes = ["a", "b", "c"], KubernetesNode()
+        world.local = {"a": frozenset({"n2"}), "b": frozenset({"n3"})}
+        async with world.running():
+            await world.ask("10.0.0.1")
+            await world.ask("10.0.0.1")
+            world.local = {"a": frozenset({"n2", "n3"}), "b": frozenset({"n3"})}
+            await world.ask("10.0.0.1")
+            world.local = {"a": frozenset({"n2"}), "b": frozenset({"n3"})}
+            await world.ask("10.0.0.1")
+        assert world.not_there == [("default/b", "n2"), ("default/a", "n3")]
+        (claim,) = world.server.objects.values()
+        condition = find_condition(claim.status.conditions, ASSIGNED)
+        assert condition is not None
+        assert condition.message.startswith("to n3, where default/a have no ready endpoint")
+
+    run_virtually(main())
