@@ -16,6 +16,10 @@ What an address of ours looks like, and why:
   leave deprecated ones out, and because no second timer then fires in the kernel.
 - **Flags.** ``IFA_F_NODAD`` in IPv6: the address answers at once. The kernel resets what a replace
   does not repeat, so a refresh is the same message as the add but for its header flags.
+- **Route.** ``IFA_F_NOPREFIXROUTE`` where the plan says so: then the address brings none along.
+- **Scope** global, though the kernel would choose no narrower one as a source: in IPv4 it takes no
+  two scopes in one subnet (``EINVAL``, also for the node's own address that comes later), and
+  narrower ones come first in its list, from which it takes the source of what it multicasts.
 - No ``IFA_BROADCAST``: an external IP has no broadcast address of its own to answer to.
 
 A refresh of an address that is not there creates it, in IPv4 and in IPv6; a refresh in IPv6 takes
@@ -28,6 +32,7 @@ The kernel compares IP *and* prefix length for ``EEXIST`` in IPv4, the IP alone 
 import struct
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
@@ -54,6 +59,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 _IFA_RT_PRIORITY, _IFA_PROTO = 9, 11
 
 _IFA_F_NODAD, _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x02, 0x08, 0x40
+_IFA_F_SECONDARY, _IFA_F_NOPREFIXROUTE = 0x01, 0x200  # in IPv6 the first means temporary
 
 _FOREVER = 0xFFFFFFFF
 _V4, _V6 = 4, 6
@@ -100,25 +106,33 @@ class Encoder:
         put += nlmsg.attribute(_IFA_RT_PRIORITY, _U32.pack(MARK_METRIC))
         if mark is Mark.PROTOCOL:
             put += nlmsg.attribute(_IFA_PROTO, bytes([MARK_PROTOCOL]))
-        nodad = nlmsg.attribute(_IFA_FLAGS, _U32.pack(_IFA_F_NODAD))
         self._forms = {
-            (operation, family): _Form(operation, family, put + nodad if family == _V6 else put)
-            for operation in Operation
+            (operation, family, routed): _Form(
+                operation, family, put + _flags(family, routed=routed)
+            )
+            for operation in _REQUEST_FLAGS
             for family in (_V4, _V6)
+            for routed in (True, False)
         }
 
     def batch(self, changes: Sequence[Change], first_sequence: int) -> bytes:
         """Return all changes as consecutive messages, numbered from `first_sequence`.
 
-        Only the last one asks for an acknowledgement; the kernel reports each one that fails.
+        Only the last one asks for an acknowledgement; the kernel reports each one that fails. Moves
+        must have been taken apart (see `steps`).
         """
         encoded = bytearray()
-        start, operation, version, form = 0, Operation.ADD, 0, self._forms[Operation.ADD, _V4]
+        start, operation, version, routed = 0, Operation.ADD, _V4, True
+        form = self._forms[operation, version, routed]
         for sequence, change in enumerate(changes, start=first_sequence):
             interface = change.interface
-            if change.operation is not operation or interface.version != version:
-                operation, version = change.operation, interface.version
-                form = self._forms[operation, version]  # seldom: hashing an enum takes long
+            if (
+                change.operation is not operation
+                or interface.version != version
+                or change.routed is not routed
+            ):
+                operation, version, routed = change.operation, interface.version, change.routed
+                form = self._forms[operation, version, routed]  # seldom: hashing an enum takes long
             start = len(encoded)
             encoded += form.message(
                 sequence, interface.network.prefixlen, change.link_index, interface.packed
@@ -127,6 +141,22 @@ class Encoder:
             (flags,) = _FLAGS.unpack_from(encoded, start + _FLAGS_AT)
             _FLAGS.pack_into(encoded, start + _FLAGS_AT, flags | nlmsg.NLM_F_ACK)
         return bytes(encoded)
+
+
+def steps(change: Change) -> tuple[Change, ...]:
+    """Return the changes that the kernel knows: a move is two. The last one decides about all."""
+    if change.operation is not Operation.MOVE:
+        return (change,)
+    return (
+        replace(change, operation=Operation.DELETE),
+        replace(change, operation=Operation.ADD),
+    )
+
+
+def _flags(family: int, *, routed: bool) -> bytes:
+    flags = _IFA_F_NODAD if family == _V6 else 0
+    flags |= 0 if routed else _IFA_F_NOPREFIXROUTE
+    return nlmsg.attribute(_IFA_FLAGS, _U32.pack(flags)) if flags else b""
 
 
 class _Form:
@@ -230,6 +260,8 @@ class Decoder:
             valid_s=_valid_s(raw, 0) if whole else None,
             tentative=flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED) != 0,
             peer=peer,
+            secondary=interface.version == _V4 and flags & _IFA_F_SECONDARY != 0,
+            routed=flags & _IFA_F_NOPREFIXROUTE == 0,
         )
         if whole:
             if len(self._known) >= _REMEMBERED:
@@ -249,6 +281,8 @@ def _with_lifetime(address: ObservedAddress, valid_s: int | None) -> ObservedAdd
         valid_s=valid_s,
         tentative=address.tentative,
         peer=address.peer,
+        secondary=address.secondary,
+        routed=address.routed,
     )
 
 

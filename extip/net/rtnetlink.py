@@ -6,7 +6,7 @@ results come, so each can be announced before the next is sent. Errors come back
 
 import errno
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from ipaddress import IPv4Interface
 from itertools import islice
 
@@ -72,7 +72,8 @@ class AddressSocket(NetlinkSocket):
         `ttl_s` is the lifetime, in whole seconds and at least 1, that added and refreshed
         addresses get. A change that fails does not stop the others; its result has the errno:
         ``EEXIST`` for an address to add that is there, ``EADDRNOTAVAIL`` for one to delete that
-        is not, ``ENODEV`` when the interface is gone.
+        is not, ``ENODEV`` when the interface is gone. A move has the errno of its addition; no
+        more than a few microseconds pass between its two halves.
 
         Raises `PermissionDeniedError` and, when the socket itself fails, `NetlinkError`; what the
         batch under way did is unknown then, as it is after a cancellation.
@@ -81,18 +82,22 @@ class AddressSocket(NetlinkSocket):
         waiting, size = iter(changes), _FIRST_BATCH
         yielded = self._clock.monotonic()
         while batch := list(islice(waiting, size)):
-            first = self.reserve(len(batch))
+            steps, lasts = _steps(batch)
+            first = self.reserve(len(steps))
             began = self._clock.monotonic()
             reply: Reply[None] = await self.call(
                 "change addresses",
-                encoder.batch(batch, first),
-                range(first, first + len(batch)),
+                encoder.batch(steps, first),
+                range(first, first + len(steps)),
                 nothing,
             )
             took_s = self._clock.monotonic() - began
             raise_if_not_permitted(reply.errors)
             failed = reply.errors.get
-            yield [ChangeResult(change, failed(first + n, 0)) for n, change in enumerate(batch)]
+            yield [
+                ChangeResult(change, failed(first + n, 0))
+                for change, n in zip(batch, lasts, strict=True)
+            ]
             if took_s > _SLOW_S:
                 size = max(1, size // 2)
             elif took_s < _FAST_S:
@@ -100,3 +105,15 @@ class AddressSocket(NetlinkSocket):
             if self._clock.monotonic() - yielded > _TURN_S:
                 await self._clock.sleep(0)
                 yielded = self._clock.monotonic()
+
+
+def _steps(batch: list[Change]) -> tuple[list[Change], Sequence[int]]:
+    """Return what to send for a batch, and where the last message of each change is in it."""
+    if all(change.operation is not Operation.MOVE for change in batch):
+        return batch, range(len(batch))
+    steps: list[Change] = []
+    lasts: list[int] = []
+    for change in batch:
+        steps += ifaddr.steps(change)
+        lasts.append(len(steps) - 1)
+    return steps, lasts

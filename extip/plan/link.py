@@ -46,6 +46,10 @@ class ObservedAddress:
     """IPv6 duplicate address detection is not over, or it failed."""
     peer: IPAddress | None = None
     """The other end of a point-to-point address; its prefix length is the one in `interface`."""
+    secondary: bool = False
+    """IPv4: another address of its subnet came first (``IFA_F_SECONDARY``)."""
+    routed: bool = True
+    """It brings the route to its subnet along (no ``IFA_F_NOPREFIXROUTE``)."""
 
 
 class Operation(Enum):
@@ -56,6 +60,8 @@ class Operation(Enum):
     REFRESH = "refresh"
     """Start the valid lifetime of one of our addresses anew."""
     DELETE = "delete"
+    MOVE = "move"
+    """Delete one of our addresses and add it again at once: it comes behind all others then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Change:
     operation: Operation
     link_index: int
     interface: IPInterface
+    routed: bool = True
+    """Whether the address brings the route to its subnet along."""
 
 
 class ChangeResult(NamedTuple):

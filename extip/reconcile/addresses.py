@@ -18,6 +18,7 @@ from extip import log
 from extip.clock import Clock
 from extip.errors import LinkError, LinkNotFoundError
 from extip.metrics import Metrics
+from extip.plan.addresses import removals
 from extip.plan.desire import Desire
 from extip.plan.link import (
     Change,
@@ -27,6 +28,7 @@ from extip.plan.link import (
     Link,
     Operation,
 )
+from extip.plan.move_pace import MovePace
 from extip.plan.repairs import Repairs
 from extip.reconcile.change_book import ChangeBook
 from extip.reconcile.change_results import GONE, is_done, without
@@ -116,6 +118,7 @@ class AddressReconciler:
         self._log = log.get_logger("addresses").bind(link=policy.iface)
         self._triggered = asyncio.Event()
         self._repairs = Repairs(slowest_s=policy.resync_s)
+        self._moves = MovePace(slowest_s=policy.resync_s)
         self._refresh_due = 0.0
         self._extends = True
         self._resync_due = 0.0
@@ -203,7 +206,7 @@ class AddressReconciler:
         the kernel fails.
         """
         observed = await self._table.dump()
-        deletes = [Change(Operation.DELETE, a.link_index, a.interface) for a in observed if a.ours]
+        deletes = removals(a for a in observed if a.ours)
         left = 0
         async for results in self._table.apply(deletes, ttl_s=self._policy.ttl_s):
             self._book.count(results)
@@ -253,7 +256,7 @@ class AddressReconciler:
             view, now if undisturbed and not ran_out else None, expected=expected, ran_out=ran_out
         )
         self._presence.found(view.plan.up, wanted=view.desire is not None)
-        possible = without(view.plan.changes, self._repairs.held(now))
+        possible = without(self._moves.paced(view.plan.changes, now), self._repairs.held(now))
         admitted = self._gate.admit(
             replace(view, plan=replace(view.plan, changes=tuple(possible))), up=up
         )
@@ -314,17 +317,18 @@ class AddressReconciler:
 
     def _is_late(self, operation: Operation, applied: _Applied) -> bool:
         limit_s = _UNSEEN * self._policy.ttl_s
-        if operation is Operation.ADD:
+        if operation in (Operation.ADD, Operation.MOVE):
             limit_s = min(limit_s, self._fence.trust_s)
         return self._clock.monotonic() - applied.began > limit_s
 
     def _take(self, results: Sequence[ChangeResult], applied: _Applied) -> list[Change]:
-        """Take note of a batch; return what was added or deleted."""
+        """Take note of a batch; return what was added, deleted or moved."""
         done = [
             r.change for r in results if not r.errno and r.change.operation is not Operation.REFRESH
         ]
         if self._is_late(Operation.ADD, applied):
-            applied.late |= any(c.operation is Operation.ADD for c in done)  # is it there still?
+            adding = (Operation.ADD, Operation.MOVE)
+            applied.late |= any(c.operation in adding for c in done)  # is it there still?
         else:
             self._presence.announce([c.interface.ip for c in done if c.operation is Operation.ADD])
         deleted = {

@@ -22,7 +22,16 @@ class ChangeBook:
         self._failing: dict[Change, int] = {}
 
     async def made(self, changes: Sequence[Change]) -> None:
-        """Log what was added and deleted."""
+        """Log what was added and deleted, and how many were moved."""
+        moved = [change for change in changes if change.operation is Operation.MOVE]
+        if moved:
+            self._log.warning(
+                "addresses_moved",
+                count=len(moved),
+                address=str(moved[0].interface),
+                reason="they stood in the way of the node's own, as the source of what it sends",
+            )
+            changes = [change for change in changes if change.operation is not Operation.MOVE]
         for number, change in enumerate(changes, start=1):
             event = "address_added" if change.operation is Operation.ADD else "address_deleted"
             self._log.info(event, address=str(change.interface))

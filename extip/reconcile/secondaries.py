@@ -45,7 +45,7 @@ class SecondariesGuard:
             change
             for change in changes
             if change.link_index not in refused
-            or change.operation is not Operation.DELETE
+            or change.operation not in (Operation.DELETE, Operation.MOVE)
             or not has_subnet(change)
         ]
 

@@ -37,6 +37,7 @@ class _Address:
     link_index: int
     ours: bool
     valid_until: float | None
+    routed: bool = True
     present: bool = True
 
 
@@ -136,21 +137,30 @@ class FakeNode:
         self._links[index] = replace(self._links[index], promotes_secondaries=True)
 
     def observed(self, link_index: int = 0) -> list[ObservedAddress]:
-        """Return the addresses of all interfaces, or of one."""
+        """Return the addresses of all interfaces, or of one, in the order of the kernel."""
         self.expire()
         if link_index and link_index not in self._links:
             raise LinkNotFoundError(f"no interface has index {link_index}")
-        everywhere = self._addresses.values()
-        return [self._observe(a) for a in everywhere if link_index in (0, a.link_index)]
+        here = [a for a in self._addresses.values() if link_index in (0, a.link_index)]
+        here.sort(key=lambda a: (a.interface.version, a.link_index, self._is_secondary(a)))
+        return [self._observe(a) for a in here]
 
-    def insert(self, index: int, interface: IPInterface, *, valid_s: int | None, ours: bool) -> int:
+    def insert(
+        self,
+        index: int,
+        interface: IPInterface,
+        *,
+        valid_s: int | None,
+        ours: bool,
+        routed: bool = True,
+    ) -> int:
         """Add an address; return the errno."""
         self.expire()
         if index not in self._links:
             return errno.ENODEV
         if _key(index, interface) in self._addresses:
             return errno.EEXIST
-        added = _Address(interface, index, ours, None)
+        added = _Address(interface, index, ours, None, routed)
         self._addresses[_key(index, interface)] = added
         if isinstance(interface, IPv4Interface):
             self._subnets.setdefault((index, interface.network), []).append(added)
@@ -230,9 +240,17 @@ class FakeNode:
         if not members:
             del self._subnets[subnet]
         elif was_primary and self._links[address.link_index].promotes_secondaries:
+            key = _key(members[0].link_index, members[0].interface)
+            self._addresses[key] = self._addresses.pop(key)  # behind the other primary ones
             self._tell_up(members[0])
         elif was_primary:
             self._drop(members[::-1])  # from the last: none of them is primary meanwhile
+
+    def _is_secondary(self, address: _Address) -> bool:
+        if not isinstance(address.interface, IPv4Interface):
+            return False
+        members = self._subnets.get((address.link_index, address.interface.network), [])
+        return address in members[1:]
 
     def _observe(self, address: _Address) -> ObservedAddress:
         valid_s = None
@@ -243,6 +261,8 @@ class FakeNode:
             link_index=address.link_index,
             ours=address.ours,
             valid_s=valid_s,
+            secondary=self._is_secondary(address),
+            routed=address.routed,
         )
 
     def _tell_up(self, address: _Address) -> None:
@@ -289,7 +309,9 @@ class FakeAddressTable:
             return self._node.delete(index, interface)
         if change.operation is Operation.REFRESH:
             return self._node.replace(index, interface, valid_s=ttl_s)
-        return self._node.insert(index, interface, valid_s=ttl_s, ours=True)
+        if change.operation is Operation.MOVE:
+            self._node.delete(index, interface)
+        return self._node.insert(index, interface, valid_s=ttl_s, ours=True, routed=change.routed)
 
 
 class FakeLinkTable:

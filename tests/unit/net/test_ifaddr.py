@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.net import ifaddr, nlmsg
-from extip.net.ifaddr import Decoder, Encoder, Mark
+from extip.net.ifaddr import Decoder, Encoder, Mark, steps
 from extip.plan.link import Change, IPInterface, Operation
 
 U32 = struct.Struct("=I")
@@ -49,18 +50,28 @@ def report(
     return nlmsg.message(kind, 0, 0, body)
 
 
-@given(interfaces, st.sampled_from(Operation), st.sampled_from(Mark))
+@given(interfaces, st.sampled_from(Operation), st.sampled_from(Mark), st.booleans())
 def test_what_is_encoded_is_decoded(
-    interface: IPInterface, operation: Operation, mark: Mark
+    interface: IPInterface,
+    operation: Operation,
+    mark: Mark,
+    routed: bool,  # noqa: FBT001
 ) -> None:
-    change = Change(operation, 7, interface)
+    change = steps(Change(operation, 7, interface, routed=routed))[-1]
     datagram = Encoder(mark, ttl_s=9).batch([change], 1)
     observed = Decoder(mark).decode(datagram, 0, len(datagram))
     assert observed is not None
     assert observed.interface == interface
     assert observed.link_index == 7
     if operation is not Operation.DELETE:
-        assert (observed.ours, observed.valid_s) == (True, 9)
+        assert (observed.ours, observed.valid_s, observed.routed) == (True, 9, routed)
+
+
+def test_a_move_is_a_removal_and_an_addition() -> None:
+    move = Change(Operation.MOVE, 7, ip_interface("10.0.0.1/24"), routed=False)
+    removal, addition = steps(move)
+    assert removal == replace(move, operation=Operation.DELETE)
+    assert addition == replace(move, operation=Operation.ADD)
 
 
 def test_only_the_last_message_of_a_batch_asks_for_an_acknowledgement() -> None:

@@ -1,5 +1,6 @@
 """The plan turns any starting state into the wanted one, and touches only what is ours."""
 
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from hypothesis import given
@@ -24,6 +25,16 @@ observed_addresses = st.builds(
 )
 states = st.lists(observed_addresses, unique_by=lambda a: (a.interface, a.link_index))
 wishes = st.sets(interfaces)
+
+
+UNLIKE_REFRESHES = {Operation.ADD, Operation.DELETE}
+
+
+def without_moves(made):
+    """Leave out what depends on the kernel's order (see test_source_order.py)."""
+    return replace(
+        made, changes=tuple(c for c in made.changes if c.operation is not Operation.MOVE)
+    )
 
 
 def plan(wanted, observed, *, refresh=True):
@@ -53,8 +64,8 @@ def test_converges_in_one_pass_and_then_rests(observed, wanted):
     wanted = wanted - foreign_here  # the guard refuses those
     state = after(observed, plan(wanted, observed).changes)
     assert {a.interface for a in state if a.ours} == wanted
-    assert all(c.operation is Operation.REFRESH for c in plan(wanted, state).changes)
-    assert plan(wanted, state, refresh=False).changes == ()
+    assert all(c.operation not in UNLIKE_REFRESHES for c in plan(wanted, state).changes)
+    assert without_moves(plan(wanted, state, refresh=False)).changes == ()
 
 
 @given(states, wishes)
@@ -69,8 +80,8 @@ def test_never_touches_what_is_not_ours(observed, wanted):
 def test_holds_while_nothing_is_known(observed):
     """Unknown is not absent: no add and no delete before every input has synced."""
     result = plan(None, observed)
-    assert {c.operation for c in result.changes} <= {Operation.REFRESH}
-    assert plan(None, observed, refresh=False).changes == ()
+    assert {c.operation for c in result.changes}.isdisjoint(UNLIKE_REFRESHES)
+    assert without_moves(plan(None, observed, refresh=False)).changes == ()
     assert result.up == {a.interface.ip for a in observed if a.ours and a.link_index == LINK}
 
 
@@ -78,7 +89,7 @@ def test_holds_while_nothing_is_known(observed):
 def test_order_of_input_does_not_matter(observed, wanted, rng):
     shuffled = list(observed)
     rng.shuffle(shuffled)
-    assert plan(wanted, shuffled) == plan(wanted, observed)
+    assert without_moves(plan(wanted, shuffled)) == without_moves(plan(wanted, observed))
 
 
 def test_deletes_come_before_adds_before_refreshes():

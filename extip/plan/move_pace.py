@@ -1,0 +1,37 @@
+"""How often addresses are moved out of the way of the node's own ones."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from extip.plan.link import Change, Operation
+from extip.plan.repairs import AT_ONCE, CALM_S
+
+_EACH_RESYNC = 0.9
+"""Resyncs are not to the millisecond."""
+
+
+@dataclass(slots=True)
+class MovePace:
+    """Remembers when addresses were moved; a plain value that takes the time.
+
+    Each of them is away for some microseconds then. So a program that takes the node's own address
+    away and puts it back again and again, or a kernel that keeps another order than expected, is
+    answered at once a few times, and then every `slowest_s` until a calm minute has passed.
+    """
+
+    slowest_s: float
+    _at: deque[float] = field(default_factory=lambda: deque(maxlen=AT_ONCE))
+
+    def paced(self, changes: Sequence[Change], now: float) -> Sequence[Change]:
+        """Return the changes, without the moves when it is too early for them."""
+        if all(change.operation is not Operation.MOVE for change in changes):
+            return changes
+        if (
+            len(self._at) == AT_ONCE
+            and now - self._at[0] < CALM_S
+            and now - self._at[-1] < _EACH_RESYNC * self.slowest_s
+        ):
+            return [change for change in changes if change.operation is not Operation.MOVE]
+        self._at.append(now)
+        return changes
