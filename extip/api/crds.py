@@ -130,7 +130,7 @@ _NODE_LINK = struct(
 )
 
 _NODE_STATUS = struct(
-    "What its controller reports. Whether it is alive is said by its Lease.",
+    "What its controller reports, and what the scheduler that leads concludes.",
     {
         "links": array(
             "Its network interfaces.",
@@ -146,7 +146,11 @@ _NODE_STATUS = struct(
             maxItems=MAX_GATEWAYS,
             **{"x-kubernetes-list-type": "atomic"},
         ),
-        "conditions": conditions("Ready: its controller can hold IPs."),
+        "conditions": conditions(
+            "Ready: it may hold IPs, as the scheduler that leads concludes from heartbeats, "
+            "interface and Kubernetes node. LinkReady: its interface can have IPs, as its "
+            "controller says."
+        ),
     },
 )
 
@@ -305,6 +309,7 @@ IP_NODE = _definition(
         _column("Links", ".status.links[*].name", wide=True),
         _column("MACs", ".status.links[*].mac", wide=True),
         _column("Version", ".status.version"),
+        _column("Message", _condition_path("Ready", "message"), wide=True),
         _AGE,
     ],
 )

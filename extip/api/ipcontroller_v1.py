@@ -16,7 +16,9 @@ UP = "Up"
 CONFLICT = "Conflict"
 """Condition of an IpClaim: another station announces its IP, too."""
 READY = "Ready"
-"""Condition of an IpNode: its controller can hold claims."""
+"""Condition of an IpNode: it may hold claims, as the scheduler that leads concludes."""
+LINK_READY = "LinkReady"
+"""Condition of an IpNode: its interface can have claims, as its controller says."""
 EXHAUSTED = "Exhausted"
 """Condition of an IpClaimPool: no address is free."""
 OVERLAPPING = "Overlapping"
@@ -89,9 +91,10 @@ class NodeLink(Wire, frozen=True):
 
 
 class IpNodeStatus(Wire, frozen=True):
-    """What a controller says of itself when it starts and when it changes.
+    """What a controller says of itself when it starts and when it changes, and what follows.
 
-    Not a heartbeat: that is its Lease.
+    Not a heartbeat: that is its Lease. The condition `READY` is the scheduler's, and so is the
+    number of claims of a node that is dead.
     """
 
     links: tuple[NodeLink, ...] | None = None

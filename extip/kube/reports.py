@@ -1,4 +1,4 @@
-"""Where a controller reports: the status of its claims, and the IpNode that stands for it."""
+"""Where is reported: the status of claims, the IpNode of a controller, and a verdict on it."""
 
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
 from extip.api.resources import IP_CLAIMS, IP_NODES
@@ -36,5 +36,16 @@ class NodeRecord:
         return await self._client.create(IP_NODES, node)
 
     async def patch_status(self, patch: object) -> IpNode:
-        """Merge into its status."""
+        """Merge into its status. Raises ConflictError when it has changed."""
         return await self._client.patch(IP_NODES, patch, name=self._name, subresource="status")
+
+
+class NodeRecords:
+    """All IpNodes at the API server; implements `node_verdicts.NodeStatusStore`."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def patch_status(self, name: str, patch: object) -> IpNode:
+        """Merge into the status of one. Raises ConflictError when it has changed."""
+        return await self._client.patch(IP_NODES, patch, name=name, subresource="status")

@@ -247,6 +247,10 @@ class ClaimInputs:
     ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode], ...]:
         return self.claims, self._former, self._nodes, self._ip_nodes
 
+    def record(self) -> IpNode | None:
+        """Return this node's IpNode as far as known."""
+        return self._ip_nodes.store.get(self._node)
+
     def controller_macs(self) -> frozenset[bytes]:
         """Return the MACs of all nodes that have a controller, as far as known."""
         return macs(self._ip_nodes.store.values())

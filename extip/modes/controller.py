@@ -178,6 +178,7 @@ class _Controller:
         """Compose what tells the cluster of this node."""
         self._registration = NodeRegistration(
             NodeRecord(self._client, name=self._settings.node),
+            watched=self.inputs.record,
             node=self._settings.node,
             iface=self._settings.address.iface,
             version=__version__,

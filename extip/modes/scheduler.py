@@ -7,7 +7,8 @@
     ├── informer-services, -ipclaims, -ipnodes, -ipclaimpools, -nodes, ...   on standby too
     ├── liveness    who is alive, from the Leases ────┐
     ├── elector                                       │
-    │   └── scheduling   only while leading ◄─────────┘
+    │   ├── scheduling   only while leading ◄─────────┤
+    │   └── verdicts     the same ◄───────────────────┘
     ├── events      what was decided, as Kubernetes Events
     └── http        /metrics /livez /readyz
 """
@@ -28,6 +29,7 @@ from extip.health import HealthServer
 from extip.kube.client import connect
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.kube.lease_lock import LeaseLock
+from extip.kube.reports import NodeRecords
 from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
 from extip.metrics import Metrics
 from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
@@ -41,6 +43,7 @@ from extip.plan.guard import Guard
 from extip.plan.placement import Strategy
 from extip.plan.requests import Masks
 from extip.reconcile.allocation import Allocator
+from extip.reconcile.node_verdicts import NodeVerdicts
 from extip.reconcile.refusals import RefusalLedger
 from extip.reconcile.scheduling import ClaimScheduler
 from extip.settings import SchedulerSettings
@@ -90,6 +93,10 @@ async def run(settings: SchedulerSettings) -> None:
             metrics=metrics,
         )
         inputs.changed = scheduling.trigger
+        verdicts = NodeVerdicts(
+            inputs.records, inputs.judge, NodeRecords(client), clock=clock, rng=rng
+        )
+        inputs.nodes_changed = verdicts.trigger
 
         def reached() -> None:
             inputs.wake()
@@ -115,7 +122,7 @@ async def run(settings: SchedulerSettings) -> None:
         components = [
             Component("definitions", gate.run),
             *map(gate.hold, inputs.components()),
-            *_leading(settings, elector, scheduling, clock),
+            *_leading(settings, elector, scheduling, verdicts, clock),
             Component("events", events.run),
             *_http(settings, inputs, metrics),
         ]
@@ -126,13 +133,14 @@ def _leading(
     settings: SchedulerSettings,
     elector: LeaderElector,
     scheduling: ClaimScheduler,
+    verdicts: NodeVerdicts,
     clock: LoopClock,
 ) -> Sequence[Component]:
     """Return what decides: under election, or at once with an eye on rivals."""
-    decide = Component("scheduling", scheduling.run)
+    decide = [Component("scheduling", scheduling.run), Component("verdicts", verdicts.run)]
     if settings.leader_elect:
-        return [Component("elector", partial(elector.run, lambda: [decide]))]
-    return [decide, Component("elector", partial(warn_of_rivals, elector, clock=clock))]
+        return [Component("elector", partial(elector.run, lambda: decide))]
+    return [*decide, Component("elector", partial(warn_of_rivals, elector, clock=clock))]
 
 
 class _Historian:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import DetailedService, LabelledNamespace, Node
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimPool, IpNode
+from extip.api.meta_v1 import Condition
 from extip.api.names import HEARTBEAT_SELECTOR
 from extip.api.resources import (
     DETAILED_SERVICES,
@@ -33,6 +34,7 @@ from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.modes.verdict_sources import VerdictSources
 from extip.plan.asking import Asked, asked, gather
 from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
@@ -65,6 +67,8 @@ class SchedulingInputs:
         rng = Random()  # noqa: S311 - jitter
         self.changed: Callable[[], None] = lambda: None
         """Called when a pass may come to another result."""
+        self.nodes_changed: Callable[[], None] = lambda: None
+        """Called when the verdict on a node may be another one."""
         self._clock = clock
         self._waking = waking = WakingClock(clock)
         self._rebalance_after_s = rebalance_after_s
@@ -116,7 +120,7 @@ class SchedulingInputs:
             namespace=namespace,
             after_s=monitor_s,
             ready=lambda: all(source.has_synced for source in self._sources()),
-            changed=self._tell,
+            changed=self._tell_of_nodes,
         )
         self._leases.add_handler(self._census.lease_changed)
         self._ip_nodes.add_handler(self._census.record_changed)
@@ -147,15 +151,27 @@ class SchedulingInputs:
                 get=self._nodes.store.get,
                 extract=lambda node: (node.metadata.name, kubernetes_node(node)),
                 combine=dict,
-                changed=self._tell,
+                changed=self._tell_of_nodes,
             )
+        )
+        self._verdicts = VerdictSources(
+            self.monitor,
+            facts=lambda name: self._facts(name, self._kubernetes.value().get(name)),
+            lease=self._leases.store.get,
+            kubernetes=lambda: self._kubernetes.value(),  # noqa: PLW0108 - it is another one later
+            namespace=namespace,
+            patience_s=monitor_s,
+            ignored=self._ignored,
+            clock=clock,
         )
         self._services.add_handler(self._requests.update)
         self._services.add_handler(self._cluster_ips.update)
         self._nodes.add_handler(self._kubernetes.update)
         self._ip_nodes.add_handler(
             Parts(
-                get=self._ip_nodes.store.get, extract=_what_decides_about, changed=self._tell
+                get=self._ip_nodes.store.get,
+                extract=_what_decides_about,
+                changed=self._tell_of_nodes,
             ).update
         )
         self._claim_parts = Parts(
@@ -170,10 +186,7 @@ class SchedulingInputs:
         period after the caches have synced: before that, the first controller to be heard would
         get everything.
         """
-        self._warm = self._warm or self.monitor.settled
-        if not self._warm or not all(source.has_synced for source in self._sources()):
-            return None
-        if self._endpoints.awaited:
+        if not self._knows() or self._endpoints.awaited:
             return None
         verdicts = self.monitor.nodes()
         kubernetes = self._kubernetes.value()
@@ -194,6 +207,15 @@ class SchedulingInputs:
             ),
             steady=frozenset(n for n in names if self._is_steady(n)),
         )
+
+    @property
+    def records(self) -> Mapping[str, IpNode]:
+        """The IpNodes, by name."""
+        return self._ip_nodes.store
+
+    def judge(self, node: str) -> Condition | None:
+        """Return the condition that an IpNode should have; None while it is not clear."""
+        return self._verdicts.judge(node) if self._knows() else None
 
     def service(self, key: str) -> DetailedService | None:
         """Return a service as the cache has it, by ``namespace/name``."""
@@ -265,9 +287,16 @@ class SchedulingInputs:
         since = self.monitor.since(name)
         return since is not None and self._clock.monotonic() - since >= self._rebalance_after_s
 
+    def _knows(self) -> bool:
+        self._warm = self._warm or self.monitor.settled
+        return self._warm and all(source.has_synced for source in self._sources())
+
     def _liveness_changed(self, node: str) -> None:
-        self._tell()
+        self._tell_of_nodes()
         self._census.look()
+        if self.monitor.verdict(node) is Verdict.UNKNOWN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._monitor_s, self._tell_of_verdicts)
         if self._rebalance_after_s and self.monitor.verdict(node) is Verdict.ALIVE:
             loop = asyncio.get_running_loop()
             loop.call_later(self._rebalance_after_s + 0.1, self._tell)
@@ -286,11 +315,18 @@ class SchedulingInputs:
         self._census.look()
         await self._clock.sleep(self._monitor_s)
         self._warm = True
-        self._tell()
+        self._tell_of_nodes()
         await asyncio.get_running_loop().create_future()
 
     def _tell(self) -> None:
         self.changed()
+
+    def _tell_of_nodes(self) -> None:
+        self._tell()
+        self._tell_of_verdicts()
+
+    def _tell_of_verdicts(self) -> None:
+        self.nodes_changed()
 
 
 def _what_is_decided(claim: IpClaim) -> object:

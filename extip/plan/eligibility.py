@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from extip.api.meta_v1 import LabelSelector
 from extip.plan.link import IPAddress
@@ -34,6 +34,9 @@ class Obstacle(StrEnum):
     """Found out last of all, by comparing nodes with nothing in the way."""
     NO_LINK = "NoSuchLink"
     NO_SUBNET = "NoMatchingSubnet"
+    NO_NODE = "NoKubernetesNode"
+    """In the way only of claims that depend on what a Kubernetes node tells, and only while others
+    may hold them."""
     ISOLATED = "NodeIsolated"
     """The last one: it is in the way of new claims alone until it is clear who is not isolated."""
 
@@ -52,11 +55,15 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     "the IP",
     Obstacle.NO_LINK: "its controller does not have the interface that the claim asks for",
     Obstacle.NO_SUBNET: "no interface of it has a subnet that holds the IP",
+    Obstacle.NO_NODE: "no Kubernetes node has its name, so its labels and endpoints are not known",
     Obstacle.ISOLATED: "no other station answers on its interface",
 }
 
 USELESS = frozenset({Obstacle.DEAD, Obstacle.DRAINING, Obstacle.LINK_DOWN})
 """A node of which this is true is left for any other, even an isolated one."""
+
+_SOFT = (Obstacle.NO_NODE, Obstacle.ISOLATED)
+"""What counts only while another node is eligible; what is first is put up with first."""
 
 OPTIONAL = frozenset(Obstacle) - {Obstacle.DEAD, Obstacle.NO_LINK}
 """Rules that an operator may switch off."""
@@ -120,6 +127,10 @@ class Needs:
         return sum(node in nodes for nodes in self.endpoint_nodes)
 
 
+_NOTHING = Needs(ip=IPv4Address(0))
+"""What a claim needs that any node will do for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eligibility:
     """The outcome for every node."""
@@ -149,12 +160,23 @@ def judge(
 
     `ignored` are rules that are switched off; those not in `OPTIONAL` cannot be. Being isolated
     counts only while another node is eligible: whose only neighbour has died hears nobody either.
+    So does having no Kubernetes node: where all controllers have other names than nodes, they serve
+    as well as they can.
     """
     known, off = tuple(nodes), ignored & OPTIONAL
     found = _judge(known, needs, off)
-    if found.nodes or Obstacle.ISOLATED not in found.obstacles.values():
-        return found
-    return replace(_judge(known, needs, off | {Obstacle.ISOLATED}), last_resort=True)
+    for soft in _SOFT:
+        if not found.nodes and soft in found.obstacles.values():
+            off |= {soft}
+            isolated = soft is Obstacle.ISOLATED
+            found = replace(_judge(known, needs, off), last_resort=isolated)
+    return found
+
+
+def standing(node: NodeFacts, *, ignored: frozenset[Obstacle] = frozenset()) -> Obstacle | None:
+    """Return what keeps a node from holding any claim at all, or None when nothing does."""
+    off = (ignored & OPTIONAL) | {Obstacle.NO_SUBNET}
+    return next((o for o in _obstacles(node, _NOTHING) if o not in off), None)
 
 
 def presumed_alive(nodes: Iterable[NodeFacts], names: frozenset[str]) -> tuple[NodeFacts, ...]:
@@ -211,6 +233,8 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
         yield Obstacle.NO_LINK
     if not link and not _has_subnet(node, needs.ip):
         yield Obstacle.NO_SUBNET
+    if node.kubernetes is None and _depends_on_kubernetes(node, needs):
+        yield Obstacle.NO_NODE
     if node.isolated and link == node.link:
         yield Obstacle.ISOLATED
 
@@ -231,10 +255,19 @@ def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[
 
 
 def _of_endpoints(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
-    """Yield what is missing; of a node with another name than Kubernetes has, nobody can tell."""
-    known = bool(needs.endpoint_nodes) and node.kubernetes is not None
-    if known and not needs.served_by(node.name):
+    """Yield what is missing; of a node with another name than Kubernetes has, nobody can tell.
+
+    That is `NO_NODE`, unless there is no endpoint anywhere.
+    """
+    known = node.kubernetes is not None or not any(needs.endpoint_nodes)
+    if known and needs.endpoint_nodes and not needs.served_by(node.name):
         yield Obstacle.NO_ENDPOINT
+
+
+def _depends_on_kubernetes(node: NodeFacts, needs: Needs) -> bool:
+    """Whether only a Kubernetes node could tell that nothing is in the way of the claim."""
+    served = not needs.endpoint_nodes or needs.served_by(node.name)
+    return not served or needs.node_selector not in (None, LabelSelector())
 
 
 def _has_subnet(node: NodeFacts, ip: IPAddress) -> bool:

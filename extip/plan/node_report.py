@@ -1,10 +1,10 @@
-"""What a controller says of its node: its interfaces, and whether it can hold claims."""
+"""What a controller says of its node: its interfaces, and whether they can have claims."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from extip.api.crds import MAX_GATEWAYS
-from extip.api.ipcontroller_v1 import READY, IpNode, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import LINK_READY, IpNode, IpNodeStatus, NodeLink
 from extip.api.meta_v1 import Condition
 from extip.plan.conditions import with_condition
 from extip.plan.link import IPAddress, IPInterface, Link, ObservedAddress
@@ -78,17 +78,14 @@ def node_status(  # noqa: PLR0913 - all that a status says
     station answers on it. `now` is RFC 3339 in UTC.
     """
     iface = links[0]
-    if iface.up and isolated:
-        message = f"no other station answers on {iface.name}"
-        ready = Condition(type=READY, status="False", reason="Isolated", message=message)
-    elif iface.up:
-        ready = Condition(type=READY, status="True", reason="LinkUp", message=f"on {iface.name}")
-    elif iface.mac or iface.addresses:
-        message = f"interface {iface.name} has no carrier"
-        ready = Condition(type=READY, status="False", reason="NoCarrier", message=message)
-    else:
-        message = f"interface {iface.name} does not exist, or is down"
-        ready = Condition(type=READY, status="False", reason="LinkMissing", message=message)
+    status, reason, message = "False", "Isolated", f"no other station answers on {iface.name}"
+    if iface.up and not isolated:
+        status, reason, message = "True", "LinkUp", f"on {iface.name}"
+    elif not iface.up and (iface.mac or iface.addresses):
+        reason, message = "NoCarrier", f"interface {iface.name} has no carrier"
+    elif not iface.up:
+        reason, message = "LinkMissing", f"interface {iface.name} does not exist, or is down"
+    ready = Condition(type=LINK_READY, status=status, reason=reason, message=message)
     return IpNodeStatus(
         links=links,
         version=version,

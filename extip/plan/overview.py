@@ -14,6 +14,7 @@ from extip.api.names import LEAVING_ANNOTATION, node_of_lease
 from extip.plan.claims import is_pinned, parse_cidr
 from extip.plan.conditions import find_condition
 from extip.plan.duplicates import refusal
+from extip.plan.node_verdict import NOT_FOUND
 
 
 class ClaimState(StrEnum):
@@ -135,20 +136,24 @@ def _of_now(condition: Condition | None, claim: IpClaim) -> bool:
 def _node_row(
     name: str, node: IpNode | None, lease: Lease | None, held: Mapping[str, int], missing: str
 ) -> NodeRow:
-    ready = None if node is None else find_condition(node.status.conditions, READY)
+    verdict = None if node is None else find_condition(node.status.conditions, READY)
     leaving = "" if lease is None else (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION)
     if node is not None and node.spec.draining:
         state, why = "draining", "spec.draining is set"
     elif leaving:
         state, why = "leaving", leaving
+    elif lease is not None and not lease.holder:
+        state, why = "stopped", "its Lease is not held"
+    elif verdict is not None and verdict.status != "True":
+        state = "unknown" if verdict.status == "Unknown" else "not ready"
+        where = "" if lease is None else f" (there is one in {lease.metadata.namespace})"
+        why = _message(verdict, verdict.reason) + (where if verdict.reason == NOT_FOUND else "")
     elif lease is None:
         state, why = "unknown", missing
-    elif not lease.holder:
-        state, why = "stopped", "its Lease is not held"
-    elif ready is not None and ready.status != "True":
-        state, why = "not ready", _message(ready, ready.reason)
+    elif verdict is None:
+        state, why = "unknown", "no scheduler has looked at it yet"
     else:
-        state, why = "ready", "" if ready is None else ready.message
+        state, why = "ready", verdict.message
     return NodeRow(
         node=name,
         state=state,

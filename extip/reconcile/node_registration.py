@@ -1,7 +1,9 @@
 """Tells the cluster of this node: an IpNode with its interfaces, version and condition.
 
 Written at the start and when something changes, no more often than `INTERVAL_S`; losing the
-carrier is told at once, since the claims must move. It is no heartbeat.
+carrier is told at once, since the claims must move, and soon that the node holds IPs, or none any
+more. It is no heartbeat. The scheduler has a condition in the IpNode, too: a write that is
+overtaken by one of its own is made again from what is there.
 
 The owner task is `NodeRegistration.run`.
 """
@@ -9,12 +11,13 @@ The owner task is `NodeRegistration.run`.
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import NamedTuple, Protocol
 
 from extip import log
-from extip.api.ipcontroller_v1 import READY, IpNode, IpNodeStatus
-from extip.api.meta_v1 import FullObjectMeta
+from extip.api.ipcontroller_v1 import LINK_READY, IpNode, IpNodeStatus
+from extip.api.meta_v1 import FullObjectMeta, parse_version
 from extip.clock import Clock
 from extip.errors import ApiError, ConflictError, LinkError, LinkNotFoundError, NotFoundError
 from extip.plan.backoff import Backoff
@@ -25,6 +28,12 @@ from extip.plan.node_report import node_gateways, node_links, node_status
 INTERVAL_S = 20.0
 """Between two writes of what is not urgent, such as the number of claims: every controller watches
 every IpNode, so each write costs as much as there are nodes."""
+
+SOON_S = 2.0
+"""Between two writes of which one says that there are no IPs."""
+
+_CONFLICTS = 4
+"""Times in a row that the IpNode is read again at once, before it has to wait."""
 
 _RETRY = Backoff(initial_s=0.5, cap_s=15.0)
 
@@ -59,7 +68,7 @@ class NodeStore(Protocol):
         """Create it. Raises ConflictError when it exists."""
 
     async def patch_status(self, patch: object) -> IpNode:
-        """Merge into its status."""
+        """Merge into its status. Raises ConflictError when it has changed."""
 
 
 class _Glance(NamedTuple):
@@ -77,6 +86,7 @@ class NodeRegistration:
         self,
         store: NodeStore,
         *,
+        watched: Callable[[], IpNode | None],
         node: str,
         iface: str,
         version: str,
@@ -89,7 +99,9 @@ class NodeRegistration:
         clock: Clock,
         rng: Random,
     ) -> None:
+        """`watched` returns the IpNode as a watch of it has it, which may be behind."""
         self._store = store
+        self._watched = watched
         self._node = node
         self._iface = iface
         self._version = version
@@ -103,7 +115,7 @@ class NodeRegistration:
         self._rng = rng
         self._triggered = asyncio.Event()
         self._seen: _Glance | None = None
-        self._written: IpNodeStatus | None = None
+        self._record: IpNode | None = None
         self._written_at = 0.0
         self._log = log.get_logger("registration").bind(node=node)
         self._failures = 0
@@ -118,7 +130,7 @@ class NodeRegistration:
         while True:
             self._triggered.clear()
             if self._clock.monotonic() >= resync_at:  # however often it was triggered meanwhile
-                self._seen = self._written = None  # a resync takes nothing on trust
+                self._seen = self._record = None  # a resync takes nothing on trust
                 resync_at = self._clock.monotonic() + self._resync_s
             wait_s = min(await self._attempt(), resync_at - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
@@ -131,7 +143,7 @@ class NodeRegistration:
             wait_s = await self._write_if_due()
         except (ApiError, LinkError) as error:
             self._failures += 1
-            self._seen = self._written = None
+            self._seen = self._record = None
             report = self._log.warning if self._failures == 1 else self._log.debug
             report("registration_failed", error=str(error), attempt=self._failures)
             return _RETRY.delay_s(self._failures, self._rng.random())
@@ -144,32 +156,58 @@ class NodeRegistration:
         seen = await self._glance()
         if seen == self._seen:
             return self._resync_s
-        due_s = self._written_at + INTERVAL_S - self._clock.monotonic()
-        if due_s > 0 and self._seen is not None and seen[:2] == self._seen[:2]:
-            return due_s  # only the number of claims has changed
+        since_s = self._clock.monotonic() - self._written_at
+        if self._seen is not None and seen[:2] == self._seen[:2]:  # only the number of claims
+            due_s = _interval_s(self._seen.claims, seen.claims) - since_s
+            if due_s > 0:
+                return due_s
         links = node_links(
             await self._links.links(), await self._addresses.dump(), iface=self._iface
         )
-        gateways = node_gateways(await self._links.gateways(), nodes=self._node_ips())
-        before = self._written or (await self._read()).status
-        now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
-        after = node_status(
-            before,
-            links,
-            gateways=gateways,
+        report = partial(
+            node_status,
+            links=links,
+            gateways=node_gateways(await self._links.gateways(), nodes=self._node_ips()),
             isolated=seen.isolated,
             version=self._version,
             claims=seen.claims,
-            now=now,
+            now=self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        if after != before:
-            if due_s > 0 and is_true(before.conditions, READY) == is_true(after.conditions, READY):
-                self._written = before
-                return due_s
-            self._written_at = self._clock.monotonic()
-            await self._store.patch_status({"status": _whole(after)})
-        self._seen, self._written = seen, after
+        wait_s = await self._write(report, since_s)
+        if wait_s is not None:
+            return wait_s
+        self._seen = seen
         return self._resync_s
+
+    async def _write(
+        self, report: Callable[[IpNodeStatus], IpNodeStatus], since_s: float
+    ) -> float | None:
+        """Write what is to be reported; return when to come again if that is not done."""
+        for _ in range(_CONFLICTS):
+            record = await self._newest()
+            before, after = record.status, report(record.status)
+            if after == before:
+                return None
+            due_s = _interval_s(before.claims, after.claims) - since_s
+            if due_s > 0 and _can_have_claims(before) == _can_have_claims(after):
+                return due_s
+            try:
+                self._record = await self._store.patch_status(_patch(record, after))
+            except ConflictError:
+                self._record = await self._read()
+            else:
+                self._written_at = self._clock.monotonic()
+                return None
+        return SOON_S
+
+    async def _newest(self) -> IpNode:
+        """Return the IpNode as it was last seen: what was read or written here, or the watch's."""
+        if self._record is None:
+            self._record = await self._read()
+        watched = self._watched()
+        if watched is not None and _version(watched) > _version(self._record):
+            self._record = watched
+        return self._record
 
     async def _glance(self) -> _Glance:
         """Return what changes most; cheap enough for every pass over the interface."""
@@ -190,12 +228,32 @@ class NodeRegistration:
             return await self._store.get()
 
 
-def _whole(status: IpNodeStatus) -> dict[str, object]:
-    """Return the status with its defaults, which encoding leaves out and a merge would keep."""
+def _interval_s(before: int, after: int) -> float:
+    """Return the time between two writes of which nothing else is urgent."""
+    return SOON_S if (before == 0) != (after == 0) else INTERVAL_S
+
+
+def _can_have_claims(status: IpNodeStatus) -> bool:
+    return is_true(status.conditions, LINK_READY)
+
+
+def _version(node: IpNode) -> int:
+    return parse_version(node.metadata.resource_version)
+
+
+def _patch(record: IpNode, status: IpNodeStatus) -> dict[str, object]:
+    """Return the status with its defaults, which encoding leaves out and a merge would keep.
+
+    It fails with a conflict when the IpNode has changed: a list is merged as a whole, and others
+    have conditions in it.
+    """
     return {
-        "links": status.links,
-        "version": status.version,
-        "claims": status.claims,
-        "gateways": status.gateways,
-        "conditions": status.conditions,
+        "metadata": {"resourceVersion": record.metadata.resource_version},
+        "status": {
+            "links": status.links,
+            "version": status.version,
+            "claims": status.claims,
+            "gateways": status.gateways,
+            "conditions": status.conditions,
+        },
     }

@@ -109,11 +109,11 @@ class ClaimsCluster:
         )
 
     def readiness(self, name: str) -> str:
-        """Return the reason of a node's condition Ready; empty before its controller told of it."""
+        """Return the reason of a node's LinkReady; empty before its controller told of it."""
         items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
         node: dict[str, Any] = next((i for i in items if i["metadata"]["name"] == name), {})
         conditions = node.get("status", {}).get("conditions", [])
-        return next((c["reason"] for c in conditions if c["type"] == "Ready"), "")
+        return next((c["reason"] for c in conditions if c["type"] == "LinkReady"), "")
 
     def wait_alive(self, scheduler: Extip, *nodes: str) -> None:
         """Wait until a scheduler takes these nodes (default: all with a controller) for alive."""

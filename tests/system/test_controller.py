@@ -301,7 +301,7 @@ def test_registers_its_node_and_tells_when_the_carrier_is_lost(lab, claims, cont
 
     def ready():
         conditions = lab.api.get(f"{GROUP}/ipnodes/n1").get("status", {}).get("conditions", [])
-        return [(c["status"], c["reason"]) for c in conditions if c["type"] == "Ready"]
+        return [(c["status"], c["reason"]) for c in conditions if c["type"] == "LinkReady"]
 
     wait_until(lambda: ready() == [("True", "LinkUp")], "the node to be ready")
     links = lab.api.get(f"{GROUP}/ipnodes/n1")["status"]["links"]

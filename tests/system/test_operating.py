@@ -8,6 +8,7 @@ import sys
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS, WITHOUT_A_GAP
+from tests.system.test_placement import LOCAL, serve_on
 
 
 def command_line(lab, command, *args):
@@ -75,10 +76,52 @@ def test_status_finds_controllers_and_says_where_a_scheduler_does_not(idle_clust
         told = json.loads(extip(lab, "status", "--output=json", *args).stdout)
         return {row["state"] for row in told["nodes"]}
 
-    wait_until(lambda: states() == {"ready"}, "all nodes to be ready")
-    assert states(elsewhere) == {"ready"}
-    assert states("--namespace=kube-system") == {"unknown"}
+    wait_until(lambda: states() == {"not ready"}, "the scheduler to say that it hears nobody")
+    assert states(elsewhere) == states("--namespace=kube-system") == {"not ready"}
+    told = extip(lab, "status", "n1").stdout
+    assert "namespace kube-system has no heartbeat Lease of it" in told
+    assert f"there is one in {cluster.namespace}" in told
     scheduler.wait_for_event("heartbeats_not_found", namespace="kube-system")
+
+
+def judged(lab):
+    """Return what `kubectl get ipnodes` shows of each: READY, REASON, IPS."""
+    nodes = lab.kubectl_json("get", "ipnodes")["items"]
+    found = {}
+    for node in nodes:
+        status = node.get("status", {})
+        ready = [c for c in status.get("conditions", []) if c["type"] == "Ready"]
+        said = (ready[0]["status"], ready[0]["reason"]) if ready else ("", "")
+        found[node["metadata"]["name"]] = (*said, status.get("claims", 0))
+    return found
+
+
+def test_kubectl_tells_of_every_controller_what_the_scheduler_concludes(idle_cluster, lab):
+    """One is well; one beats where nobody looks; one has another name than its Kubernetes node."""
+    cluster, other = idle_cluster, "n3.example.com"
+    scheduler = cluster.start_scheduler()
+    cluster.start_controller("n1")
+    cluster.start_controller("n2", f"--namespace={cluster.namespace}")
+    cluster.start_controller("n3", env={"EXTIP_CONTROLLER_HOSTNAME": other})
+    cluster.wait_alive(scheduler, "n1", other)
+    serve_on(lab, cluster.namespace, "n1")
+    lab.add_service("web", IPS[:4], namespace=cluster.namespace, spec=LOCAL)
+    wait_until(lambda: list(cluster.placed().values()) == ["n1"] * 4, "all to be on n1")
+    well = {
+        "n1": ("True", "Eligible", 4),
+        "n2": ("False", "HeartbeatNotFound", 0),
+        other: ("True", "NoKubernetesNode", 0),
+    }
+    wait_until(lambda: judged(lab) == well, "the verdict on each")
+    hint = scheduler.wait_for_event("node_judged", node=other)["reason"]
+    assert hint.endswith("is it n3? Then give its controller --hostname n3")
+    assert hint in extip(lab, "status", other).stdout
+
+    cluster.controllers["n1"].process.kill()
+    wait_until(lambda: judged(lab)["n1"] == ("False", "NodeDead", 0), "the death to be told")
+    wait_until(lambda: set(cluster.placed().values()) == {other}, "the last one to have them")
+    cluster.controllers["n3"].process.kill(signal.SIGTERM)
+    wait_until(lambda: judged(lab)[other][:2] == ("False", "NodeStopped"), "the stop to be told")
 
 
 def test_a_node_that_is_removed_is_forgotten(cluster, lab):

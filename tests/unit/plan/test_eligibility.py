@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from extip.api.meta_v1 import LabelSelector
+from extip.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from extip.plan.eligibility import (
     EXPLANATIONS,
     OPTIONAL,
@@ -15,6 +15,7 @@ from extip.plan.eligibility import (
     NodeLinkFacts,
     Obstacle,
     judge,
+    standing,
 )
 
 IP = ip_address("10.0.0.1")
@@ -73,7 +74,11 @@ def test_each_rule_can_be_switched_off_but_for_those_that_cannot(facts, needs, o
 
 def test_every_rule_has_a_case():
     cases = {obstacle for _, _, obstacle in CASES}
-    cases |= {Obstacle.ISOLATED, Obstacle.FEWER_ENDPOINTS}  # in comparison with others alone
+    cases |= {
+        Obstacle.ISOLATED,
+        Obstacle.NO_NODE,
+        Obstacle.FEWER_ENDPOINTS,
+    }  # in comparison with others alone
     assert cases == set(Obstacle) == set(EXPLANATIONS)
 
 
@@ -182,3 +187,51 @@ def test_of_a_controller_that_is_no_kubernetes_node_nobody_knows_how_many_it_ser
 def test_how_many_are_served_need_not_count(rule, nodes):
     found = judge([node(name) for name in ("n1", "n2", "n4")], SHARED, ignored=frozenset({rule}))
     assert found.nodes == nodes
+
+
+LOCAL = Needs(ip=IP, endpoint_nodes=(frozenset({"n1"}),))
+NOT_HERE = LabelSelectorRequirement(key="rack", operator="NotIn", values=("7",))
+ELSEWHERE = Needs(ip=IP, node_selector=LabelSelector(match_expressions=(NOT_HERE,)))
+
+
+@pytest.mark.parametrize("needs", [LOCAL, ELSEWHERE])
+def test_a_controller_without_a_kubernetes_node_gets_what_depends_on_one_when_no_other_can(needs):
+    """Nobody knows its labels, or whether a service has endpoints there."""
+    nameless = node("n1.example.com", kubernetes=None)
+    result = judge([node("n1"), nameless], needs)
+    assert result.nodes == {"n1"}
+    assert result.obstacles == {"n1.example.com": Obstacle.NO_NODE}
+    assert EXPLANATIONS[Obstacle.NO_NODE] in result.explain()
+    assert judge([node("n1"), nameless], NEEDS).nodes == {"n1", "n1.example.com"}
+
+    result = judge([node("n1", alive=False), nameless], needs)
+    assert result.nodes == {"n1.example.com"}
+    assert not result.last_resort
+    ignored = frozenset({Obstacle.NO_NODE})
+    assert judge([node("n1"), nameless], needs, ignored=ignored).nodes == {"n1", "n1.example.com"}
+
+
+def test_endpoints_on_a_node_that_has_just_gone_are_known():
+    assert judge([node("n1", kubernetes=None), node("n2")], LOCAL).nodes == {"n1"}
+
+
+def test_rather_a_controller_without_a_kubernetes_node_than_an_isolated_one():
+    known, nameless = node("n1", isolated=True), node("x", kubernetes=None)
+    assert judge([known, nameless], LOCAL).nodes == {"x"}
+    result = judge([known, replace(nameless, isolated=True)], LOCAL)
+    assert result.nodes == {"n1", "x"}
+    assert result.last_resort
+
+
+def test_where_no_service_has_an_endpoint_no_other_name_helps():
+    needs = Needs(ip=IP, endpoint_nodes=(frozenset(),))
+    nodes = [node("n1"), node("x", kubernetes=None)]
+    assert judge(nodes, needs).obstacles == dict.fromkeys(("n1", "x"), Obstacle.NO_ENDPOINT)
+
+
+@pytest.mark.parametrize(("facts", "needs", "obstacle"), CASES)
+def test_what_keeps_a_node_from_holding_anything(facts, needs, obstacle):
+    general = needs == NEEDS and obstacle is not Obstacle.NO_SUBNET
+    assert standing(facts) == (obstacle if general else None)
+    ignored = standing(facts, ignored=frozenset({obstacle}))
+    assert ignored == (obstacle if general and obstacle not in OPTIONAL else None)

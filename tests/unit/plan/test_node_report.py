@@ -77,7 +77,7 @@ def test_ready_means_that_claims_can_come(links, expected):
     status = node_status(
         IpNodeStatus(), node_links(links, [], iface="eth0"), version="1", claims=2, now=NOW
     )
-    ready = condition_of(status.conditions, "Ready")
+    ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason) == expected
     assert (status.version, status.claims) == ("1", 2)
 
@@ -85,14 +85,14 @@ def test_ready_means_that_claims_can_come(links, expected):
 def test_a_node_that_nobody_answers_is_not_ready():
     links = node_links([link("eth0", 1)], [], iface="eth0")
     status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
-    ready = condition_of(status.conditions, "Ready")
+    ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason) == ("False", "Isolated")
 
 
 def test_without_carrier_that_is_the_reason():
     links = node_links([link("eth0", 1, carrier=False)], [], iface="eth0")
     status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
-    assert condition_of(status.conditions, "Ready").reason == "NoCarrier"
+    assert condition_of(status.conditions, "LinkReady").reason == "NoCarrier"
 
 
 def test_macs_of_all_nodes_as_far_as_they_make_sense():

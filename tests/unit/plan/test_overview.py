@@ -1,6 +1,7 @@
 """One word and one reason for every claim and every node."""
 
 import pytest
+from msgspec.structs import replace
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.ipcontroller_v1 import (
@@ -139,3 +140,21 @@ def test_of_leases_in_several_namespaces_the_live_one_counts(turned):
     leases = [lease("a", holder="", renewed=later), lease("a"), lease("a", renewed="2025")]
     (row,) = node_rows([node("a")], leases[::-1] if turned else leases, [], missing="")
     assert (row.state, row.heartbeat) == ("ready", AT)
+
+
+def test_a_node_is_not_called_ready_where_the_scheduler_says_that_it_is_not():
+    """Its heartbeats may be in a namespace where no scheduler looks, its controller dead."""
+    found = Condition(type="Ready", status="False", reason="HeartbeatNotFound", message="not in y")
+    late = Condition(type="Ready", status="Unknown", reason="HeartbeatUnknown", message="late")
+    nodes = [node(name) for name in ("a", "b", "c")]
+    nodes[0] = replace(nodes[0], status=IpNodeStatus(conditions=(found,)))
+    nodes[1] = replace(nodes[1], status=IpNodeStatus(conditions=(late,)))
+    nodes[2] = replace(nodes[2], status=IpNodeStatus())
+    leases = [lease("a"), lease("b"), lease("c")]
+    leases[0] = replace(leases[0], metadata=replace(leases[0].metadata, namespace="x"))
+    rows = node_rows(nodes, leases, [], missing="")
+    assert [(row.state, row.why) for row in rows] == [
+        ("not ready", "not in y (there is one in x)"),
+        ("unknown", "late"),
+        ("unknown", "no scheduler has looked at it yet"),
+    ]

@@ -10,10 +10,12 @@ import msgspec
 import pytest
 
 from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
+from extip.api.meta_v1 import Condition
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, LinkNotFoundError, NotFoundError
+from extip.plan.conditions import with_condition
 from extip.plan.link import Link, ObservedAddress
-from extip.reconcile.node_registration import INTERVAL_S, NodeRegistration
+from extip.reconcile.node_registration import INTERVAL_S, SOON_S, NodeRegistration
 from tests.fakes.conditions import condition_of
 from tests.fakes.virtual_time import run_virtually
 
@@ -38,12 +40,15 @@ class World:
         self.isolated = False
         self.routers = frozenset({ip_address("10.0.0.254"), ip_address("10.0.0.2")})
         self.node: IpNode | None = None
+        self.watched: IpNode | None = None
+        self.reads = 0
         self.away = False
         self.raced = False
         self.writes: list[float] = []
         self.dumps = 0
         self.registration = NodeRegistration(
             self,
+            watched=lambda: self.watched,
             node="n1",
             iface="eth0",
             version="1.0",
@@ -78,6 +83,7 @@ class World:
 
     async def get(self):
         self.check()
+        self.reads += 1
         if self.node is None:
             raise NotFoundError("gone", status=404)
         return self.node
@@ -94,10 +100,30 @@ class World:
         self.check()
         if self.node is None:
             raise NotFoundError("gone", status=404)
+        if patch["metadata"]["resourceVersion"] != self.node.metadata.resource_version:
+            raise ConflictError("changed", status=409)
         status = msgspec.convert(msgspec.to_builtins(patch["status"]), IpNodeStatus)
         self.writes.append(asyncio.get_running_loop().time())
-        self.node = msgspec.structs.replace(self.node, status=status)
+        self.changed(status)
         return self.node
+
+    def changed(self, status):
+        """Let somebody have written the status."""
+        assert self.node is not None
+        version = str(int(self.node.metadata.resource_version or 0) + 1)
+        self.node = msgspec.structs.replace(
+            self.node,
+            metadata=msgspec.structs.replace(self.node.metadata, resource_version=version),
+            status=status,
+        )
+
+    def judged(self, status):
+        """Let the scheduler write its condition."""
+        assert self.node is not None
+        before = self.node.status
+        new = Condition(type="Ready", status=status, reason="Because")
+        conditions = with_condition(before.conditions, new, now="")
+        self.changed(msgspec.structs.replace(before, conditions=conditions))
 
     def check(self):
         if self.away:
@@ -105,7 +131,7 @@ class World:
 
     def ready(self):
         assert self.node is not None
-        return condition_of(self.node.status.conditions, "Ready").status
+        return condition_of(self.node.status.conditions, "LinkReady").status
 
     @asynccontextmanager
     async def running(self):
@@ -155,7 +181,7 @@ def test_the_carrier_is_told_of_at_once():
         world.eth0 = None
         world.registration.trigger()
         await asyncio.sleep(2 * INTERVAL_S)
-        assert condition_of(world.node.status.conditions, "Ready").reason == "LinkMissing"
+        assert condition_of(world.node.status.conditions, "LinkReady").reason == "LinkMissing"
 
     play(scenario)
 
@@ -232,5 +258,45 @@ def test_a_record_that_somebody_deletes_is_back_however_often_the_node_is_looked
             await asyncio.sleep(1)
         assert world.node is not None
         assert world.ready() == "True"
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_what_the_scheduler_concludes_of_the_node_stays(watched):
+    """Nor does it delay that the carrier is lost, where the watch has brought it."""
+
+    async def scenario(world):
+        await asyncio.sleep(1)
+        world.judged("True")
+        if watched:
+            world.watched = world.node
+        reads = world.reads
+        world.eth0 = replace(ETH0, carrier=False)
+        world.registration.trigger()
+        await asyncio.sleep(0.1)
+        assert world.ready() == "False"
+        assert condition_of(world.node.status.conditions, "Ready").status == "True"
+        assert world.reads == reads + (not watched)
+        world.judged("False")
+        await asyncio.sleep(2 * INTERVAL_S)
+        assert condition_of(world.node.status.conditions, "Ready").status == "False"
+        assert len(world.writes) == 2
+
+    play(scenario)
+
+
+def test_a_node_that_is_empty_says_so_soon():
+    async def scenario(world):
+        await asyncio.sleep(0.1)
+        for claims in (2, 0):
+            world.claims = claims
+            world.registration.trigger()
+            await asyncio.sleep(SOON_S + 0.1)
+            assert world.node.status.claims == claims
+        for world.claims in (1, 0) * 100:
+            world.registration.trigger()
+            await asyncio.sleep(0.1)
+        assert len(world.writes) <= 3 + 20 / SOON_S
 
     play(scenario)

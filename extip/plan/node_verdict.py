@@ -1,0 +1,121 @@
+"""What is known of a node → the condition Ready of its IpNode: whether it may hold claims, and why.
+
+The scheduler that leads concludes it by the rules that placement goes by, so that the two cannot
+differ. A controller cannot tell: it may be dead, or send its heartbeats where nobody looks.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from extip.api.ipcontroller_v1 import READY, IpNode
+from extip.api.meta_v1 import Condition
+from extip.plan.conditions import find_condition, with_condition
+from extip.plan.eligibility import EXPLANATIONS, NodeFacts, Obstacle, standing
+from extip.plan.liveness import Verdict
+
+NOT_FOUND = "HeartbeatNotFound"
+NOT_HEARD = "HeartbeatUnknown"
+STOPPED = "NodeStopped"
+"""Reasons beside those of `Obstacle`."""
+
+_GONE = frozenset({STOPPED, Obstacle.DEAD.value})
+
+
+class Heartbeat(StrEnum):
+    """The Lease of a node, in the namespace that the scheduler looks in."""
+
+    NONE = "none"
+    GIVEN_UP = "given up"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a verdict follows from, beside the facts that placement has."""
+
+    verdict: Verdict
+    heartbeat: Heartbeat
+    namespace: str
+    """Where heartbeats are looked for."""
+    leaving: str = ""
+    """Why its controller says that it is about to stop."""
+    namesake: str = ""
+    """A Kubernetes node that may be the one, when there is none of its name."""
+
+
+def judged(
+    node: NodeFacts, evidence: Evidence, *, ignored: frozenset[Obstacle] = frozenset()
+) -> Condition:
+    """Return the condition that its IpNode should have, but for its times."""
+    if evidence.verdict is not Verdict.ALIVE and evidence.heartbeat is Heartbeat.NONE:
+        text = (
+            f"namespace {evidence.namespace} has no heartbeat Lease of it: its controller does not "
+            "run, or its --namespace is another one than the scheduler's"
+        )
+        return _condition("False", NOT_FOUND, text)
+    if evidence.verdict is Verdict.UNKNOWN:
+        text = "its heartbeats are late, and nobody else's show that the fault is its own"
+        return _condition("Unknown", NOT_HEARD, text)
+    obstacle = standing(node, ignored=ignored)
+    if obstacle is not None:
+        return _refusal(obstacle, evidence)
+    if node.kubernetes is None and Obstacle.NO_NODE not in ignored:
+        return _condition("True", Obstacle.NO_NODE, _nameless(evidence.namesake))
+    return _condition("True", "Eligible", f"on {node.link}" if node.link else "")
+
+
+def namesake(node: str, kubernetes: Iterable[str]) -> str:
+    """Return the one Kubernetes node whose name has the same first label, or nothing.
+
+    A host is called by its short name here and by its full one there.
+    """
+    short = node.partition(".")[0]
+    found = [name for name in kubernetes if name.partition(".")[0] == short]
+    return found[0] if len(found) == 1 else ""
+
+
+def differs(record: IpNode, condition: Condition) -> bool:
+    """Whether the IpNode says anything else."""
+    known = find_condition(record.status.conditions, READY)
+    return known is None or (known.status, known.reason, known.message) != (
+        condition.status,
+        condition.reason,
+        condition.message,
+    )
+
+
+def verdict_patch(
+    record: IpNode, condition: Condition, *, now: str
+) -> dict[str, dict[str, object]]:
+    """Return the merge patch of its status; `now` is RFC 3339 in UTC.
+
+    It fails with a conflict when the IpNode has changed since: a list of conditions is merged as a
+    whole, and the controller has one in it. A node that is gone holds no IPs.
+    """
+    conditions = with_condition(record.status.conditions, condition, now=now)
+    status: dict[str, object] = {"conditions": conditions}
+    if condition.reason in _GONE and record.status.claims:
+        status["claims"] = 0
+    return {"metadata": {"resourceVersion": record.metadata.resource_version}, "status": status}
+
+
+def _refusal(obstacle: Obstacle, evidence: Evidence) -> Condition:
+    if obstacle is Obstacle.DEAD and evidence.heartbeat is Heartbeat.GIVEN_UP:
+        return _condition("False", STOPPED, "its controller was stopped in order")
+    if obstacle is Obstacle.DRAINING and evidence.leaving:
+        return _condition("False", obstacle, f"its controller is leaving: {evidence.leaving}")
+    return _condition("False", obstacle, EXPLANATIONS[obstacle])
+
+
+def _nameless(other: str) -> str:
+    hint = f"; is it {other}? Then give its controller --hostname {other}" if other else ""
+    return (
+        "no Kubernetes node has its name, so its labels and endpoints are not known: IPs of "
+        "services with externalTrafficPolicy Local, and of pools with a nodeSelector, go to others "
+        f"first{hint}"
+    )
+
+
+def _condition(status: str, reason: str, message: str) -> Condition:
+    return Condition(type=READY, status=status, reason=str(reason), message=message)
