@@ -92,7 +92,8 @@ class Metrics:
         )
         self.address_conflicts = Counter(
             "extip_address_conflicts_total",
-            "Times that an IP was defended against another station, or yielded to its successor.",
+            "Times that an IP was defended against another station, yielded to its successor, or "
+            "left to another station that turned out to have it soon after it came up (ceased).",
             ["outcome"],
             registry=registry,
         )

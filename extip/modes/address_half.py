@@ -31,6 +31,7 @@ from extip.net.wire_watch import WireWatch
 from extip.plan.desire import Desire
 from extip.plan.guard import Guard
 from extip.plan.link import IPAddress, Link
+from extip.plan.sighting import Sighting
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.conflicts import ConflictWatch, Standing, Told
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
@@ -70,6 +71,17 @@ class Hold(Fence, Standing, Protocol):
     """What this node's hold on its IPs is worth."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Rivals:
+    """Which stations are none, and who sees to it that an IP is left to one."""
+
+    friends: Callable[[], frozenset[bytes]]
+    prober: Prober
+
+    def cease(self, ips: Mapping[IPAddress, Sighting]) -> None:
+        self.prober.cease(ips)
+
+
 @asynccontextmanager
 async def open_address_half(  # noqa: PLR0913 - a composition of ports
     settings: AddressSettings,
@@ -80,15 +92,15 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
     metrics: Metrics,
     hold: Hold | None = None,
     told: Told | None = None,
-    friends: Callable[[], frozenset[bytes]] = frozenset,
+    friends: Callable[[], frozenset[bytes]] | None = None,
 ) -> AsyncIterator[AddressHalf]:
     """Take hold of the external IPs of this network namespace.
 
     `hold` says what that is worth (default: they are this node's, come what may), and `told` who is
     told of other stations that have them (default: only log and metrics). `friends` returns the
-    MACs of stations that may have a new IP (default: none). Raises AlreadyRunningError when another
-    controller has it, and PermissionDeniedError when a capability is missing, before anything is
-    changed.
+    MACs of the nodes of this cluster, which may have a new IP (default: nobody knows them, and what
+    is up is left to no other station). Raises AlreadyRunningError when another controller has it,
+    and PermissionDeniedError when a capability is missing, before anything is changed.
     """
     with InstanceLock():
         async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as links:
@@ -97,22 +109,11 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
             log.get_logger("addresses").info("mark_chosen", mark=str(table.mark))
             announcer = Announcer(clock=clock, metrics=metrics)
             hold = hold or Sole(settings.address_ttl_s)
-            watch = ConflictWatch(
-                hold,
-                announcer=announcer,
-                links=links,
-                told=told or _nobody,
-                clock=clock,
-                rng=Random(),  # noqa: S311 - jitter
-                metrics=metrics,
-            )
-            wire = WireWatch(watch.heard, clock=clock, metrics=metrics)
-            watch.listen_on(wire)
             observer = AddressObserver(_policy(settings), inputs=inputs, links=links, table=table)
 
             async def own_and_friends() -> frozenset[bytes]:
                 own = frozenset(link.mac for link in await links.links())
-                return own | friends()
+                return own | (friends() if friends is not None else frozenset())
 
             def settled() -> None:
                 reconciler.trigger()
@@ -127,6 +128,18 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
                 rng=Random(),  # noqa: S311 - jitter
                 metrics=metrics,
             )
+            watch = ConflictWatch(
+                hold,
+                announcer=announcer,
+                links=links,
+                told=told or _nobody,
+                clock=clock,
+                rng=Random(),  # noqa: S311 - jitter
+                metrics=metrics,
+                rivalry=_Rivals(friends, prober) if friends and settings.probe_s else None,
+            )
+            wire = WireWatch(watch.heard, clock=clock, metrics=metrics)
+            watch.listen_on(wire)
             reconciler = AddressReconciler(
                 _policy(settings),
                 observer=observer,

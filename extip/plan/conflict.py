@@ -10,7 +10,8 @@ While stale, a node also asks who else answers. Two nodes that are stale, and bo
 would then make way for one another: of those that ask, the one with the lowest MAC stays.
 
 Planned moves look the same on the wire, and are no conflict: the former holder expects the next
-one, and a new holder the former one, for a while.
+one, and a new holder the former one, for a while. A station that is no node of this cluster is
+neither; between it and an IP that has just come up here `extip.plan.trial` decides.
 """
 
 from collections.abc import Iterable, Mapping
@@ -104,10 +105,13 @@ class Conflicts:
         if held is not None:
             held.asked_at, held.answerer = now, b""
 
-    def heard(self, sighting: Sighting, now: float, *, stale: bool, leaving: bool) -> Verdict:
+    def heard(
+        self, sighting: Sighting, now: float, *, stale: bool, leaving: bool, ours: bool = True
+    ) -> Verdict:
         """Judge what another station said.
 
-        `stale`: this node's Lease may have run out. `leaving`: the IP is being handed over.
+        `stale`: this node's Lease may have run out. `leaving`: the IP is being handed over. `ours`:
+        the station may be a node of this cluster, hence the former holder.
         """
         held = self._held.get(sighting.ip)
         if held is None:
@@ -116,18 +120,19 @@ class Conflicts:
             held.note_asker(sighting.mac, now)
             return Verdict.IGNORE
         if not stale:
-            return Verdict.IGNORE if leaving else self._resist(held, now)
+            return Verdict.IGNORE if leaving else self._resist(held, now, ours=ours)
         if now - held.asked_at > ANSWER_S:
             return Verdict.YIELD
         held.answerer = held.answerer or sighting.mac
         return Verdict.WAIT
 
-    def _resist(self, held: _Held, now: float) -> Verdict:
+    def _resist(self, held: _Held, now: float, *, ours: bool) -> Verdict:
         if held.other:
             held.heard_at = now
         if now - held.defended_at < DEFEND_INTERVAL_S:
             return Verdict.IGNORE
-        return Verdict.DEFEND if now - held.up_at < self._grace_s else Verdict.DOUBT
+        in_grace = ours and now - held.up_at < self._grace_s
+        return Verdict.DEFEND if in_grace else Verdict.DOUBT
 
     def must_yield(self, ip: IPAddress, now: float, *, own: bytes) -> bytes:
         """Return who answered for an IP and is to have it; empty when it stays here.

@@ -15,6 +15,7 @@ from extip.plan.conditions import is_true, with_condition
 from extip.plan.desire import Desire
 from extip.plan.duplicates import DUPLICATE, refusal, seniority
 from extip.plan.link import IPAddress, IPInterface
+from extip.plan.refusal import Reason
 from extip.plan.requests import Masks, Owner, Requests
 
 KIND = "IpClaim"
@@ -201,7 +202,9 @@ def reported(
     """Return the status that the claim should have; None when it has it already.
 
     Conditions of others are left as they are, and so is another node as the holder while this one
-    does not have the IP up. `now` is RFC 3339 in UTC.
+    does not have the IP up; but where a station that is no node of the cluster has it, nobody else
+    does. An IP that was up, and then turned out to be such a station's, is in conflict until it is
+    up again: it is not one that was never free. `now` is RFC 3339 in UTC.
     """
     before = claim.status
     holder, where, since = before.holder, before.link, before.since
@@ -209,12 +212,13 @@ def reported(
         if (holder, where) != (node, link) or not is_true(before.conditions, UP):
             since = now
         holder, where = node, link
-    elif holder == node:
+    elif holder == node or _is_in_use(outcome):
         holder = where = since = ""
     conditions = before.conditions
     news = _conditions(outcome, node, claim.metadata.generation)
-    if outcome.conflict or is_true(conditions, CONFLICT):
-        news = (*news, _conflict(outcome, claim.metadata.generation))
+    lost = _is_in_use(outcome) and bool(before.holder or is_true(conditions, CONFLICT))
+    if lost or outcome.conflict or is_true(conditions, CONFLICT):
+        news = (*news, _conflict(outcome, claim.metadata.generation, lost=lost))
     for condition in news:
         conditions = with_condition(conditions, condition, now=now)
     after = IpClaimStatus(conditions=conditions, holder=holder, link=where, since=since)
@@ -257,13 +261,18 @@ def _conditions(outcome: Outcome, node: str, generation: int) -> tuple[Condition
     return accepted, up
 
 
-def _conflict(outcome: Outcome, generation: int) -> Condition:
+def _is_in_use(outcome: Outcome) -> bool:
+    return not outcome.accepted and outcome.reason == Reason.IN_USE.value
+
+
+def _conflict(outcome: Outcome, generation: int, *, lost: bool) -> Condition:
     other = outcome.conflict
+    message = f"the station with the MAC {other} announces the IP, too" if other else ""
     return Condition(
         type=CONFLICT,
-        status="True" if other else "False",
-        reason="AddressConflict" if other else "NoConflict",
-        message=f"the station with the MAC {other} announces the IP, too" if other else "",
+        status="True" if other or lost else "False",
+        reason="AddressConflict" if other or lost else "NoConflict",
+        message=outcome.message if lost else message,
         observed_generation=generation,
     )
 

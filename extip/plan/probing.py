@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from extip.plan.addresses import AddressPlan
 from extip.plan.backoff import Backoff
 from extip.plan.desire import Desire
-from extip.plan.link import IPAddress, IPInterface
+from extip.plan.link import Change, IPAddress, IPInterface, ObservedAddress, Operation
 from extip.plan.refusal import Reason, Refusal
 from extip.plan.requests import Owner, Rejection
 from extip.plan.sighting import Kind, Sighting
@@ -95,6 +96,19 @@ class Probes:
                 probe.begin(now)
         if not self._probes:
             self._friends = frozenset()
+
+    def taken_before(
+        self, sightings: Iterable[Sighting], now: float, *, chance: Callable[[], float]
+    ) -> None:
+        """Take IPs that others are known to have; what was asked about one already counts more."""
+        for sighting in sightings:
+            if sighting.ip not in self._probes:
+                self._probes[sighting.ip] = _Probe(
+                    due=now + self._backoff.delay_s(1, chance()),
+                    state=_State.TAKEN,
+                    failures=1,
+                    taken_by=sighting,
+                )
 
     def begin_anew(self, now: float) -> None:
         """Ask for all IPs from the beginning: what was heard so far is not the whole truth."""
@@ -212,6 +226,22 @@ class Probes:
             (probe.due for probe in self._probes.values() if probe.state is not _State.CLEAR),
             default=None,
         )
+
+
+def expel(
+    plan: AddressPlan,
+    observed: Iterable[ObservedAddress],
+    ips: Collection[IPAddress],
+    wanted: Collection[IPInterface],
+) -> AddressPlan:
+    """Return the plan as if none of the IPs were up: they are removed, and wanted as new ones."""
+    here = [a for a in observed if a.ours and a.interface.ip in ips and a.interface in wanted]
+    if not here:
+        return plan
+    there = {(a.link_index, a.interface) for a in here}
+    others = [c for c in plan.changes if (c.link_index, c.interface) not in there]
+    changes = [Change(op, *at) for op in (Operation.DELETE, Operation.ADD) for at in sorted(there)]
+    return AddressPlan(changes=(*changes, *others), up=plan.up.difference(ips))
 
 
 def withhold(

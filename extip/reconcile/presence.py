@@ -58,15 +58,15 @@ class Presence:
 
     def found(self, ips: Iterable[IPAddress], *, wanted: bool) -> None:
         """Take note of external IPs that are up; announce what is news, once it is `wanted`."""
-        if wanted:
-            self.announce(ips)
-            return
-        new = [ip for ip in ips if ip not in self._up]
+        known = tuple(ips)
+        new = [ip for ip in known if ip not in self._up]
         if new:
             self._up.update(new)
             self._unconfirmed.update(new)
             self._gauge.set(len(self._up))
             self._announcer.hold(new)
+        if wanted:
+            self.announce(known)
 
     def announce(self, ips: Iterable[IPAddress]) -> None:
         """Take note of wanted IPs that are up; announce those that were not until now."""

@@ -10,6 +10,9 @@ until a moment ago (removed by hand), or up on another node before (taken over).
 resolve no addresses (`lo`) there is nobody to ask. Without carrier a new IP waits for it: nobody
 could reach it, and it might be somebody's when the cable is back.
 
+An IP that turns out to be another station's after it came up is removed (`cease`), and is from then
+on one that is new, whoever had it before.
+
 While nothing is probed no frame is heard and no timer runs.
 
 The owner task is `Prober.run`; the other methods may be called from any task of the same loop.
@@ -17,7 +20,7 @@ The owner task is `Prober.run`; the other methods may be called from any task of
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -29,7 +32,8 @@ from extip.plan.announcement import TokenBucket
 from extip.plan.desire import Desire
 from extip.plan.link import IPAddress, Link, Operation
 from extip.plan.newcomers import Newcomers
-from extip.plan.probing import Probes, withhold
+from extip.plan.probing import Probes, expel, withhold
+from extip.plan.sighting import Sighting
 from extip.reconcile.observe import View
 from extip.reconcile.ports import ProbeWire
 
@@ -84,6 +88,7 @@ class Prober:
         self._friends_at = float("-inf")
         self._link: Link | None = None
         self._newcomers = Newcomers(ttl_s=ttl_s)
+        self._ceased: dict[IPAddress, Sighting] = {}
         self._asked_at = float("-inf")
         self._through = False
         """Some IPs may come up, and no pass was asked for yet."""
@@ -91,13 +96,19 @@ class Prober:
         self._refused = False
         self._woken = asyncio.Event()
 
+    def cease(self, ips: Mapping[IPAddress, Sighting]) -> None:
+        """Have IPs removed that other stations have; they are as new from now on."""
+        self._ceased.update(ips)
+        self._settled()
+
     def admit(self, view: View, *, up: frozenset[IPAddress]) -> View:
-        """Return the view without the additions that have to wait.
+        """Return the view without the additions that have to wait, and without what is to go.
 
         `up` are the external IPs that were on the interface after the last pass. Raises
         PermissionDeniedError.
         """
         now = self._clock.monotonic()
+        view = self._expel(view, now)
         adds = {
             change.interface: change.interface.ip
             for change in view.plan.changes
@@ -123,6 +134,8 @@ class Prober:
         self._tell_refused(refused=bool(unasked), count=len(unasked), link=view.link)
         self._tell_waiting(waiting=not view.link.carrier, count=len(new))
         still = new - self._probes.clear()
+        for ip in self._ceased.keys() & (new - still):
+            del self._ceased[ip]
         self._newcomers.let_through(new - still, now)
         self._probes.want([ip for ip in self._probes.ips if ip in still], now)
         if not self._probes.listening:
@@ -146,6 +159,17 @@ class Prober:
                     if change.operation is not Operation.ADD or change.interface not in held
                 ),
             ),
+        )
+
+    def _expel(self, view: View, now: float) -> View:
+        """Have what is another station's removed; what nobody wants any more is forgotten."""
+        if not self._ceased or view.desire is None:
+            return view
+        wanted = {interface.ip for interface in view.desire.wanted}
+        self._ceased = {ip: by for ip, by in self._ceased.items() if ip in wanted}
+        self._probes.taken_before(self._ceased.values(), now, chance=self._rng.random)
+        return replace(
+            view, plan=expel(view.plan, view.observed, self._ceased.keys(), view.desire.wanted)
         )
 
     def rest(self) -> None:
@@ -186,7 +210,8 @@ class Prober:
         if not missing:
             return missing
         here = frozenset(a.interface.ip for a in view.observed if a.ours)
-        return self._newcomers.among(missing) - here - view.requests.established
+        known = here | view.requests.established
+        return (self._newcomers.among(missing) - known) | (self._ceased.keys() & missing)
 
     def _ask(self, link: Link, new: Iterable[IPAddress], now: float) -> None:
         """Begin to ask for what is new, now; end the waits that are over."""

@@ -35,12 +35,15 @@ class Questions:
         self._due_at: dict[IPAddress, float] = {}
         self._answers: deque[tuple[float, IPAddress]] = deque()
 
-    def begin(self, ips: Iterable[IPAddress]) -> None:
-        """Ask for these, first of all."""
-        now = self._clock.monotonic()
+    def begin(self, ips: Iterable[IPAddress], *, after_s: float = 0.0) -> None:
+        """Ask for these, first of all; or after so many seconds, and after those that are due."""
+        due = self._clock.monotonic() + after_s
         for ip in ips:
-            self._due_at[ip] = now
-            self._due.appendleft((now, ip))
+            self._due_at[ip] = due
+            if after_s:
+                self._due.append((due, ip))
+            else:
+                self._due.appendleft((due, ip))
 
     def end(self) -> None:
         """Ask for nothing any more."""
@@ -51,7 +54,7 @@ class Questions:
     def send(self, held: Collection[IPAddress], asked: Callable[[IPAddress, float], None]) -> float:
         """Ask for what is due of `held`; return the seconds until something is due next.
 
-        `asked` is told of each question and its time.
+        `asked` is told of each question that went out, and its time.
         """
         while self._due:
             now = self._clock.monotonic()
@@ -66,7 +69,7 @@ class Questions:
             self._due.popleft()
             if self._ask(ip):
                 asked(ip, now)
-                self._answers.append((now + ANSWER_S, ip))
+            self._answers.append((now + ANSWER_S, ip))
             vary = 1 + _JITTER * (2 * self._rng.random() - 1)
             self._due_at[ip] = now + ASK_S * vary
             self._due.append((now + ASK_S * vary, ip))

@@ -1,4 +1,4 @@
-"""A new IP comes up only where no other station of the segment has it; takeovers do not ask."""
+"""A new IP comes up only where no other station of the segment has it; takeovers ask afterwards."""
 
 import signal
 import time
@@ -15,6 +15,7 @@ from tests.system.test_controller import GROUP, Claims
 
 V4, V4_TOO, V6, FREE = "10.88.9.1", "10.88.9.2", "fd00:88::9:1", "10.88.9.9"
 IN_USE = "AddressInUse"
+CONFLICT = "AddressConflict"
 CLIENT_MAC = lan_mac(CLIENT)
 PREFIX = (32, 128)
 
@@ -115,18 +116,32 @@ def test_a_claim_says_who_has_its_ip(lab, claims, controller):
         claims.wait_for(name, "Accepted", "True", "Accepted")
 
 
-def test_a_takeover_does_not_ask(lab, claims, controller):
-    """The former holder may still answer; another station's answer would be told by the watch."""
+def test_a_takeover_does_not_ask_and_leaves_the_ip_to_a_station_that_has_it(
+    lab, claims, controller
+):
+    """The former holder may still answer; any other station that does was there first."""
     extip = controller()
-    with held_by_client(lab, V4):
-        name = claims.create(V4, "n2")
-        claims.report_up(name, "n2")
-        claims.move(name, "n1", before="n2")
-        extip.wait_for_addresses(cidr(V4))
+    with held_by_client(lab, V4, V6):
+        names = [claims.create(ip, "n2", prefix=PREFIX[":" in ip]) for ip in (V4, V6)]
+        for name in names:
+            claims.report_up(name, "n2")
+            claims.move(name, "n1", before="n2")
+        extip.wait_for_addresses(cidr(V4), cidr(V6))
         assert extip.metric("extip_probes_total") == 0
+        for name in names:
+            assert CLIENT_MAC in claims.wait_for(name, "Accepted", "False", IN_USE)["message"]
+            assert CLIENT_MAC in claims.wait_for(name, "Conflict", "True", CONFLICT)["message"]
+            assert not claims.status(name).get("holder")
+            wait_until(partial(events_about, lab, "default", name), "an Event on the claim")
+        assert extip.addresses() == set()
+        assert {e["mac"] for e in extip.events("address_ceased")} == {CLIENT_MAC}
+        assert extip.metric("extip_address_conflicts_total", outcome="ceased") == 2
+    for name in names:
+        claims.wait_for(name, "Up", "True", "AddressUp")
+        claims.wait_for(name, "Conflict", "False", "NoConflict")
     new = claims.create(V4_TOO, "n1")
     claims.wait_for(new, "Up", "True", "AddressUp")
-    assert extip.metric("extip_probes_total", result="clear") == 1
+    assert extip.metric("extip_probes_total", result="clear") == 3
 
 
 def test_another_controller_does_not_stand_in_the_way(lab, claims, controller):

@@ -337,3 +337,26 @@ def test_a_claim_that_was_never_in_conflict_says_nothing_about_it():
     assert stopped(with_conflicts(judged, together(one), {ip_address("10.0.0.1"): "m"})["a"]) == (
         stopped(judged["a"])
     )
+
+
+def test_an_ip_that_turned_out_to_be_anothers_after_it_was_up_is_in_conflict_and_nobody_holds_it():
+    """Also across a restart of the controller; one that was never up is only in use."""
+    taken = Outcome(
+        cidr="10.0.0.1/32", accepted=False, up=False, reason="AddressInUse", message="02:00 has it"
+    )
+    held = claim("a", "10.0.0.1/32", status=IpClaimStatus(holder="n0", link="eth0", since=NOW))
+    fresh = claim("a", "10.0.0.1/32")
+    lost = reported(held, taken, node="n1", link="eth0", now=NOW)
+    assert lost is not None
+    assert (lost.holder, lost.since) == ("", "")
+    conflict = condition_of(lost.conditions, "Conflict")
+    assert (conflict.status, conflict.message) == ("True", "02:00 has it")
+    again = claim("a", "10.0.0.1/32", status=lost)
+    assert reported(again, taken, node="n1", link="eth0", now=LATER) is None
+    never = reported(fresh, taken, node="n1", link="eth0", now=NOW)
+    assert never is not None
+    assert find_condition(never.conditions, "Conflict") is None
+    up = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="")
+    back = reported(again, up, node="n1", link="eth0", now=LATER)
+    assert back is not None
+    assert condition_of(back.conditions, "Conflict").status == "False"

@@ -38,7 +38,7 @@ GRACE_S, SETTLE_S = 8.0, 0.3
 class Node:
     """A node whose Lease, claims and interfaces are what a test says."""
 
-    def __init__(self, mac=LINK.mac, *, grace_s=0.0, settle_s=SETTLE_S):
+    def __init__(self, mac=LINK.mac, *, grace_s=0.0, settle_s=SETTLE_S, rivalry=None):
         self.link = replace(LINK, mac=mac)
         self.grace_s, self.settle_s = grace_s, settle_s
         self.stale_at = float("inf")
@@ -64,6 +64,7 @@ class Node:
             clock=LoopClock(),
             rng=Random(4),  # noqa: S311
             metrics=self.metrics,
+            rivalry=rivalry,
         )
         self.watch.listen_on(self)
 

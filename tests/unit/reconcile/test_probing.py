@@ -229,6 +229,33 @@ async def test_what_another_station_has_is_refused_and_comes_up_when_it_is_gone(
 
 
 @virtually
+async def test_what_turns_out_to_be_anothers_goes_and_is_new_whoever_had_it_before():
+    station = Station()
+    station.segment.holders[V4] = STRANGER
+    station.want(V4, V6, established=[V4])
+    async with station.running():
+        await asyncio.sleep(OVER_S)
+        assert station.up() == {str(V4), str(V6)}
+        station.prober.cease({V4: Sighting(V4, STRANGER, Kind.CLAIM)})
+        await asyncio.sleep(SLACK_S)
+        assert station.up() == {str(V6)}
+        assert STRANGER.hex(":") in station.refused()[str(V4)].message
+        await asyncio.sleep(3 * BACKOFF.cap_s)
+        assert station.up() == {str(V6)}
+        assert V4 in station.segment.probes
+        del station.segment.holders[V4]
+        await asyncio.sleep(BACKOFF.cap_s + OVER_S)
+        assert station.up() == {str(V4), str(V6)}
+        assert station.refused() == {}
+        station.prober.cease({V4: Sighting(V4, STRANGER, Kind.CLAIM)})
+        station.want(V6)
+        await asyncio.sleep(OVER_S)
+        station.want(V4, V6, established=[V4])
+        await asyncio.sleep(SLACK_S)
+        assert station.up() == {str(V4), str(V6)}, "what nobody wanted meanwhile is forgotten"
+
+
+@virtually
 async def test_a_takeover_waits_for_nothing():
     station = Station()
     station.segment.holders[V4] = STRANGER
