@@ -1,15 +1,10 @@
 """core/v1: Services, Nodes, Namespaces and Events, with only the fields that extip uses."""
 
 from msgspec import field
+from msgspec.structs import force_setattr
 
 from extip.api.meta_v1 import KubernetesObject, ObjectMeta, Wire
-from extip.api.names import (
-    ADDRESSES_ANNOTATION,
-    ALLOCATED_ANNOTATION,
-    AUTO_ANNOTATION,
-    HEADLESS_LABEL,
-    POOL_ANNOTATION,
-)
+from extip.api.names import AUTO_ANNOTATION, HEADLESS_LABEL, PREFIX
 
 
 class ServiceSpec(Wire, frozen=True):
@@ -74,15 +69,6 @@ class Service(AnyService, frozen=True):
         return self.metadata.labels is not None and self.metadata.labels.headless is not None
 
 
-class ServiceAnnotations(Wire, frozen=True):
-    """The annotations that ask for addresses; all others stay out of memory."""
-
-    external_ip: str = field(default="", name=AUTO_ANNOTATION)
-    pool: str = field(default="", name=POOL_ANNOTATION)
-    addresses: str = field(default="", name=ADDRESSES_ANNOTATION)
-    allocated: str = field(default="", name=ALLOCATED_ANNOTATION)
-
-
 class ServicePort(Wire, frozen=True):
     """A port that a service listens on."""
 
@@ -94,7 +80,18 @@ class DetailedServiceMeta(ObjectMeta, frozen=True):
     """Metadata of a service that decides which addresses it gets."""
 
     labels: dict[str, str] | None = None
-    annotations: ServiceAnnotations | None = None
+    annotations: dict[str, str] | None = None
+    """Those that are extip's, and what looks like it; all others stay out of memory."""
+
+    def __post_init__(self) -> None:
+        """Drop what is not ours: kubectl leaves whole manifests in annotations."""
+        if self.annotations is not None:
+            ours = {
+                k: v
+                for k, v in self.annotations.items()
+                if k == AUTO_ANNOTATION or k.startswith(PREFIX)
+            }
+            force_setattr(self, "annotations", ours or None)
 
 
 class DetailedServiceSpec(ServiceSpec, frozen=True):
@@ -105,6 +102,8 @@ class DetailedServiceSpec(ServiceSpec, frozen=True):
     ip_family_policy: str = ""
     """``SingleStack``, ``PreferDualStack`` or ``RequireDualStack``."""
     ports: tuple[ServicePort, ...] | None = None
+    load_balancer_ip: str = field(default="", name="loadBalancerIP")
+    """An address that is asked for by name; deprecated since Kubernetes 1.24."""
     external_traffic_policy: str = ""
     """``Cluster``, or ``Local``: nodes without an endpoint drop external traffic."""
 

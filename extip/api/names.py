@@ -46,6 +46,16 @@ that they can be told from those that a person wrote."""
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 """On a Service, with any value: kube-proxy looks neither at it nor at its endpoints."""
 
+PREFIX = f"{GROUP}/"
+SERVICE_ANNOTATIONS = frozenset(
+    {AUTO_ANNOTATION, POOL_ANNOTATION, ADDRESSES_ANNOTATION, ALLOCATED_ANNOTATION}
+)
+"""All that mean anything on a Service; others with the group as their prefix are slips."""
+
+PORTS_ANNOTATION = "ipcontroller.ext/ports"
+"""On an IpClaim that several services share: which of them has which port, ``80/TCP=web``, with
+blanks in between. Whoever has a port keeps it when another one comes to ask for it."""
+
 COMPONENT_LABEL = "app.kubernetes.io/component"
 HEARTBEAT_COMPONENT = "extip-heartbeat"
 HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"

@@ -9,14 +9,14 @@ from extip.api.meta_v1 import FullObjectMeta, LabelSelector
 from extip.api.names import label_value
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
-from extip.plan.demand import Demand, service_demand
-from extip.plan.evidence import Ports
+from extip.plan.demand import Demand, misunderstood, service_demand
 from extip.plan.networks import IPNetwork
 from extip.plan.pools import Pools, compile_pools
-from extip.plan.requests import Owner
+from extip.plan.requests import Owner, Ports, service_owner
 from extip.reconcile.allocation import AllocationInputs
 
 _Labels = tuple[str, Mapping[str, str]]
+_Slip = tuple[Owner, str]
 
 
 class AllocationSources:
@@ -49,7 +49,11 @@ class AllocationSources:
         self._namespaces: Derived[LabelledNamespace, _Labels, dict[str, Mapping[str, str]]] = (
             Derived(get=namespaces.store.get, extract=_labels, combine=_as_mapping, changed=changed)
         )
+        self._slips: Derived[DetailedService, _Slip, dict[Owner, str]] = Derived(
+            get=services.store.get, extract=_slip, combine=dict, changed=changed
+        )
         services.add_handler(self._demands.update)
+        services.add_handler(self._slips.update)
         pools.add_handler(self._pools.update)
         pools.add_handler(lambda _: changed())  # also when only a status was damaged
         namespaces.add_handler(self._namespaces.update)
@@ -62,6 +66,7 @@ class AllocationSources:
             known_pools=self._known_pools,
             namespaces=self._namespaces.value(),
             ports=self._ports,
+            misunderstood=self._slips.value(),
         )
 
     def node_selectors(self) -> dict[str, LabelSelector]:
@@ -80,6 +85,11 @@ class AllocationSources:
 
 def _without_status(pool: IpClaimPool) -> IpClaimPool:
     return IpClaimPool(metadata=FullObjectMeta(name=pool.metadata.name), spec=pool.spec)
+
+
+def _slip(service: DetailedService) -> _Slip | None:
+    text = misunderstood(service)
+    return (service_owner(service), text) if text else None
 
 
 def _labels(namespace: LabelledNamespace) -> _Labels:

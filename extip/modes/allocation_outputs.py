@@ -9,7 +9,7 @@ from extip.kube.events import EventRecorder, ObjectReference
 from extip.plan.link import IPAddress
 from extip.plan.publication import Publication, SetIngress, publication_patch
 from extip.plan.requests import Owner
-from extip.plan.unserved import NOT_ALLOCATED
+from extip.plan.unserved import MISUNDERSTOOD, NOT_ALLOCATED
 
 
 class AllocationWriter:
@@ -56,6 +56,10 @@ class AllocationEvents:
     def waiting(self, owner: Owner, why: str) -> None:
         """Record that the service does not have what it asks for."""
         self._events.record(_reference(owner), type="Warning", reason=NOT_ALLOCATED, message=why)
+
+    def misunderstood(self, owner: Owner, what: str) -> None:
+        """Record that an annotation of the service means nothing."""
+        self._events.record(_reference(owner), type="Warning", reason=MISUNDERSTOOD, message=what)
 
 
 def _reference(owner: Owner) -> ObjectReference:

@@ -5,7 +5,8 @@ it says so itself and a pool agrees; whoever dies between two writes, the next p
 from what was written. New addresses are first claimed, then written to the service, and a service
 is cleared before its claim goes. What a pool's status says is derived from all that and never read.
 
-An address that a service has, it keeps while it asks for one, also when the pool shrinks or goes.
+An address that a service has, it keeps while it asks for one, also when the pool shrinks or goes;
+and when it asks for another one, until it can be given that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,8 @@ from extip.plan.evidence import Claimed, Context, Evidence, Strength
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pool, Pools
 from extip.plan.publication import Holding, Publication, publish
-from extip.plan.requests import Owner, Requests
+from extip.plan.requests import Owner, Ports, Requests, cut
+from extip.plan.sharing import Case, Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class Allocation:
     disowned: frozenset[tuple[Owner, IPAddress]] = frozenset()
     """External IPs that a service was given, has not any more, and is about to lose."""
     waiting: Mapping[Owner, str] = field(default_factory=dict)
-    """Services that do not have what they ask for, with the reason."""
+    """Services that do not have what they ask for: why, and what they keep until then."""
+    ports: Mapping[Owner, Ports] = field(default_factory=dict)
+    """Of the services that share an address."""
     users: Mapping[IPAddress, object] = field(default_factory=dict)
     """Every address that is not to be given to anybody else; the text of the value says who has
     it."""
@@ -58,12 +62,19 @@ class Allocation:
                 )
             found = self.allocated.get(interface.ip)
             if found is not None:
-                wanted[found.interface] = tuple(sorted({*found.owners, *left}))
+                sharing = sorted({*found.owners, *left})
+                wanted[found.interface] = tuple(self._with_ports(sharing))
             elif left:
                 wanted[interface] = left
         for found in self.allocated.values():
-            wanted.setdefault(found.interface, found.owners)
+            wanted.setdefault(found.interface, tuple(self._with_ports(found.owners)))
         return replace(requests, wanted=wanted)
+
+    def _with_ports(self, owners: Sequence[Owner]) -> Iterator[Owner]:
+        """Yield those who share an address with the ports that they are to be recorded with."""
+        for owner in owners:
+            ports = self.ports.get(owner) if len(owners) > 1 else None
+            yield replace(owner, ports=ports) if ports else owner
 
     def pools(self) -> dict[IPInterface, str]:
         """Return the pool of each address that was given."""
@@ -84,25 +95,6 @@ def plan_allocation(
     return _Planner(asking, pools, Evidence(asking, pools, claims, context), context).plan()
 
 
-@dataclass(slots=True, eq=False)
-class _Case:
-    """One service during a pass."""
-
-    demand: Demand
-    claimed: Mapping[IPAddress, Claimed]
-    evident: Mapping[IPAddress, Strength]
-    held: list[IPAddress] = field(default_factory=list)
-
-    @property
-    def is_others(self) -> bool:
-        """Whether another load balancer serves it."""
-        return self.demand.to_status and not self.evident and bool(self.demand.ingress)
-
-    def has(self, version: int) -> bool:
-        """Whether it has an address of that family by now."""
-        return any(ip.version == version for ip in self.held)
-
-
 class _Planner:
     """One pass: who has what already, what is new, and what follows from it."""
 
@@ -113,9 +105,9 @@ class _Planner:
         self._evidence = evidence
         self._context = context
         self._cases = [
-            _Case(demand, evidence.claimed(demand.owner), evidence.of(demand)) for demand in demands
+            Case(demand, evidence.claimed(demand.owner), evidence.of(demand)) for demand in demands
         ]
-        self._holders: dict[IPAddress, list[_Case]] = {}
+        self._sharing = Sharing(evidence, context.ports)
         self._free: dict[str, Iterator[IPAddress]] = {}
 
     def plan(self) -> Allocation:
@@ -136,26 +128,36 @@ class _Planner:
                 if ip not in holding.held and ip not in holding.leaving
             ),
             waiting=waiting,
+            ports=self._sharing.ports(),
             users=self._evidence.users,
         )
 
     def _keep(self) -> None:
         """Leave to services what they have.
 
-        Where two say that they have the same address, the surer one has it, then the older one.
+        Where two say that they have the same address, the surer one has it, then the one that asks
+        for no port which the other had, then the older one.
         """
+        intruded = self._evidence.intruded
         ranked = [
-            (strength, age, ip.version, int(ip), ip)
+            (strength, bool(intruded(case.demand.owner, ip)), age, ip.version, int(ip), ip)
             for age, case in enumerate(self._cases)
             for ip, strength in case.evident.items()
         ]
         ranked.sort()
-        for _strength, age, _version, _number, ip in ranked:
+        for strength, intrudes, age, _version, _number, ip in ranked:
             case = self._cases[age]
-            if self._fits(case, ip) and not self._disagreeing(case, ip, self._holding_it(ip)):
-                self._hold(case, ip)
+            others = self._sharing.holding(ip)
+            if intrudes:  # also on who wrote the address into its external IPs
+                others |= intruded(case.demand.owner, ip)
+            if strength is Strength.SHOWN and ip in case.demand.requested:
+                others |= {*self._evidence.explicit.get(ip, ())}  # it may have lost it to them
+            if not self._fits(case, ip):
+                self._sharing.set_aside(case, ip)
+            elif not self._sharing.disagreeing(case, ip, others):
+                self._sharing.hold(case, ip)
 
-    def _fits(self, case: _Case, ip: IPAddress) -> bool:
+    def _fits(self, case: Case, ip: IPAddress) -> bool:
         """Whether the service still asks for this very address, or for any of the kind."""
         demand = case.demand
         if ip.version not in demand.families:
@@ -168,30 +170,46 @@ class _Planner:
             return False
         return demand.to_status or ip in demand.external or not _written(demand, ip.version)
 
-    def _pool_name(self, case: _Case, ip: IPAddress) -> str:
+    def _pool_name(self, case: Case, ip: IPAddress) -> str:
         pool = self._pools.of(ip)
         if pool is not None:
             return pool.name
         return case.claimed[ip].pool if ip in case.claimed else ""
 
-    def _serve(self, case: _Case) -> str:
+    def _serve(self, case: Case) -> str:
         """Give the service what it lacks; return why it does not get it, or nothing."""
         if case.is_others:
             return "its status.loadBalancer was written by another load balancer"
         demand = case.demand
         if demand.unproxied:
             return demand.unproxied
-        reasons = [f"{text!r} is no IP address" for text in demand.unreadable]
-        missing: list[str] = []
+        lacking: dict[int, list[str]] = {}
         for version in demand.families:
-            requested = _of_version(demand.requested, version)
-            for ip in requested:
-                reasons += self._give_requested(case, ip)
-            if not requested:
-                missing += self._give_any(case, version)
-        return "; ".join(reasons + missing if demand.every_family or not case.held else reasons)
+            lacking[version] = [] if demand.unclear else list(self._give(case, version))
+        kept = list(case.held) if demand.unclear else []
+        for version, reasons in lacking.items():
+            if reasons or demand.unclear:
+                kept += self._stay(case, version)
+        self._sharing.settle(case)
+        return _told(case, lacking, kept)
 
-    def _give_requested(self, case: _Case, ip: IPAddress) -> Iterator[str]:
+    def _give(self, case: Case, version: int) -> Iterator[str]:
+        """Give what is asked for of a family; yield why not."""
+        requested = _of_version(case.demand.requested, version)
+        for ip in requested:
+            yield from self._give_requested(case, ip)
+        if not requested:
+            yield from self._give_any(case, version)
+
+    def _stay(self, case: Case, version: int) -> list[IPAddress]:
+        """Leave to the service what it has, and does not ask for any more, until it gets that."""
+        evident = _of_version(case.evident, version)
+        staying = [ip for ip in evident if self._sharing.may_stay(case, ip)]
+        for ip in staying:
+            self._sharing.hold(case, ip)
+        return staying
+
+    def _give_requested(self, case: Case, ip: IPAddress) -> Iterator[str]:
         if ip in case.held:
             return
         pool = self._pools.of(ip)
@@ -203,12 +221,12 @@ class _Planner:
             yield f"pool {pool.name} of {ip} does not serve this service"
         elif ip in self._context.node_ips:
             yield f"{ip} is the address of a node"
-        elif others := self._disagreeing(case, ip, self._having(ip)):
+        elif others := self._sharing.disagreeing(case, ip, self._sharing.having(ip)):
             yield f"{ip} is in use by {', '.join(str(other) for other in others)}"
         else:
-            self._hold(case, ip)
+            self._sharing.hold(case, ip)
 
-    def _give_any(self, case: _Case, version: int) -> Iterator[str]:
+    def _give_any(self, case: Case, version: int) -> Iterator[str]:
         demand = case.demand
         if case.has(version) or (not demand.to_status and _written(demand, version)):
             return
@@ -216,14 +234,21 @@ class _Planner:
         for pool in pools:
             ip = next(self._free_of(pool), None)
             if ip is not None:
-                self._hold(case, ip)
+                self._sharing.hold(case, ip)
                 return
-        names = ", ".join(pool.name for pool in pools)
+        yield from self._why_none(demand, version, pools)
+
+    def _why_none(self, demand: Demand, version: int, pools: Sequence[Pool]) -> Iterator[str]:
+        known = [name for name in demand.pools if name in self._pools.by_name]
+        for name in demand.pools:
+            if name not in known:
+                yield f"there is no pool {cut(name)}"
         if pools:
+            names = ", ".join(pool.name for pool in pools)
             yield f"no IPv{version} address is free in pool {names}"
-        elif demand.pools:
-            yield f"no pool of IPv{version} addresses among {', '.join(demand.pools)} serves it"
-        else:
+        elif known:
+            yield f"no pool of IPv{version} addresses among {', '.join(known)} serves it"
+        elif not demand.pools:
             yield f"no pool of IPv{version} addresses serves it"
 
     def _candidates(self, demand: Demand) -> Iterator[Pool]:
@@ -239,48 +264,14 @@ class _Planner:
             self._free[pool.name] = pool.free(self._evidence.users, self._context.freed)
         return self._free[pool.name]
 
-    def _hold(self, case: _Case, ip: IPAddress) -> None:
-        case.held.append(ip)
-        self._holders.setdefault(ip, []).append(case)
-        self._evidence.users[ip] = case.demand.owner
-
-    def _holding_it(self, ip: IPAddress) -> set[Owner]:
-        return {holder.demand.owner for holder in self._holders.get(ip, ())}
-
-    def _having(self, ip: IPAddress) -> set[Owner]:
-        """Return who has the address in any way: allocated, written by hand, or in its status."""
-        written = self._evidence.explicit.get(ip, ())
-        return self._holding_it(ip) | {*written} | self._evidence.shown.get(ip, set())
-
-    def _disagreeing(self, case: _Case, ip: IPAddress, others: set[Owner]) -> list[Owner]:
-        """Return those of the others that do not share the address with the service.
-
-        They share it when they are in one namespace, each of them asks for this very address, and
-        no port is the same.
-        """
-        if not others:
-            return []
-        owner, ports = case.demand.owner, self._context.ports
-        holders = (holder.demand for holder in self._holders.get(ip, ()))
-        asking = {holder.owner for holder in holders if _asks(holder, ip)}
-        asking.update(self._evidence.explicit.get(ip, ()))
-        return sorted(
-            other
-            for other in others - {owner}
-            if other.namespace != owner.namespace
-            or not _asks(case.demand, ip)
-            or other not in asking
-            or ports(other) & ports(owner)
-        )
-
-    def _holding(self, case: _Case) -> Holding:
+    def _holding(self, case: Case) -> Holding:
         demand, evidence = case.demand, self._evidence
         shown = {*demand.given, *(ip for ip in demand.recorded if ip in demand.external)}
         foreign = {ip for ip in shown if evidence.is_foreign(ip, demand)}
         leaving = {
             ip
             for ip in shown - foreign - {*case.held}
-            if ip in case.claimed and not self._holders.get(ip)
+            if ip in case.claimed and not self._sharing.holding(ip) | self._others(case, ip)
         }
         return Holding(
             held=[ip for _, ip in sorted((_place(demand, ip), ip) for ip in case.held)],
@@ -289,7 +280,11 @@ class _Planner:
             withdrawn=[ip for ip in demand.given if ip not in foreign],
         )
 
-    def _allocated(self, holdings: Sequence[tuple[_Case, Holding]]) -> dict[IPAddress, Allocated]:
+    def _others(self, case: Case, ip: IPAddress) -> set[Owner]:
+        """Return who else wrote the address into its external IPs, so that it stays claimed."""
+        return {*self._evidence.explicit.get(ip, ())} - {case.demand.owner}
+
+    def _allocated(self, holdings: Sequence[tuple[Case, Holding]]) -> dict[IPAddress, Allocated]:
         found: dict[IPAddress, Allocated] = {}
         for case, holding in holdings:
             for ip in (*holding.held, *holding.leaving):
@@ -299,7 +294,7 @@ class _Planner:
                 found[ip] = Allocated(source.interface, owners, source.pool)
         return found
 
-    def _source(self, case: _Case, ip: IPAddress, *, leaves: bool) -> Claimed:
+    def _source(self, case: Case, ip: IPAddress, *, leaves: bool) -> Claimed:
         """Return where an address comes from: the pool as it is now, else what its claim says."""
         pool = self._pools.of(ip)
         if pool is None or leaves:
@@ -310,6 +305,22 @@ class _Planner:
         return Claimed(pool.interface(ip), pool.name)
 
 
+def _told(case: Case, lacking: Mapping[int, list[str]], kept: Sequence[IPAddress]) -> str:
+    """Say what the service lacks, and what it keeps meanwhile; nothing when it has what it needs.
+
+    Of two families that are both welcome, one is enough.
+    """
+    demand = case.demand
+    needed = demand.every_family or not case.held
+    found = [*demand.unclear]
+    for version, reasons in lacking.items():
+        if needed or _of_version((*demand.requested, *kept), version):
+            found += reasons
+    if found and kept:
+        found.append(f"it keeps {', '.join(map(str, kept))} until then")
+    return "; ".join(dict.fromkeys(found, 0))
+
+
 def _age(demand: Demand) -> tuple[str, Owner]:
     return demand.created, demand.owner
 
@@ -318,11 +329,6 @@ def _place(demand: Demand, ip: IPAddress) -> tuple[int, int, int]:
     """Sort addresses of a service: in order of its families, then as it asks for them."""
     asked = demand.requested.index(ip) if ip in demand.requested else len(demand.requested)
     return demand.families.index(ip.version), asked, int(ip)
-
-
-def _asks(demand: Demand, ip: IPAddress) -> bool:
-    """Whether the service names the address, in its annotation or among its external IPs."""
-    return ip in demand.requested or (ip in demand.external and ip not in demand.recorded)
 
 
 def _written(demand: Demand, version: int) -> bool:

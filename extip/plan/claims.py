@@ -22,6 +22,7 @@ from extip.api.names import (
     PLACEMENT_ANNOTATION,
     PLACEMENT_AUTOMATIC,
     POOL_LABEL,
+    PORTS_ANNOTATION,
     PREVIOUS_NODE_LABEL,
     label_value,
 )
@@ -29,6 +30,9 @@ from extip.plan.link import IPAddress, IPInterface
 from extip.plan.requests import Owner
 
 _NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
+
+_MAX_PORTS_TEXT = 1 << 16
+"""Characters; all annotations of an object together may have four times as many."""
 
 _IPV4_PARTS = 4
 _IPV6_PARTS = 8
@@ -46,15 +50,18 @@ class Create:
     node is the place to choose, and once this one exists, another plan deletes it."""
     pool: str = ""
     """The pool that the IP was allocated from; empty when services wrote it themselves."""
+    ports: str = ""
+    """Which service has which port, as `PORTS_ANNOTATION` says it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetServices:
-    """Other services want the IP than the claim says, or it is that of another pool."""
+    """Other services want the IP than the claim says, at other ports, or of another pool."""
 
     claim: IpClaim
     services: tuple[ServiceReference, ...]
     pool: str = ""
+    ports: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +173,20 @@ def plan_claim(
     made = [claim for claim in existing if claim.managed]
     if interface is None or len(made) < len(existing):
         return tuple(Delete(claim) for claim in made)
-    services = _references(owners)
+    services, ports = _references(owners), _ports(owners)
     name = claim_name(interface)
     kept = next((claim for claim in made if claim.metadata.name == name), None)
     rest = [claim for claim in made if claim is not kept]
     if kept is None:
         replaces = rest[0].metadata.name if rest else ""
-        return (Create(interface=interface, services=services, replaces=replaces, pool=pool),)
+        new = Create(
+            interface=interface, services=services, replaces=replaces, pool=pool, ports=ports
+        )
+        return (new,)
     actions: list[Action] = [Delete(claim) for claim in rest]
-    if (kept.spec.services or ()) != services or pool_of(kept) != label_value(pool):
-        actions.append(SetServices(kept, services, pool))
+    known = kept.spec.services or (), pool_of(kept), _ports_text(kept)
+    if known != (services, label_value(pool), ports):
+        actions.append(SetServices(kept, services, pool, ports))
     return tuple(actions)
 
 
@@ -187,7 +198,11 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
     if create.pool:
         labels[POOL_LABEL] = label_value(create.pool)
     return IpClaim(
-        metadata=FullObjectMeta(name=claim_name(create.interface), labels=labels),
+        metadata=FullObjectMeta(
+            name=claim_name(create.interface),
+            labels=labels,
+            annotations={PORTS_ANNOTATION: create.ports} if create.ports else None,
+        ),
         spec=IpClaimSpec(
             cidr=create.interface.with_prefixlen, node_name=node, services=create.services
         ),
@@ -234,6 +249,8 @@ def services_patch(action: SetServices) -> dict[str, object]:
     pool = label_value(action.pool)
     if pool != pool_of(action.claim):
         metadata["labels"] = {POOL_LABEL: pool or None}
+    if action.ports != _ports_text(action.claim):
+        metadata["annotations"] = {PORTS_ANNOTATION: action.ports or None}
     return {"metadata": metadata, "spec": {"services": action.services}}
 
 
@@ -262,6 +279,17 @@ def pool_of(claim: IpClaim) -> str:
     return (claim.metadata.labels or {}).get(POOL_LABEL, "")
 
 
+def recorded_ports(claim: IpClaim) -> dict[tuple[str, int], str]:
+    """Return the names of the services that have the ports of a shared IP, as far as recorded."""
+    found: dict[tuple[str, int], str] = {}
+    for entry in _ports_text(claim).split():
+        port, _, service = entry.partition("=")
+        number, _, protocol = port.partition("/")
+        if service and number.isascii() and number.isdecimal():
+            found[protocol, int(number)] = service
+    return found
+
+
 def is_pinned(claim: IpClaim) -> bool:
     """Whether a person chose the claim's node, so that it is not moved."""
     annotations = claim.metadata.annotations or {}
@@ -285,6 +313,17 @@ def _references(owners: Sequence[Owner]) -> tuple[ServiceReference, ...]:
             for owner in owners
         )[:MAX_SERVICES]
     )
+
+
+def _ports(owners: Sequence[Owner]) -> str:
+    """Return who has which port; nothing where there is more to say than an annotation holds."""
+    each = sorted((number, protocol, o.name) for o in owners for protocol, number in o.ports)
+    text = " ".join(f"{number}/{protocol}={name}" for number, protocol, name in each)
+    return text if len(owners) > 1 and len(text) <= _MAX_PORTS_TEXT else ""
+
+
+def _ports_text(claim: IpClaim) -> str:
+    return (claim.metadata.annotations or {}).get(PORTS_ANNOTATION, "")
 
 
 def _groups(value: int) -> list[str]:

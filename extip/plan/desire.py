@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from extip.plan.guard import Verdicts
 from extip.plan.link import IPInterface
 from extip.plan.refusal import Reason, Refusal
-from extip.plan.requests import Rejection, Requests
-
-_SHOWN = 64
-"""Characters of something that is no address that are repeated to people."""
+from extip.plan.requests import Rejection, Requests, cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +33,7 @@ def decide(requests: Requests, verdicts: Verdicts) -> Desire:
     rejected = {
         Rejection(shown, owner, Refusal(Reason.MALFORMED, f"{shown!r} is not an IP address"))
         for text, owners in requests.malformed.items()
-        for shown in (_shown(text),)
+        for shown in (cut(text),)
         for owner in owners
     }
     rejected.update(requests.denied)
@@ -47,8 +44,3 @@ def decide(requests: Requests, verdicts: Verdicts) -> Desire:
         else:
             rejected.update(Rejection(str(interface.ip), owner, refusal) for owner in owners)
     return Desire(wanted=frozenset(wanted), rejected=frozenset(rejected))
-
-
-def _shown(text: str) -> str:
-    """Return the text, cut where it is no longer a slip of the pen but a page."""
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

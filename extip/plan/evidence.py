@@ -5,14 +5,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.plan.claims import parse_cidr, pool_of
+from extip.plan.claims import parse_cidr, pool_of, recorded_ports
 from extip.plan.demand import Demand
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pools
-from extip.plan.requests import Owner, Requests
-
-Ports = frozenset[tuple[str, int]]
-"""Protocols and numbers."""
+from extip.plan.requests import Owner, Ports, Requests
 
 _NOTHING: Mapping[IPAddress, "Claimed"] = {}
 
@@ -70,14 +67,21 @@ class Evidence:
         self.by_hand: set[IPAddress] = set()
         """Addresses that somebody claims by hand, for whoever wants them."""
         self._claimed: dict[tuple[str, str, str], dict[IPAddress, Claimed]] = {}
+        self._recorded: dict[IPAddress, Mapping[tuple[str, int], str]] = {}
+        self._sharing: dict[IPAddress, dict[str, Owner]] = {}
+        """Who shares an address of which it is recorded who has which port, by name."""
         for claim in claims:
             self._read(claim)
+        for ip in self._recorded:
+            self._sharing[ip] = {owner.name: owner for owner in self.explicit.get(ip, ())}
         for ip, owners in self.explicit.items():
             self.users[ip] = owners[0]
         for demand in demands:
             for ip in demand.given:
                 self.shown.setdefault(ip, set()).add(demand.owner)
                 self.users[ip] = demand.owner
+            for ip in self._recorded.keys() & self.claimed(demand.owner).keys():
+                self._sharing[ip][demand.owner.name] = demand.owner
 
     def claimed(self, owner: Owner) -> Mapping[IPAddress, Claimed]:
         """Return the addresses that are claimed for the service."""
@@ -102,6 +106,19 @@ class Evidence:
                 found[ip] = Strength.SHOWN
         return found
 
+    def intruded(self, owner: Owner, ip: IPAddress) -> set[Owner]:
+        """Return who shares the address and had a port, and has it, that the service asks for."""
+        recorded, sharing = self._recorded.get(ip), self._sharing.get(ip, {})
+        if not recorded or owner.name not in sharing:
+            return set()
+        ports = self._context.ports
+        names = ((port, recorded.get(port, "")) for port in ports(owner))
+        return {
+            sharing[name]
+            for port, name in names
+            if name != owner.name and name in sharing and port in ports(sharing[name])
+        }
+
     def serves(self, pool: str, demand: Demand) -> bool:
         """Whether the pool's selectors match the service."""
         labels = self._context.namespaces.get(demand.owner.namespace, {})
@@ -123,6 +140,8 @@ class Evidence:
         if not claim.managed:
             self.by_hand.add(interface.ip)
             return
+        if ports := recorded_ports(claim):
+            self._recorded[interface.ip] = ports
         claimed = Claimed(interface, pool_of(claim))
         for service in services:
             key = service.namespace, service.name, service.uid

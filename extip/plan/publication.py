@@ -57,8 +57,11 @@ class Holding:
 def publish(demand: Demand, holding: Holding) -> Publication | None:
     """Return the next write to the service, or None when it says what it has.
 
-    One at a time: each of them changes the version that the next depends on.
+    One at a time: each of them changes the version that the next depends on. First to where it is
+    to be seen, then away from where it was.
     """
+    if demand.to_status:
+        return _ingress(demand, holding) or _external_ips(demand, holding)
     return _external_ips(demand, holding) or _ingress(demand, holding)
 
 

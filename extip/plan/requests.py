@@ -11,6 +11,12 @@ from extip.plan.refusal import Refusal
 
 _NOBODY: Mapping["Owner", Refusal] = MappingProxyType({})
 
+_SHOWN = 64
+"""Characters of something that is no address that are repeated to people."""
+
+Ports = frozenset[tuple[str, int]]
+"""Protocols and numbers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Owner:
@@ -22,6 +28,8 @@ class Owner:
     uid: str
     created: str = field(default="", compare=False)
     """RFC 3339 in UTC, to the second; empty where nobody asks."""
+    ports: Ports = field(default=frozenset(), compare=False)
+    """Its ports, where it shares an address with others that these must not clash with."""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -128,3 +136,8 @@ def parse_ip(text: str) -> IPAddress | None:
         return ip_address(text)
     except ValueError:
         return None
+
+
+def cut(text: str) -> str:
+    """Return the text, cut where it is no longer a slip of the pen but a page."""
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

@@ -12,15 +12,15 @@ from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.plan.asking import unproxied
 from extip.plan.claims import ClaimIndex, index_claims
-from extip.plan.demand import service_demand
+from extip.plan.demand import misunderstood, service_demand
 from extip.plan.overview import ClaimRow, ClaimState
-from extip.plan.requests import Owner, parse_ip, service_owner
+from extip.plan.requests import Owner, cut, parse_ip, service_owner
 
 NOT_ALLOCATED = "AddressNotAllocated"
 """Reason of the Event on a service that waits for an address from a pool."""
 
-_SHOWN = 64
-"""Characters of something that is no address that are repeated to people."""
+MISUNDERSTOOD = "AnnotationNotUnderstood"
+"""Reason of the Event on a service with an annotation that looks like extip's and means nothing."""
 
 _NO_CLAIM = (
     "it has no claim: a scheduler refused it (`address_refused` in its log says why), or none runs"
@@ -57,6 +57,8 @@ def unserved(services: Iterable[DetailedService], claims: Iterable[IpClaim]) -> 
         elif _waits_for_pool(service, index):
             of_a_class = bool(service.spec.load_balancer_class)
             found.append(Unserved(owner=owner, ip="", if_told=of_a_class))
+        elif _asks_for_nothing(service) and (slip := misunderstood(service)):
+            found.append(Unserved(owner=owner, ip="", why=slip))
     return found
 
 
@@ -89,7 +91,7 @@ def _external(
     for text in texts:
         ip = parse_ip(text)
         if ip is None:
-            shown = text[:_SHOWN]
+            shown = cut(text)
             yield Unserved(owner=owner, ip=shown, why=f"{shown!r} is not an IP address")
         elif not any(_serves(claim, owner) for claim in index.by_ip.get(ip, ())):
             of_others = _whose(index.by_ip.get(ip, ()), owner)
@@ -114,6 +116,11 @@ def _whose(claims: Iterable[IpClaim], owner: Owner) -> str:
     return f"services of namespace {', '.join(sorted(others))} have it"
 
 
+def _asks_for_nothing(service: DetailedService) -> bool:
+    demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
+    return not service.spec.external_ips and (demand is None or not demand.families)
+
+
 def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
     """Whether it asks for an address of a pool, or for one of its own choice, and has none."""
     demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
@@ -122,7 +129,7 @@ def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
     has = demand.given if demand.to_status else demand.external
     if demand.ingress and not any(ip in index.by_ip for ip in (*demand.given, *demand.external)):
         return False  # another load balancer serves it
-    if demand.unreadable or any(ip not in has for ip in demand.requested):
+    if demand.unclear or any(ip not in has for ip in demand.requested):
         return True
     missing = [v for v in demand.families if not any(ip.version == v for ip in has)]
     return bool(missing) and (demand.every_family or not has)

@@ -21,14 +21,14 @@ from extip.errors import ApiError, ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation, plan_allocation
 from extip.plan.backoff import Backoff
-from extip.plan.claims import pool_of
+from extip.plan.claims import pool_of, recorded_ports
 from extip.plan.demand import Demand
-from extip.plan.evidence import Context, Ports
+from extip.plan.evidence import Context
 from extip.plan.link import IPAddress
 from extip.plan.pool_usage import pool_status_patch, usage_by_pool
 from extip.plan.pools import Pool, Pools
 from extip.plan.publication import Publication
-from extip.plan.requests import Owner, Requests
+from extip.plan.requests import Owner, Ports, Requests
 from extip.supervisor import for_each
 
 _CONCURRENCY = 8
@@ -68,6 +68,9 @@ class AllocationReporter(Protocol):
     def waiting(self, owner: Owner, why: str) -> None:
         """Record that the service does not have what it asks for."""
 
+    def misunderstood(self, owner: Owner, what: str) -> None:
+        """Record that an annotation of the service means nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocationInputs:
@@ -80,6 +83,8 @@ class AllocationInputs:
     namespaces: Mapping[str, Mapping[str, str]]
     """Labels by name."""
     ports: Callable[[Owner], Ports]
+    misunderstood: Mapping[Owner, str]
+    """What is wrong with annotations of services, whether these ask for addresses or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,7 @@ class _Planned:
             old is not None
             and (old.spec.cidr, old.spec.services) == (new.spec.cidr, new.spec.services)
             and (old.managed, pool_of(old)) == (new.managed, pool_of(new))
+            and recorded_ports(old) == recorded_ports(new)
         )
 
 
@@ -163,6 +169,7 @@ class Allocator:
         self._used: Collection[IPAddress] = ()
         self._tried: dict[str, _Try] = {}
         self._told: dict[Owner, str] = {}
+        self._told_slips: Mapping[Owner, str] = {}
         self._statuses_due_s = 0.0
         self._counted: set[str] = set()
 
@@ -192,8 +199,8 @@ class Allocator:
 
     async def publish(self, allocation: Allocation) -> float | None:
         """Write what differs; return the seconds after which to come again, None for no need."""
-        self._tell(allocation.waiting)
         inputs = self._inputs()
+        self._tell(allocation.waiting, inputs.misunderstood)
         keys = {str(one.owner) for one in allocation.publications}
         self._tried = {
             key: tried
@@ -279,7 +286,12 @@ class Allocator:
         self._tried[key] = _Try(version, inf, 0)  # until the watch shows another version
         return ""
 
-    def _tell(self, waiting: Mapping[Owner, str]) -> None:
+    def _tell(self, waiting: Mapping[Owner, str], slips: Mapping[Owner, str]) -> None:
+        if slips is not self._told_slips:
+            for owner, what in slips.items():
+                if self._told_slips.get(owner) != what:
+                    self._reporter.misunderstood(owner, what)
+            self._told_slips = slips
         for owner, why in waiting.items():
             if self._told.get(owner) != why:
                 self._reporter.waiting(owner, why)

@@ -170,6 +170,65 @@ def test_two_services_share_an_address_on_different_ports(cluster, lab):
     wait_until(lambda: ("AddressNotAllocated", in_use) in cluster.events("three"), "the Event")
     assert cluster.ingress("three") == []
 
+    # An older service comes to ask for a younger one's port, and the next scheduler finds it so.
+    for scheduler in cluster.schedulers:
+        assert scheduler.process.terminate() == 0
+    (port,) = cluster.service("one")["spec"]["ports"]
+    cluster.merge("one", {"spec": {"ports": [{**port, "port": 81}]}})
+    cluster.start_scheduler()
+    cluster.wait_ingress("one")
+    assert ("AddressNotAllocated", in_use) in cluster.events("one")
+    assert cluster.ingress("two") == ["10.88.7.5"]
+    assert lab.wait_for_http("10.88.7.5", 81) in lab.nodes
+    cluster.merge("one", {"spec": {"ports": [{**port, "port": 82}]}})
+    cluster.wait_ingress("one", "10.88.7.5")
+
+
+def test_what_cannot_be_had_takes_nothing_away_and_nothing_is_given_in_its_place(cluster, lab):
+    lab.apply(pool("p", "10.88.7.0/28"))
+    cluster.add("web", metadata=AUTO, **LOAD_BALANCER)
+    cluster.wait_ingress("web", "10.88.7.1")
+    assert "externalIPs" not in cluster.service("web")["spec"], "it is shown once"
+    cluster.add("other", **LOAD_BALANCER)
+    cluster.wait_ingress("other", "10.88.7.2")
+
+    def waits(name, why):
+        told = ("AddressNotAllocated", why)
+        wait_until(lambda: told in cluster.events(name), f"{why!r} in {cluster.events(name)}")
+
+    for wish, why in {
+        ("addresses", "10.88.7.2"): f"10.88.7.2 is in use by {cluster.namespace}/other",
+        ("addresses", "10.88.7.500"): "'10.88.7.500' is no IP address",
+        ("addresses", "10.99.0.1"): "10.99.0.1 is in no pool",
+        ("pool", "egde"): "there is no pool egde",
+    }.items():
+        keys = ("addresses", "pool")
+        asked = {f"ipcontroller.ext/{key}": wish[1] if key == wish[0] else None for key in keys}
+        cluster.merge("web", {"metadata": {"annotations": asked}})
+        waits("web", f"{why}; it keeps 10.88.7.1 until then")
+        assert cluster.ingress("web") == ["10.88.7.1"]
+    six = {"annotations": {"ipcontroller.ext/addresses": "fd00:88::9"}}
+    cluster.add("six", metadata=six, **LOAD_BALANCER)
+    waits("six", "fd00:88::9 is an IPv6 address, and the service has IPv4 alone")
+    slips = {"ipcontroller.ext/adresses": "10.88.7.9", "external-ip": "true"}
+    cluster.add("slip", metadata={"annotations": slips})
+    wait_until(
+        lambda: any(
+            reason == "AnnotationNotUnderstood"
+            and "external-ip is 'true'" in message
+            and "no annotation ipcontroller.ext/adresses" in message
+            for reason, message in cluster.events("slip")
+        ),
+        "the Event",
+    )
+    assert lab.wait_for_http("10.88.7.1") in lab.nodes
+    assert set(cluster.placed()) == {"10.88.7.1", "10.88.7.2"}
+    free = {"ipcontroller.ext/addresses": "10.88.7.2", "ipcontroller.ext/pool": None}
+    cluster.merge("web", {"metadata": {"annotations": free}})
+    lab.delete_service("other", namespace=cluster.namespace)
+    cluster.wait_ingress("web", "10.88.7.2")
+    cluster.wait_settled("10.88.7.2")
+
 
 def test_the_class_selects_load_balancers(cluster, lab):
     """Servers before 1.21 know no classes: there, all are without one."""

@@ -180,12 +180,17 @@ class World:
 
     def _patched(self, action):
         patch = merged(
-            {"metadata": {"labels": dict(action.claim.metadata.labels or {})}},
+            {
+                "metadata": {
+                    "labels": dict(action.claim.metadata.labels or {}),
+                    "annotations": dict(action.claim.metadata.annotations or {}),
+                }
+            },
             on_the_wire(services_patch(action)),
         )
-        labels = patch["metadata"].get("labels")
+        changed = {key: patch["metadata"].get(key) for key in ("labels", "annotations")}
         return msgspec.structs.replace(
             action.claim,
-            metadata=msgspec.structs.replace(action.claim.metadata, labels=labels),
+            metadata=msgspec.structs.replace(action.claim.metadata, **changed),
             spec=msgspec.structs.replace(action.claim.spec, services=action.services),
         )

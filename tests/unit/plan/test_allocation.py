@@ -107,11 +107,18 @@ def test_a_load_balancer_no_more_is_cleared_before_its_claim_goes():
     assert world.claims == {}
 
 
-def test_both_ways_show_the_same_address():
+def test_a_load_balancer_that_is_annotated_as_well_shows_its_address_once():
     world = World(TEST_POOL)
     world.add("web", **LB, **AUTO)
     world.settle()
-    assert world.shown("web") == ["192.168.16.250"] * 2
+    assert world.shown("web") == ["192.168.16.250"]
+    world.change("web", {"spec": {"type": "ClusterIP"}})
+    world.settle()
+    assert world.services["web"]["spec"]["externalIPs"] == world.shown("web") == ["192.168.16.250"]
+    world.change("web", {"spec": {"type": "LoadBalancer"}})
+    world.settle()
+    assert world.services["web"]["spec"].get("externalIPs", []) == []
+    assert world.shown("web") == ["192.168.16.250"]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +304,7 @@ def test_pools_by_name_priority_and_switch():
     assert world.shown("any") == ["10.0.1.1"]
     assert world.shown("named") == ["10.0.2.1"]
     assert world.shown("either") == ["10.0.0.1"]
-    assert waiting(world) == {"lost": "no pool of IPv4 addresses among gone serves it"}
+    assert waiting(world) == {"lost": "there is no pool gone"}
     world.change("any", {"metadata": {"annotations": asking(pool="low")}})
     world.settle()
     assert world.shown("any") == ["10.0.0.2"]

@@ -19,13 +19,14 @@ POOLS = [
     pool("r", "10.0.1.6/31"),
 ]
 IPS = ["10.0.0.2", "10.0.0.5", "10.0.1.6"]
+ODD = ["10.0.0.2,10.0.0.5", "10.0.0.2,10.0.0.500", "fd00::1"]
 
 TYPES = st.sampled_from(["LoadBalancer", "ClusterIP"])
 ANNOTATIONS = st.fixed_dictionaries(
     {
-        "external-ip": st.sampled_from(["auto", None]),
-        "ipcontroller.ext/addresses": st.sampled_from([None, None, None, *IPS]),
-        "ipcontroller.ext/pool": st.sampled_from([None, None, None, "p", "q", "r, p"]),
+        "external-ip": st.sampled_from(["auto", None, "true"]),
+        "ipcontroller.ext/addresses": st.sampled_from([None, None, None, *IPS, *ODD]),
+        "ipcontroller.ext/pool": st.sampled_from([None, None, None, "p", "q", "r, p", "egde"]),
     }
 )
 OPERATIONS = st.one_of(
@@ -41,6 +42,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("type"), st.sampled_from(NAMES), TYPES),
     st.tuples(st.just("annotate"), st.sampled_from(NAMES), ANNOTATIONS),
     st.tuples(st.just("write"), st.sampled_from(NAMES), st.sampled_from(["10.9.0.1", *IPS])),
+    st.tuples(st.just("port"), st.sampled_from(NAMES), st.integers(80, 81)),
     st.tuples(st.just("lose status"), st.sampled_from(NAMES)),
     st.tuples(st.just("pool"), st.sampled_from(POOLS)),
     st.tuples(st.just("no pool"), st.sampled_from(["p", "q", "r"])),
@@ -89,6 +91,8 @@ class Faulty(World):
             self.change(name, {"spec": {"type": arguments[0]}})
         elif operation == "annotate":
             self.change(name, {"metadata": {"annotations": arguments[0]}})
+        elif operation == "port":
+            self.change(name, {"spec": {"ports": [{"port": arguments[0]}]}})
         elif operation == "write":
             self.change(name, {"spec": {"externalIPs": [arguments[0]]}})
         else:

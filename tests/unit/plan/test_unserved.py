@@ -10,7 +10,6 @@ from extip.api.core_v1 import (
     LoadBalancerIngress,
     LoadBalancerStatus,
     ObjectReference,
-    ServiceAnnotations,
     ServiceStatus,
 )
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
@@ -19,6 +18,12 @@ from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.plan.overview import ClaimState
 from extip.plan.unserved import NOT_ALLOCATED, unserved, unserved_rows
 
+KEYS = {
+    "external_ip": "external-ip",
+    "addresses": "ipcontroller.ext/addresses",
+    "pool": "ipcontroller.ext/pool",
+    "allocated": "ipcontroller.ext/allocated",
+}
 REFUSED, WAITING = ClaimState.REFUSED, ClaimState.WAITING
 BALANCER = DetailedServiceSpec(type="LoadBalancer", ip_families=("IPv4",))
 
@@ -26,7 +31,10 @@ BALANCER = DetailedServiceSpec(type="LoadBalancer", ip_families=("IPv4",))
 def service(name="web", *, ips=(), spec=None, ingress=(), **annotations):
     return DetailedService(
         metadata=DetailedServiceMeta(
-            namespace="shop", name=name, uid=name, annotations=ServiceAnnotations(**annotations)
+            namespace="shop",
+            name=name,
+            uid=name,
+            annotations={KEYS.get(key, key): value for key, value in annotations.items()},
         ),
         spec=spec or DetailedServiceSpec(external_ips=ips or None),
         status=ServiceStatus(

@@ -16,11 +16,10 @@ from extip.errors import ApiError, ApiUnavailableError, ConflictError
 from extip.metrics import Metrics
 from extip.plan.claims import Create, new_claim
 from extip.plan.demand import Demand, service_demand
-from extip.plan.evidence import Ports
 from extip.plan.link import IPAddress
 from extip.plan.pools import compile_pools
 from extip.plan.publication import publication_patch
-from extip.plan.requests import Owner, Requests, service_owner
+from extip.plan.requests import Owner, Ports, Requests, service_owner
 from extip.reconcile.allocation import AllocationInputs, Allocator
 from tests.fakes.virtual_time import run_virtually
 from tests.unit.plan.allocation_world import merged, on_the_wire, pool, service_json
@@ -42,6 +41,7 @@ class Server:
         self.no_ips: frozenset[IPAddress] = frozenset()
         self.compiled = compile_pools(self.pools.values())
         self.demands: tuple[Demand, ...] = ()
+        self.misread: dict[Owner, str] = {}
         self.metrics = Metrics("test")
         self.allocator = Allocator(
             inputs=self.inputs,
@@ -82,6 +82,7 @@ class Server:
             known_pools=self.pools,
             namespaces=self.no_namespaces,
             ports=self._ports,
+            misunderstood=self.misread,
         )
 
     def plan(self):
@@ -133,6 +134,9 @@ class Server:
 
     def waiting(self, owner: Owner, why: str) -> None:
         self.told.append(("waiting", owner.name, why))
+
+    def misunderstood(self, owner: Owner, what: str) -> None:
+        self.told.append(("misunderstood", owner.name, what))
 
     def metric(self, line):
         return line in generate_latest(self.metrics.registry).decode()
@@ -318,3 +322,17 @@ async def test_a_pool_that_went_is_not_counted_any_more(server):
     server.add("web")
     await server.go()
     assert not server.metric('pool="p"')
+
+
+@virtually
+async def test_an_annotation_that_means_nothing_is_told_once_and_when_it_changes(server):
+    server.add("web")
+    (web,) = (demand.owner for demand in server.demands)
+    server.misread = {web: "one"}
+    await server.go()
+    server.misread = dict(server.misread)
+    await server.go()
+    server.misread = {web: "two"}
+    await server.go()
+    said = [what for kind, _, what in server.told if kind == "misunderstood"]
+    assert said == ["one", "two"]
