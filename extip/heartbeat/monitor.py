@@ -17,7 +17,6 @@ from typing import Protocol
 
 from extip import log
 from extip.api.coordination_v1 import Lease
-from extip.api.meta_v1 import parse_version
 from extip.api.names import node_of_lease
 from extip.clock import Clock
 from extip.errors import ApiError
@@ -152,8 +151,8 @@ class Monitor:
         node = None if lease is None else node_of_lease(lease.metadata.name)
         if lease is None or node is None:
             return
-        self._watched = max(self._watched, _version(lease))
         beat = beat_of(lease)
+        self._watched = max(self._watched, beat.version)
         self._warn_if_raised(node, beat)
         changed = self._liveness.observe(node, beat, now, listed=not self._opened)
         reason = leaving_reason(lease)
@@ -219,7 +218,7 @@ class Monitor:
         }
         now = self._clock.monotonic()
         self._announce(self._liveness.confirm(late, beats, asked_at=asked_at, now=now))
-        newest = max(map(_version, leases), default=0)
+        newest = max((beat.version for beat in beats.values()), default=0)
         if newest > self._watched:
             self._look_later(BEHIND_S, newest=newest, since=asked_at)
 
@@ -312,7 +311,3 @@ class Monitor:
                 if beat.lease_s == period_s
                 else f"--monitor is shorter than two heartbeats of {beat.heartbeat_s:g} s",
             )
-
-
-def _version(lease: Lease) -> int:
-    return parse_version(lease.metadata.resource_version)

@@ -11,7 +11,7 @@ from math import ceil, isfinite
 import msgspec
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
-from extip.api.meta_v1 import NO_FIELD_OWNERS, FullObjectMeta
+from extip.api.meta_v1 import NO_FIELD_OWNERS, FullObjectMeta, parse_version
 from extip.api.names import (
     COMPONENT_LABEL,
     HEARTBEAT_ANNOTATION,
@@ -105,6 +105,7 @@ def beat_of(lease: Lease) -> Beat:
         token=token,
         heartbeat_s=_seconds(lease, HEARTBEAT_ANNOTATION, DEFAULT_HEARTBEAT_S),
         lease_s=_seconds(lease, LEASE_ANNOTATION, 0.0),
+        version=parse_version(lease.metadata.resource_version),
     )
 
 

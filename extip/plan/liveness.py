@@ -13,6 +13,12 @@ longer). Overdue is not dead: the verdict needs
 - a whole such period since this process could last not see: after its watch was down, after a read
   failed, after all were silent, every node starts anew.
 
+Watch and reads are not ordered: a read may show a Lease as it was before what the watch has shown
+meanwhile, and the watch bring one that a read has shown already. So each Lease has its version, and
+only a later one counts, whoever shows it. A read that is older than the watch was when it began is
+no fresh one. A watch that itself goes back tells of a server that did (its etcd was restored), and
+is followed.
+
 All instants are seconds on one monotonic timeline.
 """
 
@@ -73,6 +79,8 @@ class Beat:
     """How often the node renews it."""
     lease_s: float = 0.0
     """How long after a renewal the node may have its IPs up, if that is longer than usual."""
+    version: int = 0
+    """Grows with each change of the Lease; 0 where that is not known."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +103,21 @@ class _Node:
     """Reads that were slow and did not show a newer heartbeat."""
     after_quiet: bool = False
     """A read after a silence of all did not show one."""
+    version: int = 0
+    """Of its Lease, the newest that anybody has shown..."""
+    watched: int = 0
+    """... and the last one that the watch has."""
+
+    def takes(self, version: int, *, read: bool) -> bool:
+        """Note a version of the Lease; return whether it is not an older one than is known."""
+        if not read:
+            went_back = 0 < version < self.watched
+            self.version = version if went_back else self.version
+            self.watched = version
+        if 0 < version < self.version:
+            return False
+        self.version = version
+        return True
 
     @property
     def patience_s(self) -> float:
@@ -160,18 +183,24 @@ class Liveness:
         if name not in self._nodes:
             self._add(name, None, Beat(token="", heartbeat_s=self._monitor_s / HEARTBEATS), now)
 
-    def observe(self, name: str, beat: Beat, now: float, *, listed: bool = False) -> bool:
+    def observe(
+        self, name: str, beat: Beat, now: float, *, listed: bool = False, read: bool = False
+    ) -> bool:
         """Take in what a Lease says; return whether the verdict changed.
 
         `listed`: it was found when everything was read for the first time, so it may be of any
-        age, and is no sign of life. A Lease that the node itself gave up says that it is gone.
+        age, and is no sign of life. `read`: not the watch shows it, but a read. A Lease that the
+        node itself gave up says that it is gone.
         """
         node = self._nodes.get(name)
+        if node is not None and not node.takes(beat.version, read=read):
+            return False
         if node is not None and node.token == beat.token:
             return False
         if node is None or node.token is None:
             listed = listed and bool(beat.token)
             node = self._add(name, beat.token, beat, now)
+            node.takes(beat.version, read=read)
         else:
             self._renew(name, node, beat, now)
             listed = False
@@ -228,7 +257,11 @@ class Liveness:
         self, late: tuple[str, ...], beats: Mapping[str, Beat], *, asked_at: float, now: float
     ) -> tuple[str, ...]:
         """Judge overdue nodes by a fresh read of all Leases; return whose verdict changed."""
-        changed = [name for name, beat in beats.items() if self.observe(name, beat, now)]
+        stale = any(self._is_older(beats.get(name), name, now) for name in late)
+        changed = [n for n, beat in beats.items() if self.observe(n, beat, now, read=True)]
+        if stale:
+            self.read_failed()
+            return tuple(changed)
         self._grant_time(now - asked_at, now)
         for name in () if self._closed_at is not None else late:
             node = self._nodes.get(name)
@@ -243,6 +276,13 @@ class Liveness:
             elif self._judge(node, Verdict.DEAD, now):
                 changed.append(name)
         return tuple(changed)
+
+    def _is_older(self, beat: Beat | None, name: str, now: float) -> bool:
+        """Whether a read shows less of an overdue node than was known before it began."""
+        node = self._nodes.get(name)
+        if beat is None or node is None or node.due_at > now:
+            return False  # gone, or heard from meanwhile
+        return 0 < beat.version < node.version
 
     def _grant_time(self, took_s: float, now: float) -> None:
         """After a slow read, let nobody be due before what held it up can be over."""
@@ -267,7 +307,9 @@ class Liveness:
     def _renew(self, name: str, node: _Node, beat: Beat, now: float) -> None:
         was_due_at = node.due_at
         dead = node.verdict is Verdict.DEAD
-        node.interval_s = 0.0 if dead or node.heard_at == -inf else now - node.heard_at
+        seen_until = now if self._closed_at is None else self._closed_at
+        first = dead or node.heard_at == -inf
+        node.interval_s = 0.0 if first else max(0.0, seen_until - node.heard_at)
         node.was_overdue = node.interval_s > node.period_s
         node.token, node.heartbeat_s = beat.token, beat.heartbeat_s
         node.period_s = self.period_s(beat)
@@ -295,6 +337,7 @@ class Liveness:
         for node in self._nodes.values():
             short = gap_s <= node.period_s / _GAP
             node.seen_at = min(now, node.seen_at + gap_s) if short else now
+            node.heard_at = min(now, node.heard_at + gap_s)  # no node was slow for that time
         self._tidy()
 
     def _regain_sight(self, now: float) -> None:

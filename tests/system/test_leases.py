@@ -12,7 +12,7 @@ from extip.api.resources import LEASES
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
 from extip.clock import LoopClock
-from extip.errors import AlreadyRunningError
+from extip.errors import AlreadyRunningError, ApiUnavailableError
 from extip.heartbeat.monitor import Monitor
 from extip.heartbeat.publisher import Publisher
 from extip.kube.client import connect
@@ -43,13 +43,13 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-def publisher(client, namespace, node, identity, *, lease_s=0.0):
+def publisher(client, namespace, node, identity, *, lease_s=0.0, heartbeat_s=HB_S):
     return Publisher(
         LeaseLock(client, name=heartbeat_lease(node), namespace=namespace),
         node=node,
         namespace=namespace,
         identity=identity,
-        heartbeat_s=HB_S,
+        heartbeat_s=heartbeat_s,
         lease_s=lease_s,
         clock=CLOCK,
         rng=Random(),  # noqa: S311
@@ -122,6 +122,128 @@ async def test_heartbeats_are_seen_by_watch_and_a_death_is_confirmed_by_a_read(l
             async with asyncio.timeout(50):  # by then n2 may be silent, and its name be taken
                 await publisher(client, namespace, "n2", "elsewhere").run()
         assert not tasks["n2"].done()
+
+
+class Interrupted:
+    """A watch that breaks when it is told to; implements `ListerWatcher`."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self.down = False
+
+    async def list(self, *, resource_version):
+        return await self._inner.list(resource_version=resource_version)
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        stream = self._inner.watch(resource_version=resource_version, timeout_s=timeout_s)
+        async with stream as events:
+            if self.down:
+                raise ApiUnavailableError("cut")
+            yield self._until_down(events)
+
+    async def _until_down(self, events):
+        async for event in events:
+            if self.down:
+                raise ApiUnavailableError("cut")
+            yield event
+
+
+class Watched:
+    """A monitor of a namespace of its own, its cache, and when its watch was opened last."""
+
+    def __init__(self, client, namespace, reader, *, monitor_s):
+        self.verdicts: list[tuple[str, Verdict]] = []
+        self.opened_s = 0.0
+        self.monitor = Monitor(
+            reader,
+            get=lambda key: self.informer.store.get(key),  # noqa: PLW0108 - made below
+            monitor_s=monitor_s,
+            changed=lambda node: self.verdicts.append((node, self.monitor.verdict(node))),
+            doubt=lambda since: self.informer.doubt(since),  # noqa: PLW0108
+            clock=CLOCK,
+            metrics=METRICS,
+        )
+        self.leases = Interrupted(
+            client.lister_watcher(LEASES, label_selector=HEARTBEAT_SELECTOR, namespace=namespace)
+        )
+        self.informer = Informer(
+            "leases",
+            TrackedListerWatcher(
+                self.leases, opened=self._opened, closed=self.monitor.watch_closed
+            ),
+            clock=CLOCK,
+            rng=Random(),  # noqa: S311
+            metrics=METRICS,
+        )
+        self.informer.add_handler(self.monitor.lease_changed)
+
+    def _opened(self):
+        self.opened_s = CLOCK.monotonic()
+        self.monitor.watch_opened()
+
+
+async def test_neither_an_old_read_nor_a_gap_of_the_watch_overrules_what_was_heard(lab, namespace):
+    """One started again while a read is on its way lives; one dead in a gap is found in time."""
+
+    class OldReader:
+        """The second read shows a node's Lease given up, though the watch has it renewed since."""
+
+        def __init__(self):
+            self.reads = 0
+            self.shown = asyncio.Event()
+
+        async def read(self):
+            self.reads += 1
+            if self.reads == 1:
+                await asyncio.get_running_loop().create_future()
+            if self.reads > 2:
+                return await real.read()
+            tasks["b"].cancel()
+            await asyncio.wait([tasks["b"]])
+            await nodes["b"].release()
+            old = await real.read()
+            again = publisher(client, namespace, "b", "b_1")
+            tasks["b"] = await stack.enter_async_context(running(again.run()))
+            await until(
+                lambda: watched.verdicts[-2:] == [("b", Verdict.DEAD), ("b", Verdict.ALIVE)]
+            )
+            watched.verdicts.clear()
+            self.shown.set()
+            return old
+
+    async with (
+        connect(str(lab.outside_kubeconfig()), metrics=METRICS) as client,
+        AsyncExitStack() as stack,
+    ):
+        real = HeartbeatReader(client, namespace=namespace)
+        reader = OldReader()
+        watched = Watched(client, namespace, reader, monitor_s=3.0)
+        await stack.enter_async_context(running(watched.informer.run()))
+        await stack.enter_async_context(running(watched.monitor.run()))
+        nodes = {name: publisher(client, namespace, name, f"{name}_1") for name in "abc"}
+        nodes["d"] = publisher(client, namespace, "d", "d_1", heartbeat_s=1.0)
+        tasks = {
+            name: await stack.enter_async_context(running(one.run())) for name, one in nodes.items()
+        }
+        await until(lambda: list(watched.monitor.nodes().values()) == 4 * [Verdict.ALIVE])
+
+        tasks["a"].cancel()
+        await until(lambda: watched.monitor.verdict("a") is Verdict.DEAD)
+        assert reader.shown.is_set()
+        assert ("b", Verdict.DEAD) not in watched.verdicts
+
+        await until(lambda: watched.monitor.verdict("d") is Verdict.ALIVE)
+        watched.leases.down = True
+        before_s = nodes["d"].confirmed_at
+        await until(lambda: nodes["d"].confirmed_at != before_s)
+        tasks["d"].cancel()
+        await asyncio.sleep(5.0)
+        watched.leases.down = False
+        opened_s = watched.opened_s
+        await until(lambda: watched.opened_s != opened_s)
+        await until(lambda: watched.monitor.verdict("d") is Verdict.DEAD)
+        assert 3.0 <= CLOCK.monotonic() - watched.opened_s < 6.0
 
 
 async def test_of_two_candidates_one_leads_and_the_other_follows_an_orderly_stop(lab, namespace):

@@ -9,8 +9,8 @@ PERIOD_S = 4.0
 HEARTBEAT_S = 2.0
 
 
-def beat(number, heartbeat_s=HEARTBEAT_S, lease_s=0.0):
-    return Beat(token=str(number), heartbeat_s=heartbeat_s, lease_s=lease_s)
+def beat(number, heartbeat_s=HEARTBEAT_S, lease_s=0.0, version=0):
+    return Beat(token=str(number), heartbeat_s=heartbeat_s, lease_s=lease_s, version=version)
 
 
 def alive(*names, now=0.0, monitor_s=PERIOD_S):
@@ -304,3 +304,45 @@ def test_one_death_among_punctual_nodes_is_known_when_the_period_is_over(phases,
                 died_at = due_at
         liveness.observe(name, beat(number), at)
     assert last + PERIOD_S <= died_at <= last + PERIOD_S + HEARTBEAT_S / 40
+
+
+def test_a_read_that_is_older_than_the_watch_sets_nobody_back():
+    liveness = Liveness(PERIOD_S)
+    for version in (1, 2):
+        liveness.observe("a", beat(version, version=version), float(version))
+        liveness.observe("b", beat(version, version=version), float(version))
+    assert confirm(liveness, (), 2.5, {"a": beat("", version=1), "b": beat(1, version=1)}) == ()
+    assert liveness.nodes() == {"a": Verdict.ALIVE, "b": Verdict.ALIVE}
+    assert liveness.next_due() == 6.0
+
+
+def test_a_watch_that_is_behind_a_read_adds_nothing_to_it():
+    liveness = alive("a", "b")
+    confirm(liveness, (), 1.0, {"a": beat(2, version=9), "b": beat(2, version=10)})
+    assert not liveness.observe("a", beat(1, version=7), 1.5)
+    assert not liveness.observe("a", beat("", version=8), 1.6)
+    assert not liveness.observe("a", beat(2, version=9), 1.7)
+    assert liveness.next_due() == 5.0
+
+
+def test_a_read_that_is_older_than_the_watch_was_when_it_began_proves_no_death():
+    liveness = Liveness(PERIOD_S)
+    for version in (1, 2):
+        liveness.observe("a", beat(version, version=version), float(version))
+        liveness.observe("b", beat(version, version=version), float(version))
+    liveness.observe("b", beat(3, version=3), 5.9)
+    late, _ = liveness.overdue(6.0)
+    assert late == ("a",)
+    assert confirm(liveness, late, 6.01, {"a": beat(1, version=1), "b": beat(3, version=3)}) == ()
+    assert liveness.verdict("a") is Verdict.UNKNOWN
+    assert liveness.blind
+
+
+def test_a_watch_that_goes_back_is_followed():
+    """The API server's data was restored from a backup."""
+    liveness = Liveness(PERIOD_S)
+    liveness.observe("a", beat(1, version=1000), 0.0)
+    confirm(liveness, (), 0.5, {"a": beat(2, version=1001)})
+    liveness.observe("a", beat(3, version=500), 1.0)
+    liveness.observe("a", beat(4, version=501), 3.0)
+    assert liveness.next_due() == 7.0
