@@ -30,7 +30,13 @@ from extip import log
 from extip.api.coordination_v1 import Lease
 from extip.api.meta_v1 import FullObjectMeta
 from extip.clock import Clock
-from extip.errors import ApiError, ConfigurationError, ConflictError, NotFoundError
+from extip.errors import (
+    ApiError,
+    ApiUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+)
 from extip.metrics import Metrics
 from extip.plan.election import (
     Observation,
@@ -127,6 +133,8 @@ class LeaderElector:
         self._reached = reached
         self._log = log.get_logger("elector").bind(lease=f"{namespace}/{name}")
         self._seen: Observation | None = None
+        self._unsettled: Lease | None = None
+        """A write of the lease that may have been carried out, or still be."""
         self._renewed_at: float | None = None
         self._failing = False
 
@@ -154,12 +162,12 @@ class LeaderElector:
         """Acquire, run what `leading` returns until the lease is lost, and begin again.
 
         `leading` is called each time leadership begins. When cancelled, or when a leading
-        component fails, the lease is given back.
+        component fails, the lease is given back; also when it is not known yet that it was taken.
         """
         while True:
-            await self._acquire()
             lost = ""
             try:
+                await self._acquire()
                 lost = await run_beside(leading(), self._keep)
             finally:
                 self._renewed_at = None
@@ -251,11 +259,25 @@ class LeaderElector:
         return True
 
     async def _put(self, lease: Lease) -> None:
-        body = held(lease, self._identity, self._timing.lease_duration_s, now=self._clock.utcnow())
-        if lease.metadata.resource_version:
-            self._see(await self._lock.replace(body))
-        else:
-            self._see(await self._lock.create(body))
+        self._see(
+            await self._send(
+                held(lease, self._identity, self._timing.lease_duration_s, now=self._clock.utcnow())
+            )
+        )
+
+    async def _send(self, body: Lease) -> Lease:
+        """Write the lease; remember it for as long as nobody knows whether it was written."""
+        exists = bool(body.metadata.resource_version)
+        self._unsettled = body
+        try:
+            written = await (self._lock.replace(body) if exists else self._lock.create(body))
+        except ApiUnavailableError:
+            raise
+        except ApiError:
+            self._unsettled = None
+            raise
+        self._unsettled = None
+        return written
 
     def _see(self, lease: Lease) -> None:
         before = self.holder
@@ -278,15 +300,23 @@ class LeaderElector:
             self._log.warning("lease_release_failed", error=str(error) or "timed out")
 
     async def _give_back(self) -> None:
-        while self._seen is not None and self.holder == self._identity:
+        """Write that nobody holds the lease, if this candidate does, or may.
+
+        A write that was cut short may still be on its way. It has the version that the lease had:
+        another write with that version comes before it, or shows that it was carried out.
+        """
+        lease = self._unsettled
+        if lease is None and self._seen is not None and self.holder == self._identity:
+            lease = self._seen.lease
+        while lease is not None:
             try:
-                self._see(
-                    await self._lock.replace(released(self._seen.lease, now=self._clock.utcnow()))
-                )
-            except ConflictError:  # perhaps with a renewal of ours that was cut short
-                self._see(await self._lock.get())
+                self._see(await self._send(released(lease, now=self._clock.utcnow())))
+            except (ConflictError, NotFoundError):  # perhaps by a write that was cut short
+                self._see(lease := await self._lock.get())
+                lease = lease if lease.holder == self._identity else None
             else:
                 self._log.info("lease_released")
+                return
 
 
 async def warn_of_rivals(elector: LeaderElector, *, clock: Clock) -> None:

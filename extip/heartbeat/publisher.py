@@ -114,6 +114,8 @@ class Publisher:
         self._recalled = False
         self._poked = asyncio.Event()
         self._lease: Lease | None = None
+        self._unsettled: Lease | None = None
+        """A heartbeat that may have been carried out, or still be."""
         self._rival: tuple[str, float] | None = None
         self._failures = 0
         self.confirmed_at: float | None = None
@@ -233,10 +235,9 @@ class Publisher:
             ),
             now=self._clock.utcnow(),
         )
-        exists = bool(lease.metadata.resource_version)
         asked_at = self._clock.monotonic()
         async with asyncio.timeout(self._bound_s):
-            written = await (self._store.replace(body) if exists else self._store.create(body))
+            written = await self._send(body)
         took_s = self._clock.monotonic() - asked_at
         self._bound_s = min(max(_BOUND * self._heartbeat_s, 2 * took_s), _MAX_BOUND_S)
         return written
@@ -266,15 +267,36 @@ class Publisher:
             return None
         return min(left_s, beat.heartbeat_s / 2)
 
+    async def _send(self, body: Lease) -> Lease:
+        """Write the Lease; remember it for as long as nobody knows whether it was written."""
+        exists = bool(body.metadata.resource_version)
+        self._unsettled = body
+        try:
+            written = await (self._store.replace(body) if exists else self._store.create(body))
+        except ApiUnavailableError:
+            raise
+        except ApiError:
+            self._unsettled = None
+            raise
+        self._unsettled = None
+        return written
+
     async def _give_up(self) -> None:
+        """Write that nobody holds the Lease, if this node does, or may.
+
+        A heartbeat that was cut short may still be on its way. It has the version that the Lease
+        had: another write with that version comes before it, or shows that it was carried out.
+        """
+        lease = self._unsettled or self._lease
+        self._lease = None
         for _ in range(_ATTEMPTS):
-            lease = self._lease or await self._read()
-            self._lease = None
+            lease = lease or await self._read()
             if lease.holder != self._identity:
                 return
             try:
-                await self._store.replace(given_up(lease, now=self._clock.utcnow()))
-            except ConflictError:
+                await self._send(given_up(lease, now=self._clock.utcnow()))
+            except (ConflictError, NotFoundError):
+                lease = None
                 continue
             self._log.info("heartbeat_released")
             return

@@ -3,11 +3,12 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES
-from extip.cache.listwatch import MOST_RECENT
+from extip.cache.listwatch import MOST_RECENT, Page
 from extip.clock import LoopClock
 from extip.errors import (
     FatalError,
@@ -19,10 +20,11 @@ from extip.errors import (
 from extip.kube.client import ApiClient, Scope, connect
 from extip.metrics import Metrics
 from extip.modes.definitions import UNKNOWN
-from extip.plan.draining import Left, left
+from extip.plan.draining import Left, held_before, left
 
 _POLL_S = 0.5
 _SHOWN = 3
+_PAGE = 500
 _UNDO = "to take the drain back: `extip drain --undo"
 
 
@@ -71,7 +73,8 @@ async def _emptied(client: ApiClient, node: str, wait_s: float) -> None:
 async def _wait_until_empty(client: ApiClient, node: str, wait_s: float) -> None:
     clock = LoopClock()
     until = clock.monotonic() + wait_s
-    while found := await _left(client, node):
+    watched = Emptying(client, node)
+    while found := await watched.left():
         if clock.monotonic() < until and not all(one.pinned for one in found):
             await clock.sleep(_POLL_S)
             continue
@@ -85,14 +88,48 @@ def _described(found: Sequence[Left]) -> str:
     return f"{count} not up on another node: {', '.join(named)}{more}"
 
 
-async def _left(client: ApiClient, node: str) -> list[Left]:
-    """Return the IPs that the node has, is to have, or had until their next holder is up."""
-    label = label_value(node)
-    mine = await _claims(client, f"{NODE_LABEL}={label}")
-    former = await _claims(client, f"{PREVIOUS_NODE_LABEL}={label}")
-    return left(node, (*mine, *former))
+class Emptying:
+    """What a node has, is to have, or had until their next holders are up.
 
+    The labels of a claim name its node and the one before. One that goes on to a third node, since
+    the second has died, has no label of the first any more, though that still has it up. So each
+    claim that is left is followed by its name until it is not.
+    """
 
-async def _claims(client: ApiClient, selector: str) -> tuple[IpClaim, ...]:
-    scope = Scope(label_selector=selector)
-    return (await client.list(IP_CLAIMS, scope, resource_version=MOST_RECENT)).items
+    def __init__(self, client: ApiClient, node: str) -> None:
+        self._client = client
+        self._node = node
+        self._followed: set[str] | None = None
+        """Names of what was left; None before anything was looked at."""
+
+    async def left(self) -> list[Left]:
+        """Return them as they are now. Raises ApiError."""
+        if self._followed is None:
+            self._followed = await self._held_before()
+        label = label_value(self._node)
+        seen = {
+            claim.metadata.name: claim
+            for key in (NODE_LABEL, PREVIOUS_NODE_LABEL)
+            for claim in (await self._claims(f"{key}={label}")).items
+        }
+        for name in sorted(self._followed - seen.keys()):
+            with suppress(NotFoundError):
+                seen[name] = await self._client.get(IP_CLAIMS, name=name)
+        found = left(self._node, seen.values())
+        self._followed = {one.name for one in found}
+        return found
+
+    async def _held_before(self) -> set[str]:
+        names, token = set[str](), ""
+        while True:
+            page = await self._client.list(
+                IP_CLAIMS, resource_version=MOST_RECENT, limit=_PAGE, continue_token=token
+            )
+            names |= held_before(self._node, page.items)
+            token = page.continue_token
+            if not token:
+                return names
+
+    async def _claims(self, selector: str) -> Page[IpClaim]:
+        scope = Scope(label_selector=selector)
+        return await self._client.list(IP_CLAIMS, scope, resource_version=MOST_RECENT)

@@ -13,6 +13,7 @@ from extip.plan.conditions import find_condition
 class Left:
     """A claim that no other node has up."""
 
+    name: str
     cidr: str
     why: str
     pinned: bool = False
@@ -29,19 +30,26 @@ def left(node: str, claims: Iterable[IpClaim]) -> list[Left]:
     return sorted(found.values(), key=_cidr)
 
 
+def held_before(node: str, claims: Iterable[IpClaim]) -> set[str]:
+    """Return the names of claims whose last holder the node is, wherever they were given since."""
+    return {claim.metadata.name for claim in claims if claim.status.holder == node}
+
+
 def _left(node: str, claim: IpClaim) -> Left | None:
-    cidr, target = claim.spec.cidr, claim.spec.node_name
+    name, cidr, target = claim.metadata.name, claim.spec.cidr, claim.spec.node_name
     if target != node:
         if claim.status.holder != node:
             return None
         if not target:
-            return Left(cidr=cidr, why=f"no node has it now: {_unassigned(claim)}")
+            return Left(name=name, cidr=cidr, why=f"no node has it now: {_unassigned(claim)}")
         why = _reported(claim) or "it has not reported yet"
-        return Left(cidr=cidr, why=f"given to {target}, which does not have it up: {why}")
+        return Left(
+            name=name, cidr=cidr, why=f"given to {target}, which does not have it up: {why}"
+        )
     if is_pinned(claim):
         why = "pinned by hand: its spec.nodeName names this node"
-        return Left(cidr=cidr, why=why, pinned=True)
-    return Left(cidr=cidr, why=_unassigned(claim))
+        return Left(name=name, cidr=cidr, why=why, pinned=True)
+    return Left(name=name, cidr=cidr, why=_unassigned(claim))
 
 
 def _unassigned(claim: IpClaim) -> str:

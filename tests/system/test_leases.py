@@ -43,14 +43,26 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-def publisher(client, namespace, node, identity, *, lease_s=0.0, heartbeat_s=HB_S):
+def publisher(client, namespace, node, identity, *, store=None, **more):
     return Publisher(
-        LeaseLock(client, name=heartbeat_lease(node), namespace=namespace),
+        store or LeaseLock(client, name=heartbeat_lease(node), namespace=namespace),
         node=node,
         namespace=namespace,
         identity=identity,
-        heartbeat_s=heartbeat_s,
-        lease_s=lease_s,
+        clock=CLOCK,
+        rng=Random(),  # noqa: S311
+        metrics=METRICS,
+        **{"heartbeat_s": HB_S, **more},
+    )
+
+
+def elector(lock, namespace, identity):
+    return LeaderElector(
+        lock,
+        name="extip-test",
+        namespace=namespace,
+        identity=identity,
+        timing=Timing(lease_duration_s=15, renew_deadline_s=10, retry_period_s=0.5),
         clock=CLOCK,
         rng=Random(),  # noqa: S311
         metrics=METRICS,
@@ -247,22 +259,9 @@ async def test_neither_an_old_read_nor_a_gap_of_the_watch_overrules_what_was_hea
 
 
 async def test_of_two_candidates_one_leads_and_the_other_follows_an_orderly_stop(lab, namespace):
-    timing = Timing(lease_duration_s=15, renew_deadline_s=10, retry_period_s=0.5)
     async with connect(str(lab.outside_kubeconfig()), metrics=METRICS) as client:
         lock = LeaseLock(client, name="extip-test", namespace=namespace)
-        first, second = (
-            LeaderElector(
-                lock,
-                name="extip-test",
-                namespace=namespace,
-                identity=who,
-                timing=timing,
-                clock=CLOCK,
-                rng=Random(),  # noqa: S311
-                metrics=METRICS,
-            )
-            for who in ("first", "second")
-        )
+        first, second = (elector(lock, namespace, who) for who in ("first", "second"))
         async with running(first.run()) as leader:
             await until(lambda: first.leading)
             async with running(second.run()):
@@ -273,4 +272,46 @@ async def test_of_two_candidates_one_leads_and_the_other_follows_an_orderly_stop
                 assert not first.leading
                 lease = await lock.get()
                 assert lease.spec.lease_transitions == 2
+        assert (await lock.get()).holder == ""
+
+
+class Unanswered:
+    """Lets writes be carried out, and holds their answers back; implements `Lock`."""
+
+    def __init__(self, lock):
+        self._lock = lock
+        self.get = lock.get
+        self.written = asyncio.Event()
+
+    async def create(self, lease):
+        return await self._hold_back(self._lock.create(lease))
+
+    async def replace(self, lease):
+        return await self._hold_back(self._lock.replace(lease))
+
+    async def _hold_back(self, write):
+        written = await write
+        if not self.written.is_set():
+            self.written.set()
+            await asyncio.get_running_loop().create_future()
+        return written
+
+
+@pytest.mark.parametrize("who", ["scheduler", "controller"])
+async def test_whoever_is_stopped_before_its_first_write_is_answered_keeps_no_lease(
+    lab, namespace, who
+):
+    name = "extip-test" if who == "scheduler" else heartbeat_lease("n1")
+    async with connect(str(lab.outside_kubeconfig()), metrics=METRICS) as client:
+        lock = LeaseLock(client, name=name, namespace=namespace)
+        held_back = Unanswered(lock)
+        if who == "scheduler":
+            one = elector(held_back, namespace, "first")
+        else:
+            one = publisher(client, namespace, "n1", "n1_1", store=held_back, heartbeat_s=60.0)
+        async with running(one.run()):
+            await held_back.written.wait()
+            assert (await lock.get()).holder
+        if who == "controller":
+            await one.release()
         assert (await lock.get()).holder == ""

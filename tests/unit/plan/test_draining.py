@@ -5,7 +5,7 @@ import pytest
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
-from extip.plan.draining import Left, left
+from extip.plan.draining import Left, held_before, left
 
 REFUSED = Condition(
     type="Accepted", status="False", reason="X", message="it is a gateway", observed_generation=2
@@ -58,3 +58,9 @@ def test_they_come_in_order():
     found = left("n1", [claim(cidr="10.0.0.2/32"), claim(cidr="10.0.0.1/32")])
     assert [one.cidr for one in found] == ["10.0.0.1/32", "10.0.0.2/32"]
     assert isinstance(found[0], Left)
+
+
+def test_what_a_node_has_up_is_known_wherever_it_was_given_since():
+    moved_twice = claim(node="n3", cidr="10.0.0.3/32")
+    assert held_before("n1", [moved_twice, claim(node="n1", holder="n2")]) == {"10.0.0.3/32"}
+    assert [one.name for one in left("n1", [moved_twice])] == ["10.0.0.3/32"]
