@@ -16,6 +16,10 @@ Not guaranteed: that a write which was on its way when leadership ended is not c
 carry a precondition (a resourceVersion) where that could harm. `LeaderElector.leading` may be
 asked right before a write: after a process was frozen and thawed it is false at once.
 
+A candidate that should be the only one (`sole`) takes part as all others do, so two such ones never
+act at once either. But when another one is seen to be alive it objects: in its own log, and by a
+word on the lease that whoever leads repeats in its own.
+
 One task, `run`, owns it; it ends only by cancellation or by an error of a leading component.
 """
 
@@ -45,18 +49,20 @@ from extip.plan.election import (
     next_step,
     observe,
     released,
+    rival_of,
+    wanted,
 )
-from extip.supervisor import Component, run_beside, supervise
+from extip.supervisor import Component, run_beside
 
 _RELEASE_S = 1.0
 """Bound on giving the lease back."""
 
-_ALARM_S = 60.0
-"""How often `warn_of_rivals` repeats itself."""
+_OBJECT_S = 60.0
+"""How often a candidate that should be the only one says that it is not."""
 
-_LOOK_S = 1.0
-"""How soon it notices; it looks at memory alone."""
-
+_DEFER = 2.5
+"""Retry periods for which such a candidate leaves a lease that was another's to others: more than a
+standby takes to try again."""
 
 JITTER = 1.2
 """The wait between two tries to acquire is stretched by up to this factor more, at random; the
@@ -116,11 +122,13 @@ class LeaderElector:
         clock: Clock,
         rng: Random,
         metrics: Metrics,
+        sole: bool = False,
         reached: Callable[[], None] = lambda: None,
     ) -> None:
         """`identity` must be this process's alone, and never be used again by a later one.
 
-        `reached` is called when the API server answers again after it did not.
+        `sole`: there should be no other candidate, and standbys of others come first. `reached` is
+        called when the API server answers again after it did not.
         """
         self._lock = lock
         self._name = name
@@ -130,6 +138,7 @@ class LeaderElector:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._sole = sole
         self._reached = reached
         self._log = log.get_logger("elector").bind(lease=f"{namespace}/{name}")
         self._seen: Observation | None = None
@@ -137,6 +146,12 @@ class LeaderElector:
         """A write of the lease that may have been carried out, or still be."""
         self._renewed_at: float | None = None
         self._failing = False
+        self._rival = ""
+        """What the lease said last of whoever wanted it, too."""
+        self._objected_at: float | None = None
+        """When this candidate last said that there is another; None if there is none."""
+        self._unsaid = False
+        """The lease does not have it yet."""
 
     @property
     def leading(self) -> bool:
@@ -147,16 +162,6 @@ class LeaderElector:
     def holder(self) -> str:
         """Who holds the lease as far as known, empty for nobody; it may be dead."""
         return "" if self._seen is None else self._seen.holder
-
-    def rival(self) -> str:
-        """Return who else holds the lease and is alive as far as known; empty for nobody."""
-        seen = self._seen
-        if (
-            seen is None
-            or next_step(seen, self._identity, self._clock.monotonic()) is not Step.WAIT
-        ):
-            return ""
-        return seen.holder
 
     async def run(self, leading: Callable[[], Sequence[Component]] = tuple) -> None:
         """Acquire, run what `leading` returns until the lease is lost, and begin again.
@@ -182,14 +187,15 @@ class LeaderElector:
         while True:
             started = self._clock.monotonic()
             if await self._attempt(bound_s=self._timing.renew_deadline_s):
-                self._renewed_at = started
+                self._renewed_at, self._objected_at = started, None
                 self._metrics.leading.labels(self._name).set(1)
                 self._log.info("leadership_acquired", holder=self._identity)
                 return
             delay_s = period_s * (1 + JITTER * self._rng.random())
             if self._seen is not None and self._seen.holder:
                 # No later than when a silent holder's lease runs out, but not all at once.
-                left_s = max(0.0, self._seen.expires_at - self._clock.monotonic())
+                free_at = self._seen.expires_at + self._patience_s()
+                left_s = max(0.0, free_at - self._clock.monotonic())
                 delay_s = min(delay_s, left_s + period_s * (0.1 + 0.2 * self._rng.random()))
             await self._clock.sleep(delay_s)
 
@@ -250,13 +256,38 @@ class LeaderElector:
             if self._seen is None:
                 metadata = FullObjectMeta(name=self._name, namespace=self._namespace)
                 await self._put(Lease(metadata=metadata))
-            elif next_step(self._seen, self._identity, self._clock.monotonic()) is Step.WAIT:
+            elif self._next_step(self._seen) is Step.WAIT:
+                await self._object(self._seen)
                 return False
             else:
                 await self._put(self._seen.lease)
         except ConflictError:
             return False  # somebody else was quicker: who, the next look will tell
         return True
+
+    def _next_step(self, seen: Observation) -> Step:
+        now = self._clock.monotonic()
+        return next_step(seen, self._identity, now, patience_s=self._patience_s())
+
+    def _patience_s(self) -> float:
+        return 0.0 if self._objected_at is None else _DEFER * self._timing.retry_period_s
+
+    async def _object(self, seen: Observation) -> None:
+        """Where there should be no other, say that one is active: here, and on the lease."""
+        now = self._clock.monotonic()
+        due = self._objected_at is None or now >= self._objected_at + _OBJECT_S
+        if self._sole and due and seen.renewed:
+            self._objected_at, self._unsaid = now, True
+            self._log.error(
+                "another_scheduler_active",
+                holder=seen.holder,
+                reason="without --leader-elect there may be only one: this one decides nothing "
+                "until that one has ended; stop one of them, or run all with --leader-elect",
+            )
+        if self._unsaid:
+            lease = wanted(seen.lease, self._identity, now=self._clock.utcnow())
+            self._see(await self._lock.replace(lease))
+            self._unsaid = False
 
     async def _put(self, lease: Lease) -> None:
         self._see(
@@ -284,6 +315,13 @@ class LeaderElector:
         self._seen = observe(self._seen, lease, self._clock.monotonic())
         if self.holder not in (before, self._identity):
             self._log.info("leader_changed", holder=self.holder)
+        rival, self._rival = self._rival, rival_of(lease)
+        if self._rival not in ("", rival) and self.leading:
+            self._log.warning(
+                "another_scheduler_refused",
+                holder=self._rival.partition(" ")[0],
+                reason="it was started without --leader-elect and waits until this one has ended",
+            )
 
     def _deadline(self) -> float:
         """Return when leadership ends unless it is renewed; counted from before the renewal."""
@@ -317,26 +355,3 @@ class LeaderElector:
             else:
                 self._log.info("lease_released")
                 return
-
-
-async def warn_of_rivals(elector: LeaderElector, *, clock: Clock) -> None:
-    """Hold the lease for a process that acts without election, and cry out when another has it.
-
-    A component. Nothing waits for the lease: it is held so that other schedulers, with election or
-    without, find out that there is more than one.
-    """
-    logger = log.get_logger("elector")
-
-    async def watch() -> None:
-        while True:
-            holder = elector.rival()
-            if holder:
-                logger.error(
-                    "another_scheduler_active",
-                    holder=holder,
-                    reason="without --leader-elect two schedulers undo each other's decisions: "
-                    "stop one, or run all of them with --leader-elect",
-                )
-            await clock.sleep(_ALARM_S if holder else _LOOK_S)
-
-    await supervise([Component("candidate", elector.run), Component("alarm", watch)])

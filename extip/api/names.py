@@ -61,6 +61,10 @@ HEARTBEAT_COMPONENT = "extip-heartbeat"
 HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"
 """Label selector of the Leases by which controllers say that they are alive."""
 
+RIVAL_ANNOTATION = "ipcontroller.ext/rival"
+"""On the Lease of schedulers: who wanted to act without election while another one does, and when.
+Whoever holds the Lease tells of it."""
+
 LEAVING_ANNOTATION = "ipcontroller.ext/leaving"
 """On a heartbeat Lease: the controller is about to stop (the reason is the value); its claims are
 to be moved now."""

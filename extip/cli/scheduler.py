@@ -69,7 +69,8 @@ from extip.plan.eligibility import OPTIONAL, Obstacle
     flag_value=True,
     default=False,
     type=bool,
-    help="Elect a leader among several schedulers; also --leader-elect=true or =false.",
+    help="Elect a leader among several schedulers; also --leader-elect=true or =false. Without it,"
+    " this one decides nothing while there is another.",
 )
 @click.option(
     "--leader-elect-lease-duration",

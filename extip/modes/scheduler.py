@@ -16,7 +16,6 @@
 import os
 import socket
 import uuid
-from collections.abc import Sequence
 from functools import partial
 from random import Random
 
@@ -30,7 +29,7 @@ from extip.kube.client import connect
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.kube.lease_lock import LeaseLock
 from extip.kube.reports import NodeRecords
-from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
+from extip.leaderelection import LeaderElector, Timing
 from extip.metrics import Metrics
 from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
 from extip.modes.claim_store import ApiClaimStore
@@ -116,31 +115,19 @@ async def run(settings: SchedulerSettings) -> None:
             clock=clock,
             rng=rng,
             metrics=metrics,
+            sole=not settings.leader_elect,
             reached=reached,
         )
+        leading = [Component("scheduling", scheduling.run), Component("verdicts", verdicts.run)]
         gate = DefinitionsGate(client, clock=clock, rng=rng)
         components = [
             Component("definitions", gate.run),
             *map(gate.hold, inputs.components()),
-            *_leading(settings, elector, scheduling, verdicts, clock),
+            Component("elector", partial(elector.run, lambda: leading)),
             Component("events", events.run),
             *_http(settings, inputs, metrics),
         ]
         logger.info("stopping", signal=await run_beside(components, stop.next))
-
-
-def _leading(
-    settings: SchedulerSettings,
-    elector: LeaderElector,
-    scheduling: ClaimScheduler,
-    verdicts: NodeVerdicts,
-    clock: LoopClock,
-) -> Sequence[Component]:
-    """Return what decides: under election, or at once with an eye on rivals."""
-    decide = [Component("scheduling", scheduling.run), Component("verdicts", verdicts.run)]
-    if settings.leader_elect:
-        return [Component("elector", partial(elector.run, lambda: decide))]
-    return [*decide, Component("elector", partial(warn_of_rivals, elector, clock=clock))]
 
 
 class _Historian:

@@ -6,7 +6,7 @@ take the lease only when it has not changed for the duration that the *record* n
 differ by anything; only their speed must agree, to within duration / renew deadline.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from math import ceil
@@ -14,6 +14,7 @@ from math import ceil
 import msgspec
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
+from extip.api.names import RIVAL_ANNOTATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Observation:
     lease: Lease
     changed_at: float
     """When its content was first seen to be this, on the local monotonic clock."""
+    renewed: bool = False
+    """Its holder was seen to renew it: it lived at that time."""
 
     @property
     def holder(self) -> str:
@@ -48,17 +51,39 @@ class Step(Enum):
 def observe(previous: Observation | None, lease: Lease, now: float) -> Observation:
     """Take in a read of the lease; a new resourceVersion alone is no change."""
     if previous is not None and previous.lease.spec == lease.spec:
-        return Observation(lease=lease, changed_at=previous.changed_at)
-    return Observation(lease=lease, changed_at=now)
+        return replace(previous, lease=lease)
+    renewed = previous is not None and bool(lease.holder) and previous.holder == lease.holder
+    return Observation(lease=lease, changed_at=now, renewed=renewed)
 
 
-def next_step(observation: Observation, identity: str, now: float) -> Step:
-    """Decide what `identity` may do. A holder is not asked to prove that its lease is still on."""
+def next_step(
+    observation: Observation, identity: str, now: float, *, patience_s: float = 0.0
+) -> Step:
+    """Decide what `identity` may do. A holder is not asked to prove that its lease is still on.
+
+    For `patience_s` seconds a lease that has become free is left to others.
+    """
     if observation.holder == identity:
         return Step.RENEW
-    if not observation.holder or now > observation.expires_at:
+    free_at = observation.expires_at if observation.holder else observation.changed_at
+    if now > free_at + patience_s or (not observation.holder and not patience_s):
         return Step.TAKE
     return Step.WAIT
+
+
+def rival_of(lease: Lease) -> str:
+    """Return who wanted the lease last, though there should be no other, and when; may be empty."""
+    return (lease.metadata.annotations or {}).get(RIVAL_ANNOTATION, "")
+
+
+def wanted(lease: Lease, identity: str, *, now: datetime) -> Lease:
+    """Return the lease with a word for its holder: `identity` wanted it at that time (UTC)."""
+    annotations = {
+        **(lease.metadata.annotations or {}),
+        RIVAL_ANNOTATION: f"{identity} {_wire_time(now)}",
+    }
+    metadata = msgspec.structs.replace(lease.metadata, annotations=annotations)
+    return msgspec.structs.replace(lease, metadata=metadata)
 
 
 def held(lease: Lease, identity: str, duration_s: float, *, now: datetime) -> Lease:

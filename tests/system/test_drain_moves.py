@@ -59,9 +59,7 @@ def test_a_node_is_not_drained_while_an_ip_of_it_moved_twice_and_nobody_else_has
         return node.get("spec", {}).get("draining")
 
     running = drain(lab, "n1", "--wait=2m")
-    wait_until(
-        lambda: lab.api.get("/apis/ipcontroller.ext/v1/ipnodes/n1")["spec"]["draining"], "the drain"
-    )
+    wait_until(draining, "the drain")
     move(lab, "n2", "n1")
     move(lab, "n3", "n2")
     late = drain(lab, "n1", "--wait=1s")

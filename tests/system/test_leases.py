@@ -265,7 +265,7 @@ async def test_of_two_candidates_one_leads_and_the_other_follows_an_orderly_stop
         async with running(first.run()) as leader:
             await until(lambda: first.leading)
             async with running(second.run()):
-                await until(lambda: second.rival() == "first")
+                await until(lambda: second.holder == "first")
                 assert not second.leading
                 leader.cancel()
                 await until(lambda: second.leading)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from extip.clock import LoopClock
 from extip.errors import ConfigurationError
-from extip.leaderelection import LeaderElector, Timing, warn_of_rivals
+from extip.leaderelection import LeaderElector, Timing
 from extip.metrics import Metrics
 from extip.supervisor import Component
 from tests.fakes.lease_server import HANG, LATE, OK, REFUSED, Delivery, LeaseServer
@@ -312,33 +312,6 @@ def test_metrics_say_who_leads():
     run_virtually(main())
 
 
-def test_two_schedulers_without_election_find_each_other():
-    async def main():
-        server = LeaseServer()
-        one = warn_of_rivals(candidate(server, "a"), clock=LoopClock())
-        two = warn_of_rivals(candidate(server, "b"), clock=LoopClock())
-        async with running(one, two):
-            await asyncio.sleep(100)
-
-    with capture_logs() as logs:
-        run_virtually(main())
-    cries = [entry for entry in logs if entry["event"] == "another_scheduler_active"]
-    assert len(cries) == 2
-    assert len({cry["holder"] for cry in cries}) == 1
-    assert all(cry["log_level"] == "error" for cry in cries)
-
-
-def test_one_scheduler_without_election_stays_quiet():
-    async def main():
-        server = LeaseServer()
-        async with running(warn_of_rivals(candidate(server, "a"), clock=LoopClock())):
-            await asyncio.sleep(100)
-
-    with capture_logs() as logs:
-        run_virtually(main())
-    assert not [entry for entry in logs if entry["event"] == "another_scheduler_active"]
-
-
 @pytest.mark.parametrize(
     "values", [(10, 10, 2), (15, 2.4, 2), (15, 10, 0), (9, 10, 2), (15, 10, 9)]
 )
@@ -381,7 +354,7 @@ def test_two_candidates_never_lead_at_once_whatever_happens_to_their_calls(
         server.deliver = deliver
         stop_s = (timing.lease_duration_s - timing.renew_deadline_s) * 0.9
         runs = [
-            candidate(server, who, timing=timing, seed=seed).run(
+            candidate(server, who, timing=timing, seed=seed, sole=rng.random() < 0.3).run(
                 lambda who=who: [watcher.component(who, stop_s=stop_s * rng.random())]
             )
             for who in "abc"
