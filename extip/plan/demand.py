@@ -112,10 +112,18 @@ def service_demand(service: DetailedService, *, lb_class: str) -> Demand | None:
 def misunderstood(service: DetailedService) -> str:
     """Say which of its annotations mean nothing, though they look as if; empty when all do."""
     annotations = service.metadata.annotations or {}
+    auto = annotations.get(AUTO_ANNOTATION, "")
     known = ", ".join(sorted(SERVICE_ANNOTATIONS - {ALLOCATED_ANNOTATION}))
     unknown = [key for key in sorted(annotations) if key not in SERVICE_ANNOTATIONS]
     slips = [f"there is no annotation {key}; there are {known}" for key in unknown[:_SHOWN]]
-    return "; ".join((*_slips(annotations.get(AUTO_ANNOTATION) or AUTO), *slips))
+    if not auto and service.spec.type != _LOAD_BALANCER:
+        slips += [
+            f"annotation {key} means nothing without {AUTO_ANNOTATION}: {AUTO} or "
+            f"type {_LOAD_BALANCER}"
+            for key in (ADDRESSES_ANNOTATION, POOL_ANNOTATION)
+            if annotations.get(key)
+        ]
+    return "; ".join((*_slips(auto or AUTO), *slips))
 
 
 def _slips(auto: str) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from extip.api.core_v1 import DetailedService, Event
 from extip.api.crds import MAX_SERVICES
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import label_value
 from extip.plan.asking import unproxied
-from extip.plan.claims import ClaimIndex, index_claims
-from extip.plan.demand import misunderstood, service_demand
+from extip.plan.claims import ClaimIndex, index_claims, pool_of
+from extip.plan.demand import Demand, misunderstood, service_demand
+from extip.plan.link import IPAddress
 from extip.plan.overview import ClaimRow, ClaimState
 from extip.plan.requests import Owner, cut, parse_ip, service_owner
 
@@ -56,7 +58,7 @@ def unserved(services: Iterable[DetailedService], claims: Iterable[IpClaim]) -> 
             found.append(Unserved(owner=owner, ip="", why=why))
         elif _waits_for_pool(service, index):
             of_a_class = bool(service.spec.load_balancer_class)
-            found.append(Unserved(owner=owner, ip="", if_told=of_a_class))
+            found.append(Unserved(owner=owner, ip="", why=_unclear(service), if_told=of_a_class))
         elif _asks_for_nothing(service) and (slip := misunderstood(service)):
             found.append(Unserved(owner=owner, ip="", why=slip))
     return found
@@ -116,6 +118,11 @@ def _whose(claims: Iterable[IpClaim], owner: Owner) -> str:
     return f"services of namespace {', '.join(sorted(others))} have it"
 
 
+def _unclear(service: DetailedService) -> str:
+    demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
+    return "" if demand is None else "; ".join(demand.unclear)
+
+
 def _asks_for_nothing(service: DetailedService) -> bool:
     demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
     return not service.spec.external_ips and (demand is None or not demand.families)
@@ -126,13 +133,22 @@ def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
     demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
     if demand is None or not demand.families:
         return False
-    has = demand.given if demand.to_status else demand.external
+    has = {*(demand.given if demand.to_status else demand.external)}
     if demand.ingress and not any(ip in index.by_ip for ip in (*demand.given, *demand.external)):
         return False  # another load balancer serves it
     if demand.unclear or any(ip not in has for ip in demand.requested):
         return True
+    if not demand.requested:
+        has -= {ip for ip in has if _is_of_another_pool(ip, demand, index)}
     missing = [v for v in demand.families if not any(ip.version == v for ip in has)]
     return bool(missing) and (demand.every_family or not has)
+
+
+def _is_of_another_pool(ip: IPAddress, demand: Demand, index: ClaimIndex) -> bool:
+    """Whether the service has it only until a pool that it names can give it one."""
+    named = {label_value(name) for name in demand.pools}
+    of = {pool for claim in index.by_ip.get(ip, ()) if (pool := pool_of(claim))}
+    return bool(named and of) and not named & of
 
 
 def _is_about(event: Event, lack: Unserved) -> bool:

@@ -262,9 +262,9 @@ def test_a_value_that_means_nothing_gives_nothing_and_takes_nothing_away():
     assert world.shown("new") == []
 
 
-def said(**annotations):
+def said(kind="LoadBalancer", **annotations):
     world = World()
-    world.add("web", annotations=annotations)
+    world.add("web", type=kind, annotations=annotations)
     return misunderstood(world.decoded()[0])
 
 
@@ -278,7 +278,12 @@ def test_annotations_that_mean_nothing_are_named_with_those_that_do():
         "ipcontroller.ext/addresses, ipcontroller.ext/pool"
     )
     assert said(**{"external-ip": "auto", "other.io/pool": "x", **asking(pool="p")}) == ""
-    assert said() == ""
+    assert said("ClusterIP", **asking(pool="p")) == (
+        "annotation ipcontroller.ext/pool means nothing without external-ip: auto or "
+        "type LoadBalancer"
+    )
+    assert said("ClusterIP", **AUTO["annotations"], **asking(pool="p")) == ""
+    assert said() == said("ClusterIP") == ""
 
 
 def test_annotations_of_others_are_not_kept_in_memory():

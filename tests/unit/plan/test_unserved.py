@@ -1,6 +1,7 @@
 """What services ask for and do not have, each with what is in its way."""
 
 import pytest
+from msgspec.structs import replace
 
 from extip.api.core_v1 import (
     DetailedService,
@@ -14,7 +15,7 @@ from extip.api.core_v1 import (
 )
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
-from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL
 from extip.plan.overview import ClaimState
 from extip.plan.unserved import NOT_ALLOCATED, unserved, unserved_rows
 
@@ -158,6 +159,30 @@ def test_a_service_that_waits_for_a_pool(asking):
 )
 def test_a_service_that_has_its_address(asking):
     assert rows([asking], [claim("10.0.0.1", "shop/web")]) == []
+
+
+def test_a_service_that_keeps_an_address_until_its_pool_can_give_it_one_waits():
+    asking = service(spec=BALANCER, ingress=("10.0.0.1",), pool="edge, lab")
+    for pool, waits in (("edge", False), ("lab", False), ("old", True), ("", False)):
+        held = claim("10.0.0.1", "shop/web")
+        labels = {**(held.metadata.labels or {}), POOL_LABEL: pool}
+        held = replace(held, metadata=replace(held.metadata, labels=labels))
+        assert bool(rows([asking], [held])) is waits
+
+
+@pytest.mark.parametrize(
+    ("asking", "why"),
+    [
+        (service(external_ip="true"), "annotation external-ip is 'true'"),
+        (service(addresses="10.0.0.7"), "means nothing without external-ip: auto"),
+        (service(**{"ipcontroller.ext/adresses": "x"}), "there is no annotation"),
+        (service(spec=BALANCER, addresses="10.0.0.700"), "'10.0.0.700' is no IP address"),
+    ],
+)
+def test_a_service_that_cannot_be_understood_says_so_without_an_event_as_well(asking, why):
+    (row,) = rows([asking])
+    assert row.state is WAITING
+    assert why in row.why
 
 
 def test_a_load_balancer_of_a_class_is_ours_when_we_said_something_of_it():
