@@ -49,4 +49,4 @@ def _but(services: Sequence[ServiceReference]) -> str:
     more = len(services) - _SHOWN
     if not names:
         return ""
-    return f", where {names}{f' and {more} more' if more > 0 else ''} have no ready endpoint"
+    return f", which has no ready endpoint of {names}{f' and {more} more' if more > 0 else ''}"

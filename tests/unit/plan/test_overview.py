@@ -37,6 +37,12 @@ UP = Condition(type="Up", status="True", reason="AddressUp", message="on n2")
 DOWN = Condition(
     type="Up", status="False", reason="AddressMissing", message="on n2: it was removed"
 )
+SERVED_IN_PART = Condition(
+    type="Assigned",
+    status="True",
+    reason="Assigned",
+    message="to n2, which has no ready endpoint of shop/web",
+)
 
 
 def claim(*conditions, cidr="10.0.0.1/32", node="n2", holder="", generation=1, managed=True):
@@ -76,6 +82,11 @@ def seen(condition, generation=1):
             "n1: its controller sends no heartbeats",
         ),
         (claim(NOBODY, ACCEPTED, seen(UP), holder="n2"), ClaimState.UP, NOBODY.message),
+        (
+            claim(SERVED_IN_PART, ACCEPTED, seen(UP), holder="n2"),
+            ClaimState.UP,
+            "which has no ready endpoint of shop/web",
+        ),
         (claim(ASSIGNED, seen(UP), holder="n2", managed=False), ClaimState.UP, "pinned by hand"),
         (claim(cidr="1:2:3/64", node=""), ClaimState.REFUSED, "'1:2:3/64' is no address"),
     ],

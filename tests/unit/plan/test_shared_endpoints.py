@@ -48,7 +48,7 @@ def test_with_disjoint_endpoints_somebody_has_it_and_the_others_are_told():
     assert [str(one) for one in schedule.not_served[NAME]] == ["default/b", "default/c"]
     condition = assigned_condition(claims[0], schedule, why="")
     assert condition is not None
-    assert condition.message == "to n1, where default/b, default/c have no ready endpoint"
+    assert condition.message == "to n1, which has no ready endpoint of default/b, default/c"
 
 
 def test_the_holder_keeps_it_unless_another_serves_strictly_more():

@@ -626,6 +626,6 @@ def test_a_service_without_an_endpoint_where_its_ip_is_is_told_so_once():
         (claim,) = world.server.objects.values()
         condition = find_condition(claim.status.conditions, ASSIGNED)
         assert condition is not None
-        assert condition.message.startswith("to n3, where default/a have no ready endpoint")
+        assert condition.message.startswith("to n3, which has no ready endpoint of default/a")
 
     run_virtually(main())
