@@ -44,6 +44,11 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.addresses_listed = Gauge(
+            "extip_addresses_listed_by_nodes",
+            "External IPs that are kept although a Node object lists them as a node's own.",
+            registry=registry,
+        )
         self.address_changes = Counter(
             "extip_address_changes_total",
             "Addresses added to, refreshed on and deleted from the interface, and failures.",

@@ -147,6 +147,7 @@ def _combined(
 ) -> Reserved:
     return Reserved(
         nodes=nodes.ips | reported.ips,
+        listed=nodes.ips - reported.ips,
         gateways=reported.gateways,
         api_servers=facts.dialled | facts.endpoints,
         cluster_ips=facts.cluster_ips | cluster_ips,

@@ -7,6 +7,7 @@ the one claim of that IP.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Interface, IPv6Interface, NetmaskValueError
@@ -272,6 +273,14 @@ def having(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset[str]]:
         return index.get(ip, frozenset())
 
     return namespaces
+
+
+def up_somewhere(claims: Iterable[IpClaim], ips: AbstractSet[IPAddress]) -> frozenset[IPAddress]:
+    """Return those of the IPs that a node has up, or had last, as their claims say."""
+    if not ips:
+        return frozenset()
+    held = (parse_cidr(claim.spec.cidr) for claim in claims if claim.status.holder)
+    return frozenset(one.ip for one in held if one is not None and one.ip in ips)
 
 
 def pool_of(claim: IpClaim) -> str:

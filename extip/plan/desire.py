@@ -14,6 +14,8 @@ class Desire:
 
     wanted: frozenset[IPInterface]
     rejected: frozenset[Rejection]
+    doubtful: frozenset[Rejection] = frozenset()
+    """Those that are wanted all the same, and whose owners ought to know what is odd."""
     probed: frozenset[IPInterface] = frozenset()
     """Neither yet: it is being found out whether another station has them."""
     waiting: frozenset[IPInterface] = frozenset()
@@ -43,4 +45,11 @@ def decide(requests: Requests, verdicts: Verdicts) -> Desire:
             wanted.add(interface)
         else:
             rejected.update(Rejection(str(interface.ip), owner, refusal) for owner in owners)
-    return Desire(wanted=frozenset(wanted), rejected=frozenset(rejected))
+    doubtful = (
+        Rejection(str(interface.ip), owner, doubt)
+        for interface, doubt in verdicts.doubts(wanted).items()
+        for owner in requests.wanted[interface]
+    )
+    return Desire(
+        wanted=frozenset(wanted), rejected=frozenset(rejected), doubtful=frozenset(doubtful)
+    )

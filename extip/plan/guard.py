@@ -81,6 +81,8 @@ class Surroundings:
     """Next hops of all routing tables of this node."""
     reserved: Reserved = field(default_factory=Reserved)
     """What the cluster itself uses."""
+    kept: frozenset[IPAddress] = frozenset()
+    """External IPs that were up before a Node object listed them: they are no node's own."""
 
     @cached_property
     def edges(self) -> Mapping[IPAddress, Refusal]:
@@ -109,6 +111,17 @@ class Guard:
             or around.edges.get(ip)
             or _taken(ip, around)
             or self._outside(ip)
+        )
+
+    def doubt(self, candidate: IPInterface, around: Surroundings) -> Refusal | None:
+        """Return what speaks against a candidate that is not refused; None for nothing."""
+        ip = candidate.ip
+        if ip not in around.kept or self.refuse(candidate, around) is not None:
+            return None
+        return Refusal(
+            Reason.LISTED,
+            f"{ip} is among the addresses of a Node object; it stays up, since it was up before as "
+            "an external IP",
         )
 
     @cached_property
@@ -144,6 +157,13 @@ class Verdicts:
         verdict = self._known[candidate] = self._guard.refuse(candidate, self._around)
         return verdict
 
+    def doubts(self, candidates: Iterable[IPInterface]) -> dict[IPInterface, Refusal]:
+        """Return what speaks against candidates that are not refused."""
+        if not self._around.kept:
+            return {}
+        found = {one: self._guard.doubt(one, self._around) for one in candidates}
+        return {one: doubt for one, doubt in found.items() if doubt is not None}
+
 
 def surroundings(
     observed: Iterable[ObservedAddress],
@@ -151,11 +171,13 @@ def surroundings(
     gateways: frozenset[IPAddress],
     reserved: Reserved,
     exempt_links: frozenset[int] = frozenset(),
+    kept: frozenset[IPAddress] = frozenset(),
 ) -> Surroundings:
     """Gather what a candidate must not collide with.
 
     `exempt_links` are indexes of interfaces whose addresses do not count as the node's own:
-    kube-proxy in ipvs mode binds every external IP to `kube-ipvs0` of every node.
+    kube-proxy in ipvs mode binds every external IP to `kube-ipvs0` of every node. `kept` stay
+    although Node objects list them.
     """
     foreign = [a for a in observed if not a.ours and a.link_index not in exempt_links]
     peers = [a.peer for a in foreign if a.peer is not None]
@@ -165,6 +187,7 @@ def surroundings(
         subnets=frozenset(n for n in networks if n.prefixlen < n.max_prefixlen),
         gateways=gateways,
         reserved=reserved,
+        kept=kept,
     )
 
 
@@ -202,7 +225,7 @@ def _edge(ip: IPAddress, network: IPNetwork) -> Refusal | None:
 def _taken(ip: IPAddress, around: Surroundings) -> Refusal | None:
     """Refuse what this node or the cluster uses, the surest fact first."""
     reserved = around.reserved
-    if ip in reserved.nodes:
+    if ip in reserved.nodes and not (ip in around.kept and ip in reserved.listed):
         return Refusal(Reason.NODE, f"{ip} is the address of a cluster node")
     if ip in around.gateways:
         return Refusal(Reason.GATEWAY, f"{ip} is a gateway in a routing table of this node")

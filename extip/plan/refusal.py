@@ -18,6 +18,8 @@ class Reason(StrEnum):
     GATEWAY = "GatewayAddress"
     LOCAL = "AddressInUseLocally"
     NODE = "NodeAddress"
+    LISTED = "NodeListsAddress"
+    """The one that keeps no IP down: a Node object lists an external IP that is up."""
     API_SERVER = "ApiServerAddress"
     CLUSTER_IP = "ClusterIPAddress"
     POD_NETWORK = "PodNetworkAddress"

@@ -20,6 +20,9 @@ class Reserved:
 
     nodes: frozenset[IPAddress] = frozenset()
     """Of all nodes: of their Node objects, and of the interfaces that controllers report."""
+    listed: frozenset[IPAddress] = frozenset()
+    """Those of them that only Node objects have. A kubelet lists what it finds on an interface: if
+    an external IP was up there, that one, and for as long as nobody corrects it."""
     gateways: frozenset[IPAddress] = frozenset()
     """Next hops in the routing tables of nodes with a controller."""
     api_servers: frozenset[IPAddress] = frozenset()

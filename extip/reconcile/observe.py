@@ -93,6 +93,8 @@ class AddressObserver:
         self._generation = 0
         self._verdicts = Verdicts(policy.guard, Surroundings())
         self._decided: tuple[Requests, Verdicts, Desire] | None = None
+        self._listed: tuple[Requests, Reserved, frozenset[IPAddress]] | None = None
+        self._kept: frozenset[IPAddress] = frozenset()
 
     def forget(self) -> None:
         """Have the next observation read the gateways anew.
@@ -125,6 +127,7 @@ class AddressObserver:
                     gateways=self._gateways,
                     reserved=inputs.reserved,
                     exempt_links=exempt,
+                    kept=self._keep(inputs, observed),
                 ),
             )
         plan = plan_addresses(
@@ -165,6 +168,27 @@ class AddressObserver:
         desire = decide(inputs.requests, verdicts)
         self._decided = (inputs.requests, verdicts, desire)
         return desire
+
+    def _keep(self, inputs: Inputs, observed: Sequence[ObservedAddress]) -> frozenset[IPAddress]:
+        """Return the wanted IPs that stay although Node objects list them.
+
+        Those that are here by our hand or, as their claims say, on another node; once found, for as
+        long as somebody wants them.
+        """
+        requests, reserved = inputs.requests, inputs.reserved
+        if (
+            self._listed is None
+            or self._listed[0] is not requests
+            or self._listed[1] is not reserved
+        ):
+            wanted = (interface.ip for interface in requests.wanted)
+            self._listed = requests, reserved, reserved.listed.intersection(wanted)
+        listed = self._listed[2]
+        if listed:
+            up = {a.interface.ip for a in observed if a.ours}
+            listed &= up | self._kept | requests.established
+        self._kept = listed
+        return listed
 
     async def _exempt_links(self) -> frozenset[int]:
         try:

@@ -11,7 +11,7 @@ whatever reason, keeps nothing else waiting.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from random import Random
@@ -34,6 +34,7 @@ from extip.plan.claims import (
     having,
     metadata_patch,
     services_patch,
+    up_somewhere,
 )
 from extip.plan.cluster import Cluster
 from extip.plan.conditions import with_condition
@@ -180,9 +181,10 @@ class ClaimScheduler:
         claims = list(self._claims.current().values())
         allocation = self._allocator.plan(claims, inputs.requests, inputs.reserved.single())
         requests = settle_contests(allocation.extend(inputs.requests), having(claims))
-        self._verdicts = self._verdicts.within(Surroundings(reserved=inputs.reserved))
+        kept = up_somewhere(claims, inputs.reserved.listed)
+        self._verdicts = self._verdicts.within(Surroundings(reserved=inputs.reserved, kept=kept))
         desire = decide(requests, self._verdicts)
-        self._tell(desire)
+        self._tell(replace(desire, doubtful=frozenset()))  # who has those up tells of them
         wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
         schedule = plan_schedule(
             wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()

@@ -115,6 +115,29 @@ class World:
         patch = json.dumps({"spec": {"externalIPs": ips}})
         self.lab.kubectl("-n", namespace, "patch", "service", name, "--type=merge", "-p", patch)
 
+    def move(self, ip: str) -> Extip:
+        """Have another node take an IP, where there is another; return what has it up then."""
+        if self._cluster is None:
+            assert self._simple is not None
+            return self._simple
+        before = self._cluster.placed()[ip]
+        self._drain(before, draining=True)
+        wait_until(
+            lambda: self._cluster is not None and self._cluster.up()[ip].isdisjoint({before}),
+            f"{ip} to leave {before}",
+        )
+        (after,) = self._cluster.up()[ip]
+        self._drain(before, draining=False)
+        return self._cluster.controllers[after]
+
+    def _drain(self, node: str, *, draining: bool) -> None:
+        self.lab.api.request(
+            "PATCH",
+            f"/apis/ipcontroller.ext/v1/ipnodes/{node}",
+            {"spec": {"draining": draining}},
+            content_type="application/merge-patch+json",
+        )
+
     def end(self) -> None:
         if self._simple is not None:
             assert self._simple.process.terminate() == 0
@@ -180,7 +203,41 @@ def _refuses_what_is_in_use(world: World, mode: str) -> None:
     world.wait_up(*FREE, IPVS, external_v4(2), "10.77.1.1")
     reader.wait_for_event("address_refusal_ended", address="10.77.1.1")
     assert len(reader.events("address_refusal_ended")) == 1
+    _keeps_what_is_up_and_a_node_lists(world, web, reader)
     world.end()
+
+
+def _keeps_what_is_up_and_a_node_lists(world: World, web: str, reader: Extip) -> None:
+    """See that a Node object takes nothing down: a kubelet lists what it finds on an interface.
+
+    An IP that was not up when it was listed is that node's.
+    """
+    lab, ip, nodes_own = world.lab, FREE[0], external_v4(9)
+    up = world.up()
+    _list_addresses(lab, [ip, nodes_own])
+    wait_until(
+        lambda: world.refused(web).get(ip) == ("NodeListsAddress", 1), "the Event on the service"
+    )
+    lab.add_service("late", [nodes_own])
+    world.wait_refused("late", {nodes_own: "NodeAddress"})
+    assert world.up() == up
+    holder = world.move(ip)
+    assert holder.metric("extip_addresses_listed_by_nodes") == 1
+    assert not reader.events("address_refused", address=ip)
+    world.wait_up(*up)
+    _list_addresses(lab, [])
+    holder.wait_for_event("address_doubt_ended", address=ip)
+    lab.delete_service("late")
+
+
+def _list_addresses(lab: Lab, ips: list[str]) -> None:
+    listed = [{"type": "InternalIP", "address": ip} for ip in ips]
+    lab.api.request(
+        "PATCH",
+        "/api/v1/nodes/gone/status",
+        {"status": {"addresses": listed}},
+        content_type="application/merge-patch+json",
+    )
 
 
 _ROUTE_OF_N1 = ["10.78.0.0/16", "via", "10.77.1.1", "dev", "beside", "onlink", "table", "77"]

@@ -8,6 +8,7 @@ from random import Random
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
@@ -21,7 +22,9 @@ from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.guard import Guard
+from extip.plan.link import IPAddress
 from extip.plan.placement import Strategy
+from extip.plan.refusal import Reason
 from extip.plan.requests import Masks, Owner, Rejection, collect
 from extip.plan.reserved import Reserved
 from extip.reconcile.scheduling import CONCURRENCY, ClaimScheduler, SchedulerInputs
@@ -30,6 +33,7 @@ from tests.fakes.virtual_time import run_virtually
 
 LATENCY_S, WATCH_S = 0.005, 0.02
 MASKS = Masks(v4=32, v6=128)
+NODE_IPS = frozenset({ip_address("10.0.0.99")})
 
 
 class ClaimServer:
@@ -86,6 +90,13 @@ class ClaimServer:
     def put(self, claim):
         """Have a claim that a person made, in the cache as well."""
         self.objects[claim.metadata.name] = self.cache[claim.metadata.name] = claim
+
+    def report_up(self, cidr):
+        """Have a controller say that it has the IP of a claim up."""
+        (claim,) = (c for c in self.objects.values() if c.spec.cidr == cidr)
+        metadata = replace(claim.metadata, resource_version=str(next(self._versions)))
+        status = replace(claim.status, holder=claim.spec.node_name)
+        self.put(replace(claim, metadata=metadata, status=status))
 
     async def delete(self, claim):
         async with self._answering("delete", claim):
@@ -169,6 +180,7 @@ class World:
         self.local: dict[str, frozenset[str]] = {}
         self.kubernetes: KubernetesNode | None = None
         self.not_there: list[tuple[str, str]] = []
+        self.listed: frozenset[IPAddress] = frozenset()
         self.masks = MASKS
         clock = LoopClock()
         self.scheduler = ClaimScheduler(
@@ -207,7 +219,7 @@ class World:
         )
         return SchedulerInputs(
             requests=collect([(owner, self.ips) for owner in owners], self.masks.parse),
-            reserved=Reserved(nodes=frozenset({ip_address("10.0.0.99")})),
+            reserved=Reserved(nodes=NODE_IPS | self.listed, listed=self.listed),
             cluster=Cluster(
                 nodes=nodes,
                 ignored=frozenset({Obstacle.NO_SUBNET}),
@@ -259,6 +271,22 @@ def virtually(test):
 
 def ips(count):
     return tuple(f"10.0.{1 + n // 200}.{1 + n % 200}" for n in range(count))
+
+
+@virtually
+async def test_a_claim_that_is_up_stays_when_a_node_object_lists_its_ip():
+    """A kubelet lists what it finds; an IP that is up nowhere yet is the node's."""
+    async with World().running() as world:
+        up, down = ips(2)
+        await world.ask(up, down)
+        world.server.report_up(f"{up}/32")
+        world.listed = frozenset(map(ip_address, (up, down)))
+        await world.ask(up, down, "10.0.0.99")
+        assert set(world.placed()) == {f"{up}/32"}
+        refused = {r.text: r.refusal.reason for r in world.rejected[-1]}
+        assert refused == {down: Reason.NODE, "10.0.0.99": Reason.NODE}
+        await world.ask(down)
+        assert world.placed() == {}
 
 
 @virtually
