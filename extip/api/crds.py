@@ -45,6 +45,16 @@ _MAX_LINK = 15
 _MAX_RANGES = 256
 _MAX_LINKS = 4096
 
+_NUMBER = "(({} * 256 + {}) * 256 + {}) * 256 + {}".format(
+    *(f"int(self[{{0}}].split('.')[{octet}])" for octet in range(4))
+)
+_IN_ORDER = f"self.exists(ip, ip.contains(':')) || {_NUMBER.format(0)} <= {_NUMBER.format(1)}"
+"""Of IPv4 addresses; those of IPv6 are more than the CEL of 1.25 can compare."""
+_OF_ONE_FAMILY = (
+    "!has(self.ranges) || "
+    "self.ranges.all(r, r.all(ip, ip.contains(':') == self.cidr.contains(':')))"
+)
+
 
 _SERVICE = struct(
     "A service.",
@@ -159,7 +169,8 @@ _POOL_SPEC = struct(
     {
         "cidr": text(
             "The network of the addresses, for example 192.168.16.0/24. They get its prefix length "
-            "on the interface. Its network and broadcast address are never given.",
+            "on the interface. Its network and broadcast address are never given. With host bits "
+            "(192.168.16.7/24) it needs ranges.",
             pattern=_CIDR_PATTERN,
             maxLength=_MAX_CIDR,
         ),
@@ -174,6 +185,9 @@ _POOL_SPEC = struct(
                 "maxItems": 2,
                 "items": {"type": "string", "pattern": _IP_PATTERN, "maxLength": _MAX_CIDR},
                 "x-kubernetes-list-type": "atomic",
+                "x-kubernetes-validations": [
+                    {"rule": _IN_ORDER, "message": "a range begins with its first address"}
+                ],
             },
             maxItems=_MAX_RANGES,
             **{"x-kubernetes-list-type": "atomic"},
@@ -192,6 +206,11 @@ _POOL_SPEC = struct(
         ),
     },
     required=["cidr"],
+    **{
+        "x-kubernetes-validations": [
+            {"rule": _OF_ONE_FAMILY, "message": "ranges are of the same IP version as cidr"}
+        ]
+    },
 )
 
 _POOL_STATUS = struct(
@@ -217,6 +236,11 @@ def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -
 
 def _condition_path(kind: str, field: str) -> str:
     return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
+def _first_false(field: str) -> str:
+    """Return the path of what stands in an object's way first, where True is how it should be."""
+    return f'.status.conditions[?(@.status=="False")].{field}'
 
 
 def _definition(  # noqa: PLR0913 - the parts of the document
@@ -283,13 +307,13 @@ IP_CLAIM = _definition(
         _column("IP", ".spec.cidr"),
         _column("Node", ".spec.nodeName"),
         _column("Up", _condition_path("Up", "status")),
-        _column("Reason", _condition_path("Up", "reason")),
+        _column("Reason", _first_false("reason")),
         _column("Since", ".status.since", "date"),
         _column("Service", ".spec.services[0].name"),
         _column("Holder", ".status.holder", wide=True),
         _column("Link", ".status.link", wide=True),
         _column("Before", r".metadata.labels.ip-previous-node", wide=True),
-        _column("Message", _condition_path("Up", "message"), wide=True),
+        _column("Message", _first_false("message"), wide=True),
         _AGE,
     ],
 )
@@ -327,6 +351,7 @@ IP_CLAIM_POOL = _definition(
         _column("Free", ".status.free", "integer"),
         _column("Auto", ".spec.autoAssign", "boolean"),
         _column("Exhausted", _condition_path("Exhausted", "status")),
+        _column("Message", _condition_path("Exhausted", "message")),
         _column("Priority", ".spec.priority", "integer", wide=True),
         _column("Overlapping", _condition_path("Overlapping", "message"), wide=True),
         _AGE,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, ServiceReference
 from extip.api.meta_v1 import Condition
+from extip.plan.claims import parse_cidr
 from extip.plan.conditions import find_condition
 from extip.plan.duplicates import DUPLICATE
 from extip.plan.schedule import Schedule
@@ -18,10 +19,16 @@ def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condi
     `why` it is on its node, as far as this process knows; empty when another decided that.
     """
     name, node = claim.metadata.name, claim.spec.node_name
-    if refused := schedule.refused.get(name):
+    if parse_cidr(claim.spec.cidr) is None:
+        status, reason = "False", "Malformed"
+        message = f"{claim.spec.cidr!r} is no IP address with a prefix length; create another claim"
+    elif refused := schedule.refused.get(name):
         status, reason, message = "False", DUPLICATE, refused
     elif waiting := schedule.waiting.get(name):
         status, reason, message = "False", "NoEligibleNode", waiting
+    elif node in schedule.absent:
+        status, reason = "False", "NoController"
+        message = f"there is no controller on a node of the name {node}"
     elif node:
         place = f"to {node}{_but(schedule.not_served.get(name, ()))}"
         status, reason, message = "True", "Assigned", place + (f"; {why}" if why else "")

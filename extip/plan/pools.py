@@ -18,12 +18,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
 from extip.plan.claims import parse_cidr
 from extip.plan.link import IPAddress, IPInterface
-from extip.plan.requests import parse_ip
+from extip.plan.pool_ranges import host_bits, range_of
 from extip.plan.selector import selects
 from extip.plan.spans import (
     UNICAST,
     IPNetwork,
-    Span,
     Spans,
     holds,
     intersect,
@@ -184,30 +183,22 @@ def _read(spec: IpClaimPoolSpec, allowed: Sequence[IPNetwork]) -> _Read:
     if cidr is None:
         return _Read(_V4, 32, (), f"spec.cidr {spec.cidr!r} is no network")
     network, version = cidr.network, cidr.version
-    spans = intersect(subtract((span_of(network),), _edges(network)), UNICAST[version])
+    hosts = subtract((span_of(network),), _edges(network))
+    if int(cidr.ip) > hosts[0][0] and not spec.ranges:
+        return _Read(version, network.prefixlen, (), host_bits(cidr))
+    spans = intersect(hosts, UNICAST[version])
     if allowed:
         spans = intersect(spans, union(span_of(n) for n in allowed if n.version == version))
     problem = ""
     if spec.ranges:
-        ranges = {entry: _range(entry, version) for entry in spec.ranges}
-        spans = intersect(spans, union(span for span in ranges.values() if span is not None))
-        problem = "; ".join(
-            f"{list(entry)} is no range of IPv{version} addresses"
-            for entry, span in ranges.items()
-            if span is None
-        )
+        ranges = [range_of(entry, network) for entry in spec.ranges]
+        spans = intersect(spans, union(span for span, _ in ranges if span is not None))
+        problem = "; ".join(dict.fromkeys((why for _, why in ranges if why), 0))
     return _Read(version, network.prefixlen, spans, problem)
 
 
 def _order(pool: IpClaimPool) -> tuple[int, str]:
     return -pool.spec.priority, pool.metadata.name
-
-
-def _range(entry: Sequence[str], version: int) -> Span | None:
-    ends = [int(ip) for ip in map(parse_ip, entry) if ip is not None and ip.version == version]
-    if len(ends) != 2 or len(entry) != 2 or ends[0] > ends[1]:  # noqa: PLR2004 - first and last
-        return None
-    return ends[0], ends[1]
 
 
 def _edges(network: IPNetwork) -> Spans:

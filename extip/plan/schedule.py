@@ -70,6 +70,8 @@ class Schedule:
     not_served: Mapping[str, tuple[ServiceReference, ...]] = field(default_factory=dict)
     """Services that want local endpoints and have none on the node that serves the most of those
     which share the claim's IP, by the claim's name."""
+    absent: frozenset[str] = _NOBODY
+    """Nodes that claims name, and that have no controller: no IpNode, and no heartbeats."""
 
 
 def plan_schedule(
@@ -175,6 +177,7 @@ def plan_schedule(
         in_the_way=in_the_way,
         refused=refused,
         not_served=_not_served(by_name, eligible, placed, cluster),
+        absent=_absent(claims, cluster),
     )
 
 
@@ -255,6 +258,13 @@ def _candidates(
         for name, nodes in eligible.items()
         if name not in twins.follows
     ]
+
+
+def _absent(claims: Iterable[IpClaim], cluster: Cluster) -> frozenset[str]:
+    known = {node.name for node in cluster.nodes if node.alive}.union(
+        cluster.registered, cluster.unknown
+    )
+    return frozenset({c.spec.node_name for c in claims if c.spec.node_name} - known)
 
 
 def _fixed(

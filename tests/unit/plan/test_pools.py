@@ -112,6 +112,48 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_used():
     assert "nonsense" in compile_pools([pool("p", "nonsense")]).by_name["p"].problem
 
 
+@pytest.mark.parametrize(
+    ("cidr", "first", "said"),
+    [
+        ("10.88.7.1/24", "", ""),  # nothing below it can be given
+        ("10.88.7.200/28", "10.88.7.192/28", "10.88.7.200-10.88.7.206"),
+        ("fd00:88::7:8/125", "fd00:88::7:8/125", ""),
+        ("fd00:88::7:a/125", "fd00:88::7:8/125", "fd00:88::7:a-fd00:88::7:f"),
+        ("10.88.7.201/31", "10.88.7.200/31", "10.88.7.201-10.88.7.201"),
+    ],
+)
+def test_a_cidr_with_host_bits_gives_nothing_below_what_was_written(cidr, first, said):
+    found = compile_pools([pool("p", cidr)]).by_name["p"]
+    assert bool(found.size) == (not said)
+    assert said in found.problem
+    assert not said or f"write {first} for all of it" in found.problem
+
+
+def test_ranges_say_what_a_cidr_with_host_bits_means():
+    made = pool("p", "10.88.7.200/28", ("10.88.7.200", "10.88.7.202"))
+    assert addresses(made) == ["10.88.7.200", "10.88.7.201", "10.88.7.202"]
+    assert compile_pools([made]).by_name["p"].problem == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "said", "used"),
+    [
+        (("10.0.0.9", "10.0.0.8"), "range 10.0.0.9-10.0.0.8 is reversed", 0),
+        (("fd00::1", "fd00::2"), "is not of IPv4, as cidr 10.0.0.0/24 is", 0),
+        (("10.0.0.1", "fd00::2"), "is not of IPv4, as cidr 10.0.0.0/24 is", 0),
+        (("10.1.0.1", "10.1.0.2"), "is outside of cidr 10.0.0.0/24", 0),
+        (("10.0.0.250", "10.0.1.2"), "reaches beyond cidr 10.0.0.0/24", 5),
+        (("10.0.0.1",), "is not a first and a last IP address", 0),
+        (("10.0.0.1", "x"), "is not a first and a last IP address", 0),
+    ],
+)
+def test_what_is_wrong_with_a_range_is_said_in_a_sentence(entry, said, used):
+    found = compile_pools([pool("p", "10.0.0.0/24", entry)]).by_name["p"]
+    assert said in found.problem
+    assert "[" not in found.problem
+    assert found.size == used
+
+
 def test_an_address_belongs_to_the_first_of_overlapping_pools():
     pools = [
         pool("p", "10.0.0.0/29"),
