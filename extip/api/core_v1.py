@@ -3,7 +3,7 @@
 from msgspec import field
 from msgspec.structs import force_setattr
 
-from extip.api.meta_v1 import KubernetesObject, ObjectMeta, Wire
+from extip.api.meta_v1 import KubernetesObject, ObjectMeta, OwnedMeta, Wire
 from extip.api.names import AUTO_ANNOTATION, HEADLESS_LABEL, PREFIX
 
 
@@ -118,6 +118,12 @@ class DetailedService(AnyService, frozen=True):
     def marked_headless(self) -> bool:
         """Whether it has the label that keeps kube-proxy from looking at it."""
         return HEADLESS_LABEL in (self.metadata.labels or ())
+
+
+class OwnedService(AnyService, frozen=True):
+    """A core/v1 Service with who owns which of its fields."""
+
+    metadata: OwnedMeta = OwnedMeta()
 
 
 class NodeAddress(Wire, frozen=True):

@@ -8,7 +8,7 @@ trees of strings cannot form a cycle.
 JSON ``null`` is legal wherever Go has a nil slice or map, so those fields are ``| None``.
 """
 
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 _MAX_VERSION = 20
 """Digits of the largest 64-bit number."""
@@ -67,6 +67,23 @@ class OwnerReference(Wire, frozen=True):
     kind: str = ""
     name: str = ""
     uid: str = ""
+
+
+class FieldOwnership(Wire, frozen=True):
+    """An entry of ``managedFields``, where it matters who owns which field."""
+
+    manager: str = ""
+    """Of a client that does not apply: the first word of its user agent."""
+    time: str | None = None
+    """RFC 3339 in UTC: when it last changed one of its fields."""
+    fields_v1: Raw = Raw(b"{}")
+    """JSON, with an ``f:`` before each field's name."""
+
+
+class OwnedMeta(ObjectMeta, frozen=True):
+    """Metadata of an object that somebody else writes to."""
+
+    managed_fields: tuple[FieldOwnership, ...] | None = None
 
 
 class FieldOwner(Wire, frozen=True):

@@ -9,6 +9,9 @@ from hashlib import sha256
 GROUP = "ipcontroller.ext"
 """API group of IpClaim, IpNode and IpClaimPool."""
 
+FIELD_MANAGER = "extip"
+"""Under this name the API server books who owns which field: the first word of the user agent."""
+
 NODE_LABEL = "ipnode"
 """On an IpClaim: the node that holds it, as `label_value` writes it."""
 

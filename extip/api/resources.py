@@ -12,6 +12,7 @@ from extip.api.core_v1 import (
     LabelledNamespace,
     Namespace,
     Node,
+    OwnedService,
     Service,
 )
 from extip.api.discovery_v1 import EndpointSlice
@@ -61,6 +62,9 @@ DETAILED_SERVICES = Resource(
     kind="Service",
     namespaced=True,
     type=DetailedService,
+)
+OWNED_SERVICES = Resource(
+    group="", version="v1", plural="services", kind="Service", namespaced=True, type=OwnedService
 )
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False, type=Node)
 NAMESPACES = Resource(

@@ -17,6 +17,7 @@ from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from extip import __version__
+from extip.api.names import FIELD_MANAGER
 from extip.errors import ApiUnavailableError
 from extip.kube.codec import error_of_body, one_line
 from extip.kube.config import Endpoint
@@ -124,7 +125,7 @@ class Transport:
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip" if request.compressed and self._compress else "identity",
-            "User-Agent": f"extip/{__version__}",
+            "User-Agent": f"{FIELD_MANAGER}/{__version__}",
         }
         if authorization:
             headers["Authorization"] = authorization

@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 
 from extip.api.ipcontroller_v1 import IpClaimPool
-from extip.api.resources import DETAILED_SERVICES, IP_CLAIM_POOLS
+from extip.api.resources import DETAILED_SERVICES, IP_CLAIM_POOLS, OWNED_SERVICES
 from extip.kube.client import ApiClient
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.plan.link import IPAddress
 from extip.plan.publication import Publication, SetIngress, publication_patch
 from extip.plan.requests import Owner
+from extip.plan.rivals import rival_of
 from extip.plan.unserved import MISUNDERSTOOD, NOT_ALLOCATED
+from extip.reconcile.contention import field_of
 
 
 class AllocationWriter:
     """Implements `extip.reconcile.allocation.AllocationStore`.
 
-    RBAC: patch on ``services``, ``services/status`` and ``ipclaimpools/status``.
+    RBAC: get and patch on ``services``, patch on ``services/status`` and ``ipclaimpools/status``.
     """
 
     def __init__(self, client: ApiClient) -> None:
@@ -30,6 +32,12 @@ class AllocationWriter:
             namespace=publication.owner.namespace,
             subresource="status" if isinstance(publication, SetIngress) else "",
         )
+
+    async def rival(self, publication: Publication) -> str:
+        """Return who else owns the field that the publication writes."""
+        owner = publication.owner
+        service = await self._client.get(OWNED_SERVICES, name=owner.name, namespace=owner.namespace)
+        return rival_of(service.metadata, field_of(publication))
 
     async def patch_pool_status(self, pool: IpClaimPool, patch: object) -> None:
         """Merge into a pool's status."""
@@ -60,6 +68,17 @@ class AllocationEvents:
     def misunderstood(self, owner: Owner, what: str) -> None:
         """Record that an annotation of the service means nothing."""
         self._events.record(_reference(owner), type="Warning", reason=MISUNDERSTOOD, message=what)
+
+    def contested(self, owner: Owner, field: str, rival: str) -> None:
+        """Record that another program keeps changing a field of the service."""
+        who = f"field manager {rival}" if rival else "another program"
+        self._events.record(
+            _reference(owner),
+            type="Warning",
+            reason="FieldContested",
+            message=f"{field} is changed by {who} each time that extip has written it; extip "
+            "writes its addresses back ever more rarely: have one of the two leave the field alone",
+        )
 
 
 def _reference(owner: Owner) -> ObjectReference:

@@ -29,6 +29,7 @@ from extip.plan.pool_usage import pool_status_patch, usage_by_pool
 from extip.plan.pools import Pool, Pools
 from extip.plan.publication import Publication
 from extip.plan.requests import Owner, Ports, Requests
+from extip.reconcile.contention import Contention
 from extip.supervisor import for_each
 
 _CONCURRENCY = 8
@@ -55,6 +56,9 @@ class AllocationStore(Protocol):
     async def publish(self, publication: Publication) -> None:
         """Write to a service what it was given."""
 
+    async def rival(self, publication: Publication) -> str:
+        """Return who else owns what the publication writes; empty: not known."""
+
     async def patch_pool_status(self, pool: IpClaimPool, patch: object) -> None:
         """Merge into a pool's status."""
 
@@ -70,6 +74,9 @@ class AllocationReporter(Protocol):
 
     def misunderstood(self, owner: Owner, what: str) -> None:
         """Record that an annotation of the service means nothing."""
+
+    def contested(self, owner: Owner, field: str, rival: str) -> None:
+        """Record that another program keeps changing a field of the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +170,7 @@ class Allocator:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._contention = Contention(store, reporter, clock=clock, rng=rng)
         self._log = log.get_logger("allocation")
         self._last: _Planned | None = None
         self._freed: dict[IPAddress, None] = {}
@@ -207,9 +215,8 @@ class Allocator:
             for key, tried in self._tried.items()
             if key in keys or key in inputs.known_pools
         }
-        fresh = [
-            one for one in allocation.publications if self._is_due(str(one.owner), one.version)
-        ]
+        unhurried, later_s = self._contention.due(allocation.publications)
+        fresh = [one for one in unhurried if self._is_due(str(one.owner), one.version)]
 
         async def write(one: Publication) -> None:
             error = await self._write(
@@ -228,10 +235,13 @@ class Allocator:
             if tried.failures
         ]
         again += [due_s] if due_s is not None else []
+        again += [self._clock.monotonic() + later_s] if later_s is not None else []
         return max(0.0, min(again) - self._clock.monotonic()) if again else None
 
     async def _publish(self, one: Publication, allocation: Allocation) -> None:
+        await self._contention.look(one)
         await self._store.publish(one)
+        self._contention.wrote(one)
         pools = {ip: allocation.allocated[ip].pool for ip in one.new}
         self._log.info("service_written", service=str(one.owner), new=[str(ip) for ip in pools])
         if pools:

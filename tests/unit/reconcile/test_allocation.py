@@ -138,6 +138,12 @@ class Server:
     def misunderstood(self, owner: Owner, what: str) -> None:
         self.told.append(("misunderstood", owner.name, what))
 
+    async def rival(self, publication):
+        return "other-controller"
+
+    def contested(self, owner, field, rival):
+        self.told.append(("contested", owner.name, f"{field} {rival}"))
+
     def metric(self, line):
         return line in generate_latest(self.metrics.registry).decode()
 
