@@ -3,11 +3,11 @@
 import click
 
 from extip.cli.person import person_options
-from extip.cli.types import DURATION
+from extip.cli.types import DURATION, NAME
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("node")
+@click.argument("node", type=NAME)
 @click.option("--undo", is_flag=True, help="Let the node hold IPs again.")
 @click.option(
     "--wait", default="60s", type=DURATION, help="Wait so long for the IPs to move; 0s: not at all."

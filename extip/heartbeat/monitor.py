@@ -158,10 +158,13 @@ class Monitor:
         reason = leaving_reason(lease)
         if reason != self._leaving.get(node, ""):
             self._leaving[node] = reason
-            self._log.info("node_leaving" if reason else "node_staying", node=node, reason=reason)
+            if reason or beat.token:
+                self._log.info(
+                    "node_leaving" if reason else "node_staying", node=node, reason=reason
+                )
             changed = True
         if changed:
-            self._announce((node,))
+            self._announce((node,), stopped=not beat.token)
         if beat.token and self._liveness.verdict(node) is not Verdict.DEAD:
             self._hear(node, reach_of(lease), beat, now)
         self._wake_if_sooner()
@@ -275,16 +278,21 @@ class Monitor:
     def _look_again(self, node: str, after_s: float) -> None:
         asyncio.get_running_loop().call_later(after_s + _LATER_S, self._tell, node)
 
-    def _announce(self, nodes: Iterable[str]) -> None:
-        """Log and count what changed, and tell the owner."""
+    def _announce(self, nodes: Iterable[str], *, stopped: bool = False) -> None:
+        """Log and count what changed, and tell the owner.
+
+        `stopped`: their controllers gave their Leases up, which is no fault.
+        """
         told = False
         for node in nodes:
             told = True
             verdict = self._liveness.verdict(node)
             if verdict is Verdict.DEAD:
                 self._reaches.forget(node)
-            report = self._log.info if verdict is Verdict.ALIVE else self._log.warning
-            report("node_liveness_changed", node=node, state=verdict.value)
+            in_order = stopped or verdict is Verdict.ALIVE
+            report = self._log.info if in_order else self._log.warning
+            state = "stopped" if stopped else verdict.value
+            report("node_liveness_changed", node=node, state=state)
             self._tell(node)
         if told:
             self._count()

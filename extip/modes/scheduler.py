@@ -148,7 +148,7 @@ class _Historian:
             ),
             type="Normal",
             reason="Moved" if before else "Assigned",
-            message=f"from {before} to {node}: {why}" if before else f"to {node}: {why}",
+            message=f"from {before} ({why}) to {node}" if before else f"to {node}: {why}",
         )
 
     def not_served(self, service: ServiceReference, claim: IpClaim) -> None:

@@ -2,17 +2,33 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from http import HTTPStatus
+from typing import TypeVar
 
 from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.meta_v1 import KubernetesObject
 from extip.api.names import HEARTBEAT_SELECTOR
-from extip.api.resources import DETAILED_SERVICES, EVENTS, IP_CLAIMS, IP_NODES, LEASES
-from extip.cache.listwatch import MOST_RECENT
+from extip.api.resources import (
+    DETAILED_SERVICES,
+    EVENTS,
+    IP_CLAIMS,
+    IP_NODES,
+    LEASES,
+    Resource,
+)
+from extip.cache.listwatch import MOST_RECENT, Page
 from extip.clock import LoopClock
-from extip.errors import ApiAccessError, FatalError, NotFoundError, UnansweredError
+from extip.errors import (
+    ApiAccessError,
+    ApiUnavailableError,
+    FatalError,
+    NotFoundError,
+    UnansweredError,
+)
 from extip.kube.client import ApiClient, Scope, connect
 from extip.kube.events import COMPONENT
 from extip.metrics import Metrics
@@ -23,9 +39,12 @@ from extip.plan.requests import parse_ip
 from extip.plan.unserved import unserved, unserved_rows
 from extip.settings import own_namespace
 
+T = TypeVar("T", bound=KubernetesObject)
+
 _CLAIM_HEAD = ("IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY")
 _NODE_HEAD = ("NODE", "STATE", "HEARTBEAT", "IPS", "WHY")
 _SERVICES_SHOWN = 2
+_AGAIN_S = (0.5, 1.0, 2.0)
 
 _EVERYWHERE = Scope()
 _TOLD = Scope(field_selector=f"involvedObject.kind=Service,type=Warning,source={COMPONENT}")
@@ -41,24 +60,38 @@ async def run(kubeconfig: str, namespace: str, about: Sequence[str], *, as_json:
     """
     async with connect(kubeconfig, metrics=Metrics("status")) as client:
         try:
-            found = await client.list(IP_CLAIMS, _EVERYWHERE, resource_version=MOST_RECENT)
-            nodes = await client.list(IP_NODES, _EVERYWHERE, resource_version=MOST_RECENT)
+            found = await _patiently(client, IP_CLAIMS)
+            nodes = await _patiently(client, IP_NODES)
         except NotFoundError as error:
             raise UnansweredError(UNKNOWN) from error
         leases, missing = await _leases(client, namespace)
         lacking = await _unserved(client, found.items)
-    claims = [*claim_rows(found.items), *lacking]
+    registered = {node.metadata.name for node in nodes.items}
+    claims = [*claim_rows(found.items, registered=registered), *lacking]
     controllers = node_rows(nodes.items, leases, found.items, missing=missing)
     for word in about:
         rows: list[ClaimRow | NodeRow] = [*claims, *controllers]
         if not any(_concerns(word, row) for row in rows):
-            raise FatalError(f"{word}: no external IP, service (namespace/name) or node of extip's")
+            raise FatalError(_unknown(word, rows))
     if about:
         claims = [row for row in claims if any(_concerns(word, row) for word in about)]
         wanted = {*about, *(row.node for row in claims)}
         controllers = [row for row in controllers if row.node in wanted]
     sys.stdout.write(_as_json(claims, controllers) if as_json else _as_text(claims, controllers))
     return all(row.state is ClaimState.UP for row in claims)
+
+
+async def _patiently(client: ApiClient, resource: Resource[T]) -> Page[T]:
+    """List all; a kind that has just been made known is not served in its first second (429)."""
+    clock = LoopClock()
+    for wait_s in _AGAIN_S:
+        try:
+            return await client.list(resource, _EVERYWHERE, resource_version=MOST_RECENT)
+        except ApiUnavailableError as error:
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+        await clock.sleep(wait_s)
+    return await client.list(resource, _EVERYWHERE, resource_version=MOST_RECENT)
 
 
 async def _leases(client: ApiClient, namespace: str) -> tuple[tuple[Lease, ...], str]:
@@ -103,6 +136,14 @@ def _concerns(word: str, row: ClaimRow | NodeRow) -> bool:
     if isinstance(row, NodeRow):
         return word == row.node
     return word in (row.node, *row.services) or _plain(word) == row.ip != ""
+
+
+def _unknown(word: str, rows: Iterable[ClaimRow | NodeRow]) -> str:
+    """Say that nothing is called that; perhaps a service in some namespace is meant."""
+    services = {name for row in rows if isinstance(row, ClaimRow) for name in row.services}
+    meant = sorted(name for name in services if word and name.partition("/")[2] == word)
+    hint = f": do you mean {' or '.join(meant[:_SERVICES_SHOWN])}?" if meant else ""
+    return f"{word}: no external IP, service (namespace/name) or node of extip's{hint}"
 
 
 def _plain(word: str) -> str:

@@ -7,18 +7,23 @@ from extip.api.meta_v1 import Condition
 from extip.plan.claims import parse_cidr
 from extip.plan.conditions import find_condition
 from extip.plan.duplicates import DUPLICATE
+from extip.plan.history import Placed, told_before
 from extip.plan.schedule import Schedule
 
 _SHOWN = 3
 """Services that are named."""
 
 
-def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condition | None:
+def assigned_condition(
+    claim: IpClaim, schedule: Schedule, *, past: Placed | None
+) -> Condition | None:
     """Return the condition that the claim should have and has not.
 
-    `why` it is on its node, as far as this process knows; empty when another decided that.
+    `past` is the last decision of this process about it. What another has written of a decision of
+    its own stays.
     """
     name, node = claim.metadata.name, claim.spec.node_name
+    known = find_condition(claim.status.conditions, ASSIGNED)
     if parse_cidr(claim.spec.cidr) is None:
         status, reason = "False", "Malformed"
         message = f"{claim.spec.cidr!r} is no IP address with a prefix length; create another claim"
@@ -31,15 +36,16 @@ def assigned_condition(claim: IpClaim, schedule: Schedule, *, why: str) -> Condi
         message = f"there is no controller on a node of the name {node}"
     elif node:
         place = f"to {node}{_but(schedule.not_served.get(name, ()))}"
+        why = told_before("" if known is None else known.message, node)
+        if past is not None and past.node == node:
+            why = past.text
         status, reason, message = "True", "Assigned", place + (f"; {why}" if why else "")
     else:
         return None
-    known = find_condition(claim.status.conditions, ASSIGNED)
-    if (
-        known is not None
-        and (known.status, known.reason) == (status, reason)
-        # A new leader does not know why; what the last one wrote stays.
-        and (known.message == message or known.message.startswith(f"{message}; "))
+    if known is not None and (known.status, known.reason, known.message) == (
+        status,
+        reason,
+        message,
     ):
         return None
     return Condition(

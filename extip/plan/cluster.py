@@ -8,7 +8,7 @@ from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
 from extip.plan.claims import Create, parse_cidr, pool_of
 from extip.plan.eligibility import (
-    EXPLANATIONS,
+    PAST,
     USELESS,
     Eligibility,
     Needs,
@@ -102,13 +102,11 @@ class Rules:
         return node in self.judge(needs).nodes or obstacle not in useless
 
     def why_not(self, node: str, needs: Needs) -> str:
-        """Say why a node does not hold a claim, for its history."""
+        """Say why a claim left a node, for its history."""
         if not node:
             return "it had no node"
         obstacle = self.judge(needs).obstacles.get(node)
-        if obstacle is not None:
-            return f"{node}: {EXPLANATIONS[obstacle]}"
-        return f"{node} is not there any more"
+        return "it is not there any more" if obstacle is None else PAST[obstacle]
 
 
 def needs_of(claim: IpClaim, cluster: Cluster) -> Needs | None:

@@ -62,6 +62,25 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
 USELESS = frozenset({Obstacle.DEAD, Obstacle.DRAINING, Obstacle.LINK_DOWN})
 """A node of which this is true is left for any other, even an isolated one."""
 
+PAST: Mapping[Obstacle, str] = {
+    Obstacle.DEAD: "its controller sent no heartbeats, or was stopped",
+    Obstacle.DRAINING: "its controller was leaving, or it was drained",
+    Obstacle.LINK_DOWN: "its interface had no carrier, or was missing",
+    Obstacle.DELETED: "its Kubernetes node was being deleted",
+    Obstacle.NOT_READY: "its Kubernetes node was not ready",
+    Obstacle.EVICTING: "its Kubernetes node had a taint that says that it goes",
+    Obstacle.EXCLUDED: "its Kubernetes node was labelled to be left out of load balancing",
+    Obstacle.NOT_SELECTED: "the pool's node selector did not match it",
+    Obstacle.NO_ENDPOINT: "it had no ready endpoint of a service with externalTrafficPolicy Local",
+    Obstacle.FEWER_ENDPOINTS: "another node had ready endpoints of more of the services that share "
+    "the IP",
+    Obstacle.NO_LINK: "its controller did not have the interface that the claim asks for",
+    Obstacle.NO_SUBNET: "no interface of it had a subnet that holds the IP",
+    Obstacle.NO_NODE: "no Kubernetes node had its name, so its labels and endpoints were not known",
+    Obstacle.ISOLATED: "no other station answered on its interface",
+}
+"""The same as the history of a claim has it: it is read long after."""
+
 _SOFT = (Obstacle.NO_NODE, Obstacle.ISOLATED)
 """What counts only while another node is eligible; what is first is put up with first."""
 

@@ -3,7 +3,7 @@
 Times are the writers' wall clocks, as the objects have them; nothing is decided by them here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,9 +58,12 @@ class NodeRow:
     why: str
 
 
-def claim_rows(claims: Iterable[IpClaim]) -> list[ClaimRow]:
-    """Describe every claim, in order of IPs; those that cannot be read come last."""
-    return [_claim_row(claim) for claim in sorted(claims, key=_by_ip)]
+def claim_rows(claims: Iterable[IpClaim], *, registered: Collection[str]) -> list[ClaimRow]:
+    """Describe every claim, in order of IPs; those that cannot be read come last.
+
+    `registered` are the names of the IpNodes.
+    """
+    return [_claim_row(claim, registered) for claim in sorted(claims, key=_by_ip)]
 
 
 def node_rows(
@@ -84,13 +87,16 @@ def node_rows(
     ]
 
 
-def _claim_row(claim: IpClaim) -> ClaimRow:
+def _claim_row(claim: IpClaim, registered: Collection[str]) -> ClaimRow:
     interface = parse_cidr(claim.spec.cidr)
     state, condition, why = _claim_state(claim)
+    node = claim.spec.node_name
+    if state is ClaimState.MOVING and node not in registered:
+        state, why = ClaimState.WAITING, f"there is no controller on a node of the name {node}"
     since = condition.last_transition_time if condition is not None else ""
     return ClaimRow(
         ip=claim.spec.cidr if interface is None else str(interface.ip),
-        node=claim.spec.node_name,
+        node=node,
         state=state,
         since=(claim.status.since if state is ClaimState.UP else since) or "",
         services=tuple(str(service) for service in claim.spec.services or ()),
@@ -125,7 +131,8 @@ def _why_there(claim: IpClaim, assigned: Condition | None) -> str:
         return "pinned by hand"
     if assigned is not None and assigned.status == "False":
         return assigned.message  # it should not be there, but nobody else can take it
-    return _message(assigned, "").removeprefix(f"to {claim.spec.node_name}").lstrip(",; ")
+    place = f"to {claim.spec.node_name}"
+    return _message(assigned, place).removeprefix(place).lstrip(",; ") or "there from the start"
 
 
 def _of_now(condition: Condition | None, claim: IpClaim) -> bool:

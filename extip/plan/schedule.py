@@ -49,7 +49,7 @@ class AssignClaim:
     claim: IpClaim
     node: str
     why: str
-    """Why it does not stay where it is, for people."""
+    """Why it did not stay where it was, for people, who read it later."""
 
 
 Write = CreateClaim | AssignClaim | SetServices | Delete
@@ -219,13 +219,11 @@ def plan_rebalance(
     ]
     if strategy is Strategy.FAIR:
         moves = rebalance(candidates, limit=limit)
-        return tuple(
-            _moved(by_name, move, why=f"{move.source} holds more than its share") for move in moves
-        )
+        return tuple(_moved(by_name, move, why="it held more than its share") for move in moves)
     if any(c.node in c.eligible and c.node not in steady for c in known):
         return ()
     moves = gather(candidates, cluster.registered, limit=limit)
-    return tuple(_moved(by_name, move, why=f"it joins those on {move.target}") for move in moves)
+    return tuple(_moved(by_name, move, why=f"to join those on {move.target}") for move in moves)
 
 
 def _moved(by_name: Mapping[str, IpClaim], move: Move, *, why: str) -> AssignClaim:
@@ -234,7 +232,7 @@ def _moved(by_name: Mapping[str, IpClaim], move: Move, *, why: str) -> AssignCla
 
 def _following(by_name: Mapping[str, IpClaim], move: Move, twins: Duplicates) -> AssignClaim:
     leader = twins.follows[move.claim]
-    return _moved(by_name, move, why=f"claim {leader} holds the same IP")
+    return _moved(by_name, move, why=f"claim {leader} held the same IP")
 
 
 def _needs(claims: Iterable[IpClaim], cluster: Cluster) -> dict[str, Needs]:
@@ -328,7 +326,7 @@ def _parting(
         leader = next((n for n in stay if n not in twins.follows and n not in twins.rivals), "")
         if not leader or claim.spec.node_name in ("", node_of(leader)):
             continue
-        target, why = node_of(leader), f"claim {leader} holds the same IP"
+        target, why = node_of(leader), f"claim {leader} held the same IP"
         found[name] = AssignClaim(claim=claim, node=target, why=why) if target else None
     return found
 

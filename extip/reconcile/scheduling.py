@@ -42,6 +42,7 @@ from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
 from extip.plan.duplicates import DUPLICATE, is_refused
 from extip.plan.guard import Guard, Surroundings, Verdicts
+from extip.plan.history import Placed, placed
 from extip.plan.link import IPInterface
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
@@ -140,7 +141,7 @@ class ClaimScheduler:
         self._metrics = metrics
         self._log = log.get_logger("scheduling")
         self._triggered = asyncio.Event()
-        self._why: dict[str, str] = {}
+        self._placed: dict[str, Placed] = {}
         self._cleared: set[str] = set()
         self._said: set[str] = set()
         self._not_served: frozenset[tuple[str, str, ServiceReference]] = frozenset()
@@ -162,6 +163,7 @@ class ClaimScheduler:
     async def run(self) -> None:
         """Pass over the claims whenever something may have changed; until cancelled."""
         self._claims.forget()
+        self._placed.clear()  # another may have led meanwhile
         self._put_off.clear()
         self._in_vain = 0
         while True:
@@ -296,7 +298,9 @@ class ClaimScheduler:
                 if node == claim.spec.node_name:
                     self._log.info("claim_labelled", claim=claim.metadata.name, node=node)
                     return
-                self._why[claim.metadata.name] = why
+                self._placed[claim.metadata.name] = placed(
+                    node, before=claim.spec.node_name, why=why, now=self._now()
+                )
                 self._log.info(
                     "claim_assigned",
                     claim=claim.metadata.name,
@@ -311,7 +315,7 @@ class ClaimScheduler:
             case Delete(claim=claim):
                 await self._store.delete(claim)
                 self._claims.deleted(claim)
-                self._why.pop(claim.metadata.name, None)
+                self._placed.pop(claim.metadata.name, None)
                 self._cleared.discard(claim.metadata.uid)
                 self._log.info("claim_deleted", claim=claim.metadata.name)
 
@@ -324,7 +328,7 @@ class ClaimScheduler:
             for claim in claims
             if (
                 condition := assigned_condition(
-                    claim, schedule, why=self._why.get(claim.metadata.name, "")
+                    claim, schedule, past=self._placed.get(claim.metadata.name)
                 )
             )
         ]
@@ -334,8 +338,7 @@ class ClaimScheduler:
 
         async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
             claim, condition = one
-            now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
-            conditions = with_condition(claim.status.conditions, condition, now=now)
+            conditions = with_condition(claim.status.conditions, condition, now=self._now())
             patch = {"metadata": metadata_patch(claim), "status": {"conditions": conditions}}
             return await self._store.patch_status(claim, patch)
 
@@ -378,6 +381,9 @@ class ClaimScheduler:
         if failed:
             return _PUT_OFF_S
         return _YIELD_S if len(pending) > _LEISURELY else None
+
+    def _now(self) -> str:
+        return self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _settled(self, away: str) -> None:
         """Log trouble once when it begins and once when it is over."""

@@ -57,7 +57,7 @@ def test_status_tells_where_every_ip_is_and_why(cluster, lab):
 
     def explained():
         told = extip(lab, "status", moved)
-        return told if told.returncode == 0 and f"{node}: " in told.stdout else None
+        return told if told.returncode == 0 and f"moved from {node} at 2" in told.stdout else None
 
     lines = wait_until(explained, "the reason of the move").stdout.splitlines()
     assert lines[0].split() == ["IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY"]
@@ -155,6 +155,7 @@ def test_status_says_what_it_does_not_know(cluster, lab):
     assert told.stdout == ""
     assert told.stderr.count("\n") == 1
     assert "10.99.99.99" in told.stderr
+    assert "'' cannot be a name" in extip(lab, "drain", "").stderr
 
 
 def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(idle_cluster, lab):

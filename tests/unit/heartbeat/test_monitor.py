@@ -388,6 +388,24 @@ def test_clocks_of_nodes_mean_nothing():
     run_virtually(main())
 
 
+def test_a_stop_in_order_is_logged_as_no_fault():
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a")
+            await asyncio.sleep(1)
+            it.publishers["a"].leave("stopped by SIGTERM")
+            await asyncio.sleep(1)
+            with capture_logs() as logs:
+                lease = it.server.leases["extip-node-a"]
+                it.server.write(given_up(lease, now=LoopClock().utcnow()), create=False)
+            assert it.monitor.verdict("a") is DEAD
+            (entry,) = logs  # and that the node stays after all
+            assert (entry["state"], entry["log_level"]) == ("stopped", "info")
+
+    run_virtually(main())
+
+
 class Interface:
     """An interface that others answer on, or not."""
 

@@ -5,12 +5,13 @@ from typing import cast
 import pytest
 
 from extip.api.coordination_v1 import Lease
-from extip.api.resources import EVENTS
+from extip.api.resources import EVENTS, IP_CLAIMS
 from extip.cache.listwatch import Page
-from extip.errors import ApiAccessError
+from extip.errors import ApiAccessError, ApiUnavailableError
 from extip.kube.client import ApiClient
 from extip.modes import status as mode
 from extip.plan.overview import ClaimRow, ClaimState
+from tests.fakes.virtual_time import run_virtually
 from tests.unit.plan.test_unserved import service
 
 LEASE = Lease()
@@ -34,6 +35,36 @@ class Server:
 
 def client(server):
     return cast("ApiClient", server)
+
+
+class Starting:
+    """Has just been told of a kind: it answers 429 for a moment."""
+
+    def __init__(self, status):
+        self.status = status
+        self.asked = 0
+
+    async def list(self, _resource, _scope, *, resource_version):
+        self.asked += 1
+        if self.asked < 3:
+            raise ApiUnavailableError("storage is (re)initializing", status=self.status)
+        return Page(items=(), resource_version=resource_version)
+
+
+def test_a_kind_that_has_just_been_made_known_is_asked_for_again():
+    server = Starting(429)
+    assert run_virtually(mode._patiently(client(server), IP_CLAIMS)).items == ()
+    server = Starting(500)
+    with pytest.raises(ApiUnavailableError):
+        run_virtually(mode._patiently(client(server), IP_CLAIMS))
+    assert server.asked == 1
+
+
+def test_a_service_without_its_namespace_is_proposed_with_it():
+    row = ClaimRow(ip="", node="", state=ClaimState.UP, since="", services=("shop/web",), why="")
+    assert mode._unknown("web", [row]).endswith("node of extip's: do you mean shop/web?")
+    for word in ("we", "shop", ""):
+        assert mode._unknown(word, [row]).endswith("node of extip's")
 
 
 async def test_leases_are_looked_for_everywhere():

@@ -18,7 +18,7 @@ def claim(cidr="10.0.0.1/32", node=""):
 
 def condition_of(one):
     schedule = plan_schedule({}, [one], CLUSTER, Strategy.FAIR)
-    return assigned_condition(one, schedule, why="")
+    return assigned_condition(one, schedule, past=None)
 
 
 @pytest.mark.parametrize("node", ["", "n1", "nosuch"])

@@ -110,7 +110,7 @@ def test_the_others_go_to_the_oldest_that_is_in_place():
     planned = plan_schedule({}, claims, cluster(NODES), Strategy.FAIR)
     moves = [w for w in planned.writes if isinstance(w, AssignClaim)]
     assert {(w.claim.metadata.name, w.node) for w in moves} == {("a", "n2"), ("c", "n2")}
-    assert {w.why for w in moves} == {"claim b holds the same IP"}
+    assert {w.why for w in moves} == {"claim b held the same IP"}
     placed = nodes_of(settled(claims, cluster(["n1", "n3"])))
     assert set(placed.values()) == {"n1"}, "the oldest one's node is dead, the next one's is not"
 

@@ -9,6 +9,7 @@ from extip.api.meta_v1 import LabelSelector, LabelSelectorRequirement
 from extip.plan.eligibility import (
     EXPLANATIONS,
     OPTIONAL,
+    PAST,
     KubernetesNode,
     Needs,
     NodeFacts,
@@ -79,7 +80,7 @@ def test_every_rule_has_a_case():
         Obstacle.NO_NODE,
         Obstacle.FEWER_ENDPOINTS,
     }  # in comparison with others alone
-    assert cases == set(Obstacle) == set(EXPLANATIONS)
+    assert cases == set(Obstacle) == set(EXPLANATIONS) == set(PAST)
 
 
 ISOLATED = node("n1", isolated=True)

@@ -22,9 +22,11 @@ ASSIGNED = Condition(
     type="Assigned",
     status="True",
     reason="Assigned",
-    message="to n2; n1: its controller sends no heartbeats",
+    message="to n2; moved from n1 at 2026-01-01T01:00:00Z: it was drained",
     last_transition_time="2026-01-01T01:00:00Z",
 )
+FIRST = replace(ASSIGNED, message="to n2")
+UNSERVED = replace(ASSIGNED, message="to n2, where a/b have no ready endpoint")
 NOBODY = Condition(
     type="Assigned", status="False", reason="NoEligibleNode", message="n1: it is being drained"
 )
@@ -79,8 +81,11 @@ def seen(condition, generation=1):
         (
             claim(ASSIGNED, ACCEPTED, seen(UP), holder="n2"),
             ClaimState.UP,
-            "n1: its controller sends no heartbeats",
+            "moved from n1 at 2026-01-01T01:00:00Z: it was drained",
         ),
+        (claim(FIRST, ACCEPTED, seen(UP), holder="n2"), ClaimState.UP, "there from the start"),
+        (claim(UNSERVED, seen(UP), holder="n2"), ClaimState.UP, "where a/b have no ready endpoint"),
+        (claim(ASSIGNED, node="nosuch"), ClaimState.WAITING, "there is no controller on a "),
         (claim(NOBODY, ACCEPTED, seen(UP), holder="n2"), ClaimState.UP, NOBODY.message),
         (
             claim(SERVED_IN_PART, ACCEPTED, seen(UP), holder="n2"),
@@ -92,7 +97,7 @@ def seen(condition, generation=1):
     ],
 )
 def test_every_claim_has_a_state_and_a_reason(found, state, why):
-    (row,) = claim_rows([found])
+    (row,) = claim_rows([found], registered={"n1", "n2"})
     assert row.state is state
     assert row.why.startswith(why)
     assert row.services == ("shop/web",)
@@ -101,7 +106,7 @@ def test_every_claim_has_a_state_and_a_reason(found, state, why):
 
 def test_claims_come_in_order_of_ips_and_unreadable_ones_last():
     texts = ["nonsense", "10.0.0.10/32", "fd00::1/128", "10.0.0.9/32"]
-    rows = claim_rows(claim(cidr=text) for text in texts)
+    rows = claim_rows([claim(cidr=text) for text in texts], registered=())
     assert [row.ip for row in rows] == ["10.0.0.9", "10.0.0.10", "fd00::1", "nonsense"]
 
 

@@ -96,7 +96,7 @@ def test_a_dead_nodes_claims_move_first_and_say_why():
     claims = apply([], schedule(INTERFACES[:6], [], cluster(NODES)))
     planned = schedule(INTERFACES[:7], claims, cluster(["n1", "n3"]))
     assert [type(w) for w in planned.writes] == [AssignClaim, AssignClaim, CreateClaim]
-    assert all("no heartbeats" in w.why for w in planned.writes[:2])
+    assert all("sent no heartbeats" in w.why for w in planned.writes[:2])
     moved = by_node(apply(claims, planned))
     assert all(moved[n] == node for n, node in by_node(claims).items() if node != "n2")
     assert "n2" not in moved.values()
@@ -114,7 +114,7 @@ def test_an_isolated_nodes_claims_go_to_those_that_proved_that_they_are_not():
     claims = apply([], schedule(INTERFACES[:6], [], cluster(NODES)))
     planned = schedule(INTERFACES[:6], claims, cluster(NODES, isolated=["n1"], successors=["n3"]))
     assert {(w.claim.spec.node_name, w.node) for w in planned.writes} == {("n1", "n3")}
-    assert all("no other station answers" in w.why for w in planned.writes)
+    assert all("no other station answered" in w.why for w in planned.writes)
 
 
 def test_until_then_it_keeps_what_it_has_and_gets_nothing():
@@ -277,7 +277,7 @@ def test_first_alive_brings_together_what_another_strategy_has_spread():
     moves = gathering(claims, cluster(NODES))
     assert {m.node for m in moves} == {"n1"}, "it has the most"
     assert len(moves) == 4
-    assert {m.why for m in moves} == {"it joins those on n1"}
+    assert {m.why for m in moves} == {"to join those on n1"}
     assert len(gathering(claims, cluster(NODES), limit=2)) == 2
     assert moves_of(gathering(claims, replace(cluster(NODES), registered={"n2": "2026"}))) == (
         moves_of(moves)

@@ -46,7 +46,7 @@ def test_with_disjoint_endpoints_somebody_has_it_and_the_others_are_told():
     schedule = plan(claims, a=["n1"], b=["n2"], c=["n3"])
     assert schedule.writes == ()
     assert [str(one) for one in schedule.not_served[NAME]] == ["default/b", "default/c"]
-    condition = assigned_condition(claims[0], schedule, why="")
+    condition = assigned_condition(claims[0], schedule, past=None)
     assert condition is not None
     assert condition.message == "to n1, which has no ready endpoint of default/b, default/c"
 
@@ -58,7 +58,7 @@ def test_the_holder_keeps_it_unless_another_serves_strictly_more():
     (write,) = plan(claims, a=["n2"], b=["n3"], c=["n3"]).writes
     assert isinstance(write, AssignClaim)
     assert write.node == "n3"
-    assert "another node has ready endpoints of more of the services" in write.why
+    assert "another node had ready endpoints of more of the services" in write.why
 
 
 def test_the_node_that_serves_most_is_one_that_may_hold_it():
