@@ -184,7 +184,7 @@ class Metrics:
         )
         self.pool_addresses = Gauge(
             "extip_pool_addresses",
-            "Addresses of pools, by pool and whether they are used or free.",
+            "Addresses of pools, by pool and whether they are used, free or set aside.",
             ["pool", "state"],
             registry=registry,
         )

@@ -220,6 +220,17 @@ _POOL_STATUS = struct(
             "Each address in use, with the service (namespace/name) that has it.",
             {"type": "string"},
         ),
+        "setAside": mapping(
+            "Addresses that another station was found to have before they came up. They are not "
+            "given for 10 minutes, unless nothing else is free.",
+            struct(
+                "What was found.",
+                {
+                    "message": text("Who has it.", maxLength=32768),
+                    "time": time("When that was found out last."),
+                },
+            ),
+        ),
         "size": integer("Addresses in all, no more than 2^63-1.", format="int64", minimum=0),
         "free": integer("Addresses left, no more than 2^63-1.", format="int64", minimum=0),
         "conditions": conditions(

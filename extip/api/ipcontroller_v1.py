@@ -130,12 +130,22 @@ class IpClaimPoolSpec(Wire, frozen=True):
     """Leave out IPv4 addresses that end in .0 or .255."""
 
 
+class SetAsideAddress(Wire, frozen=True):
+    """An address that another station has."""
+
+    message: str = ""
+    time: str = ""
+    """RFC 3339 in UTC: when that was found out last."""
+
+
 class IpClaimPoolStatus(Wire, frozen=True):
     """Derived from claims and services; never the truth itself."""
 
     allocated: dict[str, str] | None = None
     """IP to ``namespace/name`` of the service that has it."""
     size: int = 0
+    set_aside: dict[str, SetAsideAddress] | None = None
+    """IPs that are not given for a while."""
     free: int = 0
     """Like `size`, no more than 2^63-1, which a pool of IPv6 addresses easily has."""
     conditions: tuple[Condition, ...] | None = None

@@ -19,6 +19,7 @@ from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pool, Pools
 from extip.plan.publication import Holding, Publication, publish
 from extip.plan.requests import Owner, Ports, Requests, cut
+from extip.plan.set_aside import free_of
 from extip.plan.sharing import Case, Sharing
 
 
@@ -164,6 +165,8 @@ class _Planner:
             return False
         if requested := _of_version(demand.requested, ip.version):
             return ip in requested
+        if ip in self._context.aside.taken:
+            return False
         if case.has(ip.version):
             return False
         if demand.pools and self._pool_name(case, ip) not in demand.pools:
@@ -203,7 +206,8 @@ class _Planner:
 
     def _stay(self, case: Case, version: int) -> list[IPAddress]:
         """Leave to the service what it has, and does not ask for any more, until it gets that."""
-        evident = _of_version(case.evident, version)
+        taken = self._context.aside.taken  # by other stations: it does not have those
+        evident = [ip for ip in _of_version(case.evident, version) if ip not in taken]
         staying = [ip for ip in evident if self._sharing.may_stay(case, ip)]
         for ip in staying:
             self._sharing.hold(case, ip)
@@ -245,7 +249,9 @@ class _Planner:
                 yield f"there is no pool {cut(name)}"
         if pools:
             names = ", ".join(pool.name for pool in pools)
-            yield f"no IPv{version} address is free in pool {names}"
+            count = sum(self._pools.of(ip) in pools for ip in self._context.aside.avoided)
+            others = f"; other stations have {count} that are set aside" if count else ""
+            yield f"no IPv{version} address is free in pool {names}{others}"
         elif known:
             yield f"no pool of IPv{version} addresses among {', '.join(known)} serves it"
         elif not demand.pools:
@@ -261,7 +267,10 @@ class _Planner:
 
     def _free_of(self, pool: Pool) -> Iterator[IPAddress]:
         if pool.name not in self._free:
-            self._free[pool.name] = pool.free(self._evidence.users, self._context.freed)
+            users, aside = self._evidence.users, self._context.aside
+            again = (ip for ip in aside.again if ip not in users and self._pools.of(ip) is pool)
+            unused = pool.free(users, self._context.freed)
+            self._free[pool.name] = free_of(unused, aside, again=again)
         return self._free[pool.name]
 
     def _holding(self, case: Case) -> Holding:

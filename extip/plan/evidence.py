@@ -10,6 +10,7 @@ from extip.plan.demand import Demand
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pools
 from extip.plan.requests import Owner, Ports, Requests
+from extip.plan.set_aside import NOTHING, Aside
 
 _NOTHING: Mapping[IPAddress, "Claimed"] = {}
 
@@ -37,6 +38,8 @@ class Context:
     """Labels of the namespaces."""
     freed: Iterable[IPAddress] = ()
     """Addresses that were given back lately, the oldest first: used again last, and in order."""
+    aside: Aside = NOTHING
+    """Addresses that other stations have."""
     ports: Callable[[Owner], Ports] = _no_ports
     """The ports of a service."""
 

@@ -29,6 +29,7 @@ from extip.plan.pool_usage import pool_status_patch, usage_by_pool
 from extip.plan.pools import Pool, Pools
 from extip.plan.publication import Publication
 from extip.plan.requests import Owner, Ports, Requests
+from extip.plan.set_aside import Aside, SetAside, taken
 from extip.reconcile.contention import Contention
 from extip.supervisor import for_each
 
@@ -46,6 +47,8 @@ _STATUSES_S = 1.0
 
 _FREED_MAX = 1 << 16
 """Addresses remembered as given back; the oldest are forgotten."""
+
+_RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 _RETRY = Backoff(initial_s=0.5, cap_s=60.0)
 
@@ -115,8 +118,10 @@ class _Planned:
         requests: Requests,
         node_ips: frozenset[IPAddress],
         allocation: Allocation,
+        aside: Aside,
     ) -> None:
         self.allocation = allocation
+        self.aside = aside
         self._over = _parts(inputs, requests, node_ips)
         self._claims = {claim.metadata.name: claim for claim in claims}
 
@@ -142,6 +147,7 @@ class _Planned:
             and (old.spec.cidr, old.spec.services) == (new.spec.cidr, new.spec.services)
             and (old.managed, pool_of(old)) == (new.managed, pool_of(new))
             and recorded_ports(old) == recorded_ports(new)
+            and taken(old) == taken(new)
         )
 
 
@@ -173,6 +179,7 @@ class Allocator:
         self._contention = Contention(store, reporter, clock=clock, rng=rng)
         self._log = log.get_logger("allocation")
         self._last: _Planned | None = None
+        self._set_aside = SetAside()
         self._freed: dict[IPAddress, None] = {}
         self._used: Collection[IPAddress] = ()
         self._tried: dict[str, _Try] = {}
@@ -187,7 +194,10 @@ class Allocator:
         """Decide which service has which address; remembers those that nobody has any more."""
         inputs = self._inputs()
         last = self._last
-        if last is not None and last.holds(inputs, claims, requests, node_ips):
+        if last is not None and not last.holds(inputs, claims, requests, node_ips):
+            last = None
+        aside = self._look_aside(inputs, claims, anew=last is None)
+        if last is not None and last.aside == aside:
             return last.allocation
         allocation = plan_allocation(
             inputs.demands,
@@ -198,12 +208,25 @@ class Allocator:
                 node_ips=node_ips,
                 namespaces=inputs.namespaces,
                 freed=self._freed,
+                aside=aside,
                 ports=inputs.ports,
             ),
         )
-        self._last = _Planned(inputs, claims, requests, node_ips, allocation)
+        self._last = _Planned(inputs, claims, requests, node_ips, allocation, aside)
         self._remember(allocation.users, inputs.pools)
         return allocation
+
+    def _look_aside(
+        self, inputs: AllocationInputs, claims: Iterable[IpClaim], *, anew: bool
+    ) -> Aside:
+        """Return which addresses others have; the claims are read when it may be news."""
+        now_s, now = self._clock.monotonic(), self._clock.utcnow()
+        if anew or self._set_aside:
+            self._set_aside.learn(inputs.known_pools.values(), now_s, now)
+            news = self._set_aside.look(claims, now_s, now.strftime(_RFC3339))
+            for ip, message in news.items():
+                self._log.warning("address_set_aside", address=str(ip), reason=message)
+        return self._set_aside.view(now_s)
 
     async def publish(self, allocation: Allocation) -> float | None:
         """Write what differs; return the seconds after which to come again, None for no need."""
@@ -235,8 +258,10 @@ class Allocator:
             if tried.failures
         ]
         again += [due_s] if due_s is not None else []
-        again += [self._clock.monotonic() + later_s] if later_s is not None else []
-        return max(0.0, min(again) - self._clock.monotonic()) if again else None
+        now_s = self._clock.monotonic()
+        for in_s in (later_s, self._set_aside.next_s(now_s)):
+            again += [now_s + in_s] if in_s is not None else []
+        return max(0.0, min(again) - now_s) if again else None
 
     async def _publish(self, one: Publication, allocation: Allocation) -> None:
         await self._contention.look(one)
@@ -255,12 +280,15 @@ class Allocator:
             return self._statuses_due_s
         self._statuses_due_s = self._clock.monotonic() + _STATUSES_S
         usage = usage_by_pool(inputs.pools, allocation.users)
-        self._count(inputs.pools, usage)
-        now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+        aside = usage_by_pool(inputs.pools, self._set_aside.listed())
+        self._count(inputs.pools, usage, aside)
+        now = self._clock.utcnow().strftime(_RFC3339)
 
         async def write(pool: Pool) -> None:
             shown = inputs.known_pools[pool.name]
-            patch = pool_status_patch(shown, pool, usage[pool.name], now=now)
+            patch = pool_status_patch(
+                shown, pool, usage[pool.name], now=now, aside=aside[pool.name]
+            )
             if patch is not None and self._is_due(pool.name, shown.metadata.resource_version):
                 await self._write(
                     pool.name,
@@ -318,13 +346,20 @@ class Allocator:
             del self._freed[ip]
         self._used = users
 
-    def _count(self, pools: Pools, usage: Mapping[str, Collection[IPAddress]]) -> None:
+    def _count(
+        self,
+        pools: Pools,
+        usage: Mapping[str, Collection[IPAddress]],
+        aside: Mapping[str, Collection[IPAddress]],
+    ) -> None:
         gauge = self._metrics.pool_addresses
         for name in self._counted - pools.by_name.keys():
-            gauge.remove(name, "used")
-            gauge.remove(name, "free")
+            for state in ("used", "free", "set aside"):
+                gauge.remove(name, state)
         self._counted = set(pools.by_name)
         for pool in pools.ordered:
             used = len(usage[pool.name])
+            unused = sum(ip not in usage[pool.name] for ip in aside[pool.name])
             gauge.labels(pool.name, "used").set(used)
-            gauge.labels(pool.name, "free").set(pool.size - used)
+            gauge.labels(pool.name, "free").set(pool.size - used - unused)
+            gauge.labels(pool.name, "set aside").set(unused)

@@ -4,10 +4,12 @@ import time
 
 import pytest
 
+from tests.lab.network import CLIENT, lan_mac
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import ClaimsCluster
 
 GROUP = "/apis/ipcontroller.ext/v1"
+ADDRESSES = "ipcontroller.ext/addresses"
 AUTO = {"annotations": {"external-ip": "auto"}}
 LOAD_BALANCER = {"type": "LoadBalancer"}
 SINGLE = {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}
@@ -86,6 +88,45 @@ def cluster(lab, namespace):
     yield made
     made.end()
     made.clean_up()
+
+
+def test_an_address_that_a_station_has_is_set_aside_and_another_given(cluster, lab):
+    """But one that the service asks for by name stays asked for, and one that was up stays its."""
+    taken = ("10.88.7.241", "10.88.7.242")
+    given, asked = "10.88.7.243", "10.88.7.241"
+    for ip in taken:
+        lab.client.run(["ip", "address", "add", f"{ip}/32", "dev", "eth0"])
+    try:
+        lab.apply(pool("v4", "10.88.7.240/29"))
+        cluster.add("web", **LOAD_BALANCER)
+        cluster.wait_ingress("web", given)
+        assert lab.wait_for_http(given) in lab.nodes
+        wait_until(
+            lambda: set(cluster.pool_status("v4").get("setAside", {})) == set(taken),
+            "both to be set aside",
+        )
+        for found in cluster.pool_status("v4")["setAside"].values():
+            assert lan_mac(CLIENT) in found["message"]
+        assert cluster.pool_status("v4")["free"] == 3
+        cluster.wait_settled(given)
+        cluster.add("other", **LOAD_BALANCER, metadata={"annotations": {ADDRESSES: asked}}, port=81)
+        wait_until(lambda: len(cluster.claims()) == 2, "what was asked for by name to be claimed")
+
+        def told():
+            return any(reason == "AddressInUse" for reason, _ in cluster.events("other"))
+
+        wait_until(told, "the Event")
+        assert cluster.placed().keys() == {given, asked}
+        lab.client.run(["ip", "address", "del", f"{asked}/32", "dev", "eth0"])
+        cluster.wait_settled(given, asked)
+        cluster.wait_ingress("other", asked)
+        wait_until(
+            lambda: set(cluster.pool_status("v4").get("setAside", {})) == {taken[1]},
+            "what is up not to be set aside any more",
+        )
+    finally:
+        for ip in taken:
+            lab.client.run(["ip", "address", "del", f"{ip}/32", "dev", "eth0"], check=False)
 
 
 def test_the_predecessors_pool_serves_an_annotated_service(cluster, lab):

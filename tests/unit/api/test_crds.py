@@ -94,7 +94,9 @@ def test_schemas_and_structs_have_the_same_fields(definition, resource):
             sub = schema["properties"][name]
             if inner:
                 named = getattr(ipcontroller_v1, inner[0], None) or getattr(meta_v1, inner[0])
-                compare(sub.get("items", sub), named, f"{path}.{name}")
+                compare(
+                    sub.get("items", sub.get("additionalProperties", sub)), named, f"{path}.{name}"
+                )
 
     for part in ("spec", "status"):
         type_ = next(

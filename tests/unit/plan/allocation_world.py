@@ -23,6 +23,7 @@ from extip.plan.link import IPAddress
 from extip.plan.pools import compile_pools
 from extip.plan.publication import SetIngress, publication_patch
 from extip.plan.requests import Masks, collect, service_owner
+from extip.plan.set_aside import NOTHING
 
 
 def on_the_wire(patch):
@@ -72,6 +73,7 @@ class World:
         self.namespaces = {}
         self.lb_class = lb_class
         self.used = set()
+        self.aside = NOTHING
 
     def add(self, name, **spec):
         self.services[name] = service_json(name, **spec)
@@ -106,6 +108,7 @@ class World:
                 node_ips=self.node_ips,
                 namespaces=self.namespaces,
                 freed=self.freed,
+                aside=self.aside,
                 ports=lambda owner: frozenset(
                     (p.protocol, p.port) for p in by_owner[owner].spec.ports or ()
                 ),

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import msgspec
 
-from extip.api.ipcontroller_v1 import IpClaimPoolStatus
+from extip.api.ipcontroller_v1 import IpClaimPoolStatus, SetAsideAddress
 from extip.plan import pool_usage
 from extip.plan.conditions import find_condition
 from extip.plan.pool_usage import pool_status_patch, usage_by_pool
@@ -14,12 +14,13 @@ from tests.unit.plan.allocation_world import merged, on_the_wire, pool
 NOW = "2026-01-01T00:00:00Z"
 
 
-def written(shown, users, *others):
+def written(shown, users, *others, aside=()):
     """Return the pool after its status was written, and whether it had to be."""
     compiled = compile_pools([shown, *others])
     usage = usage_by_pool(compiled, {ip_address(ip): who for ip, who in users.items()})
     name = shown.metadata.name
-    patch = pool_status_patch(shown, compiled.by_name[name], usage[name], now=NOW)
+    found = {ip_address(ip): SetAsideAddress(message="02:00 has it", time=NOW) for ip in aside}
+    patch = pool_status_patch(shown, compiled.by_name[name], usage[name], now=NOW, aside=found)
     if patch is None:
         return shown, False
     status = merged(msgspec.to_builtins(shown.status), on_the_wire(patch)["status"])
@@ -64,3 +65,19 @@ def test_a_huge_pool_and_many_addresses_fit_into_a_status():
     assert found.status.size == found.status.free == 2**63 - 1
     assert len(found.status.allocated or ()) == pool_usage.MAX_LISTED
     assert len(msgspec.json.encode(found)) < 1_500_000
+
+
+def test_what_other_stations_have_is_told_and_not_counted_as_free():
+    used = {"10.0.0.1": "default/a"}
+    found, changed = written(pool("p", "10.0.0.0/30"), used, aside=["10.0.0.1", "10.0.0.2"])
+    assert changed
+    assert (found.status.size, found.status.free) == (2, 0)
+    assert found.status.set_aside == {
+        ip: SetAsideAddress(message="02:00 has it", time=NOW) for ip in ("10.0.0.1", "10.0.0.2")
+    }
+    assert "1 of them by other stations" in status_of(found, "Exhausted").message
+    assert written(found, used, aside=["10.0.0.1", "10.0.0.2"]) == (found, False)
+    found, changed = written(found, used)
+    assert changed
+    assert not found.status.set_aside
+    assert found.status.free == 1
