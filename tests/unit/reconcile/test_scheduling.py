@@ -222,6 +222,7 @@ class World:
             reserved=Reserved(nodes=NODE_IPS | self.listed, listed=self.listed),
             cluster=Cluster(
                 nodes=nodes,
+                registered={node.name: node.name for node in nodes},
                 ignored=frozenset({Obstacle.NO_SUBNET}),
                 local_endpoints={f"default/{name}": found for name, found in self.local.items()},
             ),
