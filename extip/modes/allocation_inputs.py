@@ -9,6 +9,7 @@ from extip.api.meta_v1 import FullObjectMeta, LabelSelector
 from extip.api.names import label_value
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
+from extip.modes.lingering import linger
 from extip.plan.demand import Demand, misunderstood, service_demand
 from extip.plan.networks import IPNetwork
 from extip.plan.pools import Pools, compile_pools
@@ -39,6 +40,7 @@ class AllocationSources:
             extract=partial(service_demand, lb_class=lb_class),
             combine=tuple,
             changed=changed,
+            linger=linger,
         )
         self._pools: Derived[IpClaimPool, IpClaimPool, Pools] = Derived(
             get=pools.store.get,

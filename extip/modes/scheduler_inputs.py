@@ -33,6 +33,7 @@ from extip.metrics import Metrics
 from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
+from extip.modes.lingering import linger
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.modes.verdict_sources import VerdictSources
 from extip.plan.asking import Asked, asked, gather
@@ -138,6 +139,7 @@ class SchedulingInputs:
             extract=asked,
             combine=partial(gather, parse=masks.parse, permit=permissions.refuse),
             changed=self._tell,
+            linger=linger,
         )
         self._cluster_ips = ClusterIps(self._services.store.get)
         self._reserved = ReservedSources(

@@ -8,11 +8,12 @@ from random import Random
 
 from extip.api.core_v1 import Namespace, Node, Service
 from extip.api.resources import NAMESPACES, NODES, SERVICES
-from extip.cache.derived import Derived
+from extip.cache.derived import Derived, Linger
 from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
+from extip.modes.lingering import linger
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.plan.asking import Asked, asked, gather
 from extip.plan.contest import namespaces_of, settle_contests
@@ -40,6 +41,7 @@ class ServiceInputs:
         changed: Callable[[], None],
         clock: Clock,
         metrics: Metrics,
+        linger: Linger = linger,
     ) -> None:
         rng = Random()  # noqa: S311 - jitter
         services = client.lister_watcher(SERVICES, label_selector=service_selector)
@@ -64,6 +66,7 @@ class ServiceInputs:
             extract=self._asked,
             combine=partial(gather, parse=masks.parse, permit=permissions.refuse),
             changed=changed,
+            linger=linger,
         )
         self._settled: tuple[Requests, Requests] | None = None
         self._having: dict[IPAddress, frozenset[str]] = {}

@@ -21,6 +21,8 @@ class Strength(IntEnum):
     CLAIMED_AND_SHOWN = 0
     CLAIMED = 1
     SHOWN = 2
+    INHERITED = 3
+    """Claimed for a service of the same name that is no more."""
 
 
 def _no_ports(_owner: Owner) -> Ports:
@@ -70,6 +72,7 @@ class Evidence:
         self.by_hand: set[IPAddress] = set()
         """Addresses that somebody claims by hand, for whoever wants them."""
         self._claimed: dict[tuple[str, str, str], dict[IPAddress, Claimed]] = {}
+        self._by_name: dict[tuple[str, str], dict[IPAddress, Claimed]] = {}
         self._recorded: dict[IPAddress, Mapping[tuple[str, int], str]] = {}
         self._sharing: dict[IPAddress, dict[str, Owner]] = {}
         """Who shares an address of which it is recorded who has which port, by name."""
@@ -87,8 +90,11 @@ class Evidence:
                 self._sharing[ip][demand.owner.name] = demand.owner
 
     def claimed(self, owner: Owner) -> Mapping[IPAddress, Claimed]:
-        """Return the addresses that are claimed for the service."""
-        return self._claimed.get((owner.namespace, owner.name, owner.uid), _NOTHING)
+        """Return the addresses that are claimed for the service, or for one before it.
+
+        A name is that of one service at a time: whose uid is another is gone.
+        """
+        return self._by_name.get((owner.namespace, owner.name), _NOTHING)
 
     def of(self, demand: Demand) -> dict[IPAddress, Strength]:
         """Return the addresses that the service has been given, before anybody judges them."""
@@ -98,11 +104,16 @@ class Evidence:
         if demand.to_external_ips:
             shown |= {*demand.external}
         written = {*demand.external} - {*demand.recorded}  # claimed for that reason alone
+        owner = demand.owner
+        own = self._claimed.get((owner.namespace, owner.name, owner.uid), _NOTHING)
         found = {
             ip: Strength.CLAIMED_AND_SHOWN if ip in shown else Strength.CLAIMED
-            for ip, claimed in self.claimed(demand.owner).items()
+            for ip, claimed in own.items()
             if (claimed.pool or self._pools.of(ip)) and ip not in written
         }
+        for ip in self.claimed(owner).keys() - own.keys() - written - shown:
+            if self._would_give(ip, demand):
+                found[ip] = Strength.INHERITED
         for ip in shown:
             pool = self._pools.of(ip)
             if ip not in found and pool is not None and self.serves(pool.name, demand):
@@ -127,6 +138,15 @@ class Evidence:
         labels = self._context.namespaces.get(demand.owner.namespace, {})
         return self._pools.by_name[pool].serves(demand.labels, labels)
 
+    def _would_give(self, ip: IPAddress, demand: Demand) -> bool:
+        """Whether the service could be given the address if it were free."""
+        pool = self._pools.of(ip)
+        return (
+            pool is not None
+            and (pool.spec.auto_assign or pool.name in demand.pools)
+            and self.serves(pool.name, demand)
+        )
+
     def is_foreign(self, ip: IPAddress, demand: Demand) -> bool:
         """Whether an address in a status that is not ours to write came from somebody else."""
         claimed = self.claimed(demand.owner).get(ip)
@@ -147,5 +167,6 @@ class Evidence:
             self._recorded[interface.ip] = ports
         claimed = Claimed(interface, pool_of(claim))
         for service in services:
-            key = service.namespace, service.name, service.uid
-            self._claimed.setdefault(key, {})[interface.ip] = claimed
+            name = service.namespace, service.name
+            self._claimed.setdefault((*name, service.uid), {})[interface.ip] = claimed
+            self._by_name.setdefault(name, {})[interface.ip] = claimed

@@ -79,6 +79,11 @@ class World:
     def wait_up(self, *ips: str) -> None:
         wait_until(lambda: self.up() == set(ips), f"{ips} to be up, and no other IP")
 
+    def changes(self, event: str) -> list[str]:
+        """Return the addresses that nodes' logs tell such an event of."""
+        running = [self._simple] if self._cluster is None else self._cluster.controllers.values()
+        return [said["address"] for one in running if one for said in one.events(event)]
+
     def claimed(self) -> set[str]:
         return set() if self._cluster is None else set(self._cluster.placed())
 

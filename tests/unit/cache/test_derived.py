@@ -1,5 +1,7 @@
 """A derived value follows the store object by object, and says when it differs."""
 
+from collections.abc import Callable
+
 from extip.cache.derived import Derived
 
 
@@ -41,3 +43,36 @@ def test_is_silent_about_what_does_not_matter():
         total.update(key)
     assert told == ["changed"]
     assert total.value() is before
+
+
+def test_what_is_made_anew_while_it_lingers_changes_nothing():
+    store = {"a": 1, "b": 2}
+    told: list[str] = []
+    ends: list[Callable[[], None]] = []
+    total: Derived[int, int, int] = Derived(
+        get=store.get,
+        extract=lambda number: number,
+        combine=sum,
+        changed=lambda: told.append("changed"),
+        linger=ends.append,
+    )
+    for key in ("a", "b"):
+        total.update(key)
+    told.clear()
+    del store["a"]
+    total.update("a")
+    total.update("a")
+    assert (total.value(), len(ends)) == (3, 1)
+    store["a"] = 1
+    total.update("a")
+    ends[0]()
+    assert (total.value(), told) == (3, [])
+    del store["a"]
+    total.update("a")
+    ends[0]()  # of the time before
+    assert total.value() == 3
+    ends[1]()
+    assert (total.value(), told) == (2, ["changed"])
+    store["b"] = 5
+    total.update("b")
+    assert total.value() == 5

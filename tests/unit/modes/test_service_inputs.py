@@ -46,6 +46,7 @@ class Cluster:
             changed=self._count,
             clock=LoopClock(),
             metrics=Metrics("test"),
+            linger=lambda end: end(),
         )
         self._version = 0
 

@@ -424,12 +424,41 @@ def test_a_service_cannot_take_an_address_by_writing_it_anywhere():
     assert world.shown("owner") == ["10.0.0.1"]
 
 
-def test_a_service_of_the_same_name_is_another_one():
+def test_a_service_that_is_made_anew_has_the_address_of_the_one_before():
     world = World(pool("p", "10.0.0.0/24"))
     world.add("web", **LB)
     world.settle()
     world.add("web", **LB)
     world.services["web"]["metadata"]["uid"] = "another"
+    world.add("older", created="2026-01-01", **LB)
+    assert world.step() > 0
+    (claim,) = [c for c in world.claims.values() if c.spec.cidr.startswith("10.0.0.1/")]
+    assert [(s.name, s.uid) for s in claim.spec.services] == [("web", "another")]
     world.settle()
-    assert world.shown("web") == ["10.0.0.2"], "freed ones come last"
-    assert set(world.claimed()) == {"10.0.0.2"}
+    assert (world.shown("web"), world.shown("older")) == (["10.0.0.1"], ["10.0.0.2"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"labels": {"tier": "gold"}},
+        asking(pool="q"),
+        asking(addresses="10.0.0.12"),
+    ],
+)
+def test_but_not_an_address_that_it_could_not_be_given(other):
+    silver = LabelSelector(match_labels={"tier": "silver"})
+    silvern = {"labels": {"tier": "silver"}}
+    world = World(
+        pool("p", "10.0.0.0/29", service_selector=silver),
+        pool("q", "10.0.0.8/29", priority=-1),
+    )
+    world.add("web", **LB, **silvern)
+    world.settle()
+    assert world.shown("web") == ["10.0.0.1"]
+    wish = other if "labels" in other else {**silvern, "annotations": other}
+    world.add("web", **LB, **wish)
+    world.services["web"]["metadata"]["uid"] = "another"
+    world.settle()
+    assert world.shown("web") != ["10.0.0.1"]
+    assert list(world.claimed()) == world.shown("web")
