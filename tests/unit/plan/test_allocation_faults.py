@@ -152,6 +152,76 @@ def test_no_address_is_given_twice_and_everything_settles(operations):
     world.check()
 
 
+EDITS = st.one_of(
+    st.tuples(st.just("annotate"), ANNOTATIONS),
+    st.tuples(st.just("port"), st.integers(80, 81)),
+    st.tuples(st.just("type"), TYPES),
+    st.tuples(st.just("write"), st.sampled_from(["10.9.0.1", *IPS])),
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(OPERATIONS, max_size=20), st.sampled_from(NAMES), EDITS, st.integers(0, 6))
+def test_no_edit_of_a_service_takes_an_address_from_another_that_did_nothing(
+    operations, name, edit, dies_after
+):
+    world = Faulty(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+    world.settle()
+    waiting = {owner.name for owner in world.plan()[0].waiting}
+    before = {n: world.allocated(n) for n in world.services if n != name and n not in waiting}
+    operation, *arguments = edit
+    world.edit(operation, name, *arguments)
+    world.step(dies_after)
+    world.settle()
+    for other, had in before.items():
+        assert had <= world.allocated(other)
+
+
+PORT_EDITS = st.tuples(
+    st.sampled_from(NAMES), st.sets(st.integers(80, 87), min_size=1, max_size=3), st.integers(0, 4)
+)
+
+
+@settings(max_examples=100)
+@given(st.permutations(range(6)), st.lists(PORT_EDITS, max_size=6))
+def test_no_edit_of_ports_takes_a_shared_address_from_another_service(ages, edits):
+    world = Faulty(POOLS[0])
+    shared = {"ipcontroller.ext/addresses": IPS[0]}
+    for age, name, port in zip(ages, NAMES, range(80, 86), strict=True):
+        ports = [{"port": port}]
+        world.add(name, created=str(age), type="LoadBalancer", annotations=shared, ports=ports)
+    world.settle()
+    for name, ports, dies_after in edits:
+        before = {other: world.allocated(other) for other in NAMES if other != name}
+        world.change(name, {"spec": {"ports": [{"port": port} for port in sorted(ports)]}})
+        world.step(dies_after)
+        world.settle()
+        for other, had in before.items():
+            assert had <= world.allocated(other)
+        having = [n for n in NAMES if world.allocated(n)]
+        taken = [port["port"] for n in having for port in world.services[n]["spec"]["ports"]]
+        assert len(taken) == len(set(taken)), "two have the same port of one address"
+
+
+@settings(max_examples=100)
+@given(st.lists(OPERATIONS, max_size=20), st.sampled_from(NAMES), ANNOTATIONS, st.integers(0, 6))
+def test_a_service_that_waits_for_what_it_asks_for_now_has_what_it_had(
+    operations, name, annotations, dies_after
+):
+    world = Faulty(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+    world.settle()
+    before = world.allocated(name) if name in world.services else set()
+    world.edit("annotate", name, {**annotations, "external-ip": "auto"})
+    world.step(dies_after)
+    world.settle()
+    if name in {owner.name for owner in world.plan()[0].waiting}:
+        assert before <= world.allocated(name)
+
+
 @settings(max_examples=100)
 @given(st.lists(OPERATIONS, max_size=20), st.randoms(use_true_random=False))
 def test_the_order_of_what_is_known_does_not_matter(operations, random):
