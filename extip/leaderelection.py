@@ -124,11 +124,12 @@ class LeaderElector:
         metrics: Metrics,
         sole: bool = False,
         reached: Callable[[], None] = lambda: None,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
         """`identity` must be this process's alone, and never be used again by a later one.
 
-        `sole`: there should be no other candidate, and standbys of others come first. `reached` is
-        called when the API server answers again after it did not.
+        `sole`: there should be no other candidate, and standbys of others come first. `answered` is
+        called when the API server answers, `reached` when it does so again after it did not.
         """
         self._lock = lock
         self._name = name
@@ -140,6 +141,7 @@ class LeaderElector:
         self._metrics = metrics
         self._sole = sole
         self._reached = reached
+        self._answered = answered
         self._log = log.get_logger("elector").bind(lease=f"{namespace}/{name}")
         self._seen: Observation | None = None
         self._unsettled: Lease | None = None
@@ -228,6 +230,8 @@ class LeaderElector:
             ours, failure = False, f"no answer within {bound_s:.1f} s"
         except ApiError as error:
             ours, failure = False, str(error)
+        if not failure:
+            self._answered()
         result = "failure" if failure else "held" if ours else "waiting"
         self._metrics.lease_renewals.labels(result=result).inc()
         if bool(failure) != self._failing:

@@ -108,6 +108,21 @@ async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, li
             group.create_task(work())
 
 
+async def for_each_coming(items: AsyncIterator[T], do: Callable[[T], Awaitable[None]]) -> None:
+    """Await `do(item)` for every item as soon as it comes, all side by side.
+
+    Raises an ExceptionGroup when one fails. Then, and when this is cancelled, all are cancelled and
+    awaited.
+    """
+    async with asyncio.TaskGroup() as group:
+        async for item in items:
+            group.create_task(_done(do, item))
+
+
+async def _done(do: Callable[[T], Awaitable[None]], item: T) -> None:
+    await do(item)
+
+
 class StopSignals:
     """SIGTERM and SIGINT, from the moment that this object is made: none is lost.
 

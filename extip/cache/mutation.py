@@ -31,9 +31,17 @@ class Overlay(Generic[T]):
         self._deleted: dict[str, tuple[str, float]] = {}
 
     def wrote(self, new: T) -> None:
-        """Note the object that the server answered a write with."""
-        self._written[new.metadata.key] = (new, self._clock.monotonic() + LASTS_S)
-        self._deleted.pop(new.metadata.key, None)
+        """Note the object that the server answered a write with.
+
+        Answers may come in another order than the writes were made in: the newest counts.
+        """
+        key = new.metadata.key
+        uid, _ = self._deleted.get(key, ("", 0.0))
+        known, _ = self._written.get(key, (None, 0.0))
+        if uid == new.metadata.uid or (known is not None and _version(known) > _version(new)):
+            return
+        self._written[key] = (new, self._clock.monotonic() + LASTS_S)
+        self._deleted.pop(key, None)
 
     def deleted(self, old: T) -> None:
         """Note that an object was deleted."""

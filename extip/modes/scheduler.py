@@ -8,6 +8,8 @@
     ├── liveness    who is alive, from the Leases ────┐
     ├── elector                                       │
     │   ├── scheduling   only while leading ◄─────────┤
+    │   │   ├── decide
+    │   │   └── lane-moves, -claims, -publication, -chores
     │   └── verdicts     the same ◄───────────────────┘
     ├── events      what was decided, as Kubernetes Events
     └── http        /metrics /livez /readyz
@@ -96,6 +98,7 @@ async def run(settings: SchedulerSettings) -> None:
             inputs.records, inputs.judge, NodeRecords(client), clock=clock, rng=rng
         )
         inputs.nodes_changed = verdicts.trigger
+        inputs.urgent = scheduling.hurry
 
         def reached() -> None:
             inputs.wake()
@@ -117,6 +120,7 @@ async def run(settings: SchedulerSettings) -> None:
             metrics=metrics,
             sole=not settings.leader_elect,
             reached=reached,
+            answered=scheduling.answered,
         )
         leading = [Component("scheduling", scheduling.run), Component("verdicts", verdicts.run)]
         gate = DefinitionsGate(client, clock=clock, rng=rng)

@@ -51,6 +51,13 @@ from extip.supervisor import Component
 class SchedulingInputs:
     """Informers, the heartbeat monitor, and what follows from them."""
 
+    changed: Callable[[], None]
+    """Called when a pass may come to another result."""
+    urgent: Callable[[], None]
+    """Called instead when that is because of a node."""
+    nodes_changed: Callable[[], None]
+    """Called when the verdict on a node may be another one."""
+
     def __init__(  # noqa: PLR0913 - a composition of ports and plain values
         self,
         client: ApiClient,
@@ -66,10 +73,7 @@ class SchedulingInputs:
         metrics: Metrics,
     ) -> None:
         rng = Random()  # noqa: S311 - jitter
-        self.changed: Callable[[], None] = lambda: None
-        """Called when a pass may come to another result."""
-        self.nodes_changed: Callable[[], None] = lambda: None
-        """Called when the verdict on a node may be another one."""
+        self.changed = self.urgent = self.nodes_changed = lambda: None
         self._clock = clock
         self._waking = waking = WakingClock(clock)
         self._rebalance_after_s = rebalance_after_s
@@ -324,7 +328,7 @@ class SchedulingInputs:
         self.changed()
 
     def _tell_of_nodes(self) -> None:
-        self._tell()
+        self.urgent()
         self._tell_of_verdicts()
 
     def _tell_of_verdicts(self) -> None:

@@ -1,46 +1,34 @@
 """Gives addresses from pools to services, in step with the loop that writes their claims.
 
-`plan` decides what each service has, for the claims to be made of it; `publish` then writes it to
-the services, and to the pools how much of them is left. Both run only while this process leads.
+`plan` decides what each service has, for the claims to be made of it; `due` says what then is to be
+written to the services, and to the pools how much of them is left; `write` does. All run only while
+this process leads.
 
 Writes to services carry the version that they were decided over: a decision that went stale fails.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from math import inf
 from random import Random
 from typing import Protocol
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool
 from extip.clock import Clock
-from extip.errors import ApiError, ConflictError, NotFoundError
+from extip.errors import ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation, plan_allocation
-from extip.plan.backoff import Backoff
 from extip.plan.claims import pool_of, recorded_ports
 from extip.plan.demand import Demand
 from extip.plan.evidence import Context
 from extip.plan.link import IPAddress
 from extip.plan.pool_usage import pool_status_patch, usage_by_pool
-from extip.plan.pools import Pool, Pools
+from extip.plan.pools import Pools
 from extip.plan.publication import Publication
 from extip.plan.requests import Owner, Ports, Requests
 from extip.plan.set_aside import Aside, SetAside, taken
 from extip.reconcile.contention import Contention
-from extip.supervisor import for_each
-
-_CONCURRENCY = 8
-"""Writes at once: claims go first, and should not have to wait for these."""
-
-_BATCH = 128
-"""Services written in a pass."""
-
-_WRITE_S = 4.0
-"""Bound on a write, as that on claims."""
+from extip.reconcile.scheduling_ports import Publishing, SetPoolStatus
 
 _STATUSES_S = 1.0
 """Time between two writes of pools' statuses, into which all changes meanwhile go."""
@@ -49,8 +37,6 @@ _FREED_MAX = 1 << 16
 """Addresses remembered as given back; the oldest are forgotten."""
 
 _RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
-
-_RETRY = Backoff(initial_s=0.5, cap_s=60.0)
 
 
 class AllocationStore(Protocol):
@@ -95,17 +81,6 @@ class AllocationInputs:
     ports: Callable[[Owner], Ports]
     misunderstood: Mapping[Owner, str]
     """What is wrong with annotations of services, whether these ask for addresses or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """The last write to an object."""
-
-    version: str
-    """The version that it was decided over."""
-    until_s: float
-    """When it may be made again over the same version."""
-    failures: int
 
 
 class _Planned:
@@ -158,7 +133,7 @@ def _parts(
 
 
 class Allocator:
-    """Plans, remembers what was freed, and writes; not to be used by two passes at a time."""
+    """Plans, remembers what was freed, and writes; implements `AddressAllocator`."""
 
     def __init__(
         self,
@@ -174,7 +149,6 @@ class Allocator:
         self._store = store
         self._reporter = reporter
         self._clock = clock
-        self._rng = rng
         self._metrics = metrics
         self._contention = Contention(store, reporter, clock=clock, rng=rng)
         self._log = log.get_logger("allocation")
@@ -182,7 +156,8 @@ class Allocator:
         self._set_aside = SetAside()
         self._freed: dict[IPAddress, None] = {}
         self._used: Collection[IPAddress] = ()
-        self._tried: dict[str, _Try] = {}
+        self._written: dict[str, str] = {}
+        self._statuses: dict[str, SetPoolStatus] = {}
         self._told: dict[Owner, str] = {}
         self._told_slips: Mapping[Owner, str] = {}
         self._statuses_due_s = 0.0
@@ -228,101 +203,78 @@ class Allocator:
                 self._log.warning("address_set_aside", address=str(ip), reason=message)
         return self._set_aside.view(now_s)
 
-    async def publish(self, allocation: Allocation) -> float | None:
-        """Write what differs; return the seconds after which to come again, None for no need."""
+    def due(self, allocation: Allocation) -> tuple[dict[str, Publishing], float | None]:
+        """Return what is to be written to services, then to pools, by name.
+
+        And the seconds after which there may be more to write, None for no need.
+        """
         inputs = self._inputs()
         self._tell(allocation.waiting, inputs.misunderstood)
-        keys = {str(one.owner) for one in allocation.publications}
-        self._tried = {
-            key: tried
-            for key, tried in self._tried.items()
-            if key in keys or key in inputs.known_pools
-        }
         unhurried, later_s = self._contention.due(allocation.publications)
-        fresh = [one for one in unhurried if self._is_due(str(one.owner), one.version)]
+        found: dict[str, Publishing] = {str(one.owner): one for one in unhurried}
+        statuses_s = self._plan_statuses(inputs, allocation)
+        aside_s = self._set_aside.next_s(self._clock.monotonic())
+        waits_s = [wait_s for wait_s in (later_s, statuses_s, aside_s) if wait_s is not None]
+        found |= self._statuses
+        self._written = {
+            key: version
+            for key, version in self._written.items()
+            if key in found or key in inputs.known_pools
+        }
+        due = {k: one for k, one in found.items() if self._written.get(k) != _version(one)}
+        return due, min(waits_s, default=None)
 
-        async def write(one: Publication) -> None:
-            error = await self._write(
-                str(one.owner), one.version, partial(self._publish, one, allocation)
-            )
-            if error:
-                self._reporter.waiting(one.owner, f"its addresses cannot be written: {error}")
+    async def write(self, one: Publishing) -> None:
+        """Write to a service or a pool; raises ApiError.
 
-        await for_each(fresh[:_BATCH], write, limit=_CONCURRENCY)
-        due_s = await self._write_statuses(inputs, allocation)
-        if len(fresh) > _BATCH:
-            return 0.0
-        again = [
-            tried.until_s if key in keys else max(tried.until_s, self._statuses_due_s)
-            for key, tried in self._tried.items()
-            if tried.failures
-        ]
-        again += [due_s] if due_s is not None else []
-        now_s = self._clock.monotonic()
-        for in_s in (later_s, self._set_aside.next_s(now_s)):
-            again += [now_s + in_s] if in_s is not None else []
-        return max(0.0, min(again) - now_s) if again else None
+        Not again over the same version: the watch is about to show another one.
+        """
+        try:
+            if isinstance(one, SetPoolStatus):
+                await self._store.patch_pool_status(one.pool, one.patch)
+            else:
+                await self._publish(one)
+        except (ConflictError, NotFoundError):
+            self._written[_key(one)] = _version(one)
+            raise
+        self._written[_key(one)] = _version(one)
 
-    async def _publish(self, one: Publication, allocation: Allocation) -> None:
+    def failed(self, one: Publishing, error: str) -> None:
+        """Tell of a write that failed and had not before."""
+        self._log.warning("write_failed", object=_key(one), error=error)
+        if not isinstance(one, SetPoolStatus):
+            self._reporter.waiting(one.owner, f"its addresses cannot be written: {error}")
+
+    async def _publish(self, one: Publication) -> None:
         await self._contention.look(one)
         await self._store.publish(one)
         self._contention.wrote(one)
-        pools = {ip: allocation.allocated[ip].pool for ip in one.new}
-        self._log.info("service_written", service=str(one.owner), new=[str(ip) for ip in pools])
+        allocated = {} if self._last is None else self._last.allocation.allocated
+        pools = {ip: allocated[ip].pool for ip in one.new if ip in allocated}
+        new = [str(ip) for ip in one.new]
+        self._log.info("service_written", service=str(one.owner), new=new)
         if pools:
             self._reporter.allocated(one.owner, pools)
 
-    async def _write_statuses(
-        self, inputs: AllocationInputs, allocation: Allocation
-    ) -> float | None:
-        """Make the pools' statuses true; return when to come for it, None when it is done."""
-        if self._clock.monotonic() < self._statuses_due_s:
-            return self._statuses_due_s
+    def _plan_statuses(self, inputs: AllocationInputs, allocation: Allocation) -> float | None:
+        """Find what makes the pools' statuses true; return when to do so anew, None if at will."""
+        wait_s = self._statuses_due_s - self._clock.monotonic()
+        if wait_s > 0:
+            return wait_s
         self._statuses_due_s = self._clock.monotonic() + _STATUSES_S
         usage = usage_by_pool(inputs.pools, allocation.users)
         aside = usage_by_pool(inputs.pools, self._set_aside.listed())
         self._count(inputs.pools, usage, aside)
         now = self._clock.utcnow().strftime(_RFC3339)
-
-        async def write(pool: Pool) -> None:
+        self._statuses = {}
+        for pool in inputs.pools.ordered:
             shown = inputs.known_pools[pool.name]
             patch = pool_status_patch(
                 shown, pool, usage[pool.name], now=now, aside=aside[pool.name]
             )
-            if patch is not None and self._is_due(pool.name, shown.metadata.resource_version):
-                await self._write(
-                    pool.name,
-                    shown.metadata.resource_version,
-                    partial(self._store.patch_pool_status, shown, patch),
-                )
-
-        await for_each(inputs.pools.ordered, write, limit=_CONCURRENCY)
+            if patch is not None:
+                self._statuses[pool.name] = SetPoolStatus(shown, patch)
         return None
-
-    def _is_due(self, key: str, version: str) -> bool:
-        """Whether a write over this version of an object was not made yet, or is to be repeated."""
-        tried = self._tried.get(key)
-        return tried is None or tried.version != version or self._clock.monotonic() >= tried.until_s
-
-    async def _write(self, key: str, version: str, call: Callable[[], Awaitable[None]]) -> str:
-        """Make one write; return why it is to be repeated, when it has not failed so before."""
-        failures = self._tried[key].failures if key in self._tried else 0
-        try:
-            async with asyncio.timeout(_WRITE_S):
-                await call()
-        except (ConflictError, NotFoundError) as error:
-            self._log.debug("decision_was_stale", error=str(error))
-        except (ApiError, TimeoutError) as error:
-            failures += 1
-            delay_s = _RETRY.delay_s(failures, self._rng.random())
-            self._tried[key] = _Try(version, self._clock.monotonic() + delay_s, failures)
-            text = str(error) or f"no answer within {_WRITE_S:.0f} s"
-            if failures > 1:
-                return ""
-            self._log.warning("write_failed", object=key, error=text)
-            return text
-        self._tried[key] = _Try(version, inf, 0)  # until the watch shows another version
-        return ""
 
     def _tell(self, waiting: Mapping[Owner, str], slips: Mapping[Owner, str]) -> None:
         if slips is not self._told_slips:
@@ -363,3 +315,11 @@ class Allocator:
             gauge.labels(pool.name, "used").set(used)
             gauge.labels(pool.name, "free").set(pool.size - used - unused)
             gauge.labels(pool.name, "set aside").set(unused)
+
+
+def _key(one: Publishing) -> str:
+    return one.pool.metadata.name if isinstance(one, SetPoolStatus) else str(one.owner)
+
+
+def _version(one: Publishing) -> str:
+    return one.pool.metadata.resource_version if isinstance(one, SetPoolStatus) else one.version

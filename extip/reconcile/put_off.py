@@ -1,25 +1,31 @@
-"""Writes that were refused, and when to try each again: none of them holds up the others."""
+"""Writes that failed, and when to try each again: none of them holds up the others."""
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import dataclass, replace
+from enum import Enum
 from random import Random
 
 from extip.clock import Clock
-from extip.errors import ApiError, ApiUnavailableError
 from extip.plan.backoff import Backoff
-
-_REFUSED = Backoff(initial_s=0.2, cap_s=15.0)
-
-_STALE = Backoff(initial_s=0.1, cap_s=1.0, jitter=0.0)
-"""The watch is about to show what a stale decision had not seen."""
 
 _FORGET_S = 60.0
 """What was not tried again for so long after its time is not wanted any more."""
 
 
+class Failure(Enum):
+    """What became of a write that was not made; the value says when to try it again."""
+
+    STALE = Backoff(initial_s=0.05, cap_s=1.0, jitter=0.0)
+    """It was decided over something else than there is: the watch is about to show that."""
+    REFUSED = Backoff(initial_s=0.2, cap_s=60.0)
+    """The API server said no."""
+    UNANSWERED = Backoff(initial_s=0.5, cap_s=60.0)
+    """Nobody said anything; whether it was made, the watch will tell."""
+
+
 @dataclass(slots=True)
-class _Refused:
+class _PutOff:
+    failure: Failure
     until: float
     failures: int
     error: str
@@ -29,58 +35,60 @@ class _Refused:
 class PutOff:
     """By the name of what is to be written."""
 
-    def __init__(self, *, clock: Clock, rng: Random) -> None:
+    def __init__(self, *, clock: Clock, rng: Random, longest_s: float) -> None:
+        """No write is put off for more than `longest_s` at a time."""
         self._clock = clock
         self._rng = rng
-        self._refused: dict[str, _Refused] = {}
+        self._longest_s = longest_s
+        self._known: dict[str, _PutOff] = {}
 
     def names(self) -> AbstractSet[str]:
         """Return what is not to be tried now."""
         now = self._clock.monotonic()
-        late = [n for n, one in self._refused.items() if now > one.until + _FORGET_S]
+        late = [n for n, one in self._known.items() if now > one.until + _FORGET_S]
         for name in late:
-            del self._refused[name]
-        return {name for name, one in self._refused.items() if one.until > now}
+            del self._known[name]
+        return {name for name, one in self._known.items() if one.until > now}
 
-    def refused(self, name: str, error: ApiError) -> None:
-        """Take note of a write that the API server answered so."""
-        self._put_off(name, _REFUSED, str(error))
+    def is_suspect(self, name: str) -> bool:
+        """Whether the last write of it was not answered."""
+        known = self._known.get(name)
+        return known is not None and known.failure is Failure.UNANSWERED
 
-    def stale(self, name: str) -> None:
-        """Take note of a write that was decided over something else than there is."""
-        self._put_off(name, _STALE, "")
+    def failed(self, name: str, failure: Failure, error: str = "", *, at_least: int = 1) -> float:
+        """Take note of a write that failed; return for how many seconds it is put off.
+
+        As long as if it had failed `at_least` so often in a row.
+        """
+        known = self._known.get(name)
+        failures = 1 if known is None or known.failure is not failure else known.failures + 1
+        backoff = replace(failure.value, cap_s=min(self._longest_s, failure.value.cap_s))
+        delay_s = backoff.delay_s(max(failures, at_least), self._rng.random())
+        until = self._clock.monotonic() + delay_s
+        self._known[name] = _PutOff(failure, until, failures, error)
+        return delay_s
+
+    def news(self, name: str) -> str:
+        """Return why a write failed, when it had not failed so before."""
+        known = self._known.get(name)
+        return known.error if known is not None and known.failures == 1 else ""
 
     def done(self, name: str) -> None:
         """Take note of a write that was made."""
-        self._refused.pop(name, None)
+        self._known.pop(name, None)
+
+    def hasten(self) -> None:
+        """Try at once what nobody answered: something is answered again."""
+        now = self._clock.monotonic()
+        for one in self._known.values():
+            if one.failure is Failure.UNANSWERED:
+                one.until = min(one.until, now)
 
     def clear(self) -> None:
         """Try everything again: what was in the way is over."""
-        self._refused.clear()
+        self._known.clear()
 
     def problem(self) -> tuple[int, str]:
-        """Return how many writes are refused, and why the first of them is."""
-        errors = [one.error for one in self._refused.values() if one.error]
+        """Return how many writes fail, other than by being stale, and why the first of them."""
+        errors = [one.error for one in self._known.values() if one.error]
         return len(errors), errors[0] if errors else ""
-
-    def next_s(self) -> float | None:
-        """Return the seconds until something is to be tried again; None for never."""
-        now = self._clock.monotonic()
-        ahead = [one.until - now for one in self._refused.values() if one.until > now]
-        return min(ahead, default=None)
-
-    def _put_off(self, name: str, backoff: Backoff, error: str) -> None:
-        known = self._refused.get(name)
-        failures = 1 if known is None or bool(known.error) != bool(error) else known.failures + 1
-        delay_s = backoff.delay_s(failures, self._rng.random())
-        self._refused[name] = _Refused(self._clock.monotonic() + delay_s, failures, error)
-
-
-def is_away(error: ApiError) -> bool:
-    """Whether the API server itself is in trouble, rather than this one write.
-
-    500 may be either: it is also the answer where an admission webhook fails.
-    """
-    return (
-        isinstance(error, ApiUnavailableError) and error.status != HTTPStatus.INTERNAL_SERVER_ERROR
-    )

@@ -1,8 +1,18 @@
-"""Makes every wanted IP sit on a node that may hold it: one pass over all claims, level-triggered.
+"""Makes every wanted IP sit on a node that may hold it: a plan over all claims, level-triggered.
 
-Runs only while this process leads. A pass plans over everything (`extip.plan.schedule`) and writes
-what differs: moves off dead nodes first, then new claims, each a single write; conditions after
-that. Our own writes count before the watch shows them, so that no pass undoes or repeats the last.
+Runs only while this process leads. A pass plans over everything (`extip.plan.schedule`), waits for
+nothing, and hands what differs to lanes (`extip.reconcile.lanes`), which write by themselves::
+
+    run
+    ├── decide               passes, when something has changed
+    ├── lane-moves           claims whose node may not hold them any more
+    ├── lane-claims          other changes of claims: new ones, who wants them, what nobody wants
+    ├── lane-publication     what services were given, and what pools have left
+    └── lane-chores          what is said of claims, and what has time
+
+Each lane goes before those under it. A write that is on its way counts as made while the next plan
+is decided; a plan replaces what was not begun. Our own writes count before the watch shows them, so
+that no pass undoes or repeats the last. While writes are made, passes are few.
 
 Every write carries a precondition or creates: a decision that went stale (a frozen leader that
 thaws) fails at the API server instead of undoing its successor's. What cannot be written now, for
@@ -10,69 +20,40 @@ whatever reason, keeps nothing else waiting.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from math import inf
+from math import ceil, inf
 from random import Random
 from typing import TypeVar
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
-from extip.api.meta_v1 import Condition
 from extip.cache.mutation import Overlay
 from extip.clock import Clock
-from extip.errors import ApiError, ConflictError, NotFoundError
 from extip.metrics import Metrics
-from extip.plan.assigned import assigned_condition
-from extip.plan.backoff import Backoff
-from extip.plan.claims import (
-    Delete,
-    SetServices,
-    assignment_patch,
-    has_field_owners,
-    having,
-    metadata_patch,
-    services_patch,
-    up_somewhere,
-)
+from extip.plan.claims import having, up_somewhere
 from extip.plan.cluster import Cluster
-from extip.plan.conditions import with_condition
 from extip.plan.contest import settle_contests
 from extip.plan.desire import Desire, decide
-from extip.plan.duplicates import DUPLICATE, is_refused
 from extip.plan.guard import Guard, Surroundings, Verdicts
-from extip.plan.history import Placed, placed
 from extip.plan.link import IPInterface
 from extip.plan.placement import Strategy
 from extip.plan.requests import Requests
 from extip.plan.reserved import Reserved
-from extip.plan.schedule import (
-    AssignClaim,
-    CreateClaim,
-    Schedule,
-    Write,
-    plan_rebalance,
-    plan_schedule,
-)
-from extip.reconcile.put_off import PutOff, is_away
-from extip.reconcile.scheduling_ports import AddressAllocator, ClaimStore, Historian
-from extip.supervisor import for_each
+from extip.plan.schedule import AssignClaim, Write, plan_rebalance, plan_schedule
+from extip.reconcile.claim_writer import Chore, ClaimWriter, assumed
+from extip.reconcile.lanes import Lane, Reach
+from extip.reconcile.put_off import PutOff
+from extip.reconcile.scheduling_ports import AddressAllocator, ClaimStore, Historian, Publishing
+from extip.supervisor import Component, supervise
 
-T = TypeVar("T")
+W = TypeVar("W")
 
 CONCURRENCY = 16
-"""Writes at once: more gain little and make each of them slow."""
+"""Writes of a kind at once: more gain little and make each of them slow."""
 
-WRITE_S = 4.0
-"""Bound on a write; below lease duration less renew deadline, so that it is over, one way or the
-other, before another process may lead."""
-
-_BATCH = 512
-"""Writes after which a pass looks again at what has happened meanwhile."""
-
-_LEISURELY = 64
-"""Writes in a pass that nothing depends on, such as conditions, when none is more urgent."""
+_CHORES = 8
+"""Writes at once that nothing depends on."""
 
 _REBALANCED = 2
 """Claims moved by one step of rebalancing."""
@@ -80,14 +61,22 @@ _REBALANCED = 2
 _REBALANCE_S = 0.5
 """Time between two such steps, whatever triggers passes meanwhile: each move does."""
 
-_PUT_OFF_S = 1.0
-"""Time after which such writes that failed are tried again."""
+_REST = 20
+"""While claims are written: how many times as long as a pass took until the next one."""
 
-_YIELD_S = 0.001
-"""Between batches: anything more urgent goes first."""
+_REST_AT_LEISURE = 4
+"""While only chores are."""
 
-_RETRY = Backoff(initial_s=0.2, cap_s=15.0)
-"""While the API server is away."""
+_LEAST_REST_S, _MOST_REST_S = 0.02, 1.0
+
+_RETRY_S, _RETRY_AT_LEISURE_S = 15.0, 60.0
+"""The longest time after which a write that failed is tried again: of claims, and others."""
+
+_LEAST_APART_S = 0.1
+"""Between two passes that are there for writes that failed, at least."""
+
+_TICK_S = 0.001
+"""The shortest wait for the time of something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +90,8 @@ class SchedulerInputs:
     """Nodes that were alive for long enough to be given claims of others; empty: none are."""
 
 
-@dataclass(slots=True)
-class _Written:
-    """What came of writing."""
-
-    done: int = 0
-    away: str = ""
-    """Why nobody answered; empty when somebody did, be it by refusing."""
-
-
 class ClaimScheduler:
-    """The loop that creates, assigns, moves and deletes claims."""
+    """Decides which claims are created, assigned, moved and deleted, and has it written."""
 
     def __init__(  # noqa: PLR0913 - a composition of ports
         self,
@@ -133,88 +113,177 @@ class ClaimScheduler:
         self._inputs = inputs
         self._allocator = allocator
         self._claims = claims
-        self._store = store
         self._historian = historian
         self._tell = decided
         self._clock = clock
-        self._rng = rng
-        self._metrics = metrics
         self._log = log.get_logger("scheduling")
         self._triggered = asyncio.Event()
-        self._placed: dict[str, Placed] = {}
-        self._cleared: set[str] = set()
+        self._hurried = asyncio.Event()
         self._said: set[str] = set()
         self._not_served: frozenset[tuple[str, str, ServiceReference]] = frozenset()
-        self._put_off = PutOff(clock=clock, rng=rng)
-        self._in_vain = 0
         self._problem = ""
+        self._away = False
         self._rebalance_at = -inf
+        self._took_s = 0.0
+        self._writer = ClaimWriter(
+            claims=claims, store=store, historian=historian, clock=clock, metrics=metrics
+        )
+        self._reach = reach = Reach(self._back)
+
+        def put_off(longest_s: float = _RETRY_S) -> PutOff:
+            return PutOff(clock=clock, rng=rng, longest_s=longest_s)
+
+        self._moves: Lane[Write] = Lane(
+            "moves",
+            self._writer.write,
+            places=CONCURRENCY,
+            reach=reach,
+            put_off=put_off(),
+            made=self._claim_written,
+            again=self._look_in,
+        )
+        self._changes: Lane[Write] = Lane(
+            "claims",
+            self._writer.write,
+            places=CONCURRENCY,
+            reach=reach,
+            put_off=put_off(),
+            made=self._claim_written,
+            again=self._look_in,
+            behind=lambda: self._moves.waiting or self._publication.waiting,
+        )
+        self._publication: Lane[Publishing] = Lane(
+            "publication",
+            allocator.write,
+            places=CONCURRENCY,
+            reach=reach,
+            put_off=put_off(_RETRY_AT_LEISURE_S),
+            made=self.trigger,
+            again=self._look_in,
+            failed=allocator.failed,
+            behind=lambda: self._moves.waiting,
+        )
+        self._chores: Lane[Chore] = Lane(
+            "chores",
+            self._writer.do,
+            places=_CHORES,
+            reach=reach,
+            put_off=put_off(_RETRY_AT_LEISURE_S),
+            made=self.trigger,
+            again=self._look_in,
+            behind=lambda: self._writing() or self._publication.waiting,
+        )
 
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it are one."""
         self._triggered.set()
 
+    def hurry(self) -> None:
+        """Ask for a pass at once: which nodes may hold claims has changed."""
+        self._hurried.set()
+        self.trigger()
+
+    def answered(self) -> None:
+        """Take note that the API server has answered something else."""
+        self._reach.answered()
+
     def retry(self) -> None:
         """Try at once what was put off: the API server is back."""
-        self._put_off.clear()
-        self._in_vain = 0
+        for lane in self._lanes():
+            lane.put_off.clear()
+        self.hurry()
+
+    def _back(self) -> None:
+        for lane in self._lanes():
+            lane.put_off.hasten()
         self.trigger()
 
     async def run(self) -> None:
-        """Pass over the claims whenever something may have changed; until cancelled."""
+        """Decide and write whenever something may have changed; until cancelled.
+
+        Then no write is on its way any more.
+        """
         self._claims.forget()
-        self._placed.clear()  # another may have led meanwhile
-        self._put_off.clear()
-        self._in_vain = 0
+        self._writer.forget()
+        for lane in self._lanes():
+            lane.reset()
+        await supervise(
+            [
+                Component("decide", self._decide),
+                *(Component(f"lane-{lane.name}", lane.run) for lane in self._lanes()),
+            ]
+        )
+
+    async def _decide(self) -> None:
         while True:
             self._triggered.clear()
-            again_s = await self._pass()
+            self._hurried.clear()
+            began = self._clock.monotonic()
+            again_s = self._pass()
+            self._took_s = self._clock.monotonic() - began
+            await self._rest()
             try:
                 async with asyncio.timeout(again_s):
                     await self._triggered.wait()
             except TimeoutError:
                 continue
 
-    async def _pass(self) -> float | None:
-        """Write what differs; return when to look again without a trigger, None for never."""
+    async def _rest(self) -> None:
+        """Leave the time to the writes, while there are any, unless a pass is urgent."""
+        if not any(lane.busy for lane in self._lanes()):
+            return
+        rest_s = self._took_s * (_REST if self._writing() else _REST_AT_LEISURE)
+        try:
+            async with asyncio.timeout(min(max(rest_s, _LEAST_REST_S), _MOST_REST_S)):
+                await self._hurried.wait()
+        except TimeoutError:
+            pass
+
+    def _pass(self) -> float | None:
+        """Decide what is to be written; return when to look again without a trigger, or None."""
         inputs = self._inputs()
         if inputs is None:
             return None
-        claims = list(self._claims.current().values())
-        allocation = self._allocator.plan(claims, inputs.requests, inputs.reserved.single())
-        requests = settle_contests(allocation.extend(inputs.requests), having(claims))
-        kept = up_somewhere(claims, inputs.reserved.listed)
+        known = self._claims.current()
+        allocation = self._allocator.plan(
+            list(known.values()), inputs.requests, inputs.reserved.single()
+        )
+        requests = settle_contests(allocation.extend(inputs.requests), having(known.values()))
+        kept = up_somewhere(known.values(), inputs.reserved.listed)
         self._verdicts = self._verdicts.within(Surroundings(reserved=inputs.reserved, kept=kept))
         desire = decide(requests, self._verdicts)
         self._tell(replace(desire, doubtful=frozenset()))  # who has those up tells of them
         wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
+        claims = assumed(
+            known, (*self._changes.in_flight.values(), *self._moves.in_flight.values())
+        )
         schedule = plan_schedule(
             wanted, claims, inputs.cluster, self._strategy, pools=allocation.pools()
         )
         self._tell_of(schedule.in_the_way)
-        self._tell_not_served(claims, schedule.not_served)
-        put_off = self._put_off.names()
-        due = [write for write in schedule.writes if write.claim.metadata.name not in put_off]
-        written = await self._write_all(due[:_BATCH])
-        self._in_vain = self._in_vain + 1 if written.away and not written.done else 0
-        self._settled(written.away)
-        if written.done:
-            return _YIELD_S
-        again_s = self._put_off.next_s()
-        if self._in_vain:
-            again_s = _RETRY.delay_s(self._in_vain, self._rng.random())
-        if self._in_vain > 1:
-            return again_s
-        # What cannot be written now keeps nothing else waiting.
-        again_s = _sooner(again_s, await self._allocator.publish(allocation))
-        for leisurely in (
-            partial(self._write_conditions, claims, schedule),
-            self._clear_field_owners,
-            partial(self._rebalance, claims, inputs),
-        ):
-            if more_s := await leisurely():
-                return _sooner(again_s, more_s)
-        return again_s
+        self._tell_not_served(known.values(), schedule.not_served)
+        self._offer_claims(schedule.writes)
+        publications, statuses_s = self._allocator.due(allocation)
+        self._publication.offer(publications)
+        chores = self._writer.chores(known.values(), schedule)
+        self._chores.offer({name: one for name, one in chores.items() if not self._is_held(name)})
+        rebalance_s = self._rebalance(claims, inputs)
+        self._settled()
+        return _soonest(statuses_s, rebalance_s)
+
+    def _offer_claims(self, writes: Sequence[Write]) -> None:
+        """Hand over what a plan has, one write for each claim: the most urgent one."""
+        moves: dict[str, Write] = {}
+        changes: dict[str, Write] = {}
+        for write in writes:
+            name = write.claim.metadata.name
+            is_move = isinstance(write, AssignClaim) and write.node != write.claim.spec.node_name
+            if name not in moves and name not in changes:
+                (moves if is_move else changes)[name] = write
+        self._moves.offer(moves)
+        self._changes.offer(
+            {name: one for name, one in changes.items() if name not in self._moves.in_flight}
+        )
 
     def _tell_of(self, in_the_way: Mapping[str, IPInterface]) -> None:
         """Say once of each claim that has the name of another IP's."""
@@ -226,7 +295,7 @@ class ClaimScheduler:
             self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
 
     def _tell_not_served(
-        self, claims: Sequence[IpClaim], found: Mapping[str, tuple[ServiceReference, ...]]
+        self, claims: Iterable[IpClaim], found: Mapping[str, tuple[ServiceReference, ...]]
     ) -> None:
         """Say of each service that it has no endpoint where its IP is: once for each node."""
         now = {
@@ -238,10 +307,12 @@ class ClaimScheduler:
             self._historian.not_served(key[2], now[key])
         self._not_served = frozenset(now)
 
-    async def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
+    def _rebalance(self, claims: Sequence[IpClaim], inputs: SchedulerInputs) -> float | None:
         """Move a few claims to where the strategy wants them, when nothing else is to do."""
         if not inputs.steady:
             return None
+        if any(lane.busy for lane in self._lanes()):
+            return _REBALANCE_S
         wait_s = self._rebalance_at - self._clock.monotonic()
         if wait_s > 0:
             return wait_s
@@ -251,150 +322,55 @@ class ClaimScheduler:
             steady=inputs.steady,
             limit=_REBALANCED,
             strategy=self._strategy,
-            fixed=self._put_off.names(),
+            fixed=self._moves.unavailable() | self._changes.unavailable(),
         )
-        if moves:
-            self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
-        written = await self._write_all(moves)
-        if written.away and not written.done:
-            self._rebalance_at += _PUT_OFF_S
-        return _REBALANCE_S if moves else None
+        for move in moves:
+            self._changes.want(move.claim.metadata.name, move)
+        if not moves:
+            return None
+        self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
+        return _REBALANCE_S
 
-    async def _write_all(self, writes: Sequence[Write]) -> _Written:
-        written = _Written()
+    def _is_held(self, claim: str) -> bool:
+        return self._moves.has(claim) or self._changes.has(claim)
 
-        async def write(one: Write) -> None:
-            name = one.claim.metadata.name
-            try:
-                async with asyncio.timeout(WRITE_S):
-                    await self._write(one)
-            except (ConflictError, NotFoundError) as error:
-                self._log.debug("decision_was_stale", error=str(error))
-                self._put_off.stale(name)
-            except ApiError as error:
-                if is_away(error):
-                    written.away = written.away or str(error)
-                else:
-                    self._put_off.refused(name, error)
-            except TimeoutError:
-                written.away = written.away or f"no answer within {WRITE_S:.0f} s"
-            else:
-                written.done += 1
-                self._put_off.done(name)
+    def _claim_written(self) -> None:
+        """Look again: soon, and at once when no more is to be written."""
+        self.trigger()
+        if not self._writing():
+            self._hurried.set()
 
-        await for_each(writes, write, limit=CONCURRENCY)
-        return written
+    def _look_in(self, delay_s: float) -> None:
+        """Look again when a write that failed may be tried again; one pass for many of them."""
+        loop = asyncio.get_running_loop()
+        apart_s = max(_LEAST_APART_S, _REST_AT_LEISURE * self._took_s)
+        loop.call_at(apart_s * ceil((loop.time() + delay_s) / apart_s), self.trigger)
 
-    async def _write(self, write: Write) -> None:
-        match write:
-            case CreateClaim(claim=claim):
-                self._claims.wrote(await self._store.create(claim))
-                self._log.info(
-                    "claim_created", claim=claim.metadata.name, node=claim.spec.node_name
-                )
-            case AssignClaim(claim=claim, node=node, why=why):
-                patched = await self._store.patch(claim, assignment_patch(claim, node))
-                self._claims.wrote(patched)
-                if node == claim.spec.node_name:
-                    self._log.info("claim_labelled", claim=claim.metadata.name, node=node)
-                    return
-                self._placed[claim.metadata.name] = placed(
-                    node, before=claim.spec.node_name, why=why, now=self._now()
-                )
-                self._log.info(
-                    "claim_assigned",
-                    claim=claim.metadata.name,
-                    node=node,
-                    before=claim.spec.node_name,
-                    reason=why,
-                )
-                self._historian.moved(claim, node, why)
-                self._metrics.claims_moved.inc()
-            case SetServices(claim=claim):
-                self._claims.wrote(await self._store.patch(claim, services_patch(write)))
-            case Delete(claim=claim):
-                await self._store.delete(claim)
-                self._claims.deleted(claim)
-                self._placed.pop(claim.metadata.name, None)
-                self._cleared.discard(claim.metadata.uid)
-                self._log.info("claim_deleted", claim=claim.metadata.name)
+    def _writing(self) -> bool:
+        return self._moves.busy or self._changes.busy
 
-    async def _write_conditions(
-        self, claims: Sequence[IpClaim], schedule: Schedule
-    ) -> float | None:
-        """Say of each claim where it was put or why it waits; return when to go on with it."""
-        stale = [
-            (claim, condition)
-            for claim in claims
-            if (
-                condition := assigned_condition(
-                    claim, schedule, past=self._placed.get(claim.metadata.name)
-                )
-            )
-        ]
+    def _lanes(self) -> "tuple[Lane[Write], Lane[Write], Lane[Publishing], Lane[Chore]]":
+        return self._moves, self._changes, self._publication, self._chores
 
-        # First what brings an IP up, or down, that may be on another node as well.
-        stale.sort(key=lambda one: one[1].reason != DUPLICATE and not is_refused(one[0]))
-
-        async def write(one: tuple[IpClaim, Condition]) -> IpClaim:
-            claim, condition = one
-            conditions = with_condition(claim.status.conditions, condition, now=self._now())
-            patch = {"metadata": metadata_patch(claim), "status": {"conditions": conditions}}
-            return await self._store.patch_status(claim, patch)
-
-        return await self._at_leisure(stale, write)
-
-    async def _clear_field_owners(self) -> float | None:
-        """Have the API server forget who owns fields; return when to go on with it.
-
-        Only a write of the whole object does that, not one of its status (Kubernetes 1.20 at
-        least). It has time, but is worth it before many claims have to move at once. Each claim
-        is tried once: whoever books owners again, or a server that does not listen, has the last
-        word.
-        """
-        claims = self._claims.current().values()  # as this very pass may have left them
-        booked = [c for c in claims if has_field_owners(c) and c.metadata.uid not in self._cleared]
-
-        async def write(claim: IpClaim) -> IpClaim:
-            written = await self._store.patch(claim, {"metadata": metadata_patch(claim)})
-            self._cleared.add(claim.metadata.uid)
-            return written
-
-        return await self._at_leisure(booked, write)
-
-    async def _at_leisure(
-        self, pending: Sequence[T], write: Callable[[T], Awaitable[IpClaim]]
-    ) -> float | None:
-        """Write some of what nothing depends on; return when to go on, None when all was tried."""
-        failed = False
-
-        async def attempt(one: T) -> None:
-            nonlocal failed
-            try:
-                async with asyncio.timeout(WRITE_S):
-                    self._claims.wrote(await write(one))
-            except (ApiError, TimeoutError) as error:
-                self._log.debug("write_put_off", error=str(error))
-                failed = True
-
-        await for_each(pending[:_LEISURELY], attempt, limit=CONCURRENCY // 2)
-        if failed:
-            return _PUT_OFF_S
-        return _YIELD_S if len(pending) > _LEISURELY else None
-
-    def _now(self) -> str:
-        return self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def _settled(self, away: str) -> None:
+    def _settled(self) -> None:
         """Log trouble once when it begins and once when it is over."""
-        count, refused = self._put_off.problem()
-        problem = away or refused
+        problems = [lane.put_off.problem() for lane in self._lanes()]
+        count = sum(failing for failing, _ in problems)
+        problem = next((error for _, error in problems if error), "")
+        if self._reach.away != self._away:
+            self._away = self._reach.away
+            if self._away:
+                self._log.warning("nothing_answered", error=problem)
+            else:
+                self._log.info("answered_again")
         if problem and not self._problem:
-            self._log.warning("writes_failed", count=max(count, 1), error=problem)
+            self._log.warning("writes_failed", count=count, error=problem)
         elif self._problem and not problem:
             self._log.info("writes_succeeded")
         self._problem = problem
 
 
-def _sooner(*delays_s: float | None) -> float | None:
-    return min((delay_s for delay_s in delays_s if delay_s is not None), default=None)
+def _soonest(*delays_s: float | None) -> float | None:
+    """Return the shortest delay, but no shorter than what the loop's clock can tell apart."""
+    known = [delay_s for delay_s in delays_s if delay_s is not None]
+    return max(_TICK_S, min(known)) if known else None

@@ -1,12 +1,27 @@
 """What the scheduling loop writes to and tells, as it sees it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, ServiceReference
 from extip.plan.allocation import Allocation
 from extip.plan.link import IPAddress
+from extip.plan.publication import Publication
 from extip.plan.requests import Requests
+
+
+@dataclass(frozen=True, slots=True)
+class SetPoolStatus:
+    """Merge into a pool's status."""
+
+    pool: IpClaimPool
+    """As it was decided over."""
+    patch: object
+
+
+Publishing = Publication | SetPoolStatus
+"""What allocation writes."""
 
 
 class ClaimStore(Protocol):
@@ -37,8 +52,17 @@ class AddressAllocator(Protocol):
     ) -> Allocation:
         """Decide which service has which address."""
 
-    async def publish(self, allocation: Allocation) -> float | None:
-        """Tell services and pools; return the seconds after which to come again, or None."""
+    def due(self, allocation: Allocation) -> tuple[Mapping[str, Publishing], float | None]:
+        """Return what is to be written to services and pools, by name, the most urgent first.
+
+        And the seconds after which there may be more without anything having changed, or None.
+        """
+
+    async def write(self, one: Publishing) -> None:
+        """Make one of these writes; raises ApiError."""
+
+    def failed(self, one: Publishing, error: str) -> None:
+        """Take note of a write that failed and had not before."""
 
 
 class Historian(Protocol):

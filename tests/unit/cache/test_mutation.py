@@ -53,3 +53,13 @@ def test_a_lost_leadership_forgets_everything():
     overlay.wrote(claim("a", 10))
     overlay.forget()
     assert overlay.current() == {}
+
+
+def test_answers_that_come_in_another_order_than_the_writes_undo_nothing():
+    overlay: Overlay[IpClaim] = Overlay({"a": claim("a", 9), "b": claim("b", 9)}, clock=Hand())
+    overlay.wrote(claim("a", 11, "n2"))
+    overlay.wrote(claim("a", 10, "n1"))
+    assert overlay.current()["a"].spec.node_name == "n2"
+    overlay.deleted(claim("b", 9))
+    overlay.wrote(claim("b", 10))
+    assert set(overlay.current()) == {"a"}

@@ -188,7 +188,7 @@ def test_a_node_is_news_when_it_matters_to_claims(changed, is_news):
     async def main():
         inputs = made(Away())
         told = []
-        inputs.changed = lambda: told.append("changed")
+        inputs.urgent = lambda: told.append("changed")
         node = IpNode(
             metadata=FullObjectMeta(name="n1"),
             status=IpNodeStatus(links=(NodeLink(name="eth0", up=True),)),
