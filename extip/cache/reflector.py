@@ -40,6 +40,7 @@ from extip.errors import (
     ApiUnavailableError,
     ExpiredError,
     InvalidRequestError,
+    NotFoundError,
 )
 from extip.log import Logger
 from extip.metrics import Metrics
@@ -51,8 +52,16 @@ T = TypeVar("T", bound=KubernetesObject)
 TRANSIENT_BACKOFF = Backoff(initial_s=0.8, cap_s=30.0)
 """client-go's reflector backoff; the cap holds with jitter."""
 
-ACCESS_BACKOFF = Backoff(initial_s=5.0, cap_s=60.0)
-"""For what a person must mend: RBAC, credentials, a missing CRD."""
+REJECTED_BACKOFF = Backoff(initial_s=5.0, cap_s=60.0)
+"""For requests that the server understands and does not take."""
+
+DENIED_BACKOFF = Backoff(initial_s=2.5, cap_s=60.0, factor=1.05)
+"""For what a person must mend: RBAC, credentials, a missing CRD. Nobody tells when that is done. A
+wait is a fifteenth of the time that it lasts already: a right that a process never had, since it is
+not meant to, costs a request a minute in the end."""
+
+REVOKED_BACKOFF = Backoff(initial_s=2.5, cap_s=5.0)
+"""The same for what was read before: what is missed now others count on."""
 
 WATCH_TIMEOUT_S = (300, 600)
 """Range of the random `timeoutSeconds`, as client-go has it: watches spread over API servers."""
@@ -119,6 +128,8 @@ class Reflector(Generic[T]):
         self._resource_version = ""
         self._heard = False
         self._missed = False
+        self._allowed = False
+        """It could be listed, so the kind is there and the right was."""
         self._silence_said = False
         self.last_contact_s: float | None = None
         """When the server was last heard, on the clock's timeline; None for never."""
@@ -166,6 +177,7 @@ class Reflector(Generic[T]):
 
     def _replace(self, page: Page[T]) -> None:
         self._contact()
+        self._allowed = True
         self._lists.inc()
         self._missed = False
         for unreadable in page.unreadable:
@@ -283,12 +295,15 @@ class Reflector(Generic[T]):
         has expired: after an outage that is progress, unless it expires again and again.
         """
         transient = isinstance(error, ApiUnavailableError | ExpiredError)
+        denied = isinstance(error, ApiAccessError | NotFoundError)
+        mended_by_hand = REVOKED_BACKOFF if self._allowed else DENIED_BACKOFF
+        slow = mended_by_hand if denied else REJECTED_BACKOFF
         retry_after_s = error.retry_after_s if isinstance(error, ApiUnavailableError) else None
         reason = _reason(error)
         return self._recovery.failed(
             reason,
             str(error),
-            TRANSIENT_BACKOFF if transient else ACCESS_BACKOFF,
+            TRANSIENT_BACKOFF if transient else slow,
             retry_after_s=retry_after_s,
             at_once=isinstance(error, ExpiredError) and not self._recovery.saw(reason),
             worked=transient and established,

@@ -35,6 +35,7 @@ from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.lingering import linger
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.modes.uplink_inputs import UplinkSource
 from extip.modes.verdict_sources import VerdictSources
 from extip.plan.asking import Asked, asked, gather
 from extip.plan.cluster import Cluster
@@ -129,6 +130,7 @@ class SchedulingInputs:
         )
         self._leases.add_handler(self._census.lease_changed)
         self._ip_nodes.add_handler(self._census.record_changed)
+        self._uplinks = self._follow_uplinks()
         self.claims.add_handler(self._census.claim_changed)
         self.allocation = AllocationSources(
             services=self._services,
@@ -185,6 +187,17 @@ class SchedulingInputs:
         )
         self.claims.add_handler(self._claim_changed)
 
+    def _follow_uplinks(self) -> UplinkSource:
+        source = UplinkSource(
+            self._ip_nodes.store,
+            reached_at=self.monitor.reached_at,
+            steady_s=self._rebalance_after_s,
+            changed=self._tell,
+            clock=self._clock,
+        )
+        self._ip_nodes.add_handler(source.record_changed)
+        return source
+
     def current(self) -> SchedulerInputs | None:
         """Return the inputs; None until every cache has synced and liveness is known.
 
@@ -204,6 +217,8 @@ class SchedulingInputs:
                 nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
                 unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
                 successors=self.monitor.successors(),
+                unsettled=self._uplinks.unsettled(),
+                returning=self._uplinks.returning(names),
                 ignored=self._ignored,
                 local_endpoints=self._endpoints.current(),
                 node_selectors=self.allocation.node_selectors(),
@@ -291,7 +306,10 @@ class SchedulingInputs:
         if self.monitor.isolated(name):
             return False
         since = self.monitor.since(name)
-        return since is not None and self._clock.monotonic() - since >= self._rebalance_after_s
+        if since is None:
+            return False
+        since = max(since, self._uplinks.back_at(name))
+        return self._clock.monotonic() - since >= self._rebalance_after_s
 
     def _knows(self) -> bool:
         self._warm = self._warm or self.monitor.settled

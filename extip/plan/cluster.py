@@ -8,6 +8,7 @@ from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
 from extip.plan.claims import Create, parse_cidr, pool_of
 from extip.plan.eligibility import (
+    CUT_OFF,
     PAST,
     USELESS,
     Eligibility,
@@ -30,6 +31,10 @@ class Cluster:
     claims that are to be with those (`presumed_alive`)."""
     successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes that may take the claims of an isolated one; while there is none, it keeps them."""
+    unsettled: frozenset[str] = _NOBODY
+    """Nodes whose interface has just gone down, others' perhaps with it: they keep their claims."""
+    returning: frozenset[str] = _NOBODY
+    """Nodes that have just come back: they take nothing from those that may be about to."""
     registered: Mapping[str, str] = field(default_factory=dict)
     """When each node registered, as text that sorts by time."""
     ignored: frozenset[Obstacle] = frozenset()
@@ -69,25 +74,38 @@ class Rules:
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
         """Return who may take the claim.
 
-        A holder of whom nothing is known may keep it. So does one that is isolated until it is
-        clear who is not, and one that does its work while all who might take it are isolated.
+        A holder of whom nothing is known may keep it. So does one that is cut off from its network
+        until it is clear who is not, and one that does its work while all who might take it are
+        isolated.
         """
         found = self.judge(needs)
         obstacle = found.obstacles.get(holder)
         working = obstacle is not None and obstacle not in USELESS
         if holder not in self._cluster.unknown and not (
-            obstacle is Obstacle.ISOLATED or (working and found.last_resort)
+            obstacle in CUT_OFF or (working and found.last_resort)
         ):
             return found.nodes
         key = found.nodes, holder
         nodes = self._staying.get(key)
         if nodes is None:
             stay = frozenset({holder})
-            if obstacle is Obstacle.ISOLATED:
-                nodes = found.nodes & self._cluster.successors.get(holder, _NOBODY) or stay
+            if obstacle in CUT_OFF:
+                nodes = self._connected(found.nodes, holder, obstacle) or stay
             else:
                 nodes = stay if working else found.nodes | stay
             nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
+        return nodes
+
+    def _connected(
+        self, nodes: frozenset[str], holder: str, obstacle: Obstacle | None
+    ) -> frozenset[str]:
+        """Return which nodes are known not to share the fate of one that is cut off."""
+        cluster = self._cluster
+        if holder in cluster.unsettled:
+            return _NOBODY
+        nodes -= cluster.returning
+        if obstacle is Obstacle.ISOLATED:
+            nodes &= cluster.successors.get(holder, _NOBODY)
         return nodes
 
     def serves(self, claim: IpClaim) -> bool:

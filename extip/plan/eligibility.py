@@ -84,6 +84,9 @@ PAST: Mapping[Obstacle, str] = {
 _SOFT = (Obstacle.NO_NODE, Obstacle.ISOLATED)
 """What counts only while another node is eligible; what is first is put up with first."""
 
+CUT_OFF = frozenset({Obstacle.LINK_DOWN, Obstacle.ISOLATED})
+"""What a fault of the network does to all of its nodes at once, and its end undoes."""
+
 OPTIONAL = frozenset(Obstacle) - {Obstacle.DEAD, Obstacle.NO_LINK}
 """Rules that an operator may switch off."""
 

@@ -85,6 +85,25 @@ def test_bursts_of_refusals(cluster, proxy, lab, figures):
     cluster.wait_settled(*TRIO, *MORE)
 
 
+def test_a_right_that_is_taken_away_and_given_back_is_used_within_seconds(
+    cluster, proxy, lab, figures
+):
+    """Nobody may read claims for half a minute; each doubling of a back-off was as long again."""
+    before = bring_up(cluster)
+    with watched(lab, TRIO) as wire:
+        with proxy.misbehaving(about="/ipclaims", status=403, watch_s=0):
+            for program in (*cluster.schedulers, *cluster.controllers.values()):
+                program.wait_for_event("watch_interrupted", reason="denied")
+            time.sleep(30)
+        began_s = time.monotonic()
+        lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+        cluster.wait_settled(*TRIO, *MORE)
+        took_s = time.monotonic() - began_s
+    figures(wire, back=took_s)
+    assert took_s < 12
+    assert_untouched(cluster, wire, before)
+
+
 def test_watches_that_end_at_once_again_and_again(cluster, proxy, lab, figures):
     before = bring_up(cluster)
     with watched(lab, TRIO) as wire:

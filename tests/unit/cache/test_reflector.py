@@ -33,7 +33,7 @@ def requests_between(rig, start_s, end_s):
 
 @pytest.mark.parametrize(
     ("fault", "at_most"),
-    [(AWAY, 30), (BUSY, 45), (DENIED, 20), (NO_SUCH_KIND, 20), (REJECTED, 20), (EXPIRED, 60)],
+    [(AWAY, 30), (BUSY, 45), (DENIED, 100), (NO_SUCH_KIND, 200), (REJECTED, 20), (EXPIRED, 60)],
     ids=["refused", "throttled", "denied", "missing", "rejected", "expired"],
 )
 @pytest.mark.parametrize("where", ["list", "watch"])
@@ -55,6 +55,41 @@ def test_a_lasting_fault_is_asked_about_ever_more_rarely_and_said_once(rig, faul
             assert rig.informer.healthy
             assert rig.logger.events()[-1] == "watch_recovered"
             assert rig.logger.events().count("watch_recovered") == 1
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("fault", [DENIED, NO_SUCH_KIND], ids=["denied", "missing"])
+@pytest.mark.parametrize(
+    ("where", "at_most_s"), [("list", 8), ("watch", 5)], ids=["never had", "revoked"]
+)
+def test_a_right_that_is_given_back_after_a_minute_is_used_within_seconds(
+    rig, fault, where, at_most_s
+):
+    faults = rig.server.faults_on_list if where == "list" else rig.server.faults_on_watch
+
+    async def main():
+        faults.extend([fault] * 10_000)
+        async with rig.running():
+            for minutes in (1, 2):
+                await asyncio.sleep(60)
+                faults.clear()
+                rig.server.create(f"later-{minutes}")
+                await asyncio.sleep(at_most_s)
+                assert rig.in_sync()
+                faults.extend([fault] * 10_000)
+                rig.server.break_streams(End())
+
+    run_virtually(main())
+
+
+def test_a_right_that_is_never_given_is_asked_for_once_a_minute_in_the_end(rig):
+    rig.server.faults_on_list.extend([DENIED] * 10_000)
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(7200)
+            assert len(requests_between(rig, 3600, 7200)) <= 120
 
     run_virtually(main())
 
