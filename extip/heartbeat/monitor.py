@@ -25,7 +25,6 @@ from extip.metrics import Metrics
 from extip.plan.isolation import Reach
 from extip.plan.liveness import Beat, Liveness, Verdict
 from extip.plan.reach import Reaches
-from extip.plan.uplinks import RETURN_S
 
 _LATER_S = 0.01
 """A timer may be early by the clock's resolution."""
@@ -101,10 +100,6 @@ class Monitor:
         """
         since = self._liveness.since(node)
         return None if since is None else max(since, self._reaches.mended_at(node))
-
-    def reached_at(self, node: str) -> float:
-        """Return when a node that was isolated was reached again; minus infinity for never."""
-        return self._reaches.mended_at(node)
 
     def isolated(self, node: str) -> bool:
         """Return whether a node says that no other station answers on its interface."""
@@ -278,7 +273,6 @@ class Monitor:
             self._look_again(node, self._reaches.due_at(node) - now)
         elif before and not isolated:
             self._log.info("node_reached", node=node)
-            self._look_again(node, RETURN_S)
         self._tell(node)
 
     def _look_again(self, node: str, after_s: float) -> None:

@@ -190,7 +190,7 @@ class SchedulingInputs:
     def _follow_uplinks(self) -> UplinkSource:
         source = UplinkSource(
             self._ip_nodes.store,
-            reached_at=self.monitor.reached_at,
+            well_since=self.monitor.since,
             steady_s=self._rebalance_after_s,
             changed=self._tell,
             clock=self._clock,
@@ -305,11 +305,7 @@ class SchedulingInputs:
             return False
         if self.monitor.isolated(name):
             return False
-        since = self.monitor.since(name)
-        if since is None:
-            return False
-        since = max(since, self._uplinks.back_at(name))
-        return self._clock.monotonic() - since >= self._rebalance_after_s
+        return self._clock.monotonic() - self._uplinks.back_at(name) >= self._rebalance_after_s
 
     def _knows(self) -> bool:
         self._warm = self._warm or self.monitor.settled
@@ -318,6 +314,7 @@ class SchedulingInputs:
     def _liveness_changed(self, node: str) -> None:
         self._tell_of_nodes()
         self._census.look()
+        self._uplinks.node_changed()
         if self.monitor.verdict(node) is Verdict.UNKNOWN:
             loop = asyncio.get_running_loop()
             loop.call_later(self._monitor_s, self._tell_of_verdicts)

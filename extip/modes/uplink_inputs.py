@@ -6,10 +6,11 @@ again, also when time alone makes a difference.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 
 from extip.api.ipcontroller_v1 import IpNode
 from extip.clock import Clock
-from extip.plan.uplinks import Uplinks, returning
+from extip.plan.uplinks import RETURN_S, Uplinks, returning
 
 _LATER_S = 0.01
 """A timer may be early by the clock's resolution."""
@@ -22,19 +23,19 @@ class UplinkSource:
         self,
         records: Mapping[str, IpNode],
         *,
-        reached_at: Callable[[str], float],
+        well_since: Callable[[str], float | None],
         steady_s: float,
         changed: Callable[[], None],
         clock: Clock,
     ) -> None:
         """Compose.
 
-        `reached_at` tells when a node that was isolated was reached again; minus infinity for
-        never. `changed` is called when what this tells is another, and `steady_s` seconds after an
-        interface came back (0: not then).
+        `well_since` tells since when a node is heard, and is not isolated. `changed` is called when
+        what this tells is another, and `steady_s` seconds after an interface came back (0: not
+        then).
         """
         self._records = records
-        self._reached_at = reached_at
+        self._well_since = well_since
         self._steady_s = steady_s
         self._changed = changed
         self._clock = clock
@@ -64,8 +65,13 @@ class UplinkSource:
         return returning(((name, self.back_at(name)) for name in names), now)
 
     def back_at(self, name: str) -> float:
-        """Return when a node came back last; minus infinity for never."""
-        return max(self._uplinks.back_at(name), self._reached_at(name))
+        """Return when a node came back last, or was heard for the first time."""
+        since = self._well_since(name)
+        return max(self._uplinks.back_at(name), -inf if since is None else since)
+
+    def node_changed(self) -> None:
+        """Look again once a node that is heard again, or reached, is back for good."""
+        self._look_again(RETURN_S)
 
     def _look_again(self, after_s: float) -> None:
         asyncio.get_running_loop().call_later(after_s + _LATER_S, self._changed)

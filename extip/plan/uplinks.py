@@ -6,8 +6,8 @@ to nodes that are about to say that they are down as well, and later, from nodes
 be back. So
 
 - for `SETTLE_S` after an interface went down its IPs stay: its neighbours may go down with it;
-- for `RETURN_S` after a node has come back, by its carrier or because others answer it again, it
-  takes nothing from nodes that are still cut off: they may come back with it.
+- for `RETURN_S` after a node has come back, by its carrier, because others answer it again or since
+  it is heard again, it takes nothing from nodes that are still cut off: they may come back with it.
 
 An IP that waits so has an interface that leads nowhere, whoever is to have it: the first costs a
 node that is alone with its fault that much, the second costs only those whose ports stay dead.
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
 
-SETTLE_S = 0.3
+SETTLE_S = 0.5
 """Longer than the same event takes from the kernels of several nodes to a scheduler, and shorter
 than anybody waits for a fail-over."""
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
+from tests.system.wire import watched
 
 PODS_ON = ["n3"]
 LONG_S = 3.0
@@ -14,22 +15,31 @@ LONG_S = 3.0
 
 def moves(cluster):
     (scheduler,) = cluster.schedulers
-    return [e for e in scheduler.events("claim_assigned") if e.get("before")]
+    return [
+        (e["timestamp"], e["claim"], e["before"], e["node"], e["reason"])
+        for e in scheduler.events("claim_assigned")
+        if e.get("before")
+    ]
+
+
+def carrier(lab, state):
+    """Change that of all nodes at once, as a switch does that loses its power."""
+    ports = [node.ports["lan"].name for node in lab.nodes.values()]
+    lab.switch.batch([f"link set {port} {state}" for port in ports])
 
 
 def begin(lab, fault):
-    for node in lab.nodes.values():
-        if "silence" in fault:
+    if "silence" in fault:
+        for node in lab.nodes.values():
             node.cut("lan")
-        if "carrier" in fault:
-            node.carrier_down()
+    if "carrier" in fault:
+        carrier(lab, "down")
 
 
 def end(lab, fault):
     """End it; ports that have carrier may forward frames later than that."""
-    for node in lab.nodes.values():
-        if "carrier" in fault:
-            node.carrier_up()
+    if "carrier" in fault:
+        carrier(lab, "up")
     if fault == "carrier, then silence":
         time.sleep(LONG_S)
     for node in lab.nodes.values():
@@ -60,3 +70,20 @@ def test_nothing_moves_when_the_switch_of_all_nodes_is_started_again(idle_cluste
         assert moves(cluster) == [], fault
     cluster.wait_settled(*IPS)
     assert cluster.placed() == before
+
+
+def test_the_ips_of_one_node_that_loses_its_carrier_are_elsewhere_within_moments(
+    cluster, lab, figures
+):
+    """Long before its silence would tell anybody."""
+    lab.add_service("web", IPS[:3], namespace=cluster.namespace)
+    cluster.wait_settled(*IPS[:3])
+    lost = next(ip for ip, node in cluster.placed().items() if node == "n1")
+    with watched(lab, [lost]) as wire:
+        lab.nodes["n1"].carrier_down()
+        wait_until(lambda: cluster.placed()[lost] != "n1", "the move")
+        wire.wait_answers()
+    figures(wire)
+    assert wire.outages_s()[lost] < 2.0
+    lab.nodes["n1"].carrier_up()
+    cluster.wait_ready()

@@ -24,7 +24,7 @@ def test_it_tells_when_time_alone_makes_a_difference():
         looked: list[float] = []
         source = UplinkSource(
             records,
-            reached_at=lambda name: reached.get(name, -inf),
+            well_since=reached.get,
             steady_s=60.0,
             changed=lambda: looked.append(loop.time()),
             clock=LoopClock(),
