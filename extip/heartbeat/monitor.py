@@ -101,6 +101,13 @@ class Monitor:
         since = self._liveness.since(node)
         return None if since is None else max(since, self._reaches.mended_at(node))
 
+    def back_at(self, node: str) -> float:
+        """Return when a node was heard again, or not isolated any more; minus infinity for never.
+
+        That it was heard of for the first time does not count.
+        """
+        return max(self._liveness.back_at(node), self._reaches.mended_at(node))
+
     def isolated(self, node: str) -> bool:
         """Return whether a node says that no other station answers on its interface."""
         return self._reaches.is_isolated(node)

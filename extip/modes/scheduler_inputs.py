@@ -190,7 +190,7 @@ class SchedulingInputs:
     def _follow_uplinks(self) -> UplinkSource:
         source = UplinkSource(
             self._ip_nodes.store,
-            well_since=self.monitor.since,
+            heard_again_at=self.monitor.back_at,
             steady_s=self._rebalance_after_s,
             changed=self._tell,
             clock=self._clock,
@@ -305,7 +305,11 @@ class SchedulingInputs:
             return False
         if self.monitor.isolated(name):
             return False
-        return self._clock.monotonic() - self._uplinks.back_at(name) >= self._rebalance_after_s
+        since = self.monitor.since(name)
+        if since is None:
+            return False
+        since = max(since, self._uplinks.back_at(name))
+        return self._clock.monotonic() - since >= self._rebalance_after_s
 
     def _knows(self) -> bool:
         self._warm = self._warm or self.monitor.settled

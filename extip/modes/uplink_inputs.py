@@ -6,7 +6,6 @@ again, also when time alone makes a difference.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from math import inf
 
 from extip.api.ipcontroller_v1 import IpNode
 from extip.clock import Clock
@@ -23,19 +22,19 @@ class UplinkSource:
         self,
         records: Mapping[str, IpNode],
         *,
-        well_since: Callable[[str], float | None],
+        heard_again_at: Callable[[str], float],
         steady_s: float,
         changed: Callable[[], None],
         clock: Clock,
     ) -> None:
         """Compose.
 
-        `well_since` tells since when a node is heard, and is not isolated. `changed` is called when
-        what this tells is another, and `steady_s` seconds after an interface came back (0: not
-        then).
+        `heard_again_at` tells when a node was heard again, or is not isolated any more; minus
+        infinity for never. `changed` is called when what this tells is another, and `steady_s`
+        seconds after an interface came back (0: not then).
         """
         self._records = records
-        self._well_since = well_since
+        self._heard_again_at = heard_again_at
         self._steady_s = steady_s
         self._changed = changed
         self._clock = clock
@@ -65,9 +64,8 @@ class UplinkSource:
         return returning(((name, self.back_at(name)) for name in names), now)
 
     def back_at(self, name: str) -> float:
-        """Return when a node came back last, or was heard for the first time."""
-        since = self._well_since(name)
-        return max(self._uplinks.back_at(name), -inf if since is None else since)
+        """Return when a node came back last; minus infinity for never."""
+        return max(self._uplinks.back_at(name), self._heard_again_at(name))
 
     def node_changed(self) -> None:
         """Look again once a node that is heard again, or reached, is back for good."""

@@ -99,6 +99,8 @@ class _Node:
     """The last one came later than it may."""
     verdict: Verdict = Verdict.UNKNOWN
     since: float = 0.0
+    back_at: float = -inf
+    """When it was heard again after it was overdue or dead."""
     slow_reads: int = 0
     """Reads that were slow and did not show a newer heartbeat."""
     after_quiet: bool = False
@@ -160,6 +162,11 @@ class Liveness:
         found = self._nodes.get(node)
         return None if found is None else found.since
 
+    def back_at(self, node: str) -> float:
+        """Return when a node was heard again that was overdue or dead; -inf for never."""
+        found = self._nodes.get(node)
+        return -inf if found is None else found.back_at
+
     @property
     def blind(self) -> bool:
         """Whether nobody is judged until a heartbeat arrives."""
@@ -209,9 +216,13 @@ class Liveness:
             return False
         if not beat.token:
             return self._judge(node, Verdict.DEAD, now)
+        heard_before = node.heard_at > -inf
         node.heard_at = self._heard_at = now
         self._regain_sight(now)
-        return self._judge(node, Verdict.ALIVE, now)
+        changed = self._judge(node, Verdict.ALIVE, now)
+        if changed and heard_before:
+            node.back_at = now
+        return changed
 
     def forget(self, name: str) -> None:
         """Drop a node, for good: its Lease and whatever named it are gone."""

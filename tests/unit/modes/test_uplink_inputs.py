@@ -24,7 +24,7 @@ def test_it_tells_when_time_alone_makes_a_difference():
         looked: list[float] = []
         source = UplinkSource(
             records,
-            well_since=reached.get,
+            heard_again_at=lambda name: reached.get(name, -inf),
             steady_s=60.0,
             changed=lambda: looked.append(loop.time()),
             clock=LoopClock(),

@@ -1,5 +1,7 @@
 """Dead is who is proved silent for a whole period; nobody dies of what this process cannot see."""
 
+from math import inf
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -346,3 +348,13 @@ def test_a_watch_that_goes_back_is_followed():
     liveness.observe("a", beat(3, version=500), 1.0)
     liveness.observe("a", beat(4, version=501), 3.0)
     assert liveness.next_due() == 7.0
+
+
+def test_a_node_is_back_when_it_is_heard_again_and_not_when_it_is_new():
+    liveness = alive("a", "b")
+    assert liveness.back_at("a") == liveness.back_at("x") == -inf
+    liveness.observe("a", beat(1), 2.0)
+    assert liveness.back_at("a") == -inf, "it never was away"
+    liveness.overdue(6.0)
+    liveness.observe("a", beat(2), 7.0)
+    assert liveness.back_at("a") == 7.0
