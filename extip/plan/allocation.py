@@ -44,6 +44,8 @@ class Allocation:
     """External IPs that a service was given, has not any more, and is about to lose."""
     waiting: Mapping[Owner, str] = field(default_factory=dict)
     """Services that do not have what they ask for: why, and what they keep until then."""
+    arriving: bool = False
+    """A service shows an address only until that which replaces it is up."""
     ports: Mapping[Owner, Ports] = field(default_factory=dict)
     """Of the services that share an address."""
     users: Mapping[IPAddress, object] = field(default_factory=dict)
@@ -129,6 +131,7 @@ class _Planner:
                 if ip not in holding.held and ip not in holding.leaving
             ),
             waiting=waiting,
+            arriving=any(holding.replaced for _, holding in holdings),
             ports=self._sharing.ports(),
             users=self._evidence.users,
         )
@@ -154,7 +157,8 @@ class _Planner:
             if strength is Strength.SHOWN and ip in case.demand.requested:
                 others |= {*self._evidence.explicit.get(ip, ())}  # it may have lost it to them
             if not self._fits(case, ip):
-                self._sharing.set_aside(case, ip)
+                if strength is not Strength.INHERITED:
+                    self._sharing.set_aside(case, ip)
             elif not self._sharing.disagreeing(case, ip, others):
                 self._sharing.hold(case, ip)
 
@@ -215,6 +219,8 @@ class _Planner:
 
     def _give_requested(self, case: Case, ip: IPAddress) -> Iterator[str]:
         if ip in case.held:
+            if ip in self._context.aside.taken:
+                yield f"another station has {ip}"
             return
         pool = self._pools.of(ip)
         if pool is None:
@@ -286,6 +292,11 @@ class _Planner:
             held=[ip for _, ip in sorted((_place(demand, ip), ip) for ip in case.held)],
             claimed=[ip for ip in case.held if ip in case.claimed or ip in evidence.by_hand],
             leaving=[ip for _, ip in sorted(((ip.version, int(ip)), ip) for ip in leaving)],
+            up=[
+                ip
+                for ip in (*case.held, *leaving)
+                if ip in evidence.by_hand or (ip in case.claimed and case.claimed[ip].up)
+            ],
             withdrawn=[ip for ip in demand.given if ip not in foreign],
         )
 

@@ -53,6 +53,8 @@ class Claimed:
     interface: IPInterface
     pool: str
     """The claim's label; empty when the address was not allocated."""
+    up: bool = False
+    """A node has reported that it is up."""
 
 
 class Evidence:
@@ -165,7 +167,7 @@ class Evidence:
             return
         if ports := recorded_ports(claim):
             self._recorded[interface.ip] = ports
-        claimed = Claimed(interface, pool_of(claim))
+        claimed = Claimed(interface, pool_of(claim), up=bool(claim.status.holder))
         for service in services:
             name = service.namespace, service.name
             self._claimed.setdefault((*name, service.uid), {})[interface.ip] = claimed

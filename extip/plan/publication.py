@@ -1,7 +1,7 @@
 """What a service was allocated x what it says → what to write to it.
 
-Only addresses that are claimed are written. While a new one is not claimed yet, the one that it
-replaces stays.
+Only addresses that are claimed are written. While a new one is not claimed yet, or not up, the one
+that it replaces stays.
 """
 
 from collections.abc import Collection, Sequence
@@ -50,8 +50,20 @@ class Holding:
     """Those of them whose claims exist."""
     leaving: Collection[IPAddress]
     """Addresses that it had, that it still shows, and that are still claimed for it."""
+    up: Collection[IPAddress] = ()
+    """Those of all of them that some node has up."""
     withdrawn: Collection[IPAddress]
     """Addresses in its status that came from here, when its status is not ours to write."""
+
+    @property
+    def replaced(self) -> list[IPAddress]:
+        """Addresses that are up, and stay until one of their family that is to replace them is.
+
+        The new one may never come up: another station may have it.
+        """
+        arrived = {ip.version for ip in self.held if ip in self.up}
+        coming = {ip.version for ip in self.held} - arrived
+        return [ip for ip in self.leaving if ip in self.up and ip.version in coming]
 
 
 def publish(demand: Demand, holding: Holding) -> Publication | None:
@@ -126,9 +138,8 @@ def _ingress(demand: Demand, holding: Holding) -> SetIngress | None:
 
 def _shown(holding: Holding) -> list[IPAddress]:
     shown = [ip for ip in holding.held if ip in holding.claimed]
-    if len(shown) < len(holding.held):
-        shown += [ip for ip in holding.leaving if ip not in shown]
-    return shown
+    staying = holding.leaving if len(shown) < len(holding.held) else holding.replaced
+    return shown + [ip for ip in staying if ip not in shown]
 
 
 def _plain(way: LoadBalancerIngress) -> LoadBalancerIngress:

@@ -33,6 +33,10 @@ from extip.reconcile.scheduling_ports import Publishing, SetPoolStatus
 _STATUSES_S = 1.0
 """Time between two writes of pools' statuses, into which all changes meanwhile go."""
 
+_ARRIVAL_S = 1.0
+"""Time after which it is looked again whether an address is up that is to replace another one: what
+claims report does not begin a pass."""
+
 _FREED_MAX = 1 << 16
 """Addresses remembered as given back; the oldest are forgotten."""
 
@@ -111,6 +115,8 @@ class _Planned:
         parts = _parts(inputs, requests, node_ips)
         if any(new is not old for new, old in zip(parts, self._over, strict=True)):
             return False
+        if self.allocation.arriving:
+            return False  # what claims report is not compared
         if self.allocation.waiting or len(claims) != len(self._claims):
             return False  # who waits may wait for a port of a service that is not among the demands
         return all(self._reads_the_same(claim) for claim in claims)
@@ -214,7 +220,8 @@ class Allocator:
         found: dict[str, Publishing] = {str(one.owner): one for one in unhurried}
         statuses_s = self._plan_statuses(inputs, allocation)
         aside_s = self._set_aside.next_s(self._clock.monotonic())
-        waits_s = [wait_s for wait_s in (later_s, statuses_s, aside_s) if wait_s is not None]
+        arrival_s = _ARRIVAL_S if allocation.arriving else None
+        waits_s = [s for s in (later_s, statuses_s, aside_s, arrival_s) if s is not None]
         found |= self._statuses
         self._written = {
             key: version

@@ -124,6 +124,15 @@ def test_an_address_that_a_station_has_is_set_aside_and_another_given(cluster, l
             lambda: set(cluster.pool_status("v4").get("setAside", {})) == {taken[1]},
             "what is up not to be set aside any more",
         )
+
+        # Whoever asks for what a station has keeps what is up.
+        wish = {"ipcontroller.ext/addresses": taken[1]}
+        cluster.merge("web", {"metadata": {"annotations": wish}})
+        why = f"another station has {taken[1]}; it keeps {given} until then"
+        wait_until(lambda: ("AddressNotAllocated", why) in cluster.events("web"), "the other Event")
+        assert given in cluster.ingress("web")
+        assert set(cluster.up()) == {given, asked}
+        assert lab.wait_for_http(given) in lab.nodes
     finally:
         for ip in taken:
             lab.client.run(["ip", "address", "del", f"{ip}/32", "dev", "eth0"], check=False)

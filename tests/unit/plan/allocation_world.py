@@ -74,6 +74,8 @@ class World:
         self.lb_class = lb_class
         self.used = set()
         self.aside = NOTHING
+        self.down: set[str] = set()
+        """IPs that no node brings up."""
 
     def add(self, name, **spec):
         self.services[name] = service_json(name, **spec)
@@ -148,11 +150,19 @@ class World:
         allocation, writes = self.writes()
         for action in writes[:upto]:
             self.write(action)
+        self.report()
         now = set(allocation.users)
         self.freed = [ip for ip in self.freed if ip not in now]
         self.freed += sorted(self.used - now, key=lambda ip: (ip.version, int(ip)))
         self.used = now
         return len(writes)
+
+    def report(self):
+        """Have all claims up, as controllers do a moment after they were made."""
+        for name, claim in self.claims.items():
+            if not claim.status.holder and claim.spec.cidr.split("/")[0] not in self.down:
+                status = msgspec.structs.replace(claim.status, holder="n1")
+                self.claims[name] = msgspec.structs.replace(claim, status=status)
 
     def settle(self):
         """Pass until there is nothing to write."""

@@ -83,6 +83,46 @@ def test_the_new_address_comes_when_it_is_free_and_the_old_one_goes_then():
     assert set(world.claimed()) == {"10.0.9.0"}
 
 
+@pytest.mark.parametrize("wish", [{"addresses": "10.0.0.9"}, {"pool": "lab"}])
+@pytest.mark.parametrize("spec", [LB, AUTO], ids=["balancer", "auto"])
+def test_the_old_address_stays_until_the_new_one_is_up(spec, wish):
+    """Another station may have it, for one."""
+    world = having_one(**spec)
+    world.pools["lab"] = pool("lab", "10.0.5.9/32", auto_assign=False)
+    world.down = {"10.0.0.9", "10.0.5.9"}
+    annotate(world, "web", **wish)
+    (new,) = {*world.shown("web")} & world.down
+    assert {*world.shown("web")} == {"10.0.0.1", new}
+    assert world.plan()[0].arriving
+    world.down.clear()
+    world.report()
+    world.settle()
+    assert world.shown("web") == [new]
+    assert "10.0.0.1" not in world.claimed()
+    assert not world.plan()[0].arriving
+
+
+def test_what_is_given_up_does_not_wait_for_what_stays():
+    world = World(V4, V6)
+    world.add("web", **LB, **DUAL)
+    world.settle()
+    world.change("web", {"spec": {"ipFamilies": ["IPv4"]}})
+    world.settle()
+    assert world.shown("web") == ["10.0.0.1"]
+    world.change("web", {"spec": {"type": "ClusterIP"}})
+    world.settle()
+    assert world.claimed() == {}
+
+
+def test_a_service_that_was_made_anew_is_given_nothing_in_the_place_of_what_it_asks_for():
+    world = having_one(**LB)
+    world.services.pop("web")
+    world.add("web", **LB, annotations=asking(addresses="10.0.0.2"))
+    world.services["web"]["metadata"]["uid"] = "another"
+    world.settle()
+    assert world.shown("web") == []
+
+
 @pytest.mark.parametrize("dies_after", range(4))
 def test_the_next_scheduler_leaves_the_old_address_as_well(dies_after):
     world = having_one(**LB)

@@ -32,6 +32,9 @@ class Segment(World):
         self.aside = self.set_aside.view(self.now_s)
         return super().plan()
 
+    def report(self):
+        """Leave it to `judge`."""
+
     def judge(self):
         """Have the controllers probe what is claimed."""
         for name, claim in self.claims.items():
@@ -159,3 +162,19 @@ def test_where_everything_is_answered_for_it_ends_with_some():
         world.judge()
     assert len(world.set_aside.listed()) == MOST
     assert len(world.claimed()) == 1
+
+
+def test_a_service_keeps_what_is_up_when_a_station_has_what_it_asks_for_now():
+    world = segment("10.0.0.3")
+    world.add("web", **LOAD_BALANCER)
+    world.run()
+    wish = {"metadata": {"annotations": {"ipcontroller.ext/addresses": "10.0.0.3"}}}
+    world.change("web", wish)
+    world.run()
+    assert {*world.shown("web")} == {"10.0.0.1", "10.0.0.3"}
+    (why,) = world.plan()[0].waiting.values()
+    assert why == "another station has 10.0.0.3; it keeps 10.0.0.1 until then"
+    world.stations.clear()
+    world.run()
+    assert world.shown("web") == ["10.0.0.3"]
+    assert "10.0.0.1" not in world.claimed()

@@ -45,6 +45,7 @@ class Server:
         self.compiled = compile_pools(self.pools.values())
         self.demands: tuple[Demand, ...] = ()
         self.misread: dict[Owner, str] = {}
+        self.up: set[str] = set()
         self.metrics = Metrics("test")
         self.allocator = Allocator(
             inputs=self.inputs,
@@ -121,6 +122,19 @@ class Server:
             )
             for interface, owners in wanted.items()
         ]
+        self.claims = [self._reported(claim) for claim in self.claims]
+
+    def report(self):
+        """Have the claims up that are there."""
+        self.up |= {claim.metadata.name for claim in self.claims}
+        self.claims = [self._reported(claim) for claim in self.claims]
+
+    def _reported(self, claim):
+        holder = "n1" if claim.metadata.name in self.up else ""
+        return msgspec.structs.replace(claim, status=IpClaimStatus(holder=holder))
+
+    def ingress(self, name):
+        return self.services[name]["status"]["loadBalancer"]["ingress"]
 
     async def go(self):
         """Claim, then write; returns when there is more to do."""
@@ -372,3 +386,24 @@ async def test_an_annotation_that_means_nothing_is_told_once_and_when_it_changes
     await server.go()
     said = [what for kind, _, what in server.told if kind == "misunderstood"]
     assert said == ["one", "two"]
+
+
+@virtually
+async def test_the_old_address_goes_soon_after_the_new_one_is_reported_up(server):
+    server.add("web")
+    await server.go()
+    server.show()
+    server.report()
+    wish = {"metadata": {"annotations": {"ipcontroller.ext/addresses": "10.0.0.5"}}}
+    server.services["web"] = merged(server.services["web"], wish)
+    server.show()
+    await server.go()
+    server.show()
+    again_s = await server.go()
+    assert again_s is not None
+    assert again_s <= 2.0
+    assert [way["ip"] for way in server.ingress("web")] == ["10.0.0.5", "10.0.0.1"]
+    server.report()
+    await server.go()
+    server.show()
+    assert [way["ip"] for way in server.ingress("web")] == ["10.0.0.5"]
