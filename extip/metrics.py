@@ -182,6 +182,12 @@ class Metrics:
         self.claims_moved = Counter(
             "extip_claims_moved_total", "Claims given to another node.", registry=registry
         )
+        self.definitions_missing = Gauge(
+            "extip_definitions_missing",
+            "1 while a definition of extip's kinds is deleted, and all that is up is held.",
+            ["definition"],
+            registry=registry,
+        )
         self.pool_addresses = Gauge(
             "extip_pool_addresses",
             "Addresses of pools, by pool and whether they are used, free or set aside.",

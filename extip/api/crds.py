@@ -31,6 +31,8 @@ MAX_SERVICES = 1024
 
 MAX_GATEWAYS = 256
 """Gateways that a node tells of."""
+MAX_HELD = 4096
+"""IPs without a claim that a node tells of."""
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
@@ -154,6 +156,12 @@ _NODE_STATUS = struct(
             "Gateways in its routing tables: refused as external IPs everywhere.",
             text("One address.", maxLength=_MAX_CIDR),
             maxItems=MAX_GATEWAYS,
+            **{"x-kubernetes-list-type": "atomic"},
+        ),
+        "held": array(
+            "IPs that it has up though there is no claim: the definition of IpClaim was deleted.",
+            text("One IP, in CIDR form.", maxLength=_MAX_CIDR),
+            maxItems=MAX_HELD,
             **{"x-kubernetes-list-type": "atomic"},
         ),
         "conditions": conditions(

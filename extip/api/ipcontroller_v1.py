@@ -102,6 +102,8 @@ class IpNodeStatus(Wire, frozen=True):
     claims: int = 0
     gateways: tuple[str, ...] | None = None
     """Next hops of its routing tables, but for link-local ones."""
+    held: tuple[str, ...] | None = None
+    """In CIDR form: external IPs that it has up though their claims went with their kind."""
     conditions: tuple[Condition, ...] | None = None
 
 

@@ -85,6 +85,10 @@ REACH_ANNOTATION = "ipcontroller.ext/reach"
 `isolated`, a blank, and the `renewTime` of the heartbeat that says so; absent while nobody can
 tell."""
 
+UNREAD_ANNOTATION = "ipcontroller.ext/claims-unread"
+"""On a heartbeat Lease: the node may not, or cannot, read its claims; the value is the `renewTime`
+of the heartbeat that says so. It keeps what it has, and is given nothing new."""
+
 _HEARTBEAT_PREFIX = "extip-node-"
 _MAX_LABEL = 63
 _MAX_NAME = 253

@@ -14,9 +14,12 @@ from extip.api.meta_v1 import KubernetesObject
 from extip.cache.listwatch import ListerWatcher
 from extip.cache.reflector import Reflector
 from extip.cache.store import Store
+from extip.cache.vanished import Vanished
 from extip.clock import Clock
+from extip.errors import ApiError
 from extip.log import Logger, get_logger
 from extip.metrics import Metrics
+from extip.supervisor import Component, run_beside
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -24,7 +27,7 @@ T = TypeVar("T", bound=KubernetesObject)
 class Informer(Generic[T]):
     """Caches one resource; a component whose task is `run()`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a composition of ports
         self,
         resource_name: str,
         lister_watcher: ListerWatcher[T],
@@ -33,19 +36,25 @@ class Informer(Generic[T]):
         rng: Random,
         metrics: Metrics,
         logger: Logger | None = None,
+        vanished: Vanished[T] | None = None,
     ) -> None:
+        """Compose; with `vanished`, objects outlive the end of their kind."""
         self.name = f"informer-{resource_name}"
-        self.store: Store[T] = Store()
+        self.store: Store[T] = Store() if vanished is None else vanished.store
         """What the server has, as far as known; empty until `has_synced`."""
         self._handlers: list[Callable[[str], None]] = []
         self._synced = asyncio.Event()
         self._clock = clock
         self._logger = (logger or get_logger("informer")).bind(resource=resource_name)
+        self._vanished = vanished
+        if vanished is not None:
+            vanished.dropped = self._tell
         self._reflector = Reflector(
             resource_name,
             lister_watcher,
             self.store,
             changed=self._notify,
+            vanished=vanished,
             clock=clock,
             rng=rng,
             metrics=metrics,
@@ -74,6 +83,11 @@ class Informer(Generic[T]):
         return self.has_synced and self._reflector.healthy
 
     @property
+    def trouble(self) -> tuple[ApiError, float] | None:
+        """What keeps the cache from being up to date, and since when; None while nothing does."""
+        return self._reflector.trouble
+
+    @property
     def last_contact_s(self) -> float | None:
         """When the server was last heard, on the clock's monotonic timeline; None for never.
 
@@ -90,12 +104,19 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Keep the store up to date; ends only by cancellation."""
-        await self._reflector.run()
+        if self._vanished is None:
+            await self._reflector.run()
+        else:
+            vanished = Component(f"{self.name}-vanished", self._vanished.run)
+            await run_beside([vanished], self._reflector.run)
 
     def _notify(self, keys: Iterable[str]) -> None:
         if not self._synced.is_set():
             self._synced.set()
             self._logger.info("cache_synced", objects=len(self.store))
+        self._tell(keys)
+
+    def _tell(self, keys: Iterable[str]) -> None:
         for key in keys:
             for handler in self._handlers:
                 handler(key)

@@ -54,6 +54,11 @@ class Recovery:
         """Whether something failed and nothing has been steady since."""
         return self._failures > 0
 
+    @property
+    def since_s(self) -> float:
+        """When the trouble began that is ongoing, or was the last, on the clock's timeline."""
+        return self._since_s
+
     def saw(self, reason: str) -> bool:
         """Whether there was a failure of that kind since all was well."""
         return reason in self._seen

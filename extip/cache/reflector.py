@@ -33,6 +33,7 @@ from extip.cache.listwatch import (
 )
 from extip.cache.recovery import Recovery
 from extip.cache.store import Store
+from extip.cache.vanished import Vanished
 from extip.clock import Clock
 from extip.errors import (
     ApiAccessError,
@@ -101,11 +102,14 @@ class Reflector(Generic[T]):
         store: Store[T],
         *,
         changed: Callable[[Iterable[str]], None],
+        vanished: Vanished[T] | None = None,
         clock: Clock,
         rng: Random,
         metrics: Metrics,
         logger: Logger,
     ) -> None:
+        """Compose; with `vanished`, that has the last word on what leaves the store."""
+        self._vanished = vanished
         self._lister_watcher = lister_watcher
         self._store = store
         self._changed = changed
@@ -131,6 +135,7 @@ class Reflector(Generic[T]):
         self._allowed = False
         """It could be listed, so the kind is there and the right was."""
         self._silence_said = False
+        self._error: ApiError | None = None
         self.last_contact_s: float | None = None
         """When the server was last heard, on the clock's timeline; None for never."""
 
@@ -138,6 +143,16 @@ class Reflector(Generic[T]):
     def healthy(self) -> bool:
         """Whether nothing is in the way of the store being up to date."""
         return self.last_contact_s is not None and not self._recovery.ongoing
+
+    @property
+    def trouble(self) -> tuple[ApiError, float] | None:
+        """The last failure, while nothing has been steady since; None when all is well.
+
+        With it the time, on the clock's timeline, since when nothing has succeeded.
+        """
+        if self._error is None or not self._recovery.ongoing:
+            return None
+        return self._error, max(self._recovery.since_s, self.last_contact_s or 0.0)
 
     async def run(self) -> None:
         """List and watch for ever. Raises nothing but what the `changed` callback raises."""
@@ -183,7 +198,13 @@ class Reflector(Generic[T]):
         for unreadable in page.unreadable:
             self._skip(unreadable)
         self._resource_version = page.resource_version
-        keep = set(self._store) if self._missed else {u.key for u in page.unreadable}
+        unreadable_keys = {u.key for u in page.unreadable}
+        keep = set(self._store) if self._missed else unreadable_keys
+        if self._vanished is not None and not self._missed:
+            keep = set(self._store)
+            here = unreadable_keys.union(item.metadata.key for item in page.items)
+            for key in keep:
+                (self._vanished.seen if key in here else self._vanished.gone)(key)
         self._changed(self._store.replace(page.items, keep=keep))
 
     async def _watch(self) -> None:
@@ -277,10 +298,15 @@ class Reflector(Generic[T]):
         self._resource_version = version or self._resource_version
         if event.type is EventType.BOOKMARK:
             return
-        if event.type is EventType.DELETED:
-            key = self._store.remove(event.object)
-        else:
+        if event.type is not EventType.DELETED:
+            if self._vanished is not None:
+                self._vanished.seen(event.object.metadata.key)
             key = self._store.put(event.object)
+        elif self._vanished is not None:
+            self._vanished.gone(event.object.metadata.key)
+            return
+        else:
+            key = self._store.remove(event.object)
         if key is not None:
             self._changed((key,))
 
@@ -294,6 +320,9 @@ class Reflector(Generic[T]):
         What had been working for a while is tried again at once, and so is a list when the version
         has expired: after an outage that is progress, unless it expires again and again.
         """
+        self._error = error
+        if isinstance(error, NotFoundError) and self._vanished is not None:
+            self._vanished.suspect()
         transient = isinstance(error, ApiUnavailableError | ExpiredError)
         denied = isinstance(error, ApiAccessError | NotFoundError)
         mended_by_hand = REVOKED_BACKOFF if self._allowed else DENIED_BACKOFF

@@ -46,6 +46,10 @@ class Store(Mapping[str, T], Generic[T]):
         key = gone.metadata.key
         return None if self._objects.pop(key, None) is None else key
 
+    def discard(self, key: str) -> bool:
+        """Remove the object of that key; return whether it was here."""
+        return self._objects.pop(key, None) is not None
+
     def replace(self, items: Iterable[T], *, keep: Collection[str] = ()) -> list[str]:
         """Become exactly `items`, plus what is here under the keys in `keep`.
 

@@ -20,7 +20,7 @@ from extip.api.coordination_v1 import Lease
 from extip.api.names import node_of_lease
 from extip.clock import Clock
 from extip.errors import ApiError
-from extip.heartbeat.protocol import beat_of, leaving_reason, reach_of
+from extip.heartbeat.protocol import beat_of, is_unread, leaving_reason, reach_of
 from extip.metrics import Metrics
 from extip.plan.isolation import Reach
 from extip.plan.liveness import Beat, Liveness, Verdict
@@ -78,6 +78,7 @@ class Monitor:
         self._liveness = Liveness(monitor_s)
         self._reaches = Reaches()
         self._leaving: dict[str, str] = {}
+        self._unread: set[str] = set()
         self._raised: set[str] = set()
         self._poked = asyncio.Event()
         self._waking_at: float | None = None
@@ -121,6 +122,10 @@ class Monitor:
         """Return why a node is about to stop; empty when it is not."""
         return self._leaving.get(node, "")
 
+    def unread(self, node: str) -> bool:
+        """Return whether a node says that it does not hear of its claims."""
+        return node in self._unread
+
     @property
     def settled(self) -> bool:
         """Whether the watch has been open and nothing is unknown of any node.
@@ -142,6 +147,7 @@ class Monitor:
         self._liveness.forget(node)
         self._reaches.forget(node)
         self._leaving.pop(node, None)
+        self._unread.discard(node)
         self._raised.discard(node)
         self._count()
 
@@ -169,6 +175,10 @@ class Monitor:
                 self._log.info(
                     "node_leaving" if reason else "node_staying", node=node, reason=reason
                 )
+            changed = True
+        if is_unread(lease) != (node in self._unread):
+            self._unread ^= {node}
+            self._log.warning("node_claims_unread", node=node, over=node not in self._unread)
             changed = True
         if changed:
             self._announce((node,), stopped=not beat.token)

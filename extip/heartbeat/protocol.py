@@ -20,6 +20,7 @@ from extip.api.names import (
     LEAVING_ANNOTATION,
     NODE_LABEL,
     REACH_ANNOTATION,
+    UNREAD_ANNOTATION,
     heartbeat_lease,
     label_value,
 )
@@ -44,6 +45,8 @@ class Terms:
     """For so long after a renewal it may have its IPs up, if that is longer than two heartbeats."""
     leaving: str = ""
     """Why it is about to stop; empty when it stays."""
+    unread: bool = False
+    """It does not hear of its claims."""
     reach: Reach = Reach.UNSURE
     """Whether other stations answer on its interface."""
 
@@ -58,6 +61,7 @@ def renewed(lease: Lease, *, node: str, identity: str, terms: Terms, now: dateti
     for name, value in (
         (LEAVING_ANNOTATION, terms.leaving),
         (REACH_ANNOTATION, "" if terms.reach is Reach.UNSURE else f"{terms.reach} {beaten}"),
+        (UNREAD_ANNOTATION, beaten if terms.unread else ""),
         (LEASE_ANNOTATION, f"{terms.lease_s:g}" if terms.lease_s else ""),
     ):
         annotations.pop(name, None)
@@ -123,6 +127,12 @@ def reach_of(lease: Lease, *, at_any_time: bool = False) -> Reach:
     word, _, beaten = (lease.metadata.annotations or {}).get(REACH_ANNOTATION, "").partition(" ")
     known = word in set(Reach) and (at_any_time or beaten == lease.spec.renew_time)
     return Reach(word) if known else Reach.UNSURE
+
+
+def is_unread(lease: Lease) -> bool:
+    """Return whether the node said with its last heartbeat that it does not hear of its claims."""
+    said = (lease.metadata.annotations or {}).get(UNREAD_ANNOTATION, "")
+    return bool(said) and said == lease.spec.renew_time
 
 
 def wire_time(now: datetime) -> str:

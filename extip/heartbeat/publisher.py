@@ -11,6 +11,7 @@ One task, `run`, owns it; `release` is called once that is over.
 """
 
 import asyncio
+from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
@@ -87,6 +88,7 @@ class Publisher:
         identity: str,
         heartbeat_s: float,
         lease_s: float = 0.0,
+        unread: Callable[[], bool] = lambda: False,
         clock: Clock,
         rng: Random,
         metrics: Metrics,
@@ -94,6 +96,7 @@ class Publisher:
         """`identity` is that of the place, not of the process (see `extip.net.identity`).
 
         `lease_s` is how long after a renewal this node may have its IPs up (0: two heartbeats).
+        `unread` says whether this node does not hear of its claims.
         So a controller that is started again goes on at once, and only one in another place has to
         wait and see whether its name is in use.
         """
@@ -103,6 +106,7 @@ class Publisher:
         self._identity = identity
         self._heartbeat_s = heartbeat_s
         self._lease_s = lease_s
+        self._unread = unread
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -231,6 +235,7 @@ class Publisher:
                 heartbeat_s=self._heartbeat_s,
                 lease_s=self._lease_s,
                 leaving=self._leaving,
+                unread=self._unread(),
                 reach=Reach.UNSURE if self._outlook is None else self._outlook.reach(),
             ),
             now=self._clock.utcnow(),

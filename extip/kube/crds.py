@@ -45,7 +45,7 @@ _SERVED_S = 30.0
 _POLL = Backoff(initial_s=0.1, cap_s=2.0)
 _RETRY = Backoff(initial_s=0.8, cap_s=30.0)
 
-_ADVICE = (
+ADVICE = (
     "run `extip crds --apply` as an administrator "
     "(or `kubectl apply --validate=false -f manifests/claims/crds.yaml`)"
 )
@@ -55,6 +55,15 @@ _ADVICE = (
 _RBAC = (
     "grant this account what manifests/claims/rbac-*.yaml has, or use another one (--kubeconfig)"
 )
+
+
+async def is_served(client: ApiClient, kind: AnyKind) -> bool:
+    """Return whether objects of the kind can be read. Raises ApiError."""
+    try:
+        await client.list(kind, Scope(), limit=1)
+    except NotFoundError:
+        return False
+    return True
 
 
 class Definitions:
@@ -75,7 +84,7 @@ class Definitions:
         failures = 0
         while True:
             try:
-                missing = [kind for kind in _KINDS if not await self._is_served(kind)]
+                missing = [kind for kind in _KINDS if not await is_served(self._client, kind)]
                 await self._create(missing)
                 await self._wait_served(missing)
             except ApiUnavailableError as error:
@@ -87,7 +96,7 @@ class Definitions:
             except ApiAccessError as error:
                 raise FatalError(f"cannot use the kinds of extip: {error}; {_RBAC}") from error
             except ApiError as error:
-                raise FatalError(f"cannot use the kinds of extip: {error}; {_ADVICE}") from error
+                raise FatalError(f"cannot use the kinds of extip: {error}; {ADVICE}") from error
             else:
                 return
 
@@ -125,16 +134,9 @@ class Definitions:
             except ApiAccessError as error:
                 raise FatalError(
                     f"the CustomResourceDefinition {name} is missing and may not be created from "
-                    f"here: {_ADVICE}"
+                    f"here: {ADVICE}"
                 ) from error
             self._log.info("definition_created", definition=name)
-
-    async def _is_served(self, kind: AnyKind) -> bool:
-        try:
-            await self._client.list(kind, Scope(), limit=1)
-        except NotFoundError:
-            return False
-        return True
 
     async def _wait_served(self, kinds: Iterable[AnyKind]) -> None:
         try:
@@ -151,7 +153,7 @@ class Definitions:
         tries = 0
         while True:
             try:
-                if await self._is_served(kind):
+                if await is_served(self._client, kind):
                     return
             except ApiUnavailableError:
                 pass  # a definition that is being set up answers 429 or 503

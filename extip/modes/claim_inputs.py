@@ -1,22 +1,24 @@
 """What a controller learns from the API server: its own claims, those that left, node addresses."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
-from extip.api.meta_v1 import parse_version
 from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES, NODES
 from extip.cache.informer import Informer
-from extip.cache.listwatch import MOST_RECENT
+from extip.cache.vanished import Vanished
 from extip.cache.waking import WakingClock
 from extip.clock import Clock
-from extip.errors import ApiError, ApiUnavailableError, NotFoundError
+from extip.errors import ApiAccessError
 from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
+from extip.modes.claim_reader import ClaimReader
+from extip.modes.kinds import Kinds
+from extip.modes.orphans import Orphans
 from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.handover import version_of
 from extip.plan.isolation import neighbours
@@ -26,19 +28,16 @@ from extip.plan.node_report import macs
 from extip.plan.requests import Owner
 from extip.reconcile.handover import Handover
 from extip.reconcile.observe import Inputs
-from extip.reconcile.trust import CacheTrust, Reading
-from extip.supervisor import Component, for_each
-
-_FEW = 64
-_AT_ONCE = 8
-"""Claims that are read one by one, and so many at once."""
-
-_ASK_S = 1.0
-"""Bound on asking for one claim."""
+from extip.reconcile.trust import CacheTrust
+from extip.supervisor import Component
 
 _SPREAD_S = 2.0
 """Within this time the watches are opened anew that may be dead: all nodes may learn that at once,
 when the API server was only slow, and what is heard of meanwhile is left alone."""
+
+_DEAF_S = 10.0
+"""A watch of claims that fails for so long beside heartbeats that do not is not about to come back.
+Until then it may be the API server that is."""
 
 _FOLLOWERS = 4
 """Claims that left and are asked for at once."""
@@ -59,6 +58,7 @@ class ClaimInputs:
         trust_s: float,
         handover_s: float,
         isolated: Callable[[], bool],
+        kinds: Kinds,
         changed: Callable[[], None],
         clock: Clock,
         metrics: Metrics,
@@ -73,15 +73,16 @@ class ClaimInputs:
         self._iface = iface
         self._isolated = isolated
         self._tell = changed
-        self._client = client
-        self._scope = Scope(label_selector=f"{NODE_LABEL}={label_value(node)}")
+        scope = Scope(label_selector=f"{NODE_LABEL}={label_value(node)}")
         former = f"{PREVIOUS_NODE_LABEL}={label_value(node)}"
+        self._orphans = Orphans(kinds.claims, clock=clock, rng=rng)
         self.claims: Informer[IpClaim] = Informer(
             "ipclaims",
-            client.lister_watcher(IP_CLAIMS, label_selector=self._scope.label_selector),
+            client.lister_watcher(IP_CLAIMS, label_selector=scope.label_selector),
             clock=waking,
             rng=rng,
             metrics=metrics,
+            vanished=self._orphans.vanished,
         )
         self._former: Informer[IpClaim] = Informer(
             "former-ipclaims",
@@ -93,15 +94,27 @@ class ClaimInputs:
         self._nodes: Informer[Node] = Informer(
             "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
         )
-        self._ip_nodes: Informer[IpNode] = Informer(
-            "ipnodes", client.lister_watcher(IP_NODES), clock=waking, rng=rng, metrics=metrics
+        self.ip_nodes: Informer[IpNode] = Informer(
+            "ipnodes",
+            client.lister_watcher(IP_NODES),
+            clock=waking,
+            rng=rng,
+            metrics=metrics,
+            vanished=Vanished(kinds.nodes),
         )
         self._reserved = ReservedSources(
-            client, self._nodes, self._ip_nodes, changed=self._changed, clock=waking, rng=rng
+            client, self._nodes, self.ip_nodes, changed=self._changed, clock=waking, rng=rng
         )
-        self.trust = CacheTrust(
+        self._reader = ClaimReader(
+            client,
+            self._orphans.vanished,
+            node=node,
+            scope=scope,
+            lost=self._lost,
+        )
+        self.trust: CacheTrust = CacheTrust(
             self.claims.store,
-            read=self._read,
+            read=self._reader.read,
             limit_s=trust_s,
             changed=self._changed,
             clock=clock,
@@ -110,7 +123,7 @@ class ClaimInputs:
         self._handover = Handover(
             node=node,
             watched=self._former.store.get,
-            fetch=partial(self._get, client),
+            fetch=self._reader.get,
             timeout_s=handover_s,
             changed=self._changed,
             clock=clock,
@@ -121,6 +134,8 @@ class ClaimInputs:
         self._acted_on: frozenset[str] | None = None
         self._moved = asyncio.Event()
         self._given_up = False
+        self._back_at = 0.0
+        self._clock = clock
         self._up: frozenset[IPAddress] = frozenset()
         self.claims.add_handler(self._claim_changed)
         self._former.add_handler(self._handover.look)
@@ -163,6 +178,11 @@ class ClaimInputs:
         kept = self._handover.kept()
         return frozenset(c.interface.ip for c in kept if c.interface is not None)
 
+    def held(self) -> tuple[str, ...]:
+        """Return what is kept though its claim went with its kind, as CIDRs, in order."""
+        orphans = self._orphans.vanished.orphans
+        return tuple(sorted(c.cidr for c, _ in self._mine.values() if c.name in orphans))
+
     async def is_ours(self, ip: IPAddress) -> bool:
         """Return whether the API server says now that an IP is this node's.
 
@@ -173,34 +193,34 @@ class ClaimInputs:
             for c, _ in self._mine.values()
             if c.interface and c.interface.ip == ip and not c.refused
         ]:
-            if await self._is_still_ours(name):
+            if await self._reader.is_still_ours(name):
                 return True
         return False
 
-    async def _is_still_ours(self, name: str) -> bool:
-        try:
-            async with asyncio.timeout(_ASK_S):
-                return await self._look(name)
-        except TimeoutError:
-            raise ApiUnavailableError(f"no answer within {_ASK_S} s") from None
-
-    async def _look(self, name: str) -> bool:
-        """Return whether a claim is this node's now; from then on, one that is not has left."""
-        try:
-            claim = await self._get(self._client, name)
-        except NotFoundError:
-            cached = self.claims.store.get(name)
-            self.trust.lost(name, version=0 if cached is None else version_of(cached))
-            return False
-        if claim.spec.node_name == self._node:
-            return True
-        self.trust.lost(name, version=version_of(claim))
-        return False
+    def _lost(self, name: str, version: int) -> None:
+        self.trust.lost(name, version=version)
 
     def heard(self, sent_at: float) -> None:
         """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
         if self.trust.heard(sent_at):
+            self._back_at = sent_at
             self._waking.wake()  # it is back: the caches need not wait out their backoff
+
+    def wake(self) -> None:
+        """Try at once what failed: a kind that was missing is back."""
+        self._waking.wake()
+
+    def unread(self) -> str:
+        """Return why this node does not hear of its claims, though its heartbeats are taken.
+
+        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`.
+        """
+        if self.claims.trouble is None:
+            return ""
+        error, since = self.claims.trouble
+        lasts_s = self._clock.monotonic() - max(since, self._back_at)
+        deaf = isinstance(error, ApiAccessError) or lasts_s > _DEAF_S
+        return f"claims cannot be read: {error}" if deaf else ""
 
     def doubt(self, since_s: float) -> None:
         """Watch anew, soon, what has been silent since that time: its connection may be dead."""
@@ -240,32 +260,33 @@ class ClaimInputs:
             Component("trust", self._run_trust),
             Component("trust-time", self.trust.watch_time),
             Component("first-sync", self._announce_first_sync),
+            Component("orphans", partial(self._orphans.adopt, self._node, self._reader.get)),
         ]
 
     def _informers(
         self,
     ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode], ...]:
-        return self.claims, self._former, self._nodes, self._ip_nodes
+        return self.claims, self._former, self._nodes, self.ip_nodes
 
     def record(self) -> IpNode | None:
         """Return this node's IpNode as far as known."""
-        return self._ip_nodes.store.get(self._node)
+        return self.ip_nodes.store.get(self._node)
 
     def controller_macs(self) -> frozenset[bytes]:
         """Return the MACs of all nodes that have a controller, as far as known."""
-        return macs(self._ip_nodes.store.values())
+        return macs(self.ip_nodes.store.values())
 
     def neighbours(self, own: Sequence[IPInterface]) -> dict[IPAddress, IPAddress] | None:
         """Return which stations to ask whether they hear this node, and as whom; see `isolation`.
 
         None while other nodes are not known.
         """
-        known = self._ip_nodes.has_synced
-        return neighbours(self._ip_nodes.store, self._node, own) if known else None
+        known = self.ip_nodes.has_synced
+        return neighbours(self.ip_nodes.store, self._node, own) if known else None
 
     def problem(self) -> str:
         """Return which caches have never been filled; empty when all have (a readiness check)."""
-        informers = (self.claims, self._nodes, self._ip_nodes)
+        informers = (self.claims, self._nodes, self.ip_nodes)
         missing = [i.name for i in informers if not i.has_synced]
         missing += [self._reserved.problem()] if self._reserved.problem() else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
@@ -281,7 +302,7 @@ class ClaimInputs:
         self,
     ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode] | ReservedSources, ...]:
         """Return what must be known before anything is brought up."""
-        return self.claims, self._nodes, self._ip_nodes, self._reserved
+        return self.claims, self._nodes, self.ip_nodes, self._reserved
 
     def _claim_changed(self, name: str) -> None:
         claim = self.claims.store.get(name)
@@ -317,43 +338,3 @@ class ClaimInputs:
     async def _run_trust(self) -> None:
         await self.claims.wait_synced()  # what was listed first is looked at, too
         await self.trust.run()
-
-    async def _read(self) -> Reading:
-        """Read this node's claims: a few one by one, since the API server reads all for a list.
-
-        On servers before 1.31, at least, which also filter by labels only after that.
-        """
-        names = tuple(self.claims.store)
-        if len(names) > _FEW or not await self._look_at_each(names):
-            return await self._read_all()
-        return Reading(names=frozenset(self.claims.store), version=0)
-
-    async def _look_at_each(self, names: Collection[str]) -> bool:
-        """Look at claims one by one; return whether that worked for all of them."""
-        failures: list[ApiError] = []
-
-        async def look(name: str) -> None:
-            try:
-                await self._look(name)
-            except ApiError as error:
-                failures.append(error)
-
-        await for_each(names, look, limit=_AT_ONCE)
-        for error in failures:
-            if isinstance(error, ApiUnavailableError):
-                raise error  # a list is no better then
-        return not failures
-
-    async def _read_all(self) -> Reading:
-        page = await self._client.list(IP_CLAIMS, self._scope, resource_version=MOST_RECENT)
-        names = {c.metadata.name for c in page.items if c.spec.node_name == self._node}
-        # One that does not decode stays as it was last known.
-        names.update(unreadable.key for unreadable in page.unreadable)
-        version = parse_version(page.resource_version)
-        if not version or "" in names:
-            raise ApiUnavailableError("the list of claims cannot be understood")
-        return Reading(names=frozenset(names), version=version)
-
-    @staticmethod
-    async def _get(client: ApiClient, name: str) -> IpClaim:
-        return await client.get(IP_CLAIMS, name=name)

@@ -27,7 +27,6 @@ from random import Random
 from extip import __version__, log
 from extip.api.names import heartbeat_lease
 from extip.clock import Clock, LoopClock
-from extip.errors import FatalError
 from extip.health import HealthServer
 from extip.heartbeat.publisher import Publisher
 from extip.kube.client import ApiClient, connect
@@ -40,6 +39,7 @@ from extip.modes.claim_inputs import ClaimInputs
 from extip.modes.conflict_events import ConflictEvents
 from extip.modes.definitions import DefinitionsGate
 from extip.modes.heard_lease import HeardLease, RepeatedLease
+from extip.modes.kinds import Kinds
 from extip.modes.ownership import Ownership
 from extip.modes.refusal_events import EventReporter
 from extip.net.identity import place
@@ -58,9 +58,6 @@ from extip.reconcile.node_registration import NodeRegistration
 from extip.reconcile.refusals import RefusalLedger
 from extip.settings import ControllerSettings
 from extip.supervisor import Component, StopSignals, run_beside
-
-_DEFINITIONS_S = 10.0
-"""Between two looks whether somebody has made our kinds known to the API server."""
 
 _LOOK_S = 1.0
 """Between two looks at what the passes over the interface came to, for those that failed."""
@@ -121,6 +118,8 @@ class _Controller:
         self._log = log.get_logger("controller")
         self._events = EventRecorder(client, clock=clock, metrics=metrics, instance=settings.node)
         self._ledger = RefusalLedger(EventReporter(self._events), metrics)
+        self._kinds = Kinds(client, self._events, clock=clock, rng=rng, metrics=metrics)
+        self._kinds.back = self._kind_back
         self.inputs = ClaimInputs(
             client,
             node=settings.node,
@@ -128,6 +127,7 @@ class _Controller:
             trust_s=settings.trust_s,
             handover_s=settings.drain_timeout_s,
             isolated=self._is_isolated,
+            kinds=self._kinds,
             changed=self._trigger,
             clock=clock,
             metrics=metrics,
@@ -150,6 +150,7 @@ class _Controller:
             identity=place(settings.node),
             heartbeat_s=settings.heartbeat_s,
             lease_s=settings.lease_s if settings.on_api_loss == "release" else 0.0,
+            unread=self._is_deaf,
             clock=clock,
             rng=rng,
             metrics=metrics,
@@ -173,6 +174,8 @@ class _Controller:
         self._conflicts: Mapping[IPAddress, str] = {}
         self._told: tuple[object, ...] | None = None
         self._warned_of_masks = False
+        self._unread = ""
+        self.inputs.ip_nodes.add_handler(self._record_changed)
 
     def registration(self, links: RouteTable, table: AddressSocket) -> NodeRegistration:
         """Compose what tells the cluster of this node."""
@@ -185,6 +188,7 @@ class _Controller:
             claims=lambda: len(self.inputs.together().claims),
             node_ips=self.inputs.node_ips,
             isolated=self._is_isolated,
+            held=self.inputs.held,
             links=links,
             addresses=table,
             resync_s=self._settings.address.resync_s,
@@ -199,7 +203,7 @@ class _Controller:
         gate = DefinitionsGate(self._client, clock=self._clock, rng=self._rng)
         held = [*self.inputs.components(), Component("registration", registration.run)]
         return [
-            Component("definitions", partial(self._wait_for_definitions, gate)),
+            Component("definitions", gate.run_patiently),
             *map(gate.hold, held),
             *half.components,
             Component("isolation", self._watch_isolation(half.reconciler).run),
@@ -226,6 +230,20 @@ class _Controller:
 
     def _is_isolated(self) -> bool:
         return self._isolation is not None and self._isolation.isolated
+
+    def _is_deaf(self) -> bool:
+        return bool(self._unread)
+
+    def _kind_back(self) -> None:
+        self.inputs.wake()
+        if self._registration is not None:
+            self._registration.forget()
+
+    def _record_changed(self, name: str) -> None:
+        """Register anew when the record of this node is gone."""
+        gone = name == self._settings.node and name not in self.inputs.ip_nodes.store
+        if gone and self._registration is not None:
+            self._registration.forget()
 
     def _isolation_changed(self) -> None:
         self._publisher.hurry()
@@ -291,6 +309,10 @@ class _Controller:
         """Report now and then as well: passes that failed hand nothing on."""
         while True:
             await self._clock.sleep(_LOOK_S)
+            if (unread := self.inputs.unread()) != self._unread:
+                self._unread = unread
+                self._log.warning("claims_unread" if unread else "claims_read_again", error=unread)
+                self._publisher.hurry()
             self._report()
 
     def _report(self) -> None:
@@ -329,18 +351,6 @@ class _Controller:
                 reason="an IP has the prefix length of its claim: give --mask to the schedulers",
             )
 
-    async def _wait_for_definitions(self, gate: DefinitionsGate) -> None:
-        """Go on once our kinds are served; until then say what a person has to do."""
-        said = ""
-        while True:
-            try:
-                await gate.run()
-            except FatalError as error:
-                if str(error) != said:
-                    self._log.error("waiting_for_definitions", error=str(error))
-                    said = str(error)
-            await self._clock.sleep(_DEFINITIONS_S)
-
     def _trigger(self) -> None:
         if self._reconciler is not None:
             self._reconciler.trigger()
@@ -353,6 +363,8 @@ class _Controller:
             live={"addresses": reconciler.stuck},
             ready={
                 "caches": self.inputs.problem,
+                "definitions": self._kinds.problem,
+                "claims": self.inputs.unread,
                 "heartbeat": self._silence,
                 "addresses": reconciler.problem,
             },

@@ -10,7 +10,8 @@
     │   ├── scheduling   only while leading ◄─────────┤
     │   │   ├── decide
     │   │   └── lane-moves, -claims, -publication, -chores
-    │   └── verdicts     the same ◄───────────────────┘
+    │   ├── verdicts     the same ◄───────────────────┘
+    │   └── restoration  claims that went with their kind
     ├── events      what was decided, as Kubernetes Events
     └── http        /metrics /livez /readyz
 """
@@ -37,6 +38,7 @@ from extip.modes.allocation_outputs import AllocationEvents, AllocationWriter
 from extip.modes.claim_store import ApiClaimStore
 from extip.modes.definitions import DefinitionsGate
 from extip.modes.heard_lease import RepeatedLease
+from extip.modes.kinds import Kinds
 from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.eligibility import Obstacle
@@ -61,6 +63,7 @@ async def run(settings: SchedulerSettings) -> None:
     warn_when_unrestricted(settings.permissions, logger)
     async with stop.ending(connect(settings.kubeconfig, metrics=metrics)) as client:
         events = EventRecorder(client, clock=clock, metrics=metrics)
+        kinds = Kinds(client, events, clock=clock, rng=rng, metrics=metrics)
         inputs = SchedulingInputs(
             client,
             masks=Masks(v4=settings.mask, v6=settings.mask_v6),
@@ -70,9 +73,11 @@ async def run(settings: SchedulerSettings) -> None:
             monitor_s=settings.monitor_s,
             rebalance_after_s=settings.rebalance_after_s,
             ignored=settings.ignored_rules,
+            kinds=kinds,
             clock=clock,
             metrics=metrics,
         )
+        store = ApiClaimStore(client, known=inputs.service)
         scheduling = ClaimScheduler(
             strategy=Strategy(settings.nodefilter),
             guard=Guard(allowed=settings.permissions.networks()),
@@ -86,7 +91,7 @@ async def run(settings: SchedulerSettings) -> None:
                 metrics=metrics,
             ),
             claims=Overlay(inputs.claims.store, clock=clock),
-            store=ApiClaimStore(client, known=inputs.service),
+            store=store,
             historian=_Historian(events),
             decided=RefusalLedger(EventReporter(events), metrics).record,
             clock=clock,
@@ -104,6 +109,7 @@ async def run(settings: SchedulerSettings) -> None:
             inputs.wake()
             scheduling.retry()
 
+        kinds.back = reached
         lock = LeaseLock(client, name=settings.lease_name, namespace=settings.lease_namespace)
         elector = LeaderElector(
             RepeatedLease(lock, repeated=inputs.doubt, clock=clock),
@@ -122,14 +128,19 @@ async def run(settings: SchedulerSettings) -> None:
             reached=reached,
             answered=scheduling.answered,
         )
-        leading = [Component("scheduling", scheduling.run), Component("verdicts", verdicts.run)]
+        restore = partial(inputs.orphans.restore, inputs.claims.store.get, store.create)
+        leading = [
+            Component("scheduling", scheduling.run),
+            Component("verdicts", verdicts.run),
+            Component("restoration", restore),
+        ]
         gate = DefinitionsGate(client, clock=clock, rng=rng)
         components = [
             Component("definitions", gate.run),
             *map(gate.hold, inputs.components()),
             Component("elector", partial(elector.run, lambda: leading)),
             Component("events", events.run),
-            *_http(settings, inputs, metrics),
+            *_http(settings, inputs, kinds, metrics),
         ]
         logger.info("stopping", signal=await run_beside(components, stop.next))
 
@@ -170,11 +181,14 @@ class _Historian:
 
 
 def _http(
-    settings: SchedulerSettings, inputs: SchedulingInputs, metrics: Metrics
+    settings: SchedulerSettings, inputs: SchedulingInputs, kinds: Kinds, metrics: Metrics
 ) -> list[Component]:
     if settings.http is None:
         return []
     server = HealthServer(
-        settings.http, live={}, ready={"caches": inputs.problem}, registry=metrics.registry
+        settings.http,
+        live={},
+        ready={"caches": inputs.problem, "definitions": kinds.problem},
+        registry=metrics.registry,
     )
     return [Component("http", server.run)]

@@ -24,6 +24,7 @@ from extip.api.resources import (
 from extip.cache.derived import Derived, Parts
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
+from extip.cache.vanished import Vanished
 from extip.cache.waking import WakingClock
 from extip.clock import Clock
 from extip.heartbeat.monitor import Monitor
@@ -33,7 +34,9 @@ from extip.metrics import Metrics
 from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
+from extip.modes.kinds import Kinds
 from extip.modes.lingering import linger
+from extip.modes.orphans import Orphans
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.modes.uplink_inputs import UplinkSource
 from extip.modes.verdict_sources import VerdictSources
@@ -42,7 +45,7 @@ from extip.plan.cluster import Cluster
 from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.liveness import Verdict
-from extip.plan.nodes import kubernetes_node, node_facts
+from extip.plan.nodes import kubernetes_node, located, node_facts
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks, Requests
 from extip.reconcile.scheduling import SchedulerInputs
@@ -70,6 +73,7 @@ class SchedulingInputs:
         monitor_s: float,
         rebalance_after_s: float,
         ignored: frozenset[Obstacle],
+        kinds: Kinds,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -82,20 +86,31 @@ class SchedulingInputs:
         self._ignored = ignored | {Obstacle.NO_SUBNET}  # every controller is told its interface
         self._warm = False
 
-        def informer(name: str, lister_watcher: Any) -> Informer[Any]:  # noqa: ANN401
-            return Informer(name, lister_watcher, clock=waking, rng=rng, metrics=metrics)
+        def informer(
+            name: str,
+            lister_watcher: Any,  # noqa: ANN401
+            vanished: Vanished[Any] | None = None,
+        ) -> Informer[Any]:
+            return Informer(
+                name, lister_watcher, clock=waking, rng=rng, metrics=metrics, vanished=vanished
+            )
 
+        self.orphans = Orphans(kinds.claims, settled=self._tell, clock=clock, rng=rng)
         self._services: Informer[DetailedService] = informer(
             "services", client.lister_watcher(DETAILED_SERVICES)
         )
         self._pools: Informer[IpClaimPool] = informer(
-            "ipclaimpools", client.lister_watcher(IP_CLAIM_POOLS)
+            "ipclaimpools", client.lister_watcher(IP_CLAIM_POOLS), Vanished(kinds.pools)
         )
         self._namespaces: Informer[LabelledNamespace] = informer(
             "namespaces", client.lister_watcher(LABELLED_NAMESPACES)
         )
-        self.claims: Informer[IpClaim] = informer("ipclaims", client.lister_watcher(IP_CLAIMS))
-        self._ip_nodes: Informer[IpNode] = informer("ipnodes", client.lister_watcher(IP_NODES))
+        self.claims: Informer[IpClaim] = informer(
+            "ipclaims", client.lister_watcher(IP_CLAIMS), self.orphans.vanished
+        )
+        self._ip_nodes: Informer[IpNode] = informer(
+            "ipnodes", client.lister_watcher(IP_NODES), Vanished(kinds.nodes)
+        )
         self._nodes: Informer[Node] = informer("nodes", client.lister_watcher(NODES))
         leases = client.lister_watcher(
             LEASES, namespace=namespace, label_selector=HEARTBEAT_SELECTOR
@@ -203,9 +218,12 @@ class SchedulingInputs:
 
         Liveness counts as known when nothing is unknown of any node, or at the latest one monitor
         period after the caches have synced: before that, the first controller to be heard would
-        get everything.
+        get everything. Nodes that are alive have so long to register and tell what they hold.
+
+        None also while the kind of claims is missing, and until claims that went with it are there
+        again.
         """
-        if not self._knows() or self._endpoints.awaited:
+        if self.orphans.pending or not self._knows() or self._endpoints.awaited:
             return None
         verdicts = self.monitor.nodes()
         kubernetes = self._kubernetes.value()
@@ -220,6 +238,7 @@ class SchedulingInputs:
                 unsettled=self._uplinks.unsettled(),
                 returning=self._uplinks.returning(names),
                 ignored=self._ignored,
+                located=located(self._ip_nodes.store.values()),
                 local_endpoints=self._endpoints.current(),
                 node_selectors=self.allocation.node_selectors(),
                 registered={
@@ -255,12 +274,13 @@ class SchedulingInputs:
             *self._endpoints.components(),
             Component("liveness", self.monitor.run),
             Component("first-sync", self._announce_first_sync),
+            Component("orphans", self.orphans.expire),
         ]
 
     def wake(self) -> None:
         """Try at once what failed: the API server is back, and no cache need wait its backoff out.
 
-        Until the Leases are seen again no node is found dead.
+        Also when a kind is. Until the Leases are seen again no node is found dead.
         """
         self._waking.wake()
 
@@ -290,6 +310,10 @@ class SchedulingInputs:
     def _sources(self) -> tuple[Informer[Any] | ReservedSources, ...]:
         return (*self._informers(), self._reserved)
 
+    def _all_registered(self) -> bool:
+        told = {n.metadata.name for n in self._ip_nodes.store.values() if n.status.links}
+        return all(n in told for n, v in self.monitor.nodes().items() if v is Verdict.ALIVE)
+
     def _facts(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
         return node_facts(
             name,
@@ -298,12 +322,13 @@ class SchedulingInputs:
             alive=self.monitor.verdict(name) is Verdict.ALIVE,
             leaving=bool(self.monitor.leaving(name)),
             isolated=self.monitor.isolated(name),
+            unread=self.monitor.unread(name),
         )
 
     def _is_steady(self, name: str) -> bool:
         if not self._rebalance_after_s or self.monitor.verdict(name) is not Verdict.ALIVE:
             return False
-        if self.monitor.isolated(name):
+        if self.monitor.isolated(name) or self.monitor.unread(name):
             return False
         since = self.monitor.since(name)
         if since is None:
@@ -312,7 +337,7 @@ class SchedulingInputs:
         return self._clock.monotonic() - since >= self._rebalance_after_s
 
     def _knows(self) -> bool:
-        self._warm = self._warm or self.monitor.settled
+        self._warm = self._warm or (self.monitor.settled and self._all_registered())
         return self._warm and all(source.has_synced for source in self._sources())
 
     def _liveness_changed(self, node: str) -> None:
@@ -363,4 +388,4 @@ def _what_is_decided(claim: IpClaim) -> object:
 
 def _what_decides_about(node: IpNode) -> object:
     """Return what a pass looks at: not how many claims it has, for one."""
-    return node.metadata.created, node.spec, node.status.links
+    return node.metadata.created, node.spec, node.status.links, node.status.held

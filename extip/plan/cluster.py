@@ -17,6 +17,7 @@ from extip.plan.eligibility import (
     Obstacle,
     judge,
 )
+from extip.plan.link import IPAddress
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -42,6 +43,8 @@ class Cluster:
     node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
     """Which nodes hold the addresses of a pool, by the `label_value` of its name; a pool without
     one has no entry."""
+    located: Mapping[IPAddress, str] = field(default_factory=dict)
+    """Nodes that have an IP up though no claim says so: its claim went with its kind."""
     local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes with ready endpoints, for each service that is served by local ones alone, by
     ``namespace/name``; all others have no entry."""
@@ -76,13 +79,14 @@ class Rules:
 
         A holder of whom nothing is known may keep it. So does one that is cut off from its network
         until it is clear who is not, and one that does its work while all who might take it are
-        isolated.
+        isolated. One that does not hear of its claims keeps what it has: it would not let go.
         """
         found = self.judge(needs)
         obstacle = found.obstacles.get(holder)
         working = obstacle is not None and obstacle not in USELESS
+        deaf = obstacle is Obstacle.UNREAD
         if holder not in self._cluster.unknown and not (
-            obstacle in CUT_OFF or (working and found.last_resort)
+            deaf or obstacle in CUT_OFF or (working and found.last_resort)
         ):
             return found.nodes
         key = found.nodes, holder

@@ -24,6 +24,8 @@ class Obstacle(StrEnum):
     DEAD = "NodeDead"
     DRAINING = "NodeDraining"
     LINK_DOWN = "LinkDown"
+    UNREAD = "ClaimsUnread"
+    """In the way of new claims alone: it would not hear that it has to let others go."""
     DELETED = "NodeDeleted"
     NOT_READY = "NodeNotReady"
     EVICTING = "NodeEvicting"
@@ -45,6 +47,7 @@ EXPLANATIONS: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "its controller sends no heartbeats",
     Obstacle.DRAINING: "its controller is leaving, or it is being drained",
     Obstacle.LINK_DOWN: "its interface has no carrier, or is missing",
+    Obstacle.UNREAD: "its controller cannot read its claims",
     Obstacle.DELETED: "its Kubernetes node is being deleted",
     Obstacle.NOT_READY: "its Kubernetes node is not ready",
     Obstacle.EVICTING: "its Kubernetes node has a taint that says that it goes",
@@ -66,6 +69,7 @@ PAST: Mapping[Obstacle, str] = {
     Obstacle.DEAD: "its controller sent no heartbeats, or was stopped",
     Obstacle.DRAINING: "its controller was leaving, or it was drained",
     Obstacle.LINK_DOWN: "its interface had no carrier, or was missing",
+    Obstacle.UNREAD: "its controller could not read its claims",
     Obstacle.DELETED: "its Kubernetes node was being deleted",
     Obstacle.NOT_READY: "its Kubernetes node was not ready",
     Obstacle.EVICTING: "its Kubernetes node had a taint that says that it goes",
@@ -123,6 +127,8 @@ class NodeFacts:
     draining: bool = False
     isolated: bool = False
     """It says that no other station answers on its interface."""
+    unread: bool = False
+    """It says that it does not hear of its claims."""
     link: str = ""
     """The interface that its controller was given; empty when it chooses one by subnet."""
     links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)
@@ -242,13 +248,8 @@ def _serving_fewer(known: Iterable[str], eligible: AbstractSet[str], needs: Need
 
 def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
     """Yield all that stands in the way, in order."""
-    if not node.alive:
-        yield Obstacle.DEAD
-    if node.draining:
-        yield Obstacle.DRAINING
     link = needs.link or node.link
-    if link in node.links and not node.links[link].up:
-        yield Obstacle.LINK_DOWN
+    yield from _of_controller(node, link)
     yield from _of_kubernetes(node.kubernetes, needs)
     yield from _of_endpoints(node, needs)
     if link and node.links and link not in node.links:
@@ -259,6 +260,17 @@ def _obstacles(node: NodeFacts, needs: Needs) -> Iterable[Obstacle]:
         yield Obstacle.NO_NODE
     if node.isolated and link == node.link:
         yield Obstacle.ISOLATED
+
+
+def _of_controller(node: NodeFacts, link: str) -> Iterable[Obstacle]:
+    if not node.alive:
+        yield Obstacle.DEAD
+    if node.draining:
+        yield Obstacle.DRAINING
+    if link in node.links and not node.links[link].up:
+        yield Obstacle.LINK_DOWN
+    if node.unread:
+        yield Obstacle.UNREAD
 
 
 def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[Obstacle]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from extip.api.crds import MAX_GATEWAYS
+from extip.api.crds import MAX_GATEWAYS, MAX_HELD
 from extip.api.ipcontroller_v1 import LINK_READY, IpNode, IpNodeStatus, NodeLink
 from extip.api.meta_v1 import Condition
 from extip.plan.conditions import with_condition
@@ -68,6 +68,7 @@ def node_status(  # noqa: PLR0913 - all that a status says
     *,
     gateways: tuple[str, ...] | None = None,
     isolated: bool = False,
+    held: tuple[str, ...] = (),
     version: str,
     claims: int,
     now: str,
@@ -91,6 +92,7 @@ def node_status(  # noqa: PLR0913 - all that a status says
         version=version,
         claims=claims,
         gateways=gateways,
+        held=held[:MAX_HELD] or None,
         conditions=with_condition(before.conditions, ready, now=now),
     )
 

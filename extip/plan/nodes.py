@@ -1,8 +1,12 @@
 """What is known of a node → what of it decides whether external IPs may be there."""
 
+from collections.abc import Iterable
+
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
+from extip.plan.claims import parse_cidr
 from extip.plan.eligibility import KubernetesNode, NodeFacts, NodeLinkFacts
+from extip.plan.link import IPAddress
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Its presence counts, as for MetalLB, not its value; kubeadm puts it on control-plane nodes."""
@@ -46,7 +50,7 @@ def kubernetes_node(node: Node) -> KubernetesNode:
     )
 
 
-def node_facts(
+def node_facts(  # noqa: PLR0913 - all that is known of a node
     name: str,
     ip_node: IpNode | None,
     kubernetes: KubernetesNode | None,
@@ -54,6 +58,7 @@ def node_facts(
     alive: bool,
     leaving: bool,
     isolated: bool = False,
+    unread: bool = False,
 ) -> NodeFacts:
     """Return the facts about a controller's node.
 
@@ -67,7 +72,20 @@ def node_facts(
         alive=alive,
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
         isolated=isolated,
+        unread=unread,
         link="" if iface is None else iface.name,
         links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up)},
         kubernetes=kubernetes,
     )
+
+
+def located(nodes: Iterable[IpNode]) -> dict[IPAddress, str]:
+    """Return who has each IP that nodes hold though no claim says so; of several, the first."""
+    found: dict[IPAddress, str] = {}
+    for node in nodes:
+        for cidr in node.status.held or ():
+            interface = parse_cidr(cidr)
+            if interface is not None:
+                name = node.metadata.name
+                found[interface.ip] = min(name, found.get(interface.ip, name))
+    return found

@@ -100,7 +100,8 @@ def plan_schedule(
         if not create.replaces
     }
     needs |= _needs(by_name.values(), cluster)
-    holders = dict.fromkeys(creates, "")
+    located = cluster.located
+    holders = {name: located.get(create.interface.ip, "") for name, create in creates.items()}
     holders |= {name: claim.spec.node_name for name, claim in by_name.items()}
     newcomers = rules
     if strategy is Strategy.FIRST_ALIVE:

@@ -76,6 +76,7 @@ class _Glance(NamedTuple):
 
     link: Link | None
     isolated: bool
+    held: tuple[str, ...]
     claims: int
 
 
@@ -93,6 +94,7 @@ class NodeRegistration:
         claims: Callable[[], int],
         node_ips: Callable[[], frozenset[IPAddress]],
         isolated: Callable[[], bool],
+        held: Callable[[], tuple[str, ...]] = lambda: (),
         links: LinkLister,
         addresses: AddressLister,
         resync_s: float,
@@ -108,6 +110,7 @@ class NodeRegistration:
         self._claims = claims
         self._node_ips = node_ips
         self._isolated = isolated
+        self._held = held
         self._links = links
         self._addresses = addresses
         self._resync_s = resync_s
@@ -122,6 +125,11 @@ class NodeRegistration:
 
     def trigger(self) -> None:
         """Look at the node again soon; cheap when nothing has changed."""
+        self._triggered.set()
+
+    def forget(self) -> None:
+        """Look at the IpNode again, too: it was deleted, or may have been with its kind."""
+        self._seen = self._record = None
         self._triggered.set()
 
     async def run(self) -> None:
@@ -157,7 +165,7 @@ class NodeRegistration:
         if seen == self._seen:
             return self._resync_s
         since_s = self._clock.monotonic() - self._written_at
-        if self._seen is not None and seen[:2] == self._seen[:2]:  # only the number of claims
+        if self._seen is not None and seen[:-1] == self._seen[:-1]:  # only the number of claims
             due_s = _interval_s(self._seen.claims, seen.claims) - since_s
             if due_s > 0:
                 return due_s
@@ -169,6 +177,7 @@ class NodeRegistration:
             links=links,
             gateways=node_gateways(await self._links.gateways(), nodes=self._node_ips()),
             isolated=seen.isolated,
+            held=seen.held,
             version=self._version,
             claims=seen.claims,
             now=self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -189,7 +198,7 @@ class NodeRegistration:
             if after == before:
                 return None
             due_s = _interval_s(before.claims, after.claims) - since_s
-            if due_s > 0 and _can_have_claims(before) == _can_have_claims(after):
+            if due_s > 0 and _can_wait(before, after):
                 return due_s
             try:
                 self._record = await self._store.patch_status(_patch(record, after))
@@ -215,7 +224,7 @@ class NodeRegistration:
             link = await self._links.link(self._iface)
         except LinkNotFoundError:
             link = None
-        return _Glance(link, self._isolated(), self._claims())
+        return _Glance(link, self._isolated(), self._held(), self._claims())
 
     async def _read(self) -> IpNode:
         try:
@@ -233,8 +242,10 @@ def _interval_s(before: int, after: int) -> float:
     return SOON_S if (before == 0) != (after == 0) else INTERVAL_S
 
 
-def _can_have_claims(status: IpNodeStatus) -> bool:
-    return is_true(status.conditions, LINK_READY)
+def _can_wait(before: IpNodeStatus, after: IpNodeStatus) -> bool:
+    """Whether nobody acts on what differs."""
+    could, can = (is_true(status.conditions, LINK_READY) for status in (before, after))
+    return could == can and before.held == after.held
 
 
 def _version(node: IpNode) -> int:
@@ -254,6 +265,7 @@ def _patch(record: IpNode, status: IpNodeStatus) -> dict[str, object]:
             "version": status.version,
             "claims": status.claims,
             "gateways": status.gateways,
+            "held": status.held,
             "conditions": status.conditions,
         },
     }

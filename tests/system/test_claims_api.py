@@ -14,6 +14,7 @@ from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS, MONITOR_S
 from tests.system.wire import watched
 
+RBAC = "rbac.authorization.k8s.io"
 TRIO, MORE = IPS[:3], IPS[3:5]
 
 
@@ -206,3 +207,69 @@ def test_one_node_is_told_to_come_back_later(cluster, proxy, lab, figures):
 
 def refused_since(proxy, count):
     return proxy.answered(429) > count
+
+
+@pytest.fixture
+def right(lab):
+    """Make an account that may do everything, while the right is given."""
+    name, role = "extip-test-deaf", {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole"}
+    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    lab.kubectl("create", "serviceaccount", name)
+    lab.apply(role | {"metadata": {"name": name}, "rules": everything})
+    right = Right(lab, name)
+    right.give()
+    lab.kubectl("create", "rolebinding", name, *right.grant, "-n", "kube-system")  # for its Lease
+    yield right
+    lab.kubectl("delete", "clusterrole,clusterrolebinding", name)
+    lab.kubectl("delete", "rolebinding", name, "-n", "kube-system")
+    lab.kubectl("delete", "serviceaccount", name)
+
+
+class Right:
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        self.grant = (f"--clusterrole={name}", f"--serviceaccount=default:{name}")
+
+    def give(self):
+        self.lab.kubectl("create", "clusterrolebinding", self.name, *self.grant)
+
+    def take(self):
+        self.lab.kubectl("delete", "clusterrolebinding", self.name)
+
+
+def test_a_controller_that_may_not_read_its_claims_any_more_is_given_none(cluster, right, lab):
+    """And keeps what it has. A watch that runs goes on without the right: the next is refused."""
+    cluster.kubeconfig = lab.service_account_kubeconfig("default", right.name)
+    deaf = cluster.start_controller("n1")
+    cluster.kubeconfig = lab.kubeconfig
+    cluster.start_controller("n2")
+    cluster.start_controller("n3")
+    cluster.wait_alive(cluster.start_scheduler())
+    lab.add_service("web", TRIO, namespace=cluster.namespace)
+    cluster.wait_settled(*TRIO)
+    before = cluster.placed()
+    assert set(before.values()) == set(lab.nodes)
+
+    right.take()
+    lab.api_server.restart()  # ends every watch
+    wait_until(lambda: "cannot be read" in deaf.http("/readyz"), "readiness to tell")
+    wait_until(lambda: reason(lab, "n1") == "ClaimsUnread", "the IpNode to tell")
+    lab.add_service("more", MORE, namespace=cluster.namespace, port=81)
+    cluster.wait_settled(*TRIO, *MORE)
+    placed = cluster.placed()
+    assert {ip: placed[ip] for ip in before} == before
+    assert {placed[ip] for ip in MORE} <= {"n2", "n3"}
+
+    right.give()
+    wait_until(lambda: deaf.http("/readyz").strip() == "ok", "it to be ready")
+    wait_until(lambda: reason(lab, "n1") == "Eligible", "the IpNode to tell")
+    lab.add_service("last", IPS[5:6], namespace=cluster.namespace, port=82)
+    cluster.wait_settled(*TRIO, *MORE, IPS[5])
+    assert cluster.placed()[IPS[5]] == "n1"
+    assert not [change for change in cluster.address_changes() if "deleted" in change]
+
+
+def reason(lab, node):
+    found = lab.api.get(f"/apis/ipcontroller.ext/v1/ipnodes/{node}")
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((c["reason"] for c in conditions if c["type"] == "Ready"), "")

@@ -4,21 +4,29 @@ import asyncio
 from collections import deque
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from random import Random
 from typing import cast
 
 import msgspec
 import pytest
 
+from extip.api.apiextensions_v1 import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionStatus,
+)
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FullObjectMeta
-from extip.api.resources import SERVICE_CIDRS
+from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, SERVICE_CIDRS
 from extip.cache.listwatch import EventType, Page, WatchEvent
 from extip.clock import LoopClock
-from extip.errors import ApiUnavailableError, NotFoundError
+from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, NotFoundError
 from extip.kube.client import EVERYTHING, ApiClient
+from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.modes.claim_inputs import ClaimInputs
+from extip.modes.kinds import Kinds
+from extip.modes.orphans import PATIENCE_S
 from tests.fakes.virtual_time import jump, run_virtually
 
 TRUST_S = 4.0
@@ -36,6 +44,11 @@ class Api:
         self.away = False
         self.lag_s = {"ipnode": 0.01, "ip-previous-node": 0.02}
         self.streams: list[_Stream] = []
+        self.refusal: ApiError | None = None
+        """The answer to new watches."""
+        self.definition: CustomResourceDefinition | None = CustomResourceDefinition(
+            metadata=FullObjectMeta(uid="first")
+        )
 
     def lister_watcher(self, resource, *, label_selector=""):
         return _Claims(self, label_selector) if label_selector else _Nodes()
@@ -44,10 +57,12 @@ class Api:
         key, value = selector.split("=")
         return tuple(c for c in self.claims.values() if (c.metadata.labels or {}).get(key) == value)
 
-    async def list(self, resource, scope=EVERYTHING, *, resource_version=""):
+    async def list(self, resource, scope=EVERYTHING, *, resource_version="", limit=0):
         await asyncio.sleep(0.01)
         if self.away:
             raise ApiUnavailableError("away")
+        if limit:
+            return Page(items=(), resource_version=str(self.revision))
         if resource is SERVICE_CIDRS:
             raise NotFoundError("an old server", status=404)
         return Page(items=self.select(scope.label_selector), resource_version=str(self.revision))
@@ -56,6 +71,10 @@ class Api:
         await asyncio.sleep(0.01)
         if self.away:
             raise ApiUnavailableError("away")
+        if resource is CUSTOM_RESOURCE_DEFINITIONS:
+            if self.definition is None:
+                raise NotFoundError("no such definition", status=404)
+            return self.definition
         if name not in self.claims:
             raise NotFoundError("gone", status=404)
         return self.claims[name]
@@ -96,6 +115,11 @@ class Api:
         """Let open streams fall silent, and nobody know."""
         for stream in self.streams:
             stream.lag_s = 1e9
+
+    def end_watches(self):
+        for stream in list(self.streams):
+            stream.pending.append(ApiUnavailableError("ended"))
+            stream.wake.set()
 
     def cut(self):
         self.away = True
@@ -149,6 +173,8 @@ class _Claims:
         await asyncio.sleep(0.01)
         if self.api.away:
             raise ApiUnavailableError("away")
+        if self.api.refusal is not None:
+            raise self.api.refusal
         stream = _Stream(self.api, self.selector)
         for claim in self.api.select(self.selector):
             stream.pending.append(WatchEvent(EventType.MODIFIED, claim))
@@ -187,17 +213,22 @@ class World:
         self.isolated = False
         self.up: frozenset[str] = frozenset()
         self.history: list[frozenset[str]] = []
+        client, clock, metrics = cast("ApiClient", self.api), LoopClock(), Metrics("test")
+        self.events = EventRecorder(client, clock=clock, metrics=metrics)
+        self.kinds = Kinds(client, self.events, clock=clock, rng=Random(1), metrics=metrics)  # noqa: S311
         self.inputs = ClaimInputs(
-            cast("ApiClient", self.api),
+            client,
             node="n1",
             iface="eth0",
             trust_s=TRUST_S,
             handover_s=HANDOVER_S,
             isolated=lambda: self.isolated,
+            kinds=self.kinds,
             changed=self.apply,
-            clock=LoopClock(),
-            metrics=Metrics("test"),
+            clock=clock,
+            metrics=metrics,
         )
+        self.kinds.back = self.inputs.wake
 
     def now(self):
         return asyncio.get_running_loop().time()
@@ -529,5 +560,118 @@ def test_a_claim_that_a_dead_stream_missed_comes_up_once_that_is_doubted():
         world.inputs.doubt(world.now() - 2)
         await asyncio.sleep(3)
         assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+# The kind ends, and comes back.
+
+
+def delete_kind(api):
+    """Its objects go first, once the definition has a deletion timestamp."""
+    meta = msgspec.structs.replace(api.definition.metadata, deletion_timestamp="now")
+    api.definition = msgspec.structs.replace(api.definition, metadata=meta)
+    for name in list(api.claims):
+        api.delete(name)
+
+
+def bring_back(api):
+    established = Condition(type="Established", status="True")
+    api.definition = CustomResourceDefinition(
+        metadata=FullObjectMeta(uid="second"),
+        status=CustomResourceDefinitionStatus(conditions=(established,)),
+    )
+
+
+def test_claims_that_vanish_with_their_kind_stay_up_and_come_back_without_a_flap():
+    async def scenario(world):
+        delete_kind(world.api)
+        await asyncio.sleep(2)
+        world.api.definition = None
+        await asyncio.sleep(600)
+        assert world.inputs.held() == ("10.0.0.1/32",)
+        assert "deleted" in world.kinds.problem()
+        world.api.put("b", "n1", ip="10.0.0.2")
+        bring_back(world.api)
+        await asyncio.sleep(5)
+        world.api.put("a", "n1")
+        await asyncio.sleep(120)
+        assert world.history == [{"10.0.0.1"}, {"10.0.0.1", "10.0.0.2"}]
+        assert world.inputs.held() == ()
+        assert world.kinds.problem() == ""
+
+    play(scenario)
+
+
+def test_a_claim_that_comes_back_on_another_node_is_handed_over():
+    async def scenario(world):
+        delete_kind(world.api)
+        await asyncio.sleep(10)
+        bring_back(world.api)
+        await asyncio.sleep(3)
+        world.api.put("a", "n2")
+        await asyncio.sleep(2.5)
+        assert world.up == {"10.0.0.1"}
+        world.api.put("a", "n2", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_claim_that_nobody_makes_again_goes_after_a_while():
+    async def scenario(world):
+        delete_kind(world.api)
+        await asyncio.sleep(600)
+        bring_back(world.api)
+        await asyncio.sleep(PATIENCE_S - 5)
+        assert world.up == {"10.0.0.1"}
+        await asyncio.sleep(20)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_reading_without_the_kind_takes_nothing_away():
+    """After a silence the claims are read anew: then all of them are missing."""
+
+    async def scenario(world):
+        world.beating = False
+        await asyncio.sleep(2 * TRUST_S)
+        delete_kind(world.api)
+        world.beating = True
+        await asyncio.sleep(60)
+        assert world.history == [{"10.0.0.1"}]
+        assert await world.inputs.is_ours(ip_address("10.0.0.1"))
+
+    play(scenario)
+
+
+def test_a_deleted_claim_of_a_kind_that_stands_goes_as_fast_as_ever():
+    async def scenario(world):
+        world.api.delete("a")
+        await asyncio.sleep(0.2)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_watch_of_claims_that_is_refused_is_told_at_once_and_other_trouble_later():
+    async def scenario(world):
+        assert world.inputs.unread() == ""
+        world.api.refusal = ApiAccessError("RBAC does not allow it", status=403)
+        world.api.end_watches()
+        await asyncio.sleep(1)
+        assert "RBAC" in world.inputs.unread()
+        assert world.up == {"10.0.0.1"}
+        world.api.refusal = None
+        await asyncio.sleep(90)
+        assert world.inputs.unread() == ""
+        world.api.refusal = ApiUnavailableError("a proxy in between")
+        world.api.end_watches()
+        await asyncio.sleep(5)
+        assert world.inputs.unread() == ""
+        await asyncio.sleep(10)
+        assert "a proxy" in world.inputs.unread()
 
     play(scenario)

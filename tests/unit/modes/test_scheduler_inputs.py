@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from extip.api.apiextensions_v1 import CustomResourceDefinition
 from extip.api.ipcontroller_v1 import (
     IpClaim,
     IpClaimSpec,
@@ -21,7 +22,9 @@ from extip.cache.listwatch import Page
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError
 from extip.kube.client import ApiClient
+from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
+from extip.modes.kinds import Kinds
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks
@@ -37,6 +40,9 @@ class Away:
 
     def lister_watcher(self, resource, **_scope):
         return _Lister(self, resource.plural)
+
+    async def get(self, _resource, *, name):
+        raise ApiUnavailableError("away", request=name)
 
     def fail(self, what):
         self.asked.setdefault(what, []).append(asyncio.get_running_loop().time())
@@ -57,6 +63,9 @@ class Hanging:
 
     def __init__(self):
         self.watches = {}
+
+    async def get(self, _resource, *, name):
+        return CustomResourceDefinition(metadata=FullObjectMeta(name=name, uid=name))
 
     def lister_watcher(self, resource, **_scope):
         return _Watcher(self, resource.plural)
@@ -83,6 +92,9 @@ async def silence():
 
 
 def made(server):
+    clock, metrics = LoopClock(), Metrics("test")
+    events = EventRecorder(cast("ApiClient", server), clock=clock, metrics=metrics)
+    rng = Random(1)  # noqa: S311
     return SchedulingInputs(
         cast("ApiClient", server),
         masks=Masks(v4=32, v6=128),
@@ -92,8 +104,9 @@ def made(server):
         monitor_s=4.0,
         rebalance_after_s=60.0,
         ignored=frozenset(),
-        clock=LoopClock(),
-        metrics=Metrics("test"),
+        kinds=Kinds(cast("ApiClient", server), events, clock=clock, rng=rng, metrics=metrics),
+        clock=clock,
+        metrics=metrics,
     )
 
 

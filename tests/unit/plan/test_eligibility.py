@@ -38,6 +38,7 @@ CASES = [
         Needs(ip=IP, link="eth1"),
         Obstacle.LINK_DOWN,
     ),
+    (node(unread=True), NEEDS, Obstacle.UNREAD),
     (node(kubernetes=KubernetesNode(deleted=True)), NEEDS, Obstacle.DELETED),
     (node(kubernetes=KubernetesNode(ready=False)), NEEDS, Obstacle.NOT_READY),
     (node(kubernetes=KubernetesNode(evicting=True)), NEEDS, Obstacle.EVICTING),

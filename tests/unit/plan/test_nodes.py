@@ -1,11 +1,14 @@
 """What a controller reported of its node, as far as placement asks."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from extip.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint
 from extip.api.ipcontroller_v1 import IpNode, IpNodeSpec, IpNodeStatus, NodeLink
+from extip.api.meta_v1 import FullObjectMeta
 from extip.plan.eligibility import NodeFacts, NodeLinkFacts
-from extip.plan.nodes import kubernetes_node, node_facts
+from extip.plan.nodes import kubernetes_node, located, node_facts
 
 
 def test_only_the_interface_that_the_controller_was_given_counts():
@@ -52,3 +55,11 @@ def test_a_taint_alone_says_that_a_node_goes(taint, goes):
 def test_a_node_is_not_ready_when_its_kubelet_says_so_itself(status, ready):
     conditions = (NodeCondition(type="Ready", status=status),)
     assert kubernetes_node(Node(status=NodeStatus(conditions=conditions))).ready is ready
+
+
+def test_nodes_tell_what_they_have_without_a_claim():
+    def node(name, *held):
+        return IpNode(metadata=FullObjectMeta(name=name), status=IpNodeStatus(held=held or None))
+
+    nodes = [node("n2", "10.0.0.1/32", "fd00::1/128"), node("n1", "10.0.0.1/24", "x"), node("n3")]
+    assert located(nodes) == {ip_address("10.0.0.1"): "n1", ip_address("fd00::1"): "n2"}

@@ -353,3 +353,33 @@ def test_fair_counts_what_people_pinned_to_a_node():
     uneven = [automatic(hand_made(f"a{n}", f"10.0.2.{n}/32", "n1")) for n in range(2)]
     moves = plan_rebalance([*pinned, *uneven], cluster(NODES), steady=frozenset(NODES), limit=9)
     assert sorted(moves_of(moves).values()) == ["n2", "n3"]
+
+
+def test_an_ip_that_a_node_has_without_a_claim_gets_its_claim_there():
+    busy = replace(cluster(NODES), located={INTERFACES[0].ip: "n3", INTERFACES[1].ip: "n2"})
+    wanted = {interface: (owner(),) for interface in INTERFACES[:3]}
+    made = apply([], plan_schedule(wanted, [], busy, Strategy.FAIR))
+    assert [c.spec.node_name for c in made] == ["n3", "n2", "n1"]
+    gone = replace(cluster(["n1"]), located={INTERFACES[0].ip: "n3"})
+    (moved,) = apply([], plan_schedule({INTERFACES[0]: (owner(),)}, [], gone, Strategy.FAIR))
+    assert moved.spec.node_name == "n1"
+
+
+def test_a_node_that_does_not_hear_of_its_claims_keeps_them_and_gets_no_more():
+    nodes = cluster(NODES).nodes
+    deaf = replace(cluster(NODES), nodes=tuple(replace(n, unread=n.name == "n1") for n in nodes))
+    wanted = {interface: (owner(),) for interface in INTERFACES[:6]}
+    made = apply(
+        [], plan_schedule(dict(list(wanted.items())[:3]), [], cluster(NODES), Strategy.FAIR)
+    )
+    before = {c.metadata.name: c.spec.node_name for c in made}
+    assert "n1" in before.values()
+    after = {
+        c.metadata.name: c.spec.node_name
+        for c in apply(made, plan_schedule(wanted, made, deaf, Strategy.FAIR))
+    }
+    assert before.items() <= after.items()
+    assert "n1" not in {node for name, node in after.items() if name not in before}
+    dying = replace(deaf, nodes=tuple(replace(n, alive=n.name != "n1") for n in deaf.nodes))
+    last = apply(made, plan_schedule(wanted, made, dying, Strategy.FAIR))
+    assert "n1" not in {c.spec.node_name for c in last}
