@@ -2,8 +2,6 @@
 
 import time
 
-import pytest
-
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
 from tests.system.wire import watched
@@ -46,10 +44,9 @@ def end(lab, fault):
         node.heal("lan")
 
 
-@pytest.mark.parametrize("hb", ["400ms", "2s"])
-def test_nothing_moves_when_the_switch_of_all_nodes_is_started_again(idle_cluster, lab, hb):
+def test_nothing_moves_when_the_switch_of_all_nodes_is_started_again(idle_cluster, lab):
     cluster = idle_cluster
-    cluster.controller_flags = (f"--hb={hb}",)
+    cluster.controller_flags = ()  # the slower they find out, the longer are some not back yet
     cluster.scheduler_flags += ("--monitor=5s",)
     cluster.start()
     lab.add_service("web", IPS, namespace=cluster.namespace)
