@@ -7,6 +7,7 @@
                                    │           ▲
                                    │       wire-watch ◄── other stations
                                 prober ◄──► other stations
+    flows       UDP that went to the node itself before kube-proxy knew the IP
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from extip.errors import ExtipError
 from extip.metrics import Metrics
 from extip.modes.ownership import Sole
 from extip.net.announcer import Announcer
+from extip.net.conntrack import FlowTable
 from extip.net.instance_lock import InstanceLock
 from extip.net.monitor import LinkMonitor, Notice, NoticeKind
 from extip.net.prober import ProbeSocket
@@ -34,6 +36,7 @@ from extip.plan.link import IPAddress, Link
 from extip.plan.sighting import Sighting
 from extip.reconcile.addresses import AddressReconciler
 from extip.reconcile.conflicts import ConflictWatch, Standing, Told
+from extip.reconcile.flows import FlowSweeper
 from extip.reconcile.observe import AddressObserver, Inputs, Policy
 from extip.reconcile.ports import Fence
 from extip.reconcile.probing import Prober
@@ -140,12 +143,13 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
             )
             wire = WireWatch(watch.heard, clock=clock, metrics=metrics)
             watch.listen_on(wire)
+            sweeper = FlowSweeper(FlowTable(), announcer=watch, clock=clock)
             reconciler = AddressReconciler(
                 _policy(settings),
                 observer=observer,
                 links=links,
                 table=table,
-                announcer=watch,
+                announcer=sweeper,
                 fence=hold,
                 decided=decided,
                 gate=prober,
@@ -166,6 +170,7 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
                     Component("conflicts", watch.run),
                     Component("conflict-doubts", watch.settle),
                     Component("prober", prober.run),
+                    Component("flows", sweeper.run),
                     Component("addresses", reconciler.run),
                 ),
             )
