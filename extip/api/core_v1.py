@@ -16,6 +16,8 @@ class ServiceSpec(Wire, frozen=True):
     load_balancer_class: str | None = None
     cluster_ips: tuple[str, ...] | None = field(default=None, name="clusterIPs")
     """One per IP family, or ``None`` alone; servers before 1.20 do not say."""
+    external_traffic_policy: str = ""
+    """``Cluster``, or ``Local``: nodes without an endpoint drop external traffic."""
 
 
 class LoadBalancerIngress(Wire, frozen=True):
@@ -104,8 +106,6 @@ class DetailedServiceSpec(ServiceSpec, frozen=True):
     ports: tuple[ServicePort, ...] | None = None
     load_balancer_ip: str = field(default="", name="loadBalancerIP")
     """An address that is asked for by name; deprecated since Kubernetes 1.24."""
-    external_traffic_policy: str = ""
-    """``Cluster``, or ``Local``: nodes without an endpoint drop external traffic."""
 
 
 class DetailedService(AnyService, frozen=True):

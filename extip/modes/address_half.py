@@ -53,6 +53,8 @@ class AddressHalf:
 
     reconciler: AddressReconciler
     components: tuple[Component, ...]
+    own: Callable[[], frozenset[IPAddress]]
+    """Addresses of this node that are not extip's, as it looked last."""
 
     async def release(self) -> bool:
         """Delete our addresses, within a bound; return whether all went.
@@ -163,6 +165,7 @@ async def open_address_half(  # noqa: PLR0913 - a composition of ports
             )
             yield AddressHalf(
                 reconciler=reconciler,
+                own=lambda: observer.own,
                 components=(
                     Component("monitor", monitor.run),
                     Component("announcer", announcer.run),

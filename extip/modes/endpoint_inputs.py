@@ -7,8 +7,9 @@ service is there.
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import Generic, TypeVar
 
-from extip.api.core_v1 import DetailedService
+from extip.api.core_v1 import AnyService
 from extip.api.discovery_v1 import EndpointSlice
 from extip.api.resources import ENDPOINT_SLICES, ENDPOINT_SLICES_V1BETA1
 from extip.cache.derived import Derived
@@ -27,14 +28,18 @@ are placed like others."""
 _NOWHERE: frozenset[str] = frozenset()
 
 
-class EndpointSources:
+S = TypeVar("S", bound=AnyService)
+
+
+class EndpointSources(Generic[S]):
     """Follows from the informer of services, which somebody else runs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a composition of ports
         self,
         client: ApiClient,
-        services: Informer[DetailedService],
+        services: Informer[S],
         *,
+        local: Callable[[S], bool] = keeps_local,
         changed: Callable[[], None],
         clock: Clock,
         rng: Random,
@@ -54,9 +59,9 @@ class EndpointSources:
             rng=rng,
             metrics=metrics,
         )
-        self._local: Derived[DetailedService, str, frozenset[str]] = Derived(
+        self._local: Derived[S, str, frozenset[str]] = Derived(
             get=services.store.get,
-            extract=lambda service: _key(service) if keeps_local(service) else None,
+            extract=lambda service: _key(service) if local(service) else None,
             combine=frozenset,
             changed=self._local_changed,
         )
@@ -111,5 +116,5 @@ class EndpointSources:
         return found if found is not None and found[0] in self._local.value() else None
 
 
-def _key(service: DetailedService) -> str:
+def _key(service: AnyService) -> str:
     return f"{service.metadata.namespace}/{service.metadata.name}"

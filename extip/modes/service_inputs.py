@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from random import Random
 
@@ -13,11 +13,13 @@ from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
+from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.lingering import linger
 from extip.modes.reserved_inputs import ClusterIps, ReservedSources
 from extip.plan.asking import Asked, asked, gather
 from extip.plan.contest import namespaces_of, settle_contests
-from extip.plan.link import IPAddress
+from extip.plan.endpoints import keeps_local
+from extip.plan.link import IPAddress, IPInterface
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks, Owner, Requests
 from extip.reconcile.observe import Inputs
@@ -74,6 +76,16 @@ class ServiceInputs:
         self._cluster_ips = ClusterIps(self._services.store.get, changed=changed)
         self._services.add_handler(self._cluster_ips.update)
         self._reserved = ReservedSources(client, self._nodes, changed=changed, clock=clock, rng=rng)
+        self._endpoints: EndpointSources[Service] = EndpointSources(
+            client,
+            self._services,
+            local=lambda service: keeps_local(service) and bool(service.spec.external_ips),
+            changed=changed,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        self.local_endpoints = self._endpoints.current
 
     def current(self) -> Inputs | None:
         """Return the inputs; None until every cache has synced."""
@@ -86,9 +98,17 @@ class ServiceInputs:
 
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
         """Return which services ask for an IP."""
+        found = (owners for interface, owners in self.wanted().items() if interface.ip == ip)
+        return next(found, ())
+
+    def wanted(self) -> Mapping[IPInterface, tuple[Owner, ...]]:
+        """Return which services ask for which IP, as far as it is known."""
         current = self.current()
-        wanted = {} if current is None else current.requests.wanted
-        return next((owners for interface, owners in wanted.items() if interface.ip == ip), ())
+        return {} if current is None else current.requests.wanted
+
+    def nodes(self) -> Iterable[Node]:
+        """Return the Node objects."""
+        return self._nodes.store.values()
 
     def _settle(self, asked: Requests) -> Requests:
         """Leave each IP to one namespace: whoever has it, as far as this process remembers."""
@@ -108,6 +128,7 @@ class ServiceInputs:
         return [
             *(Component(informer.name, informer.run) for informer in self._informers()),
             *self._reserved.components(),
+            *self._endpoints.components(),
             Component("first-sync", self._announce_first_sync),
         ]
 

@@ -10,6 +10,7 @@
     ├── control-plane  what the cluster itself uses ─┤
     ├── monitor     netlink events ────────────────┤
     ├── prober      is a new IP free? ─────────────┘
+    ├── informer-endpointslices   only while a service with external IPs wants local endpoints
     ├── conflicts   other stations with our IPs ◄── wire-watch
     ├── events      refusals, as Kubernetes Events on the services
     └── http        /metrics /livez /readyz
@@ -27,8 +28,10 @@ from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.modes.address_half import AddressHalf, open_address_half, open_observer
 from extip.modes.conflict_events import ConflictEvents
+from extip.modes.local_traffic import LocalTraffic
 from extip.modes.refusal_events import EventReporter, warn_when_unrestricted
 from extip.modes.service_inputs import ServiceInputs
+from extip.plan.desire import Desire
 from extip.plan.link import IPAddress
 from extip.plan.requests import Masks, Owner
 from extip.reconcile.observe import Inputs, View
@@ -61,10 +64,14 @@ async def run(settings: SimpleSettings) -> None:
         def owners(ip: IPAddress) -> tuple[Owner, ...]:
             return inputs.owners(ip)
 
+        def decided(desire: Desire) -> None:
+            ledger.record(desire)
+            local.look(desire)
+
         async with open_address_half(
             settings.address,
             inputs=current,
-            decided=ledger.record,
+            decided=decided,
             told=ConflictEvents(events, owners=owners).told,
             clock=clock,
             metrics=metrics,
@@ -78,6 +85,14 @@ async def run(settings: SimpleSettings) -> None:
                 changed=half.reconciler.trigger,
                 clock=clock,
                 metrics=metrics,
+            )
+            local = LocalTraffic(
+                events,
+                endpoints=inputs.local_endpoints,
+                wanted=inputs.wanted,
+                nodes=inputs.nodes,
+                own=half.own,
+                clock=clock,
             )
             components = [
                 *inputs.components(),

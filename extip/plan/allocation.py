@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.plan.demand import Demand
+from extip.plan.demand import Demand, ways_in
 from extip.plan.evidence import Claimed, Context, Evidence, Strength
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.pools import Pool, Pools
@@ -186,7 +186,11 @@ class _Planner:
     def _serve(self, case: Case) -> str:
         """Give the service what it lacks; return why it does not get it, or nothing."""
         if case.is_others:
-            return "its status.loadBalancer was written by another load balancer"
+            return (
+                f"{', '.join(ways_in(case.demand))} in its status.loadBalancer is of another load "
+                "balancer, and no pool has it: clear the status to have an address of a pool, or "
+                "have only one of the two serve it (loadBalancerClass)"
+            )
         demand = case.demand
         if demand.unproxied:
             return demand.unproxied

@@ -143,6 +143,11 @@ def _impossible(asked: tuple[str, ...], families: tuple[int, ...]) -> Iterable[s
             yield f"{ip} is an IPv{ip.version} address, and the service has {names} alone"
 
 
+def ways_in(demand: Demand) -> list[str]:
+    """Return what is in the service's `status.loadBalancer`, as people write it."""
+    return [way.ip or way.hostname for way in demand.ingress]
+
+
 def _families(spec: DetailedServiceSpec) -> tuple[int, ...]:
     """Return the IP versions of the service; servers without dual stack may say nothing of them."""
     known = tuple(_VERSIONS[name] for name in spec.ip_families or () if name in _VERSIONS)

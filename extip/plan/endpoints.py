@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from extip.api.core_v1 import DetailedService
+from extip.api.core_v1 import AnyService
 from extip.api.discovery_v1 import EndpointSlice
 
 _LOCAL = "Local"
@@ -11,7 +11,7 @@ Placed = tuple[str, frozenset[str]]
 """A service as ``namespace/name``, and nodes with ready endpoints of it."""
 
 
-def keeps_local(service: DetailedService) -> bool:
+def keeps_local(service: AnyService) -> bool:
     """Whether nodes without an endpoint drop the traffic for its external IPs."""
     return service.spec.external_traffic_policy == _LOCAL
 

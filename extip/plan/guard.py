@@ -144,6 +144,11 @@ class Verdicts:
         self._around = around
         self._known: dict[IPInterface, Refusal | None] = {}
 
+    @property
+    def around(self) -> Surroundings:
+        """What they are about."""
+        return self._around
+
     def within(self, around: Surroundings) -> "Verdicts":
         """Return verdicts for these surroundings: these very ones, where they are the same."""
         return self if around == self._around else Verdicts(self._guard, around)

@@ -59,6 +59,8 @@ def unserved(services: Iterable[DetailedService], claims: Iterable[IpClaim]) -> 
         elif _waits_for_pool(service, index):
             of_a_class = bool(service.spec.load_balancer_class)
             found.append(Unserved(owner=owner, ip="", why=_unclear(service), if_told=of_a_class))
+        elif _is_others(service, index):
+            found.append(Unserved(owner=owner, ip="", if_told=True))
         elif _asks_for_nothing(service) and (slip := misunderstood(service)):
             found.append(Unserved(owner=owner, ip="", why=slip))
     return found
@@ -128,14 +130,24 @@ def _asks_for_nothing(service: DetailedService) -> bool:
     return not service.spec.external_ips and (demand is None or not demand.families)
 
 
+def _is_others(service: DetailedService, index: ClaimIndex) -> bool:
+    """Whether another load balancer serves it."""
+    demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
+    return (
+        demand is not None
+        and bool(demand.families and demand.ingress)
+        and not any(ip in index.by_ip for ip in (*demand.given, *demand.external))
+    )
+
+
 def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
     """Whether it asks for an address of a pool, or for one of its own choice, and has none."""
     demand = service_demand(service, lb_class=service.spec.load_balancer_class or "")
     if demand is None or not demand.families:
         return False
     has = {*(demand.given if demand.to_status else demand.external)}
-    if demand.ingress and not any(ip in index.by_ip for ip in (*demand.given, *demand.external)):
-        return False  # another load balancer serves it
+    if _is_others(service, index):
+        return False
     if demand.unclear or any(ip not in has for ip in demand.requested):
         return True
     if not demand.requested:

@@ -96,6 +96,11 @@ class AddressObserver:
         self._listed: tuple[Requests, Reserved, frozenset[IPAddress]] | None = None
         self._kept: frozenset[IPAddress] = frozenset()
 
+    @property
+    def own(self) -> frozenset[IPAddress]:
+        """The node's own addresses, as of the last observation."""
+        return self._verdicts.around.foreign
+
     def forget(self) -> None:
         """Have the next observation read the gateways anew.
 

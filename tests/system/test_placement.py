@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from tests.lab.extip import Extip
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
 
@@ -100,6 +101,31 @@ def test_services_with_disjoint_endpoints_share_an_ip_where_most_of_them_are_ser
 def events(lab, cluster, service):
     found = lab.api.get(f"/api/v1/namespaces/{cluster.namespace}/events")["items"]
     return [e["message"] for e in found if e["involvedObject"]["name"] == service]
+
+
+def test_simple_mode_says_that_its_node_has_no_endpoint_of_a_service_with_local_traffic(
+    lab, namespace
+):
+    serve_on(lab, namespace, "n2")
+    extip = Extip(lab.nodes["n1"], "simple", "--resync=1s", kubeconfig=lab.kubeconfig)
+    lab.add_service("web", IPS[:2], namespace=namespace, spec=LOCAL)
+    lab.add_service("other", IPS[2:3], namespace=namespace)
+    said = extip.wait_for_event("no_local_endpoint", service=f"{namespace}/web", node="n1")
+    assert set(said["addresses"]) == set(IPS[:2])
+    events = f"/api/v1/namespaces/{namespace}/events"
+
+    def told():
+        return [
+            (item["involvedObject"]["name"], item["count"])
+            for item in lab.api.get(events)["items"]
+            if item["reason"] == "NoLocalEndpoint"
+        ]
+
+    wait_until(lambda: told() == [("web", 1)], "an Event")
+    serve_on(lab, namespace, "n1", "n2")
+    extip.wait_for_event("local_endpoint_ready", service=f"{namespace}/web")
+    assert told() == [("web", 1)]
+    assert extip.process.terminate() == 0
 
 
 def test_a_rule_can_be_switched_off(idle_cluster, lab):

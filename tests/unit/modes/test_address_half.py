@@ -25,7 +25,7 @@ def test_a_release_that_runs_out_of_time_leaves_the_rest_to_its_lifetime() -> No
         world.node.table.apply = slow  # type: ignore[method-assign]
         began = world.clock.monotonic()
         with capture_logs() as logs:
-            half = AddressHalf(reconciler=world.reconciler, components=())
+            half = AddressHalf(reconciler=world.reconciler, components=(), own=frozenset)
             assert await half.release() is False
         assert world.clock.monotonic() - began < _RELEASE_S + 0.1
         assert [(log["event"], log["error"]) for log in logs] == [("release_failed", "timed out")]

@@ -69,6 +69,10 @@ async def test_the_lease_of_who_releases_stays_while_addresses_may(
     async with connect(path, metrics=metrics) as client:
         controller = _Controller(settings, client, clock=LoopClock(), metrics=metrics)
         controller._publisher = cast("Publisher", heartbeat)
-        half = AddressHalf(reconciler=cast("AddressReconciler", Reconciler(outcome)), components=())
+        half = AddressHalf(
+            reconciler=cast("AddressReconciler", Reconciler(outcome)),
+            components=(),
+            own=frozenset,
+        )
         await controller.end(half)
     assert heartbeat.given_up == (outcome is True or on_api_loss == "hold")

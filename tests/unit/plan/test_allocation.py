@@ -152,7 +152,8 @@ def test_the_status_of_other_load_balancers_is_left_alone():
     assert world.services["classless"]["status"]["loadBalancer"]["ingress"] == [
         {"hostname": "lb.x"}
     ]
-    assert "another load balancer" in waiting(world)["classless"]
+    said = waiting(world)["classless"]
+    assert said.startswith("lb.x in its status.loadBalancer is of another load balancer")
     assert world.shown("mine") + world.shown("second") == ["192.168.16.250", "192.168.16.252"]
     world.add("greedy", **LB, annotations=asking(addresses="192.168.16.251"))
     assert waiting(world)["greedy"] == "192.168.16.251 is in use by default/other"

@@ -203,3 +203,10 @@ def test_a_service_that_kube_proxy_does_not_serve_says_so_of_each_ip():
     ]
     assert all("kube-proxy does not serve" in row.why for row in found)
     assert rows([service("c", spec=headless)]) == []
+
+
+def test_the_address_of_another_load_balancer_is_told_where_a_scheduler_told_of_it():
+    asking = service(spec=BALANCER, ingress=("192.0.2.1",))
+    told = event("192.0.2.1 in its status is of another load balancer", reason=NOT_ALLOCATED)
+    (row,) = rows([asking], [], [told])
+    assert (row.ip, row.why) == ("", told.message)
