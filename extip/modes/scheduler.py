@@ -155,15 +155,20 @@ class _Historian:
         """Record that `claim` was given to another node."""
         before = claim.spec.node_name
         self._events.record(
-            ObjectReference(
-                api_version=IP_CLAIMS.api_version,
-                kind=IP_CLAIMS.kind,
-                name=claim.metadata.name,
-                uid=claim.metadata.uid,
-            ),
+            _claim_reference(claim),
             type="Normal",
             reason="Moved" if before else "Assigned",
             message=f"from {before} ({why}) to {node}" if before else f"to {node}: {why}",
+        )
+
+    def contested(self, claim: IpClaim) -> None:
+        """Record that somebody undoes what is written to the claim."""
+        self._events.record(
+            _claim_reference(claim),
+            type="Warning",
+            reason="FieldContested",
+            message="another program undoes what the scheduler writes to this claim each time, or "
+            "deletes it; the scheduler writes it ever more rarely: have that one leave it alone",
         )
 
     def not_served(self, service: ServiceReference, claim: IpClaim) -> None:
@@ -178,6 +183,15 @@ class _Historian:
             message=f"{ip} is on {claim.spec.node_name}, where this service has no ready endpoint "
             "(externalTrafficPolicy Local), but more of the services that share the IP have one",
         )
+
+
+def _claim_reference(claim: IpClaim) -> ObjectReference:
+    return ObjectReference(
+        api_version=IP_CLAIMS.api_version,
+        kind=IP_CLAIMS.kind,
+        name=claim.metadata.name,
+        uid=claim.metadata.uid,
+    )
 
 
 def _http(

@@ -14,9 +14,9 @@ from extip.plan.backoff import Backoff
 _AT_ONCE = 2
 """Writes of the same that do not wait: the first, and the one that puts a slip right."""
 
-_PACE = Backoff(initial_s=1.0, cap_s=300.0)
+_LONGEST_S = 300.0
 
-_FORGET_S = 2 * _PACE.cap_s
+_FORGET_S = 2 * _LONGEST_S
 """After so long without another, a write counts as the first."""
 
 
@@ -31,7 +31,9 @@ class _Row:
 class Rewrites:
     """How often in a row each object was written the same, and when."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_s: float = _LONGEST_S) -> None:
+        """`longest_s` is the most that a write may have to wait."""
+        self._pace = Backoff(initial_s=1.0, cap_s=min(longest_s, _LONGEST_S))
         self._rows: OrderedDict[Hashable, _Row] = OrderedDict()  # the oldest write first
 
     def due_s(self, key: Hashable, content: object) -> float:
@@ -49,7 +51,7 @@ class Rewrites:
         self.forget(now)
         row = self._rows.pop(key, None)
         count = 1 if row is None or row.content != content else row.count + 1
-        due_s = 0.0 if count < _AT_ONCE else now + _PACE.delay_s(count - _AT_ONCE + 1, chance)
+        due_s = 0.0 if count < _AT_ONCE else now + self._pace.delay_s(count - _AT_ONCE + 1, chance)
         self._rows[key] = _Row(content, count, now, due_s)
 
     def forget(self, now: float) -> None:

@@ -6,6 +6,7 @@ carries the version that it was decided over.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
 
@@ -27,6 +28,7 @@ from extip.plan.claims import (
 from extip.plan.conditions import with_condition
 from extip.plan.duplicates import DUPLICATE, is_refused
 from extip.plan.history import Placed, placed
+from extip.plan.rewrites import Rewrites
 from extip.plan.schedule import AssignClaim, CreateClaim, Schedule, Write
 from extip.reconcile.scheduling_ports import ClaimStore, Historian
 
@@ -54,6 +56,10 @@ Chore = Explain | ClearFieldOwners
 """A write that nothing depends on."""
 
 
+_CONTESTED_S = 15.0
+"""The longest that a write waits which somebody undoes each time: an IP may be down meanwhile."""
+
+
 class ClaimWriter:
     """Makes the writes, logs and tells them, and knows which are left to make."""
 
@@ -64,6 +70,7 @@ class ClaimWriter:
         store: ClaimStore,
         historian: Historian,
         clock: Clock,
+        rng: Random,
         metrics: Metrics,
     ) -> None:
         self._claims = claims
@@ -72,15 +79,48 @@ class ClaimWriter:
         self._clock = clock
         self._metrics = metrics
         self._log = log.get_logger("scheduling")
+        self._rng = rng
+        self._rewrites = Rewrites(_CONTESTED_S)
+        self._contested: set[str] = set()
         self._placed: dict[str, Placed] = {}
         self._cleared: set[str] = set()
 
     def forget(self) -> None:
-        """Forget who was moved why: another may have led meanwhile."""
+        """Forget who was moved why, and what was written: another may have led meanwhile."""
         self._placed.clear()
+        self._rewrites = Rewrites(_CONTESTED_S)
+
+    def due(self, writes: Iterable[Write]) -> tuple[tuple[Write, ...], float | None]:
+        """Return what may be written now, and the seconds until there is more of it.
+
+        What somebody undoes each time comes ever more rarely.
+        """
+        now = self._clock.monotonic()
+        self._rewrites.forget(now)
+        found: list[Write] = []
+        later: list[float] = []
+        for write in writes:
+            due_s = self._rewrites.due_s(write.claim.metadata.name, _content(write))
+            if due_s <= now:
+                found.append(write)
+            else:
+                later.append(due_s - now)
+        return tuple(found), min(later, default=None)
 
     async def write(self, write: Write) -> None:
         """Make one of the writes of a plan; raises ApiError."""
+        await self._make(write)
+        name, content = write.claim.metadata.name, _content(write)
+        if not self._rewrites.is_fight(name, content):
+            self._contested.discard(name)
+        elif name not in self._contested:
+            self._contested.add(name)
+            self._log.warning("claim_contested", claim=name)
+            self._historian.contested(write.claim)
+        now = self._clock.monotonic()
+        self._rewrites.wrote(name, content, now=now, chance=self._rng.random())
+
+    async def _make(self, write: Write) -> None:
         match write:
             case CreateClaim(claim=claim):
                 self._claims.wrote(await self._store.create(claim))
@@ -145,6 +185,17 @@ class ClaimWriter:
 
     def _now(self) -> str:
         return self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _content(write: Write) -> object:
+    """Return what is wanted of a claim: written twice in a row, somebody has undone it."""
+    match write:
+        case AssignClaim(node=node):
+            return "node", node
+        case SetServices(services=services, pool=pool, ports=ports):
+            return "services", services, pool, ports
+        case CreateClaim() | Delete():
+            return type(write)
 
 
 def assumed(claims: Mapping[str, IpClaim], begun: Iterable[Write]) -> list[IpClaim]:

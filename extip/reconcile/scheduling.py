@@ -126,7 +126,7 @@ class ClaimScheduler:
         self._rebalance_at = -inf
         self._took_s = 0.0
         self._writer = ClaimWriter(
-            claims=claims, store=store, historian=historian, clock=clock, metrics=metrics
+            claims=claims, store=store, historian=historian, clock=clock, rng=rng, metrics=metrics
         )
         self._reach = reach = Reach(self._back)
 
@@ -262,14 +262,15 @@ class ClaimScheduler:
         )
         self._tell_of(schedule.in_the_way)
         self._tell_not_served(known.values(), schedule.not_served)
-        self._offer_claims(schedule.writes)
+        writes, contested_s = self._writer.due(schedule.writes)
+        self._offer_claims(writes)
         publications, statuses_s = self._allocator.due(allocation)
         self._publication.offer(publications)
         chores = self._writer.chores(known.values(), schedule)
         self._chores.offer({name: one for name, one in chores.items() if not self._is_held(name)})
         rebalance_s = self._rebalance(claims, inputs)
         self._settled()
-        return _soonest(statuses_s, rebalance_s)
+        return _soonest(statuses_s, rebalance_s, contested_s)
 
     def _offer_claims(self, writes: Sequence[Write]) -> None:
         """Hand over what a plan has, one write for each claim: the most urgent one."""

@@ -71,5 +71,8 @@ class Historian(Protocol):
     def moved(self, claim: IpClaim, node: str, why: str) -> None:
         """Record that `claim` was given to another node."""
 
+    def contested(self, claim: IpClaim) -> None:
+        """Record that somebody undoes what is written to the claim, each time."""
+
     def not_served(self, service: ServiceReference, claim: IpClaim) -> None:
         """Record that a service has no endpoint where its IP is, though it wants local ones."""

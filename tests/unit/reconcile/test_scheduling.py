@@ -214,6 +214,9 @@ class World:
     def moved(self, claim, node, why):
         self.moves.append((claim.metadata.name, claim.spec.node_name, node, why))
 
+    def contested(self, claim):
+        raise AssertionError(claim)
+
     def not_served(self, service, claim):
         self.not_there.append((str(service), claim.spec.node_name))
 
