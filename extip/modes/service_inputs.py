@@ -11,6 +11,7 @@ from extip.api.resources import NAMESPACES, NODES, SERVICES
 from extip.cache.derived import Derived, Linger
 from extip.cache.informer import Informer
 from extip.clock import Clock
+from extip.errors import ApiAccessError
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
 from extip.modes.endpoint_inputs import EndpointSources
@@ -133,10 +134,22 @@ class ServiceInputs:
         ]
 
     def problem(self) -> str:
-        """Return which caches have never been filled; empty when all have (a readiness check)."""
-        missing = [i.name for i in self._informers() if not i.has_synced]
+        """Return which caches have never been filled, and why; empty when all have.
+
+        A readiness check.
+        """
+        missing = [
+            f"{i.name} ({i.trouble[0]})" if i.trouble else i.name
+            for i in self._informers()
+            if not i.has_synced
+        ]
         missing += [self._reserved.problem()] if self._reserved.problem() else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
+
+    def denied(self) -> ApiAccessError | None:
+        """Return what the API server refuses to show; None when it refuses nothing."""
+        troubles = (i.trouble[0] for i in self._informers() if i.trouble is not None)
+        return next((error for error in troubles if isinstance(error, ApiAccessError)), None)
 
     async def _announce_first_sync(self) -> None:
         """Tell `changed` when all inputs are known: with no service at all, no key ever does."""

@@ -42,6 +42,9 @@ from extip.supervisor import Component, StopSignals, run_beside
 _DRY_RUN_S = 15.0
 """How long a dry run waits for the API server."""
 
+_POLL_S = 0.05
+"""Between two looks whether it has answered."""
+
 
 async def run(settings: SimpleSettings) -> None:
     """Run until SIGTERM or SIGINT; raises FatalError, alone or in a group."""
@@ -108,7 +111,8 @@ async def run(settings: SimpleSettings) -> None:
 async def dry_run(settings: SimpleSettings) -> None:
     """Print what a first pass would do now; changes nothing and needs no capability.
 
-    Raises FatalError when the API server does not answer in time, LinkError when the kernel fails.
+    Raises UnansweredError when the API server does not answer in time, ApiAccessError when it may
+    not be asked, LinkError when the kernel fails.
     """
     clock, metrics = LoopClock(), Metrics("simple")
     async with connect(settings.kubeconfig, metrics=metrics) as client:
@@ -126,7 +130,10 @@ async def dry_run(settings: SimpleSettings) -> None:
         async def look() -> View:
             try:
                 async with asyncio.timeout(_DRY_RUN_S):
-                    await inputs.wait_synced()
+                    while inputs.problem():
+                        if denied := inputs.denied():
+                            raise denied
+                        await clock.sleep(_POLL_S)
             except TimeoutError:
                 raise UnansweredError(
                     f"the API server did not answer within {_DRY_RUN_S:.0f} s: {inputs.problem()}"

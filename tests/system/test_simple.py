@@ -344,6 +344,21 @@ def test_a_dry_run_tells_and_changes_nothing(lab, namespace, node, simple):
     assert [a.interface for a in node.addresses("eth0")] == [a.interface for a in before]
 
 
+def test_a_dry_run_that_is_denied_says_so_instead_of_waiting(lab, namespace, node):
+    lab.kubectl("create", "serviceaccount", "test-bare", "--namespace", namespace)
+    dry = Extip(
+        node,
+        "simple",
+        "--dry-run",
+        kubeconfig=lab.service_account_kubeconfig(namespace, "test-bare"),
+    )
+    assert dry.process.wait() == 5
+    last = dry.process.output().splitlines()[-1]
+    assert last.startswith("extip: list ")
+    assert "RBAC does not allow it" in last
+    assert "did not answer" not in last
+
+
 def test_a_thousand_addresses_at_the_start(lab, namespace, simple):
     for number in range(20):
         ips = [f"10.88.{2 + number}.{n}" for n in range(1, 51)]
