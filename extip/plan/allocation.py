@@ -33,6 +33,14 @@ class Allocated:
     pool: str
 
 
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """A write that waits for claims."""
+
+    publication: Publication
+    unclaimed: frozenset[IPAddress]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
     """The outcome of a pass."""
@@ -40,6 +48,8 @@ class Allocation:
     allocated: Mapping[IPAddress, Allocated] = field(default_factory=dict)
     publications: tuple[Publication, ...] = ()
     """What to write to services; whatever it gives them is claimed already."""
+    upcoming: Mapping[Owner, Upcoming] = field(default_factory=dict)
+    """What to write to services once the last of their addresses is claimed."""
     disowned: frozenset[tuple[Owner, IPAddress]] = frozenset()
     """External IPs that a service was given, has not any more, and is about to lose."""
     waiting: Mapping[Owner, str] = field(default_factory=dict)
@@ -120,10 +130,13 @@ class _Planner:
             case.demand.owner: reason for case in self._cases if (reason := self._serve(case))
         }
         holdings = [(case, self._holding(case)) for case in self._cases]
-        written = (publish(case.demand, one) for case, one in holdings if not case.is_others)
+        ours = [(case.demand, holding) for case, holding in holdings if not case.is_others]
+        written = (publish(demand, holding) for demand, holding in ours)
+        upcoming = ((demand.owner, _upcoming(demand, holding)) for demand, holding in ours)
         return Allocation(
             allocated=self._allocated(holdings),
             publications=tuple(one for one in written if one is not None),
+            upcoming={owner: one for owner, one in upcoming if one is not None},
             disowned=frozenset(
                 (case.demand.owner, ip)
                 for case, holding in holdings
@@ -343,6 +356,14 @@ def _told(case: Case, lacking: Mapping[int, list[str]], kept: Sequence[IPAddress
     if found and kept:
         found.append(f"it keeps {', '.join(map(str, kept))} until then")
     return "; ".join(dict.fromkeys(found, 0))
+
+
+def _upcoming(demand: Demand, holding: Holding) -> Upcoming | None:
+    unclaimed = frozenset(ip for ip in holding.held if ip not in holding.claimed)
+    if not unclaimed:
+        return None
+    publication = publish(demand, replace(holding, claimed=holding.held))
+    return Upcoming(publication, unclaimed) if publication is not None else None
 
 
 def _age(demand: Demand) -> tuple[str, Owner]:

@@ -18,7 +18,7 @@ from extip.clock import Clock
 from extip.errors import ConflictError, NotFoundError
 from extip.metrics import Metrics
 from extip.plan.allocation import Allocation, plan_allocation
-from extip.plan.claims import pool_of, recorded_ports
+from extip.plan.claims import parse_cidr, pool_of, recorded_ports
 from extip.plan.demand import Demand
 from extip.plan.evidence import Context
 from extip.plan.link import IPAddress
@@ -163,6 +163,7 @@ class Allocator:
         self._freed: dict[IPAddress, None] = {}
         self._used: Collection[IPAddress] = ()
         self._written: dict[str, str] = {}
+        self._unclaimed: dict[Owner, set[IPAddress]] = {}
         self._statuses: dict[str, SetPoolStatus] = {}
         self._told: dict[Owner, str] = {}
         self._told_slips: Mapping[Owner, str] = {}
@@ -194,6 +195,7 @@ class Allocator:
             ),
         )
         self._last = _Planned(inputs, claims, requests, node_ips, allocation, aside)
+        self._unclaimed = {owner: {*one.unclaimed} for owner, one in allocation.upcoming.items()}
         self._remember(allocation.users, inputs.pools)
         return allocation
 
@@ -230,6 +232,28 @@ class Allocator:
         }
         due = {k: one for k, one in found.items() if self._written.get(k) != _version(one)}
         return due, min(waits_s, default=None)
+
+    def claimed(self, claim: IpClaim) -> dict[str, Publishing]:
+        """Take note of a claim that was written; return what can be written to services then.
+
+        So a service says its address as soon as a claim does, not when everything is claimed.
+        """
+        interface = parse_cidr(claim.spec.cidr)
+        if self._last is None or interface is None:
+            return {}
+        found: dict[str, Publishing] = {}
+        for service in claim.spec.services or ():
+            owner = Owner(
+                kind="Service", namespace=service.namespace, name=service.name, uid=service.uid
+            )
+            unclaimed = self._unclaimed.get(owner)
+            if unclaimed is None or interface.ip not in unclaimed:
+                continue
+            unclaimed.discard(interface.ip)
+            one = self._last.allocation.upcoming[owner].publication
+            if not unclaimed and self._contention.due((one,))[0]:
+                found[_key(one)] = one
+        return found
 
     async def write(self, one: Publishing) -> None:
         """Write to a service or a pool; raises ApiError.

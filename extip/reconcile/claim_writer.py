@@ -107,9 +107,11 @@ class ClaimWriter:
                 later.append(due_s - now)
         return tuple(found), min(later, default=None)
 
-    async def write(self, write: Write) -> None:
-        """Make one of the writes of a plan; raises ApiError."""
-        await self._make(write)
+    async def write(self, write: Write) -> IpClaim | None:
+        """Make one of the writes of a plan; return what is there then. Raises ApiError."""
+        written = await self._make(write)
+        if written is not None:
+            self._claims.wrote(written)
         name, content = write.claim.metadata.name, _content(write)
         if not self._rewrites.is_fight(name, content):
             self._contested.discard(name)
@@ -119,35 +121,39 @@ class ClaimWriter:
             self._historian.contested(write.claim)
         now = self._clock.monotonic()
         self._rewrites.wrote(name, content, now=now, chance=self._rng.random())
+        return written
 
-    async def _make(self, write: Write) -> None:
+    async def _make(self, write: Write) -> IpClaim | None:
         match write:
             case CreateClaim(claim=claim):
-                self._claims.wrote(await self._store.create(claim))
+                created = await self._store.create(claim)
                 name, node = claim.metadata.name, claim.spec.node_name
                 self._log.info("claim_created", claim=name, node=node)
+                return created
             case AssignClaim():
-                await self._assign(write)
+                return await self._assign(write)
             case SetServices(claim=claim):
-                self._claims.wrote(await self._store.patch(claim, services_patch(write)))
+                return await self._store.patch(claim, services_patch(write))
             case Delete(claim=claim):
                 await self._store.delete(claim)
                 self._claims.deleted(claim)
                 self._placed.pop(claim.metadata.name, None)
                 self._cleared.discard(claim.metadata.uid)
                 self._log.info("claim_deleted", claim=claim.metadata.name)
+                return None
 
-    async def _assign(self, write: AssignClaim) -> None:
+    async def _assign(self, write: AssignClaim) -> IpClaim:
         claim, node, why = write.claim, write.node, write.why
         name, before = claim.metadata.name, claim.spec.node_name
-        self._claims.wrote(await self._store.patch(claim, assignment_patch(claim, node)))
+        assigned = await self._store.patch(claim, assignment_patch(claim, node))
         if node == before:
             self._log.info("claim_labelled", claim=name, node=node)
-            return
+            return assigned
         self._placed[name] = placed(node, before=before, why=why, now=self._now())
         self._log.info("claim_assigned", claim=name, node=node, before=before, reason=why)
         self._historian.moved(claim, node, why)
         self._metrics.claims_moved.inc()
+        return assigned
 
     def chores(self, claims: Iterable[IpClaim], schedule: Schedule) -> dict[str, Chore]:
         """Return what is left to write of each claim, by its name, the most urgent first.

@@ -157,7 +157,7 @@ class Lane(Generic[W]):
 
     def want(self, name: str, write: W) -> None:
         """Want this write as well, before the others; nothing when one is on its way or put off."""
-        if name in self.unavailable():
+        if name in self._in_flight or self.put_off.is_put_off(name):
             return
         kind = self._suspect if self.put_off.is_suspect(name) else self._fresh
         kind[name] = write

@@ -50,6 +50,11 @@ class PutOff:
             del self._known[name]
         return {name for name, one in self._known.items() if one.until > now}
 
+    def is_put_off(self, name: str) -> bool:
+        """Whether it is not to be tried now."""
+        known = self._known.get(name)
+        return known is not None and known.until > self._clock.monotonic()
+
     def is_suspect(self, name: str) -> bool:
         """Whether the last write of it was not answered."""
         known = self._known.get(name)

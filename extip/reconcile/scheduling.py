@@ -135,7 +135,7 @@ class ClaimScheduler:
 
         self._moves: Lane[Write] = Lane(
             "moves",
-            self._writer.write,
+            self._write,
             places=CONCURRENCY,
             reach=reach,
             put_off=put_off(),
@@ -144,7 +144,7 @@ class ClaimScheduler:
         )
         self._changes: Lane[Write] = Lane(
             "claims",
-            self._writer.write,
+            self._write,
             places=CONCURRENCY,
             reach=reach,
             put_off=put_off(),
@@ -334,6 +334,13 @@ class ClaimScheduler:
 
     def _is_held(self, claim: str) -> bool:
         return self._moves.has(claim) or self._changes.has(claim)
+
+    async def _write(self, write: Write) -> None:
+        """Write to a claim; services that have an address by it are told of it next."""
+        claim = await self._writer.write(write)
+        if claim is not None:
+            for name, one in self._allocator.claimed(claim).items():
+                self._publication.want(name, one)
 
     def _claim_written(self) -> None:
         """Look again: soon, and at once when no more is to be written."""

@@ -58,6 +58,9 @@ class AddressAllocator(Protocol):
         And the seconds after which there may be more without anything having changed, or None.
         """
 
+    def claimed(self, claim: IpClaim) -> Mapping[str, Publishing]:
+        """Take note of a claim that was written; return what can be written to services then."""
+
     async def write(self, one: Publishing) -> None:
         """Make one of these writes; raises ApiError."""
 

@@ -167,6 +167,9 @@ class NoPools:
     def due(self, _allocation):
         return {}, None
 
+    def claimed(self, _claim):
+        return {}
+
     async def write(self, one):
         raise AssertionError(one)
 

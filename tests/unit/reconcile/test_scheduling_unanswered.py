@@ -16,7 +16,14 @@ from tests.fakes.recorder import RecordingLogger
 from tests.fakes.virtual_time import run_virtually
 from tests.unit.plan.allocation_world import pool, service_json
 from tests.unit.reconcile import test_allocation
-from tests.unit.reconcile.test_scheduling import ClaimServer, World, assigned, ips, virtually
+from tests.unit.reconcile.test_scheduling import (
+    LATENCY_S,
+    ClaimServer,
+    World,
+    assigned,
+    ips,
+    virtually,
+)
 
 NEVER_S = 1e6
 
@@ -70,6 +77,45 @@ class HangingServices(test_allocation.Server):
             name = f"s{number}"
             self.services[name] = service_json(name, type="LoadBalancer")
         self.show()
+
+
+class SlowServices(HangingServices):
+    """Answers as late as the server of claims; knows when."""
+
+    def __init__(self):
+        super().__init__()
+        self.published_at: dict[str, float] = {}
+
+    async def publish(self, publication):
+        await asyncio.sleep(LATENCY_S)
+        await super().publish(publication)
+        self.published_at[str(publication.ingress[0].ip)] = LoopClock().monotonic()
+
+
+class TimedServer(ClaimServer):
+    """Knows when claims were made."""
+
+    def __init__(self):
+        super().__init__()
+        self.created_at: dict[str, float] = {}
+
+    async def create(self, claim):
+        created = await super().create(claim)
+        ip = claim.spec.cidr.split("/")[0]
+        self.created_at[ip] = LoopClock().monotonic()
+        return created
+
+
+@virtually
+async def test_a_service_says_its_address_as_soon_as_a_claim_does_however_many_are_new():
+    services, server = SlowServices(), TimedServer()
+    async with World(server=server, allocator=services.allocator).running() as world:
+        services.add_many(300)
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        lags = [services.published_at[ip] - at for ip, at in server.created_at.items()]
+        assert len(lags) == 300
+        assert max(lags) < 8 * LATENCY_S
 
 
 async def moved_within(world, bound_s):
