@@ -115,6 +115,7 @@ class ClaimScheduler:
         self._claims = claims
         self._historian = historian
         self._tell = decided
+        self._metrics = metrics
         self._clock = clock
         self._log = log.get_logger("scheduling")
         self._triggered = asyncio.Event()
@@ -207,12 +208,12 @@ class ClaimScheduler:
         self._writer.forget()
         for lane in self._lanes():
             lane.reset()
-        await supervise(
-            [
-                Component("decide", self._decide),
-                *(Component(f"lane-{lane.name}", lane.run) for lane in self._lanes()),
-            ]
-        )
+        lanes = [Component(f"lane-{lane.name}", lane.run) for lane in self._lanes()]
+        try:
+            await supervise([Component("decide", self._decide), *lanes])
+        finally:
+            for lane in self._lanes():
+                self._metrics.writes_failing.labels(lane.name).set(0)
 
     async def _decide(self) -> None:
         while True:
@@ -362,9 +363,11 @@ class ClaimScheduler:
 
     def _settled(self) -> None:
         """Log trouble once when it begins and once when it is over."""
-        problems = [lane.put_off.problem() for lane in self._lanes()]
-        count = sum(failing for failing, _ in problems)
-        problem = next((error for _, error in problems if error), "")
+        count, problem = 0, ""
+        for lane in self._lanes():
+            failing, error = lane.put_off.problem()
+            self._metrics.writes_failing.labels(lane.name).set(failing)
+            count, problem = count + failing, problem or error
         if self._reach.away != self._away:
             self._away = self._reach.away
             if self._away:
