@@ -110,11 +110,11 @@ class TimedServer(ClaimServer):
 async def test_a_service_says_its_address_as_soon_as_a_claim_does_however_many_are_new():
     services, server = SlowServices(), TimedServer()
     async with World(server=server, allocator=services.allocator).running() as world:
-        services.add_many(300)
+        services.add_many(100)
         world.scheduler.trigger()
-        await asyncio.sleep(5)
+        await asyncio.sleep(2)
         lags = [services.published_at[ip] - at for ip, at in server.created_at.items()]
-        assert len(lags) == 300
+        assert len(lags) == 100
         assert max(lags) < 8 * LATENCY_S
 
 
@@ -127,7 +127,7 @@ async def moved_within(world, bound_s):
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("count", [8, 90])
+@pytest.mark.parametrize("count", [8, 60])
 def test_a_dead_nodes_claims_move_at_once_while_writes_to_services_hang(count):
     async def scenario():
         services = HangingServices()
@@ -217,12 +217,12 @@ async def test_new_claims_that_hang_delay_no_move_and_new_ones_hardly():
 @virtually
 async def test_it_is_even_though_claims_are_planned_anew_while_writes_are_on_their_way():
     async with World().running() as world:
-        world.ips = ips(300)
-        for _ in range(60):
+        world.ips = ips(90)
+        for _ in range(20):
             world.scheduler.hurry()
             await asyncio.sleep(0.004)
         await asyncio.sleep(2)
-        assert sorted(Counter(world.placed().values()).values()) == [100, 100, 100]
+        assert sorted(Counter(world.placed().values()).values()) == [30, 30, 30]
         assert world.server.writes.count(("create", "10-0-1-1-32")) == 1
         assert world.moves == []
 
