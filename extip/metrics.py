@@ -186,6 +186,8 @@ class Metrics:
             "extip_definitions_missing",
             "1 while a definition of extip's kinds is deleted, and all that is up is held.",
             ["definition"],
+            registry=registry,
+        )
         self.writes_failing = Gauge(
             "extip_writes_failing",
             "Objects whose last write was refused or not answered, by what it was for.",
