@@ -21,6 +21,12 @@ class EndpointTopology(Wire, frozen=True):
     hostname: str = field(default="", name="kubernetes.io/hostname")
 
 
+class EndpointTarget(Wire, frozen=True):
+    """The object behind an endpoint."""
+
+    kind: str = ""
+
+
 class Endpoint(Wire, frozen=True):
     """Where a service is served."""
 
@@ -28,6 +34,8 @@ class Endpoint(Wire, frozen=True):
     conditions: EndpointConditions = EndpointConditions()
     node_name: str | None = None
     topology: EndpointTopology | None = None
+    target: EndpointTarget | None = field(default=None, name="targetRef")
+    """None where a person wrote the address."""
 
     @property
     def node(self) -> str:

@@ -49,7 +49,7 @@ class EndpointSources(Generic[S]):
         self._clock = clock
         self._needed = asyncio.Event()
         self._impatient_at = 0.0
-        self._slices: Informer[EndpointSlice] = Informer(
+        self.slices: Informer[EndpointSlice] = Informer(
             "endpointslices",
             FallbackListerWatcher(
                 client.lister_watcher(ENDPOINT_SLICES),
@@ -66,17 +66,17 @@ class EndpointSources(Generic[S]):
             changed=self._local_changed,
         )
         self._nodes: Derived[EndpointSlice, Placed, Mapping[str, frozenset[str]]] = Derived(
-            get=self._slices.store.get, extract=self._placed, combine=together, changed=changed
+            get=self.slices.store.get, extract=self._placed, combine=together, changed=changed
         )
         services.add_handler(self._local.update)
-        self._slices.add_handler(self._nodes.update)
+        self.slices.add_handler(self._nodes.update)
 
     def current(self) -> Mapping[str, frozenset[str]]:
         """Return the nodes that serve each such service, by ``namespace/name``.
 
         Empty while EndpointSlices cannot be read: better some node than none.
         """
-        if not self._slices.has_synced:
+        if not self.slices.has_synced:
             return {}
         nodes = self._nodes.value()
         return {service: nodes.get(service, _NOWHERE) for service in self._local.value()}
@@ -85,29 +85,33 @@ class EndpointSources(Generic[S]):
     def awaited(self) -> bool:
         """Whether it is worth waiting a moment longer for the first list."""
         return (
-            self._needed.is_set()
-            and not self._slices.has_synced
+            bool(self._impatient_at)
+            and not self.slices.has_synced
             and self._clock.monotonic() < self._impatient_at
         )
 
     def doubt(self, since_s: float) -> None:
         """Watch anew if nothing was heard since that time."""
-        self._slices.doubt(since_s)
+        self.slices.doubt(since_s)
+
+    def need(self) -> None:
+        """Have them watched from now on, for another reason."""
+        self._needed.set()
 
     def components(self) -> list[Component]:
         """Return what has to run."""
-        return [Component(self._slices.name, self._run)]
+        return [Component(self.slices.name, self._run)]
 
     async def _run(self) -> None:
         await self._needed.wait()
-        await self._slices.run()
+        await self.slices.run()
 
     def _local_changed(self) -> None:
-        if not self._needed.is_set():
+        if not self._impatient_at:
             self._impatient_at = self._clock.monotonic() + _PATIENCE_S
             self._needed.set()
             asyncio.get_running_loop().call_later(_PATIENCE_S, self._changed)
-        for key in self._slices.store:
+        for key in self.slices.store:
             self._nodes.update(key)
         self._changed()
 

@@ -1,9 +1,11 @@
 """What the guard learns from the API server: which addresses the cluster itself uses."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from random import Random
 
-from extip.api.core_v1 import AnyService, Node
+from extip import log
+from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
@@ -16,11 +18,26 @@ from extip.plan.reserved import (
     NodeNetwork,
     Reserved,
     network_of,
-    parse_ips,
     reported_network,
     unite,
 )
+from extip.plan.service_network import Spans, certain_networks
 from extip.supervisor import Component
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InUse:
+    """What services and pods have."""
+
+    cluster_ips: frozenset[IPAddress] = frozenset()
+    """Of services; at least those that somebody wants as an external IP."""
+    spans: Spans = field(default_factory=dict)
+    """How far cluster IPs reach."""
+    pod_ips: frozenset[IPAddress] = frozenset()
+    """Of pods, where Nodes have no pod networks; only those that somebody wants."""
+
+
+NOTHING_IN_USE = InUse()
 
 
 class ReservedSources:
@@ -51,18 +68,30 @@ class ReservedSources:
             )
             ip_nodes.add_handler(self._reported.update)
         self._known: tuple[tuple[object, ...], Reserved] | None = None
+        self._log = log.get_logger("guard")
 
-    def current(self, cluster_ips: frozenset[IPAddress] = frozenset()) -> Reserved:
+    def current(self, in_use: InUse = NOTHING_IN_USE) -> Reserved:
         """Return what is known now; the very same object until something changes.
 
-        `cluster_ips` are those of services, where somebody watches them.
+        `in_use` is what services and pods have, where somebody watches them.
         """
         nodes, facts = self._nodes.value(), self._control_plane.facts
         reported = NodeNetwork() if self._reported is None else self._reported.value()
-        parts = (nodes, reported, facts, cluster_ips)
+        parts = (nodes, reported, facts, in_use)
         if self._known is None or self._known[0] != parts:
-            self._known = parts, _combined(nodes, reported, facts, cluster_ips)
+            self._known = parts, _combined(nodes, reported, facts, in_use)
         return self._known[1]
+
+    def tell_gaps(self, pods: str) -> None:
+        """Say in one line what the guard does not know; `pods` is what is missing of those."""
+        gaps = [pods] if pods else []
+        if not self._control_plane.facts.services:
+            gaps.append(
+                "the API server tells no networks of cluster IPs (it does since Kubernetes 1.33): "
+                "only the part that is in use is known"
+            )
+        if gaps:
+            self._log.info("guard_knows_less", reason="; ".join(gaps))
 
     @property
     def has_synced(self) -> bool:
@@ -82,75 +111,22 @@ class ReservedSources:
         return "" if self.has_synced else "control-plane"
 
 
-class ClusterIps:
-    """The cluster IPs of all services, as they come and go.
-
-    Most services matter to nobody here: `changed` is called only for cluster IPs that were among
-    the `wanted` ones when they were last asked for.
-    """
-
-    def __init__(
-        self,
-        get: Callable[[str], AnyService | None],
-        *,
-        changed: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._get = get
-        self._changed = changed
-        self._of_service: dict[str, tuple[str, ...]] = {}
-        self._count: dict[IPAddress, int] = {}
-        self._all: frozenset[IPAddress] | None = None
-        self._taken: tuple[object, frozenset[IPAddress]] | None = None
-        self._asked: frozenset[IPAddress] = frozenset()
-
-    def update(self, key: str) -> None:
-        """Look at one service again (an informer's handler)."""
-        service = self._get(key)
-        new = () if service is None else service.spec.cluster_ips or ()
-        old = self._of_service.get(key, ())
-        if new == old:
-            return
-        if new:
-            self._of_service[key] = new
-        else:
-            del self._of_service[key]
-        came, went = parse_ips(new), parse_ips(old)
-        for ip in came:
-            self._count[ip] = self._count.get(ip, 0) + 1
-        for ip in went:
-            self._count[ip] -= 1
-            if not self._count[ip]:
-                del self._count[ip]
-        self._all = self._taken = None
-        if not self._asked.isdisjoint(came | went):
-            self._changed()
-
-    def all(self) -> frozenset[IPAddress]:
-        """Return every cluster IP; the very same object until one changes."""
-        if self._all is None:
-            self._all = frozenset(self._count)
-        return self._all
-
-    def among(self, wanted: Iterable[IPAddress], *, of: object) -> frozenset[IPAddress]:
-        """Return the cluster IPs among those; looked up anew only when `of` is another object."""
-        if self._taken is None or self._taken[0] is not of:
-            self._asked = frozenset(wanted)
-            self._taken = of, frozenset(ip for ip in self._asked if ip in self._count)
-        return self._taken[1]
-
-
 def _combined(
     nodes: NodeNetwork,
     reported: NodeNetwork,
     facts: ControlPlaneFacts,
-    cluster_ips: frozenset[IPAddress],
+    in_use: InUse,
 ) -> Reserved:
     return Reserved(
         nodes=nodes.ips | reported.ips,
         listed=nodes.ips - reported.ips,
         gateways=reported.gateways,
         api_servers=facts.dialled | facts.endpoints,
-        cluster_ips=facts.cluster_ips | cluster_ips,
+        cluster_ips=facts.cluster_ips | in_use.cluster_ips,
+        pod_ips=in_use.pod_ips,
         pods=Networks(nodes.pods),
         services=facts.services,
+        in_between=(
+            Networks() if facts.services else certain_networks(in_use.spans, facts.cluster_ips)
+        ),
     )

@@ -31,13 +31,15 @@ from extip.heartbeat.monitor import Monitor
 from extip.kube.client import ApiClient
 from extip.kube.lease_lock import HeartbeatReader
 from extip.metrics import Metrics
+from extip.modes.addresses_in_use import ClusterIps
 from extip.modes.allocation_inputs import AllocationSources
 from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.kinds import Kinds
 from extip.modes.lingering import linger
 from extip.modes.orphans import Orphans
-from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.modes.pod_inputs import PodSources
+from extip.modes.reserved_inputs import ReservedSources
 from extip.modes.uplink_inputs import UplinkSource
 from extip.modes.verdict_sources import VerdictSources
 from extip.plan.asking import Asked, asked, gather
@@ -169,6 +171,8 @@ class SchedulingInputs:
         self._endpoints = EndpointSources(
             client, self._services, changed=self._tell, clock=waking, rng=rng, metrics=metrics
         )
+        slices, need = self._endpoints.slices, self._endpoints.need
+        self._pods = PodSources(self._nodes, slices, begin=need, changed=self._tell, clock=waking)
         self._kubernetes: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = (
             Derived(
                 get=self._nodes.store.get,
@@ -225,12 +229,13 @@ class SchedulingInputs:
         """
         if self.orphans.pending or not self._knows() or self._endpoints.awaited:
             return None
+        in_use = self._pods.in_use(self._requests.value(), self._cluster_ips, every=True)
         verdicts = self.monitor.nodes()
         kubernetes = self._kubernetes.value()
         names = sorted({*verdicts, *self._ip_nodes.store})
         return SchedulerInputs(
             requests=self._requests.value(),
-            reserved=self._reserved.current(self._cluster_ips.all()),
+            reserved=self._reserved.current(in_use),
             cluster=Cluster(
                 nodes=tuple(self._facts(name, kubernetes.get(name)) for name in names),
                 unknown=frozenset(n for n in names if self.monitor.verdict(n) is Verdict.UNKNOWN),
@@ -272,6 +277,7 @@ class SchedulingInputs:
             *(Component(informer.name, informer.run) for informer in self._informers()),
             *self._reserved.components(),
             *self._endpoints.components(),
+            *self._pods.components(),
             Component("liveness", self.monitor.run),
             Component("first-sync", self._announce_first_sync),
             Component("orphans", self.orphans.expire),
@@ -338,7 +344,8 @@ class SchedulingInputs:
 
     def _knows(self) -> bool:
         self._warm = self._warm or (self.monitor.settled and self._all_registered())
-        return self._warm and all(source.has_synced for source in self._sources())
+        known = all(source.has_synced for source in self._sources())
+        return self._warm and known and not self._pods.awaited
 
     def _liveness_changed(self, node: str) -> None:
         self._tell_of_nodes()
@@ -359,6 +366,7 @@ class SchedulingInputs:
 
     async def _announce_first_sync(self) -> None:
         await self.wait_synced()
+        self._reserved.tell_gaps(self._pods.gap())
         gc.freeze()  # the caches are here to stay: spare every later collection the walk
         for key in self.claims.store:
             self._claim_changed(key)

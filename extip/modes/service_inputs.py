@@ -14,9 +14,11 @@ from extip.clock import Clock
 from extip.errors import ApiAccessError
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
+from extip.modes.addresses_in_use import ClusterIps
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.lingering import linger
-from extip.modes.reserved_inputs import ClusterIps, ReservedSources
+from extip.modes.pod_inputs import PodSources
+from extip.modes.reserved_inputs import ReservedSources
 from extip.plan.asking import Asked, asked, gather
 from extip.plan.contest import namespaces_of, settle_contests
 from extip.plan.endpoints import keeps_local
@@ -87,15 +89,18 @@ class ServiceInputs:
             metrics=metrics,
         )
         self.local_endpoints = self._endpoints.current
+        slices, need = self._endpoints.slices, self._endpoints.need
+        self._pods = PodSources(self._nodes, slices, begin=need, changed=changed, clock=clock)
 
     def current(self) -> Inputs | None:
         """Return the inputs; None until every cache has synced."""
         if not all(source.has_synced for source in (*self._informers(), self._reserved)):
             return None
+        if self._pods.awaited:
+            return None
         requests = self._settle(self._requests.value())
-        wanted = (interface.ip for interface in requests.wanted)
-        cluster_ips = self._cluster_ips.among(wanted, of=requests)
-        return Inputs(requests=requests, reserved=self._reserved.current(cluster_ips))
+        in_use = self._pods.in_use(requests, self._cluster_ips, every=False)
+        return Inputs(requests=requests, reserved=self._reserved.current(in_use))
 
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
         """Return which services ask for an IP."""
@@ -130,6 +135,7 @@ class ServiceInputs:
             *(Component(informer.name, informer.run) for informer in self._informers()),
             *self._reserved.components(),
             *self._endpoints.components(),
+            *self._pods.components(),
             Component("first-sync", self._announce_first_sync),
         ]
 
@@ -154,6 +160,7 @@ class ServiceInputs:
     async def _announce_first_sync(self) -> None:
         """Tell `changed` when all inputs are known: with no service at all, no key ever does."""
         await self.wait_synced()
+        self._reserved.tell_gaps(self._pods.gap())
         gc.freeze()  # the caches are here to stay: spare every later collection the walk
         self._changed()
         await asyncio.get_running_loop().create_future()

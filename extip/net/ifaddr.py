@@ -32,7 +32,6 @@ The kernel compares IP *and* prefix length for ``EEXIST`` in IPv4, the IP alone 
 import struct
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
@@ -148,8 +147,8 @@ def steps(change: Change) -> tuple[Change, ...]:
     if change.operation is not Operation.MOVE:
         return (change,)
     return (
-        replace(change, operation=Operation.DELETE),
-        replace(change, operation=Operation.ADD),
+        change._replace(operation=Operation.DELETE),
+        change._replace(operation=Operation.ADD),
     )
 
 

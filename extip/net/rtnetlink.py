@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from ipaddress import IPv4Interface
 from itertools import islice
+from operator import attrgetter
 
 from extip.clock import Clock
 from extip.errors import LinkNotFoundError, NetlinkError
@@ -24,6 +25,8 @@ _SLOW_S, _FAST_S = 0.010, 0.004
 """A batch, during which the event loop stands still, that takes longer is halved next time;
 one that takes less is doubled. (IPv6 takes 20 times as long as IPv4, and both grow with the
 number of addresses on the interface.)"""
+
+_OPERATION = attrgetter("operation")
 
 _TURN_S = 0.002
 """Other tasks get their turn after a batch once this long has passed."""
@@ -109,7 +112,7 @@ class AddressSocket(NetlinkSocket):
 
 def _steps(batch: list[Change]) -> tuple[list[Change], Sequence[int]]:
     """Return what to send for a batch, and where the last message of each change is in it."""
-    if all(change.operation is not Operation.MOVE for change in batch):
+    if Operation.MOVE not in map(_OPERATION, batch):
         return batch, range(len(batch))
     steps: list[Change] = []
     lasts: list[int] = []

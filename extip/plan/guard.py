@@ -82,7 +82,7 @@ class Surroundings:
     reserved: Reserved = field(default_factory=Reserved)
     """What the cluster itself uses."""
     kept: frozenset[IPAddress] = frozenset()
-    """External IPs that were up before a Node object listed them: they are no node's own."""
+    """External IPs that were up before a Node or a pod was said to have them."""
 
     @cached_property
     def edges(self) -> Mapping[IPAddress, Refusal]:
@@ -118,10 +118,11 @@ class Guard:
         ip = candidate.ip
         if ip not in around.kept or self.refuse(candidate, around) is not None:
             return None
+        whose = "a Node object" if ip in around.reserved.listed else "a pod"
         return Refusal(
             Reason.LISTED,
-            f"{ip} is among the addresses of a Node object; it stays up, since it was up before as "
-            "an external IP",
+            f"{ip} is among the addresses of {whose}; it stays up, since it was up before as an "
+            "external IP",
         )
 
     @cached_property
@@ -182,7 +183,7 @@ def surroundings(
 
     `exempt_links` are indexes of interfaces whose addresses do not count as the node's own:
     kube-proxy in ipvs mode binds every external IP to `kube-ipvs0` of every node. `kept` stay
-    although Node objects list them.
+    although Nodes or pods are said to have them.
     """
     foreign = [a for a in observed if not a.ours and a.link_index not in exempt_links]
     peers = [a.peer for a in foreign if a.peer is not None]
@@ -244,16 +245,21 @@ def _taken(ip: IPAddress, around: Surroundings) -> Refusal | None:
             f"{ip}, or an address with it as its peer, is on this node already, and extip did not "
             "put it there",
         )
-    return _inside(ip, reserved)
+    return _inside(ip, around)
 
 
-def _inside(ip: IPAddress, reserved: Reserved) -> Refusal | None:
+def _inside(ip: IPAddress, around: Surroundings) -> Refusal | None:
     """Refuse what is reachable inside the cluster only."""
+    reserved = around.reserved
     if ip in reserved.cluster_ips:
         return Refusal(Reason.CLUSTER_IP, f"{ip} is the cluster IP of a service")
     network = reserved.services.find(ip)
     if network is not None:
         return Refusal(Reason.SERVICE_NETWORK, f"{ip} is in {network}, a network of cluster IPs")
+    if ip in reserved.in_between:  # which network that is may be another in a moment
+        return Refusal(Reason.SERVICE_NETWORK, f"{ip} is in the network of cluster IPs")
+    if ip in reserved.pod_ips and ip not in around.kept:
+        return Refusal(Reason.POD, f"{ip} is the address of a pod")
     network = reserved.pods.find(ip)
     if network is not None:
         return Refusal(Reason.POD_NETWORK, f"{ip} is in {network}, the pod network of a node")

@@ -64,9 +64,8 @@ class Operation(Enum):
     """Delete one of our addresses and add it again at once: it comes behind all others then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One operation on one address of one link."""
+class Change(NamedTuple):
+    """One operation on one address of one link; a tuple like its result, for the same reason."""
 
     operation: Operation
     link_index: int

@@ -29,10 +29,21 @@ class Reserved:
     """Where this process, and where pods, reach the API server."""
     cluster_ips: frozenset[IPAddress] = frozenset()
     """Cluster IPs of services; at least those that somebody wants as an external IP."""
+    pod_ips: frozenset[IPAddress] = frozenset()
+    """Of pods, where Nodes have no pod networks; only those that somebody wants."""
     pods: Networks = field(default_factory=Networks)
     """Networks that nodes give addresses of to pods."""
     services: Networks = field(default_factory=Networks)
     """Networks of cluster IPs, where the server tells them."""
+    in_between: Networks = field(default_factory=Networks)
+    """Where it does not, the part of them that is certain: it grows as cluster IPs are given."""
+
+    def hearsay(self) -> frozenset[IPAddress]:
+        """Return what may be an external IP that somebody found on an interface.
+
+        A kubelet lists it; a pod on the host's network then has it.
+        """
+        return self.listed | self.pod_ips
 
     def single(self) -> frozenset[IPAddress]:
         """Return all addresses in it that are not there as part of a network."""

@@ -187,7 +187,7 @@ class AddressObserver:
             or self._listed[1] is not reserved
         ):
             wanted = (interface.ip for interface in requests.wanted)
-            self._listed = requests, reserved, reserved.listed.intersection(wanted)
+            self._listed = requests, reserved, reserved.hearsay().intersection(wanted)
         listed = self._listed[2]
         if listed:
             up = {a.interface.ip for a in observed if a.ours}

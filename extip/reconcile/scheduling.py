@@ -250,7 +250,7 @@ class ClaimScheduler:
             list(known.values()), inputs.requests, inputs.reserved.single()
         )
         requests = settle_contests(allocation.extend(inputs.requests), having(known.values()))
-        kept = up_somewhere(known.values(), inputs.reserved.listed)
+        kept = up_somewhere(known.values(), inputs.reserved.hearsay())
         self._verdicts = self._verdicts.within(Surroundings(reserved=inputs.reserved, kept=kept))
         desire = decide(requests, self._verdicts)
         self._tell(replace(desire, doubtful=frozenset()))  # who has those up tells of them

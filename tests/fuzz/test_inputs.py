@@ -87,7 +87,7 @@ def test_simple_mode(steps):
         for item in list(informer.store.values()):
             informer._notify([key] if (key := informer.store.remove(item)) else [])
     assert not inputs._cluster_ips._count
-    assert not inputs._cluster_ips._of_service
+    assert not inputs._cluster_ips._of_object
     _is_true(inputs)
 
 

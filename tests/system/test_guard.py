@@ -36,6 +36,8 @@ CLUSTERS_OWN = {
     API_SERVER_IP: "ApiServerAddress",
     "10.96.0.1": "ClusterIPAddress",  # of the service `kubernetes`
     "10.96.77.77": "ClusterIPAddress",
+    "10.96.100.100": "ServiceNetworkAddress",  # nobody's yet, and between two that are
+    "10.200.3.4": "PodAddress",
     "10.244.99.9": "PodNetworkAddress",
     "fd00:244:99::9": "PodNetworkAddress",
 }
@@ -171,6 +173,7 @@ def test_what_the_node_or_the_cluster_uses_is_refused(private_lab: Callable[...,
     elsewhere = {"podCIDRs": ["10.244.99.0/24", "fd00:244:99::/64"], "podCIDR": "10.244.99.0/24"}
     lab.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gone"}, "spec": elsewhere})
     lab.add_service("inside", spec={"clusterIP": "10.96.77.77"})
+    lab.api.request("POST", f"{_SLICES}/namespaces/default/endpointslices", _SLICE)
     for mode in MODES:
         lab.nodes["n1"].run(["ip", "route", "replace", *_ROUTE_OF_N1])
         _refuses_what_is_in_use(World(lab, mode, "default"), mode)
@@ -183,6 +186,9 @@ def _refuses_what_is_in_use(world: World, mode: str) -> None:
     web = f"web-{mode}"
     reader = world.start()
     reader.wait_for_event("external_ips_unrestricted")
+    reason = str(reader.wait_for_event("guard_knows_less")["reason"])
+    assert "no podCIDR" in reason
+    assert "networks of cluster IPs" in reason
     # Other nodes hear of n1's gateways from its IpNode; in claims mode give it time to tell.
     if mode == "claims":
         wait_until(lambda: "10.77.1.1" in _told_gateways(lab, "n1"), "n1 to tell of its gateways")
@@ -245,6 +251,16 @@ def _list_addresses(lab: Lab, ips: list[str]) -> None:
     )
 
 
+_SLICES = "/apis/discovery.k8s.io/v1beta1"
+_SLICE = {
+    "metadata": {"name": "pods-x"},
+    "addressType": "IPv4",
+    "endpoints": [
+        {"addresses": ["10.200.3.4"], "targetRef": {"kind": "Pod", "name": "pod"}},
+        {"addresses": [FREE[0]]},  # as a person writes it
+    ],
+    "ports": [],
+}
 _ROUTE_OF_N1 = ["10.78.0.0/16", "via", "10.77.1.1", "dev", "beside", "onlink", "table", "77"]
 _OWN_OF_N1 = f"""
 link add beside type veth peer name beside1

@@ -24,7 +24,7 @@ from extip.clock import LoopClock
 from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, NotFoundError
 from extip.kube.client import ApiClient
 from extip.kube.control_plane import INTERVAL_S, ControlPlane
-from extip.modes.reserved_inputs import ClusterIps
+from extip.modes.addresses_in_use import ClusterIps
 from extip.plan.networks import Networks
 from tests.fakes.virtual_time import run_virtually
 
@@ -205,6 +205,9 @@ class Services:
 
 def test_only_cluster_ips_that_somebody_wants_are_news():
     services, asking = Services(), object()
+    services.put("ns/far", "10.96.0.1", "10.96.255.1", "fd00::", "fd00::ff")
+    services.drop("ns/far")
+    services.changes = 0
     services.put("ns/a", "10.96.0.5")
     wanted = ips("10.96.0.5", "10.96.0.6")
     assert services.index.among(wanted, of=asking) == ips("10.96.0.5")
@@ -222,6 +225,16 @@ def test_only_cluster_ips_that_somebody_wants_are_news():
     services.drop("ns/a")
     services.drop("ns/b")
     assert services.index.all() == frozenset()
+
+
+def test_how_far_cluster_ips_reach_is_news_and_stays_known():
+    services = Services()
+    for number, ip in enumerate(("10.96.0.1", "10.96.0.9", "10.96.0.5", "10.96.0.3"), start=1):
+        services.put(f"ns/{number}", ip)
+    assert services.changes == 2
+    services.drop("ns/2")
+    first, last = ip_address("10.96.0.1"), ip_address("10.96.0.9")
+    assert services.index.spans == {4: (int(first), int(last))}
 
 
 def test_the_answer_is_the_same_object_until_something_changes():

@@ -2,7 +2,6 @@
 
 import struct
 import sys
-from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 import pytest
@@ -70,8 +69,8 @@ def test_what_is_encoded_is_decoded(
 def test_a_move_is_a_removal_and_an_addition() -> None:
     move = Change(Operation.MOVE, 7, ip_interface("10.0.0.1/24"), routed=False)
     removal, addition = steps(move)
-    assert removal == replace(move, operation=Operation.DELETE)
-    assert addition == replace(move, operation=Operation.ADD)
+    assert removal == move._replace(operation=Operation.DELETE)
+    assert addition == move._replace(operation=Operation.ADD)
 
 
 def test_only_the_last_message_of_a_batch_asks_for_an_acknowledgement() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from extip.plan.guard import Guard, Reason, Surroundings, Verdicts, surroundings
 from extip.plan.link import ObservedAddress
+from extip.plan.networks import Networks
 from extip.plan.reserved import Reserved
 
 AROUND = Surroundings(
@@ -83,6 +84,22 @@ def test_an_allow_list_leaves_everything_else_out():
         refusal = guard.refuse(ip_interface(outside), AROUND)
         assert refusal is not None
         assert refusal.reason is Reason.NOT_ALLOWED
+
+
+def test_what_is_between_cluster_ips_and_what_pods_have_is_refused():
+    """The network of cluster IPs that is known grows: that is no news of a refusal."""
+    ip, pods = ip_interface("10.96.0.77/32"), frozenset({ip_address("10.200.0.4")})
+    told = set()
+    for text in ("10.96.0.0/24", "10.96.0.0/16"):
+        known = Networks(frozenset({ip_network(text)}))
+        around = Surroundings(reserved=Reserved(in_between=known, pod_ips=pods))
+        told.add(Guard().refuse(ip, around))
+        pod = Guard().refuse(ip_interface("10.200.0.4/32"), around)
+        assert pod is not None
+        assert pod.reason is Reason.POD
+    (refusal,) = told
+    assert refusal is not None
+    assert refusal.reason is Reason.SERVICE_NETWORK
 
 
 def test_the_allow_list_cannot_allow_what_hurts():
