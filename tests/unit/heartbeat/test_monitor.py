@@ -51,6 +51,8 @@ class World:
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.publishers: dict[str, Publisher] = {}
         self.cut: set[str] = set()
+        self.deaf: set[str] = set()
+        """Nodes that do not hear of their claims."""
         self.server.deliver = lambda who, _verb: REFUSED if who in self.cut else OK
 
     async def read(self):
@@ -71,6 +73,7 @@ class World:
                 namespace="x",
                 identity=name,
                 heartbeat_s=heartbeat_s,
+                unread=lambda name=name: name in self.deaf,
                 clock=LoopClock(),
                 rng=Random(name),  # noqa: S311
                 metrics=Metrics("controller"),
@@ -527,5 +530,26 @@ def test_a_new_leader_hears_all_before_it_decides():
             assert it.monitor.successors() == {}
             await asyncio.sleep(3)
             assert it.monitor.successors() == {"a": {"b", "c"}}
+
+    run_virtually(main())
+
+
+def test_a_node_that_does_not_hear_of_its_claims_is_told_of_until_it_does():
+    async def main():
+        async with world() as it:
+            it.start("n1", "n2")
+            it.open()
+            await asyncio.sleep(5)
+            assert not it.monitor.unread("n1")
+            it.told.clear()
+            it.deaf.add("n1")
+            it.publishers["n1"].hurry()
+            await asyncio.sleep(0.1)
+            assert (it.monitor.unread("n1"), it.monitor.unread("n2")) == (True, False)
+            assert [node for _, node, _ in it.told] == ["n1"]
+            assert it.verdicts() == {"n1": ALIVE, "n2": ALIVE}
+            it.deaf.clear()
+            await asyncio.sleep(3)
+            assert not it.monitor.unread("n1")
 
     run_virtually(main())

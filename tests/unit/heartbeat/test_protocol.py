@@ -7,11 +7,12 @@ import pytest
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.meta_v1 import FullObjectMeta
-from extip.api.names import HEARTBEAT_ANNOTATION, LEASE_ANNOTATION
+from extip.api.names import HEARTBEAT_ANNOTATION, LEASE_ANNOTATION, UNREAD_ANNOTATION
 from extip.heartbeat.protocol import (
     DEFAULT_HEARTBEAT_S,
     Terms,
     beat_of,
+    is_unread,
     leaving_reason,
     new_lease,
     renewed,
@@ -42,11 +43,13 @@ def test_terms_that_are_not_said_any_more_do_not_stay():
             now=datetime(2026, 1, 1, tzinfo=UTC),
         )
 
-    long = say(new_lease("n", "x"), lease_s=7.5, leaving="stopped")
+    long = say(new_lease("n", "x"), lease_s=7.5, leaving="stopped", unread=True)
+    assert is_unread(long)
     assert beat_of(long).lease_s == 7.5
     assert leaving_reason(long) == "stopped"
     assert long.spec.lease_duration_seconds == 8
     short = say(long)
+    assert not is_unread(short)
     assert beat_of(short).lease_s == 0
     assert leaving_reason(short) == ""
     assert short.spec.lease_duration_seconds == 4
@@ -70,3 +73,13 @@ def test_any_change_of_holder_or_time_is_a_sign_of_life_and_no_holder_is_none():
 
     assert len({token("a", "1"), token("a", "2"), token("b", "1"), token("a", None)}) == 4
     assert token("", "1") == token(None, None) == ""
+
+
+def test_that_claims_are_not_read_counts_only_with_the_last_heartbeat():
+    """A controller that does not know of the annotation keeps it."""
+    lease = Lease(
+        metadata=FullObjectMeta(annotations={UNREAD_ANNOTATION: "then"}),
+        spec=LeaseSpec(renew_time="now"),
+    )
+    assert not is_unread(lease)
+    assert not is_unread(Lease(metadata=FullObjectMeta(annotations={UNREAD_ANNOTATION: ""})))
