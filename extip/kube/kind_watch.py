@@ -51,6 +51,8 @@ class KindWatch:
         self._rng = rng
         self._log = log.get_logger("kinds")
         self._unreadable_said = False
+        self._read_uid = ""
+        self._told = ""
         self.plural = kind.plural
         self.name = f"{kind.plural}.{kind.group}"
         """Of the definition."""
@@ -64,6 +66,8 @@ class KindWatch:
             failures += 1
             await self._clock.sleep(_RETRY.delay_s(failures, self._rng.random()))
         uid, missing = found
+        if missing:
+            self._told = self._read_uid = ""
         if missing != self.missing:
             self.missing = missing
             self._changed(self)
@@ -97,10 +101,18 @@ class KindWatch:
                 reason = "if it is deleted, that looks as if somebody had deleted every object"
                 self._log.warning("definition_unreadable", reason=reason, error=str(error))
             if await is_served(self._client, self._kind):
-                return _UNSEEN, ""
+                self._told = self._told or _UNSEEN
+                return self._told, ""
             return "", f"the API server does not serve {self.name}; {ADVICE}"
         if found.metadata.deletion_timestamp:
             return "", f"the definition {self.name} is being deleted; then {ADVICE}"
         if self.missing and not (found.established and await is_served(self._client, self._kind)):
             return "", f"the definition {self.name} is not served yet"
-        return found.metadata.uid, ""
+        return self._known_as(found.metadata.uid), ""
+
+    def _known_as(self, uid: str) -> str:
+        """Return what stands for it: the same when the right to read it comes or goes."""
+        if not self._told or self._read_uid not in ("", uid):
+            self._told = uid
+        self._read_uid = uid
+        return self._told

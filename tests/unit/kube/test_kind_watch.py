@@ -4,6 +4,8 @@ import asyncio
 from random import Random
 from typing import Any
 
+import pytest
+
 from extip.api.apiextensions_v1 import CustomResourceDefinition, CustomResourceDefinitionStatus
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.resources import IP_CLAIMS
@@ -116,5 +118,24 @@ def test_without_the_right_to_read_it_only_a_kind_that_is_not_served_is_missing(
         assert "does not serve" in watch.missing
         client.served = True
         assert (await watch.wait_back(), told[-1]) == (known, "")
+
+    play(scenario)
+
+
+REFUSED = ApiAccessError("RBAC does not allow it", status=403)
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(definition("one"), REFUSED), (REFUSED, definition("one"))]
+)
+def test_a_right_to_read_it_that_comes_or_goes_is_no_end_of_the_kind(first, then):
+    async def scenario(client, watch, told):
+        client.answer = first
+        known = await watch.uid()
+        client.answer = then
+        assert await watch.uid() == known
+        client.answer = definition("two")
+        assert await watch.uid() == "two"
+        assert told == []
 
     play(scenario)
