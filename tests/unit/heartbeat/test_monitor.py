@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from random import Random
 
 import pytest
@@ -73,12 +74,15 @@ class World:
                 namespace="x",
                 identity=name,
                 heartbeat_s=heartbeat_s,
-                unread=lambda name=name: name in self.deaf,
+                unread=partial(self._is_deaf, name),
                 clock=LoopClock(),
                 rng=Random(name),  # noqa: S311
                 metrics=Metrics("controller"),
             )
             self.tasks[name] = asyncio.ensure_future(self.publishers[name].run())
+
+    def _is_deaf(self, name):
+        return name in self.deaf
 
     def kill(self, *names):
         for name in names:
