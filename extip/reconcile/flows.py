@@ -24,7 +24,8 @@ from extip.reconcile.ports import Announcer
 SOON_S = (1.0, 3.0)
 """After an IP came up: kube-proxy has its rules within a second, when it is well."""
 
-EVERY_S = 10.0
+EVERY_S, SELDOM_S = 10.0, 20.0
+"""Between two looks; the longer one where they take long, be it that the machine is busy."""
 
 _REST = 200.0
 """A look is followed by a rest this many times as long as it took: tables can be large."""
@@ -103,4 +104,4 @@ class FlowSweeper:
             self._log.info("udp_flows_dropped", count=count, reason="they went to the node itself")
         now = self._clock.monotonic()
         self._due = [due for due in self._due if due > began + _TICK_S]
-        return max(EVERY_S, _REST * (now - began))
+        return min(SELDOM_S, max(EVERY_S, _REST * (now - began)))
