@@ -115,7 +115,7 @@ async def test_a_service_says_its_address_as_soon_as_a_claim_does_however_many_a
         await asyncio.sleep(2)
         lags = [services.published_at[ip] - at for ip, at in server.created_at.items()]
         assert len(lags) == 100
-        assert max(lags) < 8 * LATENCY_S
+        assert max(lags) < 3 * LATENCY_S
 
 
 async def moved_within(world, bound_s):
