@@ -36,6 +36,9 @@ FAULTS = {
     "404": api.refused(404, b"404 page not found\n"),
 }
 
+DENIED = ("401", "403", "404")
+"""A right, or a kind, that was there before may be back at any time: asked for every 5 s."""
+
 
 @pytest.mark.parametrize("only_watches", [True, False], ids=["watches", "everything"])
 @pytest.mark.parametrize("name", FAULTS)
@@ -54,7 +57,7 @@ def test_a_lasting_fault_makes_no_hot_loop_and_no_flood_and_ends(rig, run, name,
             await asyncio.sleep(10)
             assert len(server.requests) - began <= 14
             await asyncio.sleep(290)
-            assert len(server.requests) - began <= 70
+            assert len(server.requests) - began <= (200 if only_watches and name in DENIED else 70)
             if name != "bad framing":  # it looks like a silent server for 80 s each time
                 assert not rig.informer.healthy
             assert len(rig.logger.events("warning")) <= 2
