@@ -157,7 +157,16 @@ CLAIM = IpClaim(
     metadata=FullObjectMeta(name="a", uid="u", labels={"ipnode": "n1"}),
     spec=IpClaimSpec(cidr="10.0.0.1/32", node_name="n1"),
 )
+POOLED = replace(
+    CLAIM,
+    metadata=replace(
+        CLAIM.metadata,
+        labels={"ipnode": "n1", "ip-pool-name": "p", "app.kubernetes.io/managed-by": "extip"},
+    ),
+)
 UP = Condition(type="Up", status="True", reason="AddressUp")
+ACCEPTED = Condition(type="Accepted", status="True", reason="Accepted")
+TAKEN = Condition(type="Accepted", status="False", reason="AddressInUse", message="by 02:00:01")
 ASSIGNED = Condition(type="Assigned", status="True", reason="Assigned")
 
 
@@ -185,6 +194,28 @@ def test_a_claim_is_news_when_what_is_decided_about_it_differs(changed, is_news)
         assert told == ["changed"]
         inputs.claims.store.replace([] if changed is None else [changed])
         look("a")
+        assert told == ["changed"] * (2 if is_news else 1)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_news"),
+    [((), (ACCEPTED,), False), ((), (TAKEN,), True), ((TAKEN,), (ACCEPTED,), True)],
+)
+def test_that_a_station_has_an_address_of_a_pool_is_news(before, after, is_news):
+    """Nothing else may happen for hours, and the service has no address as long."""
+
+    async def main():
+        inputs = made(Away())
+        told = []
+        inputs.changed = lambda: told.append("changed")
+        look = inputs.claims._handlers[-1]
+        for conditions in (before, after):
+            inputs.claims.store.replace(
+                [replace(POOLED, status=IpClaimStatus(conditions=conditions))]
+            )
+            look("a")
         assert told == ["changed"] * (2 if is_news else 1)
 
     run_virtually(main())
