@@ -206,6 +206,7 @@ class ClaimScheduler:
         """
         self._claims.forget()
         self._writer.forget()
+        self._allocator.forget()
         for lane in self._lanes():
             lane.reset()
         lanes = [Component(f"lane-{lane.name}", lane.run) for lane in self._lanes()]
