@@ -211,7 +211,7 @@ class SchedulingInputs:
             self._ip_nodes.store,
             heard_again_at=self.monitor.back_at,
             steady_s=self._rebalance_after_s,
-            changed=self._tell,
+            changed=self._tell_of_nodes,
             clock=self._clock,
         )
         self._ip_nodes.add_handler(source.record_changed)

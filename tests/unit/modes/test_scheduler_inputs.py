@@ -28,6 +28,7 @@ from extip.modes.kinds import Kinds
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks
+from extip.plan.uplinks import SETTLE_S
 from extip.supervisor import supervise
 from tests.fakes.virtual_time import run_virtually
 
@@ -241,5 +242,27 @@ def test_a_node_is_news_when_it_matters_to_claims(changed, is_news):
             inputs._ip_nodes.store.replace([now])
             inputs._ip_nodes._handlers[-1]("n1")
         assert told == ["changed"] * (2 if is_news else 1)
+
+    run_virtually(main())
+
+
+def test_an_interface_that_stays_down_is_urgent_once_that_is_clear():
+    """While many claims are written anew, what is not urgent waits for up to a second."""
+
+    async def main():
+        inputs = made(Away())
+        urgent = []
+        inputs.urgent = lambda: urgent.append(asyncio.get_running_loop().time())
+        for up in (True, False):
+            status = IpNodeStatus(links=(NodeLink(name="eth0", up=up),))
+            inputs._ip_nodes.store.replace(
+                [IpNode(metadata=FullObjectMeta(name="n1"), status=status)]
+            )
+            for look in inputs._ip_nodes._handlers:
+                look("n1")
+        urgent.clear()
+        down_at = asyncio.get_running_loop().time()
+        await asyncio.sleep(SETTLE_S + 0.1)
+        assert [round(at - down_at, 1) for at in urgent] == [SETTLE_S]
 
     run_virtually(main())
