@@ -18,6 +18,7 @@ from extip.reconcile.allocation import AllocationInputs
 
 _Labels = tuple[str, Mapping[str, str]]
 _Slip = tuple[Owner, str]
+_Named = tuple[tuple[str, str], Ports]
 
 
 class AllocationSources:
@@ -33,8 +34,11 @@ class AllocationSources:
         allowed: tuple[IPNetwork, ...],
         changed: Callable[[], None],
     ) -> None:
-        self._services = services.store
         self._known_pools = pools.store
+        # As long as the demand of a service lingers, so do its ports: nobody else gets them.
+        self._ports: Derived[DetailedService, _Named, dict[tuple[str, str], Ports]] = Derived(
+            get=services.store.get, extract=_ports, combine=dict, changed=changed, linger=linger
+        )
         self._demands: Derived[DetailedService, Demand, tuple[Demand, ...]] = Derived(
             get=services.store.get,
             extract=partial(service_demand, lb_class=lb_class),
@@ -54,6 +58,7 @@ class AllocationSources:
         self._slips: Derived[DetailedService, _Slip, dict[Owner, str]] = Derived(
             get=services.store.get, extract=_slip, combine=dict, changed=changed
         )
+        services.add_handler(self._ports.update)
         services.add_handler(self._demands.update)
         services.add_handler(self._slips.update)
         pools.add_handler(self._pools.update)
@@ -67,7 +72,7 @@ class AllocationSources:
             pools=self._pools.value(),
             known_pools=self._known_pools,
             namespaces=self._namespaces.value(),
-            ports=self._ports,
+            ports=self._ports_of,
             misunderstood=self._slips.value(),
         )
 
@@ -79,14 +84,17 @@ class AllocationSources:
             if pool.spec.node_selector is not None
         }
 
-    def _ports(self, owner: Owner) -> Ports:
-        service = self._services.get(f"{owner.namespace}/{owner.name}")
-        ports = () if service is None else service.spec.ports or ()
-        return frozenset((port.protocol, port.port) for port in ports)
+    def _ports_of(self, owner: Owner) -> Ports:
+        return self._ports.value().get((owner.namespace, owner.name), frozenset())
 
 
 def _without_status(pool: IpClaimPool) -> IpClaimPool:
     return IpClaimPool(metadata=FullObjectMeta(name=pool.metadata.name), spec=pool.spec)
+
+
+def _ports(service: DetailedService) -> _Named | None:
+    found = frozenset((port.protocol, port.port) for port in service.spec.ports or ())
+    return ((service.metadata.namespace, service.metadata.name), found) if found else None
 
 
 def _slip(service: DetailedService) -> _Slip | None:

@@ -18,6 +18,7 @@ from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
+from extip.modes.lingering import linger
 from extip.plan.endpoints import Placed, keeps_local, placed, together
 from extip.supervisor import Component
 
@@ -64,6 +65,7 @@ class EndpointSources(Generic[S]):
             extract=lambda service: _key(service) if local(service) else None,
             combine=frozenset,
             changed=self._local_changed,
+            linger=linger,  # what it asked for is wanted as long, and then no other node's
         )
         self._nodes: Derived[EndpointSlice, Placed, Mapping[str, frozenset[str]]] = Derived(
             get=self.slices.store.get, extract=self._placed, combine=together, changed=changed

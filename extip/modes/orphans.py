@@ -53,12 +53,17 @@ class Orphans:
         self._clock = clock
         self._rng = rng
         self._back_at: float | None = None
+        self._unmade: set[str] = set()
+        """What could not be made again so far: nothing else waits for those."""
         self._log = log.get_logger("orphans")
 
     @property
     def pending(self) -> bool:
-        """Whether there is no telling yet which claims there are."""
-        return bool(self._kind.missing or self.vanished.orphans)
+        """Whether there is no telling yet which claims there are.
+
+        One that is not made at once counts as it was: what is decided about it fails until it is.
+        """
+        return bool(self._kind.missing) or not self._unmade.issuperset(self.vanished.orphans)
 
     async def adopt(self, node: str, fetch: Callable[[str], Awaitable[IpClaim]]) -> None:
         """Find out who has the claims of a node now; until cancelled."""
@@ -79,8 +84,11 @@ class Orphans:
 
         while True:
             if self.vanished.orphans and not self._kind.missing:
+                self._unmade &= {*self.vanished.orphans}
                 await for_each(tuple(self.vanished.orphans), make, limit=_MADE_AT_ONCE)
                 self._settled()
+            elif self._kind.missing:
+                self._unmade.clear()
             await self._clock.sleep(_LOOK_S / 10)
 
     async def expire(self) -> None:
@@ -124,7 +132,9 @@ class Orphans:
         try:
             async with asyncio.timeout(_MAKE_S):
                 await create(_as_it_was(claim))
-        except (ApiUnavailableError, TimeoutError) as error:
+        except (ApiUnavailableError, NotFoundError, TimeoutError) as error:
+            # Of several API servers one may know the kind before another one does.
+            self._unmade.add(name)
             self._log.debug("claim_not_restored", claim=name, error=str(error))
         except ConflictError:
             self.vanished.seen(name)  # it is there already

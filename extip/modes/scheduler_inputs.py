@@ -9,7 +9,7 @@ from typing import Any
 
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import DetailedService, LabelledNamespace, Node
-from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimPool, IpNode
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import HEARTBEAT_SELECTOR
 from extip.api.resources import (
@@ -37,6 +37,7 @@ from extip.modes.census import Census
 from extip.modes.endpoint_inputs import EndpointSources
 from extip.modes.kinds import Kinds
 from extip.modes.lingering import linger
+from extip.modes.news import what_decides_about, what_is_decided
 from extip.modes.orphans import Orphans
 from extip.modes.pod_inputs import PodSources
 from extip.modes.reserved_inputs import ReservedSources
@@ -44,7 +45,6 @@ from extip.modes.uplink_inputs import UplinkSource
 from extip.modes.verdict_sources import VerdictSources
 from extip.plan.asking import Asked, asked, gather
 from extip.plan.cluster import Cluster
-from extip.plan.conditions import find_condition
 from extip.plan.eligibility import KubernetesNode, NodeFacts, Obstacle
 from extip.plan.liveness import Verdict
 from extip.plan.nodes import kubernetes_node, located, node_facts
@@ -197,12 +197,12 @@ class SchedulingInputs:
         self._ip_nodes.add_handler(
             Parts(
                 get=self._ip_nodes.store.get,
-                extract=_what_decides_about,
+                extract=what_decides_about,
                 changed=self._tell_of_nodes,
             ).update
         )
         self._claim_parts = Parts(
-            get=self.claims.store.get, extract=_what_is_decided, changed=self._tell
+            get=self.claims.store.get, extract=what_is_decided, changed=self._tell
         )
         self.claims.add_handler(self._claim_changed)
 
@@ -211,7 +211,7 @@ class SchedulingInputs:
             self._ip_nodes.store,
             heard_again_at=self.monitor.back_at,
             steady_s=self._rebalance_after_s,
-            changed=self._tell,
+            changed=self._tell_of_nodes,
             clock=self._clock,
         )
         self._ip_nodes.add_handler(source.record_changed)
@@ -385,15 +385,3 @@ class SchedulingInputs:
 
     def _tell_of_verdicts(self) -> None:
         self.nodes_changed()
-
-
-def _what_is_decided(claim: IpClaim) -> object:
-    """Return what a pass looks at: not what controllers report, which changes more often."""
-    meta = claim.metadata
-    assigned = find_condition(claim.status.conditions, ASSIGNED)
-    return meta.uid, meta.labels, meta.annotations, claim.spec, assigned
-
-
-def _what_decides_about(node: IpNode) -> object:
-    """Return what a pass looks at: not how many claims it has, for one."""
-    return node.metadata.created, node.spec, node.status.links, node.status.held

@@ -41,6 +41,10 @@ class Rewrites:
         row = self._rows.get(key)
         return row.due_s if row is not None and row.content == content else 0.0
 
+    def waiting(self, now: float) -> dict[Hashable, float]:
+        """Return the objects that may not be written the same now, with the seconds until then."""
+        return {key: row.due_s - now for key, row in self._rows.items() if row.due_s > now}
+
     def is_fight(self, key: Hashable, content: object) -> bool:
         """Whether another write of this is one too many for a slip."""
         row = self._rows.get(key)

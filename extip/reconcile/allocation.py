@@ -170,6 +170,14 @@ class Allocator:
         self._statuses_due_s = 0.0
         self._counted: set[str] = set()
 
+    def forget(self) -> None:
+        """Read anew what others have written: another may have led meanwhile."""
+        self._last = None
+        self._set_aside = SetAside()
+        self._contention.forget()
+        self._statuses, self._statuses_due_s = {}, 0.0
+        self._written, self._unclaimed = {}, {}
+
     def plan(
         self, claims: Collection[IpClaim], requests: Requests, node_ips: frozenset[IPAddress]
     ) -> Allocation:

@@ -107,6 +107,11 @@ class ClaimWriter:
                 later.append(due_s - now)
         return tuple(found), min(later, default=None)
 
+    def waiting(self) -> dict[str, float]:
+        """Return the claims in which somebody undoes what is written, with the seconds to wait."""
+        waiting = self._rewrites.waiting(self._clock.monotonic())
+        return {str(name): wait_s for name, wait_s in waiting.items()}
+
     async def write(self, write: Write) -> IpClaim | None:
         """Make one of the writes of a plan; return what is there then. Raises ApiError."""
         written = await self._make(write)

@@ -49,6 +49,11 @@ class Contention:
         self._told: set[_Key] = set()
         self._log = log.get_logger("allocation")
 
+    def forget(self) -> None:
+        """Forget what was written: another may have led meanwhile."""
+        self._rewrites = Rewrites()
+        self._told.clear()
+
     def due(
         self, publications: Iterable[Publication]
     ) -> tuple[tuple[Publication, ...], float | None]:

@@ -64,6 +64,8 @@ class NodeVerdicts:
         self._rng = rng
         self._triggered = asyncio.Event()
         self._failures = 0
+        self._failed: set[str] = set()
+        """IpNodes that could not be written: they come last, and keep no other waiting."""
         self._log = log.get_logger("verdicts")
 
     def trigger(self) -> None:
@@ -73,6 +75,7 @@ class NodeVerdicts:
     async def run(self) -> None:
         """Write what differs whenever something may; until cancelled."""
         self._failures = 0
+        self._failed.clear()
         self.trigger()
         while True:
             await self._triggered.wait()
@@ -88,13 +91,16 @@ class NodeVerdicts:
     async def _write_all(self) -> bool:
         """Write to all that differ, those first that may not hold IPs; return whether it went."""
         stale = [
-            (condition.status == "True", name)
+            (name in self._failed, condition.status == "True", name)
             for name, record in self._records.items()
             if (condition := self._judge(name)) is not None and differs(record, condition)
         ]
-        for _, name in sorted(stale):
+        self._failed &= {name for _, _, name in stale}
+        for _, _, name in sorted(stale):
             if not await self._write(name):
+                self._failed.add(name)
                 return False
+            self._failed.discard(name)
             await self._clock.sleep(PACE_S)
         return True
 

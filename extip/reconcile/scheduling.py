@@ -206,6 +206,7 @@ class ClaimScheduler:
         """
         self._claims.forget()
         self._writer.forget()
+        self._allocator.forget()
         for lane in self._lanes():
             lane.reset()
         lanes = [Component(f"lane-{lane.name}", lane.run) for lane in self._lanes()]
@@ -318,18 +319,19 @@ class ClaimScheduler:
         wait_s = self._rebalance_at - self._clock.monotonic()
         if wait_s > 0:
             return wait_s
+        contested = self._writer.waiting()
         moves = plan_rebalance(
             claims,
             inputs.cluster,
             steady=inputs.steady,
             limit=_REBALANCED,
             strategy=self._strategy,
-            fixed=self._moves.unavailable() | self._changes.unavailable(),
+            fixed=self._moves.unavailable() | self._changes.unavailable() | contested.keys(),
         )
         for move in moves:
             self._changes.want(move.claim.metadata.name, move)
         if not moves:
-            return None
+            return min(contested.values(), default=None)
         self._rebalance_at = self._clock.monotonic() + _REBALANCE_S
         return _REBALANCE_S
 

@@ -47,6 +47,9 @@ class ClaimStore(Protocol):
 class AddressAllocator(Protocol):
     """Gives addresses from pools; see `extip.reconcile.allocation.Allocator`."""
 
+    def forget(self) -> None:
+        """Forget what was written and read: another may have led meanwhile."""
+
     def plan(
         self, claims: Collection[IpClaim], requests: Requests, node_ips: frozenset[IPAddress]
     ) -> Allocation:

@@ -8,7 +8,7 @@ from typing import cast
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
 from extip.clock import LoopClock
-from extip.errors import ApiUnavailableError, ConflictError, InvalidRequestError
+from extip.errors import ApiUnavailableError, ConflictError, InvalidRequestError, NotFoundError
 from extip.kube.kind_watch import KindWatch
 from extip.modes.orphans import PATIENCE_S, Orphans
 from tests.fakes.virtual_time import run_virtually
@@ -34,6 +34,7 @@ class World:
     def __init__(self):
         self.kind = SimpleNamespace(missing="gone")
         self.settled = 0
+        self.hangs = ""
         self.answers: dict[str, list[Exception]] = {}
         self.made: list[IpClaim] = []
         self.orphans = Orphans(
@@ -52,7 +53,7 @@ class World:
         self.settled += 1
 
     async def create(self, new):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(60 if new.metadata.name == self.hangs else 0.01)
         if answers := self.answers.get(new.metadata.name):
             raise answers.pop(0)
         self.made.append(new)
@@ -100,7 +101,7 @@ def test_nothing_is_written_before_the_kind_is_back_and_then_each_claim_once():
 def test_what_cannot_be_written_keeps_nothing_else_waiting():
     async def scenario(world):
         world.answers = {
-            "a": [ApiUnavailableError("not yet"), ApiUnavailableError("not yet")],
+            "a": [ApiUnavailableError("not yet"), NotFoundError("another server")],
             "b": [ConflictError("exists")],
             "c": [InvalidRequestError("no")],
         }
@@ -109,6 +110,25 @@ def test_what_cannot_be_written_keeps_nothing_else_waiting():
         assert [one.metadata.name for one in world.made] == ["a"]
         assert not world.orphans.pending
         assert sorted(world.orphans.vanished.store) == ["a", "b"]  # c is for the next pass
+
+    play(scenario)
+
+
+def test_one_claim_whose_write_hangs_keeps_nothing_from_being_decided():
+    """An admission webhook may hang over that very one, and a node die meanwhile."""
+
+    async def scenario(world):
+        world.hangs = "b"
+        world.kind.missing = ""
+        await asyncio.sleep(5)
+        assert sorted(one.metadata.name for one in world.made) == ["a", "c"]
+        assert not world.orphans.pending
+        world.hangs = ""
+        await asyncio.sleep(5)
+        assert sorted(one.metadata.name for one in world.made) == ["a", "b", "c"]
+        world.kind.missing = "gone again"
+        await asyncio.sleep(1)
+        assert world.orphans.pending
 
     play(scenario)
 

@@ -28,6 +28,7 @@ from extip.modes.kinds import Kinds
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks
+from extip.plan.uplinks import SETTLE_S
 from extip.supervisor import supervise
 from tests.fakes.virtual_time import run_virtually
 
@@ -157,7 +158,16 @@ CLAIM = IpClaim(
     metadata=FullObjectMeta(name="a", uid="u", labels={"ipnode": "n1"}),
     spec=IpClaimSpec(cidr="10.0.0.1/32", node_name="n1"),
 )
+POOLED = replace(
+    CLAIM,
+    metadata=replace(
+        CLAIM.metadata,
+        labels={"ipnode": "n1", "ip-pool-name": "p", "app.kubernetes.io/managed-by": "extip"},
+    ),
+)
 UP = Condition(type="Up", status="True", reason="AddressUp")
+ACCEPTED = Condition(type="Accepted", status="True", reason="Accepted")
+TAKEN = Condition(type="Accepted", status="False", reason="AddressInUse", message="by 02:00:01")
 ASSIGNED = Condition(type="Assigned", status="True", reason="Assigned")
 
 
@@ -191,6 +201,28 @@ def test_a_claim_is_news_when_what_is_decided_about_it_differs(changed, is_news)
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "is_news"),
+    [((), (ACCEPTED,), False), ((), (TAKEN,), True), ((TAKEN,), (ACCEPTED,), True)],
+)
+def test_that_a_station_has_an_address_of_a_pool_is_news(before, after, is_news):
+    """Nothing else may happen for hours, and the service has no address as long."""
+
+    async def main():
+        inputs = made(Away())
+        told = []
+        inputs.changed = lambda: told.append("changed")
+        look = inputs.claims._handlers[-1]
+        for conditions in (before, after):
+            inputs.claims.store.replace(
+                [replace(POOLED, status=IpClaimStatus(conditions=conditions))]
+            )
+            look("a")
+        assert told == ["changed"] * (2 if is_news else 1)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
     ("changed", "is_news"),
     [
         (IpNodeStatus(links=(NodeLink(name="eth0", up=True),), claims=7, version="2"), False),
@@ -210,5 +242,27 @@ def test_a_node_is_news_when_it_matters_to_claims(changed, is_news):
             inputs._ip_nodes.store.replace([now])
             inputs._ip_nodes._handlers[-1]("n1")
         assert told == ["changed"] * (2 if is_news else 1)
+
+    run_virtually(main())
+
+
+def test_an_interface_that_stays_down_is_urgent_once_that_is_clear():
+    """While many claims are written anew, what is not urgent waits for up to a second."""
+
+    async def main():
+        inputs = made(Away())
+        urgent = []
+        inputs.urgent = lambda: urgent.append(asyncio.get_running_loop().time())
+        for up in (True, False):
+            status = IpNodeStatus(links=(NodeLink(name="eth0", up=up),))
+            inputs._ip_nodes.store.replace(
+                [IpNode(metadata=FullObjectMeta(name="n1"), status=status)]
+            )
+            for look in inputs._ip_nodes._handlers:
+                look("n1")
+        urgent.clear()
+        down_at = asyncio.get_running_loop().time()
+        await asyncio.sleep(SETTLE_S + 0.1)
+        assert [round(at - down_at, 1) for at in urgent] == [SETTLE_S]
 
     run_virtually(main())

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from random import Random
 
@@ -10,7 +11,7 @@ import msgspec
 from prometheus_client import generate_latest
 
 from extip.api.core_v1 import DetailedService
-from extip.api.ipcontroller_v1 import IpClaimStatus, ServiceReference
+from extip.api.ipcontroller_v1 import IpClaimStatus, ServiceReference, SetAsideAddress
 from extip.clock import LoopClock
 from extip.errors import ApiError, ApiUnavailableError, ConflictError
 from extip.metrics import Metrics
@@ -236,6 +237,29 @@ async def test_services_and_pools_are_written_once(server):
         assert calls == []
     assert server.metric('extip_pool_addresses{pool="p",state="used"} 1.0')
     assert server.metric('extip_pool_addresses{pool="p",state="free"} 5.0')
+
+
+@virtually
+async def test_who_leads_again_knows_what_another_leader_has_set_aside(server):
+    """Or it is given again, taken out of the pool's status, and found taken once more."""
+    server.add("web")
+    await server.go()
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    aside = {"10.0.0.2": SetAsideAddress(message="it was in use by 02:00:00:00:00:01", time=now)}
+    known = server.pools["p"]
+    server.set_pool(
+        msgspec.structs.replace(
+            known, status=msgspec.structs.replace(known.status, set_aside=aside)
+        )
+    )
+    await asyncio.sleep(1)
+    server.allocator.forget()
+    server.show()
+    server.add("later")
+    await server.go()
+    server.show()
+    assert server.ingress("later") == [{"ip": "10.0.0.3"}]
+    assert server.pools["p"].status.set_aside == aside
 
 
 @virtually

@@ -38,6 +38,7 @@ class World:
         self.away: str | bool = False
         self.writes: list[tuple[float, str]] = []
         self.attempts = 0
+        self.stuck = ""
         self.verdicts = NodeVerdicts(
             self.records,
             self.judge,
@@ -53,7 +54,7 @@ class World:
 
     async def patch_status(self, name, patch):
         self.attempts += 1
-        if self.away == "hangs":
+        if self.away == "hangs" or name == self.stuck:
             await asyncio.sleep(60)
         if self.away:
             raise ApiUnavailableError("away")
@@ -169,6 +170,22 @@ def test_a_controller_that_writes_at_the_same_time_loses_nothing():
             assert world.says("n000") == "True"
 
     play(scenario, count=1)
+
+
+def test_one_ip_node_that_cannot_be_written_keeps_no_other_waiting():
+    """An admission webhook may refuse that very one, or hang over it."""
+
+    async def scenario(world):
+        world.stuck = "n000"
+        async with world.leading():
+            await asyncio.sleep(SETTLE_S + WRITE_S + 1 + SETTLE_S + 3 * PACE_S)
+            assert [world.says(name) for name in world.server] == ["", "True", "True"]
+            world.alive["n002"] = False
+            world.verdicts.trigger()
+            await asyncio.sleep(30 + WRITE_S + SETTLE_S + PACE_S)
+            assert [world.says(name) for name in world.server] == ["", "True", "False"]
+
+    play(scenario)
 
 
 def test_an_api_server_that_does_not_answer_is_left_alone():

@@ -161,6 +161,12 @@ class ClaimServer:
 class NoPools:
     """An allocator without pools."""
 
+    def __init__(self):
+        self.begun = 0
+
+    def forget(self):
+        self.begun += 1
+
     def plan(self, _claims, _requests, _node_ips):
         return Allocation()
 
@@ -286,6 +292,16 @@ def virtually(test):
 
 def ips(count):
     return tuple(f"10.0.{1 + n // 200}.{1 + n % 200}" for n in range(count))
+
+
+@virtually
+async def test_whoever_leads_again_forgets_what_was_allocated():
+    pools = NoPools()
+    world = World(allocator=pools)
+    for begun in (1, 2):
+        async with world.running():
+            await world.ask(*ips(1))
+            assert pools.begun == begun
 
 
 @virtually

@@ -82,6 +82,29 @@ def test_another_writer_of_a_claim_is_answered_ever_more_rarely(undo):
     run_virtually(main())
 
 
+def keeps_all_on_n1(server):
+    for claim in list(server.objects.values()):
+        if claim.spec.node_name != "n1":
+            labels = {MANAGED_BY_LABEL: MANAGED_BY, "ipnode": "n1"}
+            metadata = replace(bumped(server, claim), labels=labels)
+            spec = replace(claim.spec, node_name="n1")
+            server.put(replace(claim, metadata=metadata, spec=spec))
+
+
+def test_another_writer_of_a_claim_is_not_answered_by_every_rebalancing():
+    async def main():
+        async with Contested().running() as world:
+            world.alive = {"n1"}
+            await world.ask("10.0.0.1", "10.0.0.2", "10.0.0.3")
+            world.alive = {"n1", "n2"}
+            world.steady = frozenset(world.alive)
+            written = await world.fight(keeps_all_on_n1)
+            assert len(written) <= 42  # of a thousand, for three claims
+            assert len(world.told) == len(set(world.told)) > 0
+
+    run_virtually(main())
+
+
 def test_moves_to_and_fro_are_no_fight():
     async def main():
         async with Contested().running() as world:
