@@ -135,6 +135,7 @@ class ClaimInputs:
         self._moved = asyncio.Event()
         self._given_up = False
         self._back_at = 0.0
+        self._heard_at = float("-inf")
         self._clock = clock
         self._up: frozenset[IPAddress] = frozenset()
         self.claims.add_handler(self._claim_changed)
@@ -202,6 +203,7 @@ class ClaimInputs:
 
     def heard(self, sent_at: float) -> None:
         """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
+        self._heard_at = sent_at
         if self.trust.heard(sent_at):
             self._back_at = sent_at
             self._waking.wake()  # it is back: the caches need not wait out their backoff
@@ -213,13 +215,16 @@ class ClaimInputs:
     def unread(self) -> str:
         """Return why this node does not hear of its claims, though its heartbeats are taken.
 
-        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`.
+        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`, and not while
+        no heartbeat is taken either: then it is the API server that is away.
         """
         if self.claims.trouble is None:
             return ""
         error, since = self.claims.trouble
-        lasts_s = self._clock.monotonic() - max(since, self._back_at)
-        deaf = isinstance(error, ApiAccessError) or lasts_s > _DEAF_S
+        now = self._clock.monotonic()
+        alone = now - self._heard_at <= self.trust.limit_s
+        late = alone and now - max(since, self._back_at) > _DEAF_S
+        deaf = late or isinstance(error, ApiAccessError)
         return f"claims cannot be read: {error}" if deaf else ""
 
     def doubt(self, since_s: float) -> None:

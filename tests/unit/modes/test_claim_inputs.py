@@ -675,3 +675,21 @@ def test_a_watch_of_claims_that_is_refused_is_told_at_once_and_other_trouble_lat
         assert "a proxy" in world.inputs.unread()
 
     play(scenario)
+
+
+def test_while_no_heartbeat_is_taken_either_it_is_the_server_that_is_away():
+    """The first heartbeat after that would say so, and the node be given nothing for a moment."""
+
+    async def scenario(world):
+        world.beating = False
+        world.api.refusal = ApiUnavailableError("nobody answers")
+        world.api.end_watches()
+        for _ in range(60):
+            await asyncio.sleep(1)
+            assert world.inputs.unread() == ""
+        world.beating, world.api.refusal = True, None
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            assert world.inputs.unread() == ""
+
+    play(scenario)
