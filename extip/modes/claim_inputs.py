@@ -139,6 +139,7 @@ class ClaimInputs:
         self._clock = clock
         self._up: frozenset[IPAddress] = frozenset()
         self.claims.add_handler(self._claim_changed)
+        self._former.add_handler(self._seen_elsewhere)
         self._former.add_handler(self._handover.look)
 
     def current(self) -> Inputs | None:
@@ -323,6 +324,14 @@ class ClaimInputs:
         elif not was_lost:
             self._claim_left(*before)
         self._changed()
+
+    def _seen_elsewhere(self, name: str) -> None:
+        """Let go of a claim that is another node's by now: it has not vanished with its kind."""
+        claim, mine = self._former.store.get(name), self._mine.get(name)
+        if claim is None or mine is None or claim.spec.node_name == self._node:
+            return
+        if version_of(claim) > mine[1]:
+            self._orphans.vanished.left(name)
 
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.

@@ -46,6 +46,7 @@ class Api:
         self.streams: list[_Stream] = []
         self.refusal: ApiError | None = None
         """The answer to new watches."""
+        self.silent_about_kinds = False
         self.definition: CustomResourceDefinition | None = CustomResourceDefinition(
             metadata=FullObjectMeta(uid="first")
         )
@@ -72,6 +73,8 @@ class Api:
         if self.away:
             raise ApiUnavailableError("away")
         if resource is CUSTOM_RESOURCE_DEFINITIONS:
+            if self.silent_about_kinds:
+                raise ApiUnavailableError("no answer")
             if self.definition is None:
                 raise NotFoundError("no such definition", status=404)
             return self.definition
@@ -651,6 +654,26 @@ def test_a_deleted_claim_of_a_kind_that_stands_goes_as_fast_as_ever():
     async def scenario(world):
         world.api.delete("a")
         await asyncio.sleep(0.2)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_claim_that_was_moved_goes_though_nobody_tells_of_its_kind():
+    """It is seen with its next node: that is no kind that ends, and two would have the IP."""
+
+    async def scenario(world):
+        world.api.silent_about_kinds = True
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+        world.api.put("a", "n1", previous="n2")
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}, "until the next node has it up"
+        await asyncio.sleep(HANDOVER_S)
         assert world.up == set()
 
     play(scenario)
