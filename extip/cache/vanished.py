@@ -59,6 +59,12 @@ class Vanished(Generic[T]):
         self._gone.discard(key)
         self._left.discard(key)
 
+    def left(self, key: str) -> None:
+        """Remove an object that the server still has, but not among those that are watched here."""
+        self.seen(key)
+        if self.store.discard(key):
+            self.dropped([key])
+
     def suspect(self) -> None:
         """Ask whether the kind stands: the server does not know it, or so it says."""
         self._wake.set()

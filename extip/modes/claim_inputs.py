@@ -135,9 +135,11 @@ class ClaimInputs:
         self._moved = asyncio.Event()
         self._given_up = False
         self._back_at = 0.0
+        self._heard_at = float("-inf")
         self._clock = clock
         self._up: frozenset[IPAddress] = frozenset()
         self.claims.add_handler(self._claim_changed)
+        self._former.add_handler(self._seen_elsewhere)
         self._former.add_handler(self._handover.look)
 
     def current(self) -> Inputs | None:
@@ -202,6 +204,7 @@ class ClaimInputs:
 
     def heard(self, sent_at: float) -> None:
         """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
+        self._heard_at = sent_at
         if self.trust.heard(sent_at):
             self._back_at = sent_at
             self._waking.wake()  # it is back: the caches need not wait out their backoff
@@ -213,13 +216,16 @@ class ClaimInputs:
     def unread(self) -> str:
         """Return why this node does not hear of its claims, though its heartbeats are taken.
 
-        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`.
+        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`, and not while
+        no heartbeat is taken either: then it is the API server that is away.
         """
         if self.claims.trouble is None:
             return ""
         error, since = self.claims.trouble
-        lasts_s = self._clock.monotonic() - max(since, self._back_at)
-        deaf = isinstance(error, ApiAccessError) or lasts_s > _DEAF_S
+        now = self._clock.monotonic()
+        alone = now - self._heard_at <= self.trust.limit_s
+        late = alone and now - max(since, self._back_at) > _DEAF_S
+        deaf = late or isinstance(error, ApiAccessError)
         return f"claims cannot be read: {error}" if deaf else ""
 
     def doubt(self, since_s: float) -> None:
@@ -318,6 +324,14 @@ class ClaimInputs:
         elif not was_lost:
             self._claim_left(*before)
         self._changed()
+
+    def _seen_elsewhere(self, name: str) -> None:
+        """Let go of a claim that is another node's by now: it has not vanished with its kind."""
+        claim, mine = self._former.store.get(name), self._mine.get(name)
+        if claim is None or mine is None or claim.spec.node_name == self._node:
+            return
+        if version_of(claim) > mine[1]:
+            self._orphans.vanished.left(name)
 
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.

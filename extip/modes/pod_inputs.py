@@ -2,10 +2,12 @@
 
 Many CNI plugins (Calico, Cilium, those of clouds) give pods addresses of networks of their own, and
 Nodes have no `spec.podCIDRs` then. EndpointSlices change with every pod of the cluster, so they are
-watched only once such a node is there.
+watched only once such a node is there. Where nodes do get networks, a new one is without for a
+moment: it makes no difference.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from extip.api.core_v1 import Node
@@ -19,7 +21,10 @@ from extip.plan.requests import Requests
 from extip.supervisor import Component
 
 _PATIENCE_S = 2.0
-"""How long the first list is waited for: where it cannot be read, nothing else is to wait."""
+"""How long a start waits for the first list: where it cannot be read, nothing else is to wait."""
+
+_ASSIGNED_S = 30.0
+"""A node that comes later has its network by then, if nodes get any."""
 
 
 class PodSources:
@@ -42,7 +47,8 @@ class PodSources:
         self._begin = begin
         self._changed = changed
         self._clock = clock
-        self._impatient_at: float | None = None
+        self._impatient_at = 0.0
+        self._used = False
         self._begun = asyncio.Event()
         self._ips = PodIps(slices.store.get, changed=changed)
         nodes.add_handler(self._node_changed)
@@ -52,7 +58,7 @@ class PodSources:
     def awaited(self) -> bool:
         """Whether it is worth waiting a moment longer for the first list."""
         return (
-            self._impatient_at is not None
+            bool(self._impatient_at)
             and not self._slices.has_synced
             and self._clock.monotonic() < self._impatient_at
         )
@@ -67,6 +73,7 @@ class PodSources:
         def wanted() -> Iterator[IPAddress]:
             return (interface.ip for interface in requests.wanted)
 
+        self._used = True
         found = cluster_ips.all() if every else cluster_ips.among(wanted(), of=requests)
         pods = self.among(wanted(), of=requests)
         return InUse(cluster_ips=found, spans=cluster_ips.spans, pod_ips=pods)
@@ -77,13 +84,15 @@ class PodSources:
 
     async def _run(self) -> None:
         await self._begun.wait()
-        await self._clock.sleep(_PATIENCE_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._slices.wait_synced()
         self._changed()
         await asyncio.get_running_loop().create_future()
 
     def gap(self) -> str:
         """Return what is not known; empty when nothing is missing."""
-        if self._impatient_at is None:
+        if not self._begun.is_set():
             return ""
         lacking = sorted(n.metadata.name for n in self._nodes.store.values() if _lacks(n))
         some = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")  # noqa: PLR2004
@@ -93,12 +102,25 @@ class PodSources:
         )
 
     def _node_changed(self, name: str) -> None:
-        node = self._nodes.store.get(name)
-        if node is None or not _lacks(node) or self._impatient_at is not None:
+        if self._begun.is_set() or not self._is_without(name):
             return
-        self._impatient_at = self._clock.monotonic() + _PATIENCE_S
-        self._begin()
+        if self._used:  # nothing that goes on already has to wait
+            asyncio.get_running_loop().call_later(_ASSIGNED_S, self._look_again, name)
+        else:
+            self._impatient_at = self._clock.monotonic() + _PATIENCE_S
+            self._watch()
+
+    def _look_again(self, name: str) -> None:
+        if not self._begun.is_set() and self._is_without(name):
+            self._watch()
+
+    def _watch(self) -> None:
         self._begun.set()
+        self._begin()
+
+    def _is_without(self, name: str) -> bool:
+        node = self._nodes.store.get(name)
+        return node is not None and _lacks(node)
 
 
 def _lacks(node: Node) -> bool:

@@ -150,6 +150,7 @@ class ServiceInputs:
             if not i.has_synced
         ]
         missing += [self._reserved.problem()] if self._reserved.problem() else []
+        missing += [self._endpoints.slices.name] if self._pods.awaited else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
 
     def denied(self) -> ApiAccessError | None:

@@ -1,12 +1,14 @@
 """The kernel's connection tracking of this network namespace: UDP flows that nobody translates.
 
 The kernel walks through its whole table, of some hundred thousand places, in one system call. So a
-look at it is made in a thread; it sends only what passes a filter.
+look at it is made in a thread; it sends only what passes a filter. Whoever forges senders can fill
+the table with flows to an IP, so one look takes no more than some of them.
 """
 
 import asyncio
 import socket
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 
 from extip import log
@@ -17,6 +19,8 @@ from extip.plan.link import IPAddress
 _COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _BOUND_S = 1.0
 """For one answer of the kernel, which is there at once; a stop waits for the thread."""
+_MOST = 10_000
+"""Entries that are deleted at one look; a table may have a million."""
 _DATAGRAM = 64 * 2**10
 _BUFFER = 2**20
 _NETLINK_NETFILTER = 12  # linux/netlink.h
@@ -58,20 +62,35 @@ class FlowTable:
 
 def _drop(ips: frozenset[IPAddress]) -> int:
     """Do it, in a thread. Raises OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as opened:
-        opened.settimeout(_BOUND_S)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        opened.bind((0, 0))
-        found: list[Flow] = []
-        for sequence, version in enumerate(sorted({ip.version for ip in ips}), start=1):
-            opened.send(ctnetlink.untranslated_request(sequence, version))
-            wanted = frozenset(ip.packed for ip in ips if ip.version == version)
-            found += _answers(opened, sequence, version, wanted)
+    found = _find(ips)
+    if not found:
+        return 0
+    with _opened() as opened:  # what was not read of an answer is gone with its socket
         count = 0
-        for sequence, flow in enumerate(found, start=3):
+        for sequence, flow in enumerate(found, start=1):
             opened.send(ctnetlink.delete_request(sequence, flow))
             count += not _failed(opened, sequence)
         return count
+
+
+def _find(ips: frozenset[IPAddress]) -> list[Flow]:
+    found: list[Flow] = []
+    with _opened() as opened:
+        for sequence, version in enumerate(sorted({ip.version for ip in ips}), start=1):
+            opened.send(ctnetlink.untranslated_request(sequence, version))
+            wanted = frozenset(ip.packed for ip in ips if ip.version == version)
+            found += islice(_answers(opened, sequence, version, wanted), _MOST - len(found))
+            if len(found) == _MOST:
+                break
+    return found
+
+
+def _opened() -> socket.socket:
+    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+    opened.settimeout(_BOUND_S)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+    opened.bind((0, 0))
+    return opened
 
 
 def _answers(

@@ -9,7 +9,6 @@ from collections.abc import Set as AbstractSet
 from extip.api.core_v1 import Node
 from extip.plan.link import IPAddress, IPInterface
 from extip.plan.requests import Owner
-from extip.plan.reserved import parse_ips
 
 
 def own_node(nodes: Iterable[Node], own: AbstractSet[IPAddress], hostname: str) -> str:
@@ -19,10 +18,12 @@ def own_node(nodes: Iterable[Node], own: AbstractSet[IPAddress], hostname: str) 
     that has its name.
     """
     known = list(nodes)
+    # As texts, which kubelets write in one way: each pass looks, and nodes may be thousands.
+    texts = {str(ip) for ip in own}
     listing = [
         node.metadata.name
         for node in known
-        if not own.isdisjoint(parse_ips(a.address for a in node.status.addresses or ()))
+        if any(a.address in texts for a in node.status.addresses or ())
     ]
     if len(listing) == 1:
         return listing[0]

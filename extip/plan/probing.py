@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from extip.plan.addresses import AddressPlan
+from extip.plan.addresses import AddressPlan, removals
 from extip.plan.backoff import Backoff
 from extip.plan.desire import Desire
-from extip.plan.link import Change, IPAddress, IPInterface, ObservedAddress, Operation
+from extip.plan.link import IPAddress, IPInterface, ObservedAddress, Operation
 from extip.plan.refusal import Reason, Refusal
 from extip.plan.requests import Owner, Rejection
 from extip.plan.sighting import Kind, Sighting
@@ -240,8 +240,9 @@ def expel(
         return plan
     there = {(a.link_index, a.interface) for a in here}
     others = [c for c in plan.changes if (c.link_index, c.interface) not in there]
-    changes = [Change(op, *at) for op in (Operation.DELETE, Operation.ADD) for at in sorted(there)]
-    return AddressPlan(changes=(*changes, *others), up=plan.up.difference(ips))
+    deletes = removals(here)
+    adds = [change._replace(operation=Operation.ADD) for change in deletes]
+    return AddressPlan(changes=(*deletes, *adds, *others), up=plan.up.difference(ips))
 
 
 def withhold(

@@ -46,6 +46,7 @@ class Api:
         self.streams: list[_Stream] = []
         self.refusal: ApiError | None = None
         """The answer to new watches."""
+        self.silent_about_kinds = False
         self.definition: CustomResourceDefinition | None = CustomResourceDefinition(
             metadata=FullObjectMeta(uid="first")
         )
@@ -72,6 +73,8 @@ class Api:
         if self.away:
             raise ApiUnavailableError("away")
         if resource is CUSTOM_RESOURCE_DEFINITIONS:
+            if self.silent_about_kinds:
+                raise ApiUnavailableError("no answer")
             if self.definition is None:
                 raise NotFoundError("no such definition", status=404)
             return self.definition
@@ -656,6 +659,26 @@ def test_a_deleted_claim_of_a_kind_that_stands_goes_as_fast_as_ever():
     play(scenario)
 
 
+def test_a_claim_that_was_moved_goes_though_nobody_tells_of_its_kind():
+    """It is seen with its next node: that is no kind that ends, and two would have the IP."""
+
+    async def scenario(world):
+        world.api.silent_about_kinds = True
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+        world.api.put("a", "n1", previous="n2")
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}, "until the next node has it up"
+        await asyncio.sleep(HANDOVER_S)
+        assert world.up == set()
+
+    play(scenario)
+
+
 def test_a_watch_of_claims_that_is_refused_is_told_at_once_and_other_trouble_later():
     async def scenario(world):
         assert world.inputs.unread() == ""
@@ -673,5 +696,23 @@ def test_a_watch_of_claims_that_is_refused_is_told_at_once_and_other_trouble_lat
         assert world.inputs.unread() == ""
         await asyncio.sleep(10)
         assert "a proxy" in world.inputs.unread()
+
+    play(scenario)
+
+
+def test_while_no_heartbeat_is_taken_either_it_is_the_server_that_is_away():
+    """The first heartbeat after that would say so, and the node be given nothing for a moment."""
+
+    async def scenario(world):
+        world.beating = False
+        world.api.refusal = ApiUnavailableError("nobody answers")
+        world.api.end_watches()
+        for _ in range(60):
+            await asyncio.sleep(1)
+            assert world.inputs.unread() == ""
+        world.beating, world.api.refusal = True, None
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            assert world.inputs.unread() == ""
 
     play(scenario)

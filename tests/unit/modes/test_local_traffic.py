@@ -38,6 +38,15 @@ def test_the_node_is_the_one_that_lists_an_address_of_this_machine(own, hostname
     assert own_node(nodes, {ip_address(ip) for ip in own}, hostname) == expected
 
 
+def test_thousands_of_nodes_are_not_parsed_anew_at_each_pass(monkeypatch):
+    nodes = [node(f"n{n}", f"10.1.{n >> 8}.{n & 255}", f"fd00::{n:x}") for n in range(2000)]
+    own = {ip_address("fd00::7")}
+    parsed: list[object] = []
+    monkeypatch.setattr("extip.plan.requests.ip_address", parsed.append)
+    assert own_node(nodes, own, "other") == "n7"
+    assert parsed == []
+
+
 def test_only_what_is_up_and_wants_local_traffic_lacks_an_endpoint():
     endpoints = {"shop/local": frozenset({"n2"})}
     assert without_endpoint("n2", endpoints, WANTED, {A, B, C}) == {}

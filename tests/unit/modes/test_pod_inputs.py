@@ -7,8 +7,9 @@ from typing import Any, cast
 from extip.api.core_v1 import Node, NodeMeta, NodeSpec
 from extip.api.discovery_v1 import Endpoint, EndpointSlice, EndpointTarget
 from extip.clock import LoopClock
+from extip.modes.addresses_in_use import ClusterIps
 from extip.modes.pod_inputs import PodSources
-from extip.plan.requests import parse_ip
+from extip.plan.requests import Requests, parse_ip
 from tests.fakes.virtual_time import run_virtually
 
 POD = EndpointTarget(kind="Pod")
@@ -19,8 +20,15 @@ class Informed:
 
     def __init__(self) -> None:
         self.store: dict[str, Any] = {}
-        self.has_synced = False
+        self.synced = asyncio.Event()
         self._handlers: list[Any] = []
+
+    @property
+    def has_synced(self):
+        return self.synced.is_set()
+
+    async def wait_synced(self):
+        await self.synced.wait()
 
     def add_handler(self, handler):
         self._handlers.append(handler)
@@ -66,6 +74,10 @@ class Rig:
         wanted = [ip for text in texts if (ip := parse_ip(text)) is not None]
         return {str(ip) for ip in self.pods.among(wanted, of=of or object())}
 
+    def use(self):
+        cluster_ips = ClusterIps(dict[str, Any]().get)
+        return self.pods.in_use(Requests(), cluster_ips, every=False)
+
     @asynccontextmanager
     async def running(self):
         tasks = [asyncio.ensure_future(c.run()) for c in self.pods.components()]
@@ -95,7 +107,7 @@ def test_pods_are_known_once_a_node_has_no_network_and_it_is_said_that_others_ar
             assert rig.begun == 1
             assert rig.waits()
             assert "(n1, n2, n3, ...)" in rig.pods.gap()
-            rig.slices.has_synced = True
+            rig.slices.synced.set()
             assert not rig.waits()
             rig.endpoints("ns/web-x", "10.0.7.7", "fd00:7::7")
             rig.endpoints("ns/outside", "10.0.7.8", target=None)
@@ -122,5 +134,37 @@ def test_slices_that_cannot_be_read_hold_nothing_up_for_long():
             await asyncio.sleep(2)
             assert not rig.waits()
             assert rig.changes == 1
+
+    run_virtually(main())
+
+
+def test_a_start_goes_on_as_soon_as_slices_are_there():
+    async def main():
+        async with Rig().running() as rig:
+            rig.node("n1")
+            await asyncio.sleep(0.1)
+            assert rig.changes == 0
+            rig.slices.synced.set()
+            await asyncio.sleep(0.1)
+            assert rig.changes == 1
+
+    run_virtually(main())
+
+
+def test_a_node_that_comes_later_has_time_to_be_given_its_network_and_holds_nothing_up():
+    async def main():
+        async with Rig().running() as rig:
+            rig.node("n1", "10.244.1.0/24")
+            rig.use()
+            rig.node("n2")
+            assert not rig.waits()
+            await asyncio.sleep(1)
+            rig.node("n2", "10.244.2.0/24")
+            await asyncio.sleep(60)
+            assert rig.begun == 0
+            rig.node("n3")
+            await asyncio.sleep(60)
+            assert rig.begun == 1
+            assert not rig.waits()
 
     run_virtually(main())

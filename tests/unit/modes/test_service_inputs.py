@@ -5,13 +5,14 @@ from ipaddress import ip_interface
 
 import pytest
 
-from extip.api.core_v1 import Namespace, Service, ServiceMeta, ServiceSpec
+from extip.api.core_v1 import Namespace, Node, NodeMeta, Service, ServiceMeta, ServiceSpec
 from extip.api.meta_v1 import ObjectMeta
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.modes.service_inputs import ServiceInputs
 from extip.plan.permissions import Permissions
 from extip.plan.requests import Masks
+from tests.fakes.virtual_time import run_virtually
 
 
 class NoServer:
@@ -69,6 +70,10 @@ class Cluster:
         store = self.inputs._services.store
         store.remove(store[key])
         self.inputs._services._notify([key])
+
+    def node_without_network(self, name: str) -> None:
+        self.inputs._nodes.store.put(Node(metadata=NodeMeta(name=name)))
+        self.inputs._nodes._notify([name])
 
     def namespace(self, name: str, *, matches: bool) -> None:
         assert self.inputs._namespaces is not None
@@ -150,3 +155,15 @@ def test_whoever_has_an_ip_keeps_it_until_they_drop_it(cluster: Cluster) -> None
     assert cluster.holders("10.0.0.1") == {"c"}
     cluster.namespace("a", matches=True)
     assert cluster.holders("10.0.0.1") == {"c"}
+
+
+def test_that_addresses_of_pods_are_awaited_is_said_and_so_a_dry_run_waits_too() -> None:
+    async def main() -> None:
+        cluster = Cluster()
+        assert "endpointslices" not in cluster.inputs.problem()
+        cluster.node_without_network("n1")
+        assert "informer-endpointslices" in cluster.inputs.problem()
+        cluster.inputs._endpoints.slices._notify([])
+        assert "endpointslices" not in cluster.inputs.problem()
+
+    run_virtually(main())

@@ -256,6 +256,22 @@ async def test_what_turns_out_to_be_anothers_goes_and_is_new_whoever_had_it_befo
 
 
 @virtually
+async def test_what_is_anothers_in_both_ip_versions_goes_at_once():
+    """Two clusters share the IPs of a dual-stack service: both are found in the same moment."""
+    station = Station()
+    ips = (V4, V6)
+    station.segment.holders.update(dict.fromkeys(ips, STRANGER))
+    station.want(*ips, established=ips)
+    async with station.running():
+        await asyncio.sleep(OVER_S)
+        assert station.up() == {str(V4), str(V6)}
+        station.prober.cease({ip: Sighting(ip, STRANGER, Kind.CLAIM) for ip in ips})
+        await asyncio.sleep(SLACK_S)
+        assert station.up() == set()
+        assert station.refused().keys() == {str(V4), str(V6)}
+
+
+@virtually
 async def test_a_takeover_waits_for_nothing():
     station = Station()
     station.segment.holders[V4] = STRANGER
