@@ -28,13 +28,13 @@ class ApiStatusError(LabError):
 class _Connection(http.client.HTTPSConnection):
     """An HTTPS connection whose socket lives in a host of the lab."""
 
-    def __init__(self, host: Host, context: ssl.SSLContext, timeout: float) -> None:
-        super().__init__(API_SERVER_IP, PORT, context=context, timeout=timeout)
+    def __init__(self, host: Host, port: int, context: ssl.SSLContext, timeout: float) -> None:
+        super().__init__(API_SERVER_IP, port, context=context, timeout=timeout)
         self._lab_host = host
         self._tls = context
 
     def connect(self) -> None:
-        plain = self._lab_host.connect(API_SERVER_IP, PORT, self.timeout or 10.0)
+        plain = self._lab_host.connect(API_SERVER_IP, self.port, self.timeout or 10.0)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = self._tls.wrap_socket(plain, server_hostname=API_SERVER_IP)
 
@@ -42,8 +42,9 @@ class _Connection(http.client.HTTPSConnection):
 class ApiClient:
     """Requests as the cluster's admin; each on a connection of its own, so none can be stale."""
 
-    def __init__(self, host: Host, certificate: Path, token: str) -> None:
+    def __init__(self, host: Host, certificate: Path, token: str, *, port: int = PORT) -> None:
         self._host = host
+        self._port = port
         self._context = ssl.create_default_context(cafile=str(certificate))
         self._token = token
 
@@ -57,7 +58,7 @@ class ApiClient:
         timeout: float = 60.0,
     ) -> str:
         """Send a request, return the body's text. ApiStatusError from 400 up, OSError below it."""
-        connection = _Connection(self._host, self._context, timeout)
+        connection = _Connection(self._host, self._port, self._context, timeout)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)

@@ -89,6 +89,7 @@ class ControlPlane:
         self.credentials = credentials
         self._outside: Path | None = None
         self.relay: Daemon | None = None
+        self._binaries = binaries
         directory = switch.anchor.directory
         self.api = ApiClient(switch, credentials.certificate, credentials.admin_token)
         self.kubeconfig = write_kubeconfig(
@@ -119,6 +120,35 @@ class ControlPlane:
         """Return all programs of the control plane, in the order in which they start."""
         relay = [] if self.relay is None else [self.relay]
         return [self.etcd, self.api_server, self.controller_manager, *relay]
+
+    def another_cluster(self) -> tuple[ApiClient, Path]:
+        """Start an API server that knows nothing of this one; return a client and a kubeconfig.
+
+        It keeps its objects in the same etcd, under a prefix of its own, and ends with what tests
+        start. It has no controllers: no endpoints, no garbage collection.
+        """
+        port = PORT + 1
+        argv = _api_server(
+            self._binaries,
+            self.credentials,
+            port=port,
+            etcd_prefix=f"/another-{secrets.token_hex(4)}",
+        )
+        certificate, token = self.credentials.certificate, self.credentials.admin_token
+        api = ApiClient(self._switch, certificate, token, port=port)
+        Daemon(
+            self._switch,
+            "another-kube-apiserver",
+            argv,
+            ready=lambda: api.raw("GET", "/readyz", timeout=2.0),
+        ).start()
+        kubeconfig = write_kubeconfig(
+            self.kubeconfig.parent / "another",
+            server=f"https://{API_SERVER_IP}:{port}",
+            certificate=certificate,
+            token=token,
+        )
+        return api, kubeconfig
 
     def outside_kubeconfig(self) -> Path:
         """Write a kubeconfig of the admin for programs outside, on this machine's loopback."""
@@ -189,13 +219,20 @@ def _etcd(binaries: Binaries) -> list[str]:
     ]
 
 
-def _api_server(binaries: Binaries, credentials: Credentials) -> list[str]:
+def _api_server(
+    binaries: Binaries,
+    credentials: Credentials,
+    *,
+    port: int = PORT,
+    etcd_prefix: str = "/registry",
+) -> list[str]:
     return [
         str(binaries.kube_apiserver),
         f"--etcd-servers={_ETCD}",
+        f"--etcd-prefix={etcd_prefix}",
         f"--bind-address={API_SERVER_IP}",
         f"--advertise-address={API_SERVER_IP}",
-        f"--secure-port={PORT}",
+        f"--secure-port={port}",
         f"--tls-cert-file={credentials.certificate}",
         f"--tls-private-key-file={credentials.key}",
         "--service-account-issuer=https://kubernetes.default.svc",
