@@ -150,7 +150,8 @@ async def dry_run(settings: SimpleSettings) -> None:
 def render(view: View) -> str:
     """Write a view as a table, a line for each address: what happens to it, and why."""
     lines = [(change.operation.value, str(change.interface), "") for change in view.plan.changes]
-    lines += [("keep", str(ip), "") for ip in sorted(view.plan.up, key=str)]
+    changed = {change.interface.ip for change in view.plan.changes}
+    lines += [("keep", str(ip), "") for ip in sorted(view.plan.up - changed, key=str)]
     if view.desire is not None:
         lines += [
             ("refuse", rejection.text, f"{rejection.owner}: {rejection.refusal.message}")
