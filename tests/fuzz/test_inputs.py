@@ -1,5 +1,7 @@
 """What modes gather from their caches holds together, whatever comes and goes in these."""
 
+import asyncio
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,7 +12,10 @@ from extip.api.meta_v1 import KubernetesObject
 from extip.cache.informer import Informer
 from extip.clock import LoopClock
 from extip.kube.codec import ResourceCodec
+from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
+from extip.modes.kinds import Kinds
+from extip.modes.lingering import LINGER_S
 from extip.modes.scheduler_inputs import SchedulingInputs
 from extip.modes.service_inputs import ServiceInputs
 from extip.plan.permissions import Permissions
@@ -66,29 +71,35 @@ def synced(*informers: Informer[Any]) -> None:
 @settings(max_examples=50)
 @given(script("plain", "nodes"))
 def test_simple_mode(steps):
-    inputs = ServiceInputs(
-        NoServer(),  # type: ignore[arg-type]
-        masks=MASKS,
-        permissions=Permissions(),
-        service_selector="",
-        namespace_selector="",
-        changed=lambda: None,
-        clock=LoopClock(),
-        metrics=Metrics("test"),
-    )
-    synced(inputs._services, inputs._nodes)
-    assert inputs.current() is None, "where the API server is, is not known yet"
-    inputs._reserved._control_plane._read_once.set()
-    informers: dict[str, Informer[Any]] = {"plain": inputs._services, "nodes": inputs._nodes}
-    for kind, text, gone in steps:
-        feed(informers[kind], kind, text, gone=gone)
+    async def main():
+        inputs = ServiceInputs(
+            NoServer(),  # type: ignore[arg-type]
+            masks=MASKS,
+            permissions=Permissions(),
+            service_selector="",
+            namespace_selector="",
+            changed=lambda: None,
+            clock=LoopClock(),
+            metrics=Metrics("test"),
+        )
+        synced(inputs._services, inputs._nodes, inputs._endpoints.slices)
+        assert inputs.current() is None, "where the API server is, is not known yet"
+        inputs._reserved._control_plane._read_once.set()
+        informers: dict[str, Informer[Any]] = {"plain": inputs._services, "nodes": inputs._nodes}
+        for kind, text, gone in steps:
+            feed(informers[kind], kind, text, gone=gone)
+            _is_true(inputs)
+        for informer in informers.values():
+            for item in list(informer.store.values()):
+                informer._notify([key] if (key := informer.store.remove(item)) else [])
+        assert not inputs._cluster_ips._count
+        assert not inputs._cluster_ips._of_object
         _is_true(inputs)
-    for informer in informers.values():
-        for item in list(informer.store.values()):
-            informer._notify([key] if (key := informer.store.remove(item)) else [])
-    assert not inputs._cluster_ips._count
-    assert not inputs._cluster_ips._of_object
-    _is_true(inputs)
+        await asyncio.sleep(2 * LINGER_S)
+        assert not inputs.wanted()
+        _is_true(inputs)
+
+    run_virtually(main())
 
 
 def _is_true(inputs: ServiceInputs) -> None:
@@ -117,6 +128,7 @@ def test_the_scheduler(steps):
         inputs = SchedulingInputs(
             NoServer(),  # type: ignore[arg-type]
             **_scheduler_values(),
+            kinds=_kinds(),
             clock=LoopClock(),
             metrics=Metrics("test"),
         )
@@ -128,7 +140,7 @@ def test_the_scheduler(steps):
             "pools": inputs._pools,
             "leases": inputs._leases,
         }
-        synced(*inputs._informers())
+        synced(*inputs._informers(), inputs._endpoints.slices)
         inputs._reserved._control_plane._read_once.set()
         inputs._warm = True
         for kind, text, gone in steps:
@@ -139,6 +151,17 @@ def test_the_scheduler(steps):
             assert inputs.allocation.current().demands is not None
 
     run_virtually(main())
+
+
+def _kinds() -> Kinds:
+    """Return what watches the definitions, never run: they stand."""
+    return Kinds(
+        NoServer(),  # type: ignore[arg-type]
+        EventRecorder(NoServer(), clock=LoopClock(), metrics=Metrics("test")),  # type: ignore[arg-type]
+        clock=LoopClock(),
+        rng=Random(1),  # noqa: S311
+        metrics=Metrics("test"),
+    )
 
 
 def _scheduler_values() -> dict[str, Any]:
