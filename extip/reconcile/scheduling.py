@@ -151,7 +151,7 @@ class ClaimScheduler:
             put_off=put_off(),
             made=self._claim_written,
             again=self._look_in,
-            behind=lambda: self._moves.waiting or self._publication.waiting,
+            behind=lambda: self._moves.waiting,
         )
         self._publication: Lane[Publishing] = Lane(
             "publication",
