@@ -10,9 +10,9 @@ nothing, and hands what differs to lanes (`extip.reconcile.lanes`), which write 
     ├── lane-publication     what services were given, and what pools have left
     └── lane-chores          what is said of claims, and what has time
 
-Each lane goes before those under it. A write that is on its way counts as made while the next plan
-is decided; a plan replaces what was not begun. Our own writes count before the watch shows them, so
-that no pass undoes or repeats the last. While writes are made, passes are few.
+Moves go before all else, and chores after all else. A write that is on its way counts as made
+while the next plan is decided; a plan replaces what was not begun. Our own writes count before the
+watch shows them, so that no pass undoes or repeats the last. While writes are made, passes are few.
 
 Every write carries a precondition or creates: a decision that went stale (a frozen leader that
 thaws) fails at the API server instead of undoing its successor's. What cannot be written now, for
