@@ -12,6 +12,7 @@ from extip.errors import ApiUnavailableError
 from extip.log import Logger
 from extip.plan.conditions import find_condition
 from extip.reconcile.lanes import WRITE_S
+from extip.reconcile.scheduling import CONCURRENCY
 from tests.fakes.recorder import RecordingLogger
 from tests.fakes.virtual_time import run_virtually
 from tests.unit.plan.allocation_world import pool, service_json
@@ -82,12 +83,13 @@ class HangingServices(test_allocation.Server):
 class SlowServices(HangingServices):
     """Answers as late as the server of claims; knows when."""
 
-    def __init__(self):
+    def __init__(self, latency_s=LATENCY_S):
         super().__init__()
+        self.latency_s = latency_s
         self.published_at: dict[str, float] = {}
 
     async def publish(self, publication):
-        await asyncio.sleep(LATENCY_S)
+        await asyncio.sleep(self.latency_s)
         await super().publish(publication)
         self.published_at[str(publication.ingress[0].ip)] = LoopClock().monotonic()
 
@@ -116,6 +118,20 @@ async def test_a_service_says_its_address_as_soon_as_a_claim_does_however_many_a
         lags = [services.published_at[ip] - at for ip, at in server.created_at.items()]
         assert len(lags) == 100
         assert max(lags) < 3 * LATENCY_S
+
+
+@virtually
+async def test_new_claims_do_not_wait_for_services_that_are_slow_to_write():
+    """One at a time they would take as long as all the services: the last one minutes."""
+    services, server = SlowServices(latency_s=20 * LATENCY_S), TimedServer()
+    async with World(server=server, allocator=services.allocator).running() as world:
+        services.add_many(200)
+        began_s = LoopClock().monotonic()
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        assert len(server.created_at) == 200
+        assert max(server.created_at.values()) - began_s < 2 * 200 / CONCURRENCY * LATENCY_S
+        assert len(services.published_at) == 200
 
 
 async def moved_within(world, bound_s):
