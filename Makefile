@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo lab test check fmt bench lock clean
+.PHONY: help setup packages demo lab soak test sim mutants check fmt bench lock clean
 
 help: ## Print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,17 @@ demo: setup ## Bring a real cluster up in namespaces and show extip at work on i
 lab: setup ## Leave a cluster in namespaces up, for a person to play with
 	@$(BIN)/python -m tests.lab
 
+soak: setup ## Let chaos happen to a cluster for MINUTES=5, and explain every outage (SEED=, OUT=)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),5) $(addprefix --seed ,$(SEED)) $(addprefix --out ,$(OUT))
+
 test: setup ## Run every test: unit, contract, namespaces, and the real cluster
 	@$(BIN)/pytest -q
+
+mutants: setup ## Break the program in many small ways, one by one: a test must notice each
+	@$(BIN)/python -m tests.mutants
+
+sim: setup ## Simulate whole clusters and their faults: SEEDS=n histories, or SEED=k alone (LOG=1)
+	@$(BIN)/python -m tests.simulation
 
 check: packages $(STAMP) ## Check format, lint, types, import contracts and known vulnerabilities
 	@$(BIN)/ruff format --check extip tests

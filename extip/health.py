@@ -29,7 +29,7 @@ CONNECTION_S = 10.0
 """A connection is cut off this long after it was made; scrapers wait for 10 s by default."""
 
 _LIMITS = {"max_line_size": 4096, "max_headers": 64, "max_field_size": 8190, "lingering_time": 0.0}
-"""Of a request, in bytes. What a client sends after its headers is not read."""
+"""Limits of a request, in bytes. Its body is not read."""
 
 _BACKLOG = 32
 """Connections that the kernel keeps waiting, and that are taken on between two other tasks."""

@@ -18,10 +18,12 @@ import sys
 from contextlib import suppress
 from typing import Literal, TextIO
 
-import orjson
+import msgspec
 import structlog
 import structlog.tracebacks
 from structlog.typing import FilteringBoundLogger, Processor
+
+from extip.terminal import has_colours
 
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -113,7 +115,7 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     else:
         render = [
             structlog.dev.ConsoleRenderer(
-                colors=_wants_colors(),
+                colors=has_colours(sys.stderr),
                 pad_event_to=28,
                 exception_formatter=structlog.dev.plain_traceback,
             )
@@ -137,21 +139,11 @@ def configure(log_format: LogFormat, level: LogLevel) -> None:
     )
 
 
-def _wants_colors() -> bool:
-    """Whether a person reads this on a terminal that knows colours, and has not said no to them.
-
-    https://no-color.org: any text in ``NO_COLOR`` says so.
-    """
-    return (
-        sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
-
-
 def _json(event: object, **_: object) -> str:
     """Return the line, whatever is in it: what cannot be logged must not end what it is about."""
     try:
-        return orjson.dumps(event, default=str).decode()
-    except TypeError:  # half a surrogate pair, a number of more than 64 bits, a key that is no text
+        return msgspec.json.encode(event, enc_hook=str).decode()
+    except (TypeError, UnicodeEncodeError):  # half a surrogate pair is no UTF-8
         return json.dumps(event, default=str, skipkeys=True)
 
 

@@ -117,6 +117,11 @@ class Metrics:
             "Stations on the interface that have answered; without any, isolation is not noticed.",
             registry=registry,
         )
+        self.link_watched = Gauge(
+            "extip_link_watched",
+            "Nodes that this one watches on the segment; without any, it notices no death there.",
+            registry=registry,
+        )
         self.netlink_overruns = Counter(
             "extip_netlink_overruns_total",
             "Times that the kernel dropped netlink events (ENOBUFS) and all was read anew.",
@@ -179,6 +184,12 @@ class Metrics:
             ["state"],
             registry=registry,
         )
+        self.suspicions = Counter(
+            "extip_suspicions_total",
+            "Nodes that neighbours called silent, by result: dead, objected, withdrawn.",
+            ["result"],
+            registry=registry,
+        )
         self.claims_moved = Counter(
             "extip_claims_moved_total", "Claims given to another node.", registry=registry
         )
@@ -198,6 +209,11 @@ class Metrics:
             "extip_pool_addresses",
             "Addresses of pools, by pool and whether they are used, free or set aside.",
             ["pool", "state"],
+            registry=registry,
+        )
+        self.scheduler_drift = Counter(
+            "extip_scheduler_drift",
+            "Claims about which a second look at unchanged facts decided something else; always 0.",
             registry=registry,
         )
         self.services_waiting = Gauge(

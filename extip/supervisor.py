@@ -123,6 +123,10 @@ async def _done(do: Callable[[T], Awaitable[None]], item: T) -> None:
     await do(item)
 
 
+NextSignal = Callable[[], Awaitable[str]]
+"""Returns the name of the next signal that asks the process to stop, once it comes."""
+
+
 class StopSignals:
     """SIGTERM and SIGINT, from the moment that this object is made: none is lost.
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from random import Random
 from typing import Generic, TypeVar
 
-from extip.plan.backoff import Backoff
+from extip.backoff import Backoff
 
 K = TypeVar("K", bound=Hashable)
 

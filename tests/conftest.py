@@ -2,6 +2,8 @@
 
 import signal
 import tempfile
+from functools import partial
+from types import FrameType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,12 +22,21 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.TemporaryDirectory(prefix="extip-tests-")
         config.option.basetemp = folder.name
         config.add_cleanup(folder.cleanup)
-    pytest_runtest_setup()
-
-
-def pytest_runtest_setup() -> None:
-    """SIGTERM ends a run like Ctrl-C, which cleans up; a test's event loop may have reset it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """SIGTERM ends a run like Ctrl-C, which cleans up; a test's event loop may have reset it."""
+    signal.signal(signal.SIGTERM, partial(_end_run, item.session))
+
+
+def _end_run(session: pytest.Session, number: int, frame: FrameType | None) -> None:
+    """End the run, also where it is in a command that takes Ctrl-C for itself.
+
+    Such a test fails with the exit code of Ctrl-C; this tells where that came from.
+    """
+    session.shouldstop = f"the run was sent {signal.Signals(number).name}"
+    signal.default_int_handler(number, frame)
 
 
 def pytest_terminal_summary(

@@ -1,6 +1,7 @@
 """apiextensions.k8s.io/v1: as much of a CustomResourceDefinition as is needed to manage our own.
 
-The spec is kept as the JSON it is: `extip.api.crds` writes it, and only the API server reads it.
+The spec is kept as the JSON it is: `extip.definitions.documents` writes it, and only the API server
+reads it.
 """
 
 from msgspec import Raw

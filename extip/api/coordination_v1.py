@@ -4,9 +4,9 @@ from extip.api.meta_v1 import FullObject, Wire
 
 
 class LeaseSpec(Wire, frozen=True):
-    """Who holds what, as the holder wrote it.
+    """The holder of a Lease, and its times.
 
-    The times are the holder's wall clock. They are for people: nothing may be decided by them.
+    The times are from the holder's wall clock. They are for people: no decision may use them.
     """
 
     holder_identity: str | None = None

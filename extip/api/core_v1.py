@@ -8,16 +8,28 @@ from extip.api.names import AUTO_ANNOTATION, HEADLESS_LABEL, PREFIX
 
 
 class ServiceSpec(Wire, frozen=True):
-    """What the service asks for."""
+    """The request of a service."""
 
     type: str = ""
     external_ips: tuple[str, ...] | None = field(default=None, name="externalIPs")
-    """As the user wrote them: not necessarily valid addresses on older API servers."""
+    """The user's text: older API servers also accept malformed addresses."""
     load_balancer_class: str | None = None
     cluster_ips: tuple[str, ...] | None = field(default=None, name="clusterIPs")
     """One per IP family, or ``None`` alone; servers before 1.20 do not say."""
     external_traffic_policy: str = ""
     """``Cluster``, or ``Local``: nodes without an endpoint drop external traffic."""
+
+
+class PortStatus(Wire, frozen=True):
+    """A statement about one port of a way in."""
+
+    port: int = 0
+    protocol: str = ""
+    error: str | None = None
+
+
+VIP = "VIP"
+"""A `LoadBalancerIngress.ip_mode`: packets arrive with the IP as their destination."""
 
 
 class LoadBalancerIngress(Wire, frozen=True):
@@ -26,7 +38,9 @@ class LoadBalancerIngress(Wire, frozen=True):
     ip: str = ""
     hostname: str = ""
     ip_mode: str = ""
-    """``VIP``, ``Proxy``, or empty (which means VIP)."""
+    """``VIP``, ``Proxy``, or empty (which means VIP). Servers before 1.29 drop it."""
+    ports: tuple[PortStatus, ...] | None = None
+    """Not extip's: it keeps what others write there."""
 
 
 class LoadBalancerStatus(Wire, frozen=True):
@@ -36,7 +50,7 @@ class LoadBalancerStatus(Wire, frozen=True):
 
 
 class ServiceStatus(Wire, frozen=True):
-    """What the service was given."""
+    """The addresses that the service got."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
@@ -83,7 +97,7 @@ class DetailedServiceMeta(ObjectMeta, frozen=True):
 
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    """Those that are extip's, and what looks like it; all others stay out of memory."""
+    """The annotations below extip's prefix; all others stay out of memory."""
 
     def __post_init__(self) -> None:
         """Drop what is not ours: kubectl leaves whole manifests in annotations."""
@@ -97,7 +111,7 @@ class DetailedServiceMeta(ObjectMeta, frozen=True):
 
 
 class DetailedServiceSpec(ServiceSpec, frozen=True):
-    """What decides which addresses a service gets."""
+    """The fields that decide about the addresses of a service."""
 
     ip_families: tuple[str, ...] | None = None
     """``IPv4`` or ``IPv6``, the primary one first."""
@@ -142,7 +156,7 @@ class NodeCondition(Wire, frozen=True):
 
 
 class NodeStatus(Wire, frozen=True):
-    """What the kubelet reports."""
+    """The report of the kubelet."""
 
     addresses: tuple[NodeAddress, ...] | None = None
     conditions: tuple[NodeCondition, ...] | None = None
@@ -156,7 +170,7 @@ class Taint(Wire, frozen=True):
 
 
 class NodeSpec(Wire, frozen=True):
-    """What the cluster wants of a node."""
+    """The desired state of a node."""
 
     taints: tuple[Taint, ...] | None = None
     pod_cidrs: tuple[str, ...] | None = field(default=None, name="podCIDRs")
@@ -176,6 +190,12 @@ class Node(KubernetesObject, frozen=True):
     metadata: NodeMeta = NodeMeta()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
+
+
+class ConfigMap(KubernetesObject, frozen=True):
+    """A core/v1 ConfigMap."""
+
+    data: dict[str, str] | None = None
 
 
 class Namespace(KubernetesObject, frozen=True):
@@ -214,7 +234,7 @@ class Endpoints(KubernetesObject, frozen=True):
 
 
 class ObjectReference(Wire, frozen=True):
-    """Which object an Event is about."""
+    """The object of an Event."""
 
     api_version: str = "v1"
     kind: str = ""
@@ -226,7 +246,7 @@ class ObjectReference(Wire, frozen=True):
 
 
 class EventSource(Wire, frozen=True):
-    """Who reports an Event."""
+    """The reporter of an Event."""
 
     component: str = ""
     host: str = ""

@@ -1,11 +1,29 @@
 """ipcontroller.ext/v1: IpClaim, IpNode and IpClaimPool.
 
-What each field means to a person is written once, in the schemas of `extip.api.crds`; here is what
-the code must know beyond that.
+The only source of their schemas, too: what each field means and may be is said beside it.
 """
+
+from typing import Annotated
 
 from extip.api.meta_v1 import Condition, FullObject, LabelSelector, Wire
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from extip.api.schema import (
+    ATOMIC,
+    ATOMIC_MAP,
+    CIDR,
+    INT32,
+    INT64,
+    IP,
+    LINK,
+    LONGEST_CIDR,
+    LONGEST_LINK,
+    LONGEST_NAME,
+    NODE,
+    TIME,
+    keyed,
+    rule,
+    says,
+)
 
 ACCEPTED = "Accepted"
 """Condition of an IpClaim: it can be read, and nothing forbids its IP."""
@@ -25,44 +43,107 @@ OVERLAPPING = "Overlapping"
 """Condition of an IpClaimPool: it shares addresses with another pool."""
 
 
-class ServiceReference(Wire, frozen=True, order=True):
-    """A service that wants the IP."""
+ACROSS_NAMESPACES = "Cluster"
+"""A pool's `spec.sharing`: services of several namespaces may share its addresses."""
 
-    namespace: str = ""
-    name: str = ""
-    uid: str = ""
+MAX_SERVICES = 1024
+"""Services that may share one IP."""
+MAX_GATEWAYS = 256
+"""Gateways that a node tells of."""
+MAX_HELD = 4096
+"""IPs without a claim that a node tells of."""
+MAX_SILENT = 16
+"""Silent nodes that a node tells of."""
+_MAX_RANGES = 256
+_MAX_NETWORKS = 64
+_MAX_LINKS = 4096
+
+_NUMBER = "(({} * 256 + {}) * 256 + {}) * 256 + {}".format(
+    *(f"int(self[{{0}}].split('.')[{octet}])" for octet in range(4))
+)
+_IN_ORDER = rule(
+    f"self.exists(ip, ip.contains(':')) || {_NUMBER.format(0)} <= {_NUMBER.format(1)}",
+    "a range begins with its first address",
+)
+"""For IPv4 addresses only: the CEL of 1.25 cannot compare IPv6 addresses."""
+_OF_ONE_FAMILY = rule(
+    "!has(self.ranges) || !has(self.cidr) || "
+    "self.ranges.all(r, r.all(ip, ip.contains(':') == self.cidr.contains(':')))",
+    "ranges are of the same IP version as cidr",
+)
+_FIXED = rule("self == oldSelf", "a claim is for one IP: delete it and create another")
+
+Conditions = tuple[Condition, ...]
+
+
+class ServiceReference(Wire, frozen=True, order=True):
+    """A service."""
+
+    namespace: Annotated[str, says("Its namespace.", required=True, maxLength=63)] = ""
+    name: Annotated[str, says("Its name.", required=True, maxLength=63)] = ""
+    uid: Annotated[str, says("Tells it from a later service of the same name.", maxLength=128)] = ""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
 
 class IpClaimSpec(Wire, frozen=True):
-    """Which IP must be up, and where."""
+    """The IP that must be up, and its node."""
 
-    cidr: str = ""
-    node_name: str = ""
+    cidr: Annotated[
+        str,
+        says(
+            "The IP with the prefix length that it gets on the interface, such as 10.10.0.2/24.",
+            required=True,
+            **CIDR,
+            **_FIXED,
+        ),
+    ] = ""
+    node_name: Annotated[
+        str,
+        says(
+            "The node whose controller brings the IP up. The scheduler sets it; on a claim made by "
+            "hand it may be set by hand, and is then left alone.",
+            **NODE,
+        ),
+    ] = ""
     """Empty while no node is chosen."""
-    link: str = ""
-    """Empty: the interface that the controller was given."""
-    services: tuple[ServiceReference, ...] | None = None
+    link: Annotated[
+        str, says("The interface to use, in place of the controller's --iface.", **LINK)
+    ] = ""
+    services: Annotated[
+        tuple[ServiceReference, ...] | None,
+        says(
+            "The services that want this IP. A claim that the scheduler made goes when there is "
+            "none.",
+            maxItems=MAX_SERVICES,
+            **ATOMIC,
+        ),
+    ] = None
     """In order of namespace, name and uid."""
 
 
 class IpClaimStatus(Wire, frozen=True):
-    """Where the IP is."""
+    """Where the IP is, and what stands in its way."""
 
-    conditions: tuple[Condition, ...] | None = None
-    holder: str = ""
-    """Node that has the IP up; not cleared by a move until the new node has it up."""
-    link: str = ""
-    since: str = ""
-    """RFC 3339 in UTC: when `holder` brought it up."""
+    conditions: Annotated[
+        Conditions | None,
+        says(
+            "Accepted: nothing forbids the IP. Assigned: a node was chosen. Up: the holder has it "
+            "on its interface.",
+            **keyed("type"),
+        ),
+    ] = None
+    holder: Annotated[str, says("The node that has the IP up.", **LONGEST_NAME)] = ""
+    """Not cleared by a move until the new node has it up."""
+    link: Annotated[str, says("The interface that it is on.", **LONGEST_LINK)] = ""
+    since: Annotated[str, says("When the holder brought it up.", **TIME)] = ""
 
 
 class IpClaim(FullObject, frozen=True):
-    """One external IP that must be up somewhere."""
+    """One external IP that must be up on some node."""
 
-    spec: IpClaimSpec = IpClaimSpec()
+    spec: Annotated[IpClaimSpec, says(required=True)] = IpClaimSpec()
     status: IpClaimStatus = IpClaimStatus()
 
     @property
@@ -72,89 +153,224 @@ class IpClaim(FullObject, frozen=True):
 
 
 class IpNodeSpec(Wire, frozen=True):
-    """What a person wants of a node."""
+    """The desired state of the node."""
 
-    draining: bool = False
-    """Move every claim away, and bring none here."""
+    draining: Annotated[bool, says("Move every IP away from this node, and bring none there.")] = (
+        False
+    )
 
 
 class NodeLink(Wire, frozen=True):
-    """An interface of a node."""
+    """A network interface."""
 
-    name: str = ""
-    mac: str = ""
+    name: Annotated[str, says("Its name.", required=True, **LONGEST_LINK)] = ""
+    mac: Annotated[str, says("Its hardware address.", maxLength=59)] = ""
     """Lower-case hexadecimal with colons; empty where there is none."""
-    addresses: tuple[str, ...] | None = None
-    """In CIDR form; those of the node itself, not the external ones."""
-    up: bool = False
-    """Up and with carrier."""
+    addresses: Annotated[
+        tuple[Annotated[str, says("One address.", **LONGEST_CIDR)], ...] | None,
+        says("Addresses of the node itself on it, in CIDR form.", **ATOMIC),
+    ] = None
+    up: Annotated[bool, says("Whether it is up and has carrier.")] = False
 
 
 class IpNodeStatus(Wire, frozen=True):
-    """What a controller says of itself when it starts and when it changes, and what follows.
+    """The report of its controller, and the verdict of the leading scheduler.
 
     Not a heartbeat: that is its Lease. The condition `READY` is the scheduler's, and so is the
     number of claims of a node that is dead.
     """
 
-    links: tuple[NodeLink, ...] | None = None
-    version: str = ""
-    claims: int = 0
-    gateways: tuple[str, ...] | None = None
-    """Next hops of its routing tables, but for link-local ones."""
-    held: tuple[str, ...] | None = None
-    """In CIDR form: external IPs that it has up though their claims went with their kind."""
-    conditions: tuple[Condition, ...] | None = None
+    links: Annotated[
+        tuple[NodeLink, ...] | None,
+        says("Its network interfaces.", maxItems=_MAX_LINKS, **keyed("name")),
+    ] = None
+    version: Annotated[str, says("Version of its controller.", maxLength=64)] = ""
+    claims: Annotated[int, says("IPs that it holds.", **INT32, minimum=0)] = 0
+    gateways: Annotated[
+        tuple[Annotated[str, says("One address.", **LONGEST_CIDR)], ...] | None,
+        says(
+            "Gateways in its routing tables: refused as external IPs everywhere.",
+            maxItems=MAX_GATEWAYS,
+            **ATOMIC,
+        ),
+    ] = None
+    """Without link-local ones; those of default routes first."""
+    held: Annotated[
+        tuple[Annotated[str, says("One IP, in CIDR form.", **LONGEST_CIDR)], ...] | None,
+        says(
+            "IPs that it has up though there is no claim: the definition of IpClaim was deleted.",
+            maxItems=MAX_HELD,
+            **ATOMIC,
+        ),
+    ] = None
+    silent: Annotated[
+        tuple[Annotated[str, says("One node.", **LONGEST_NAME)], ...] | None,
+        says(
+            "Nodes that it watches on the segment and that do not answer any more.",
+            maxItems=MAX_SILENT,
+            **ATOMIC,
+        ),
+    ] = None
+    conditions: Annotated[
+        Conditions | None,
+        says(
+            "Ready: it may hold IPs, as the scheduler that leads concludes from heartbeats, "
+            "interface and Kubernetes node. LinkReady: its interface can have IPs, as its "
+            "controller says.",
+            **keyed("type"),
+        ),
+    ] = None
 
 
 class IpNode(FullObject, frozen=True):
-    """A node whose controller brings IPs up."""
+    """A node whose controller brings external IPs up."""
 
     spec: IpNodeSpec = IpNodeSpec()
     status: IpNodeStatus = IpNodeStatus()
 
 
-class IpClaimPoolSpec(Wire, frozen=True):
-    """Addresses to give to services, and to which services."""
+_PlainRange = Annotated[
+    tuple[Annotated[str, says(**IP)], ...],
+    says("The first and the last address of a range.", minItems=2, maxItems=2, **ATOMIC),
+]
+"""Without a rule: servers limit the cost of rules, and those of nested lists count most."""
 
-    cidr: str = ""
-    """Its prefix length is the one that the addresses get on the interface."""
-    ranges: tuple[tuple[str, ...], ...] | None = None
-    """``[first, last]`` each, both included; without any, the whole of `cidr`."""
-    priority: int = 0
-    """Pools with the greatest one are used first."""
-    auto_assign: bool = True
-    """Whether services that name no pool get addresses from here."""
-    namespace_selector: LabelSelector | None = None
-    service_selector: LabelSelector | None = None
-    node_selector: LabelSelector | None = None
-    avoid_network_addresses: bool = False
-    """Leave out IPv4 addresses that end in .0 or .255."""
+_Range = Annotated[
+    tuple[Annotated[str, says(**IP)], ...],
+    says(
+        "The first and the last address of a range.",
+        minItems=2,
+        maxItems=2,
+        **ATOMIC,
+        **_IN_ORDER,
+    ),
+]
+
+
+class IpClaimPoolNetwork(Wire, frozen=True):
+    """One network of a pool."""
+
+    cidr: Annotated[str, says("The network, as spec.cidr.", required=True, **CIDR)] = ""
+    ranges: Annotated[
+        tuple[_PlainRange, ...] | None,
+        says("Ranges to give addresses from, as spec.ranges.", maxItems=_MAX_RANGES, **ATOMIC),
+    ] = None
+
+
+class IpClaimPoolSpec(Wire, frozen=True):
+    """The addresses of the pool, and the services that may have them."""
+
+    cidr: Annotated[
+        str,
+        says(
+            "The network of the addresses, for example 192.168.16.0/24. They get its prefix length "
+            "on the interface. Its network and broadcast address are never given. With host bits "
+            "(192.168.16.7/24) it needs ranges. Needed without networks.",
+            **CIDR,
+        ),
+    ] = ""
+    ranges: Annotated[
+        tuple[_Range, ...] | None,
+        says(
+            "Ranges to give addresses from: [first, last] each, both included. Without any, the "
+            "whole of cidr. Where pools overlap, the addresses belong to the one with the higher "
+            "priority, then to the first by name.",
+            maxItems=_MAX_RANGES,
+            **ATOMIC,
+        ),
+    ] = None
+    networks: Annotated[
+        tuple[IpClaimPoolNetwork, ...] | None,
+        says(
+            "More networks, also of the other IP family. Their addresses are given after those of "
+            "cidr, in the order of the networks.",
+            maxItems=_MAX_NETWORKS,
+            **ATOMIC,
+        ),
+    ] = None
+    priority: Annotated[
+        int, says("Pools with a higher one are used first.", defaulted=True, **INT32)
+    ] = 0
+    auto_assign: Annotated[
+        bool,
+        says("Whether services that name no pool get addresses from this one.", defaulted=True),
+    ] = True
+    sharing: Annotated[
+        str,
+        says(
+            "Whether services of one namespace alone may share an address (Namespace), or those of "
+            "several, too (Cluster). They ask for it by name, or have the same sharing key.",
+            enum=["Namespace", "Cluster"],
+            defaulted=True,
+        ),
+    ] = "Namespace"
+    namespace_selector: Annotated[
+        LabelSelector | None, says("Only services in namespaces with these labels.", **ATOMIC_MAP)
+    ] = None
+    service_selector: Annotated[
+        LabelSelector | None, says("Only services with these labels.", **ATOMIC_MAP)
+    ] = None
+    node_selector: Annotated[
+        LabelSelector | None,
+        says("Only Kubernetes nodes with these labels hold the addresses.", **ATOMIC_MAP),
+    ] = None
+    avoid_network_addresses: Annotated[
+        bool,
+        says(
+            "Also leave out IPv4 addresses inside of cidr that end in .0 or .255, which some "
+            "equipment takes for those of a network.",
+            defaulted=True,
+        ),
+    ] = False
+
+    @property
+    def cidrs(self) -> tuple[str, ...]:
+        """Its networks as they are written."""
+        more = tuple(network.cidr for network in self.networks or ())
+        return (self.cidr, *more) if self.cidr else more
 
 
 class SetAsideAddress(Wire, frozen=True):
     """An address that another station has."""
 
-    message: str = ""
-    time: str = ""
-    """RFC 3339 in UTC: when that was found out last."""
+    message: Annotated[str, says("Who has it.", maxLength=32768)] = ""
+    time: Annotated[str, says("When that was found out last.", **TIME)] = ""
 
 
 class IpClaimPoolStatus(Wire, frozen=True):
-    """Derived from claims and services; never the truth itself."""
+    """How much of it is in use; derived from services and claims."""
 
-    allocated: dict[str, str] | None = None
-    """IP to ``namespace/name`` of the service that has it."""
-    size: int = 0
-    set_aside: dict[str, SetAsideAddress] | None = None
-    """IPs that are not given for a while."""
-    free: int = 0
-    """Like `size`, no more than 2^63-1, which a pool of IPv6 addresses easily has."""
-    conditions: tuple[Condition, ...] | None = None
+    allocated: Annotated[
+        dict[str, str] | None,
+        says("Each address in use, with the service (namespace/name) that has it."),
+    ] = None
+    set_aside: Annotated[
+        dict[str, SetAsideAddress] | None,
+        says(
+            "Addresses that another station was found to have before they came up. They are not "
+            "given for 10 minutes, unless nothing else is free."
+        ),
+    ] = None
+    size: Annotated[int, says("Addresses in all, no more than 2^63-1.", **INT64, minimum=0)] = 0
+    free: Annotated[int, says("Addresses left, no more than 2^63-1.", **INT64, minimum=0)] = 0
+    conditions: Annotated[
+        Conditions | None,
+        says(
+            "Exhausted: no address is free. Overlapping: another pool has some of its addresses.",
+            **keyed("type"),
+        ),
+    ] = None
 
 
 class IpClaimPool(FullObject, frozen=True):
     """External IPs to give to services that ask for any."""
 
-    spec: IpClaimPoolSpec = IpClaimPoolSpec()
+    spec: Annotated[
+        IpClaimPoolSpec,
+        says(
+            required=True,
+            anyOf=[{"required": ["cidr"]}, {"required": ["networks"]}],
+            **_OF_ONE_FAMILY,
+        ),
+    ] = IpClaimPoolSpec()
     status: IpClaimPoolStatus = IpClaimPoolStatus()

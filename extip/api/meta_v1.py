@@ -1,14 +1,18 @@
-"""meta/v1: what every Kubernetes object carries, as far as extip reads or writes it.
+"""meta/v1: the metadata of every Kubernetes object, as far as extip reads or writes them.
 
-Wire types hold strings, ignore fields that they do not name, and have a default for every field,
-because a watch bookmark carries nothing but a resourceVersion. They are outside the garbage
-collector (``gc=False``): a cache of 10,000 objects then costs its passes nothing, and frozen
-trees of strings cannot form a cycle.
+Wire types hold strings and ignore fields that they do not name. Every field has a default, since a
+watch bookmark carries only a resourceVersion. Wire types are outside the garbage collector
+(``gc=False``): frozen trees of strings cannot form a cycle, and a cache of 10,000 objects then
+costs a collection nothing.
 
 JSON ``null`` is legal wherever Go has a nil slice or map, so those fields are ``| None``.
 """
 
+from typing import Annotated
+
 from msgspec import Raw, Struct, field
+
+from extip.api.schema import ATOMIC, INT64, TIME, says
 
 _MAX_VERSION = 20
 """Digits of the largest 64-bit number."""
@@ -61,7 +65,7 @@ class KubernetesObject(Wire, frozen=True):
 
 
 class OwnerReference(Wire, frozen=True):
-    """Whose deletion deletes this object; cluster-scoped ones have cluster-scoped owners only."""
+    """An owner: its deletion deletes this object. A cluster-scoped object has such owners only."""
 
     api_version: str = ""
     kind: str = ""
@@ -73,7 +77,7 @@ class FieldOwnership(Wire, frozen=True):
     """An entry of ``managedFields``, where it matters who owns which field."""
 
     manager: str = ""
-    """Of a client that does not apply: the first word of its user agent."""
+    """For a client that does not apply, the first word of its user agent."""
     time: str | None = None
     """RFC 3339 in UTC: when it last changed one of its fields."""
     fields_v1: Raw = Raw(b"{}")
@@ -87,13 +91,13 @@ class OwnedMeta(ObjectMeta, frozen=True):
 
 
 class FieldOwner(Wire, frozen=True):
-    """An entry of ``managedFields``; all that matters is that there is one."""
+    """An entry of ``managedFields``; only its presence matters."""
 
 
 NO_FIELD_OWNERS = (FieldOwner(),)
-"""What clears ``managedFields`` when it is written: one empty entry (Kubernetes documentation,
-Server-Side Apply, "Clearing managedFields"). The server then stops to book who owns which field
-until somebody applies, which is half the work of each write and more than half of an object."""
+"""One empty entry, which clears ``managedFields`` when it is written (Kubernetes documentation,
+Server-Side Apply, "Clearing managedFields"). The server then records no field owners until the next
+apply. Field owners are half of the work of each write, and more than half of an object."""
 
 
 class FullObjectMeta(ObjectMeta, frozen=True):
@@ -120,35 +124,55 @@ class FullObject(KubernetesObject, frozen=True):
 
 
 class Condition(Wire, frozen=True):
-    """One observation about an object (meta/v1 Condition)."""
+    """One observation.
 
-    type: str = ""
-    status: str = ""
-    """``True``, ``False`` or ``Unknown``."""
-    reason: str = ""
-    """CamelCase, for machines; never empty."""
-    message: str = ""
-    """For a person; may be empty."""
-    last_transition_time: str = ""
-    """RFC 3339 in UTC: when `status` last changed."""
-    observed_generation: int = 0
-    """Generation of the object that this was observed for; 0 when not known."""
+    A meta/v1 Condition.
+    """
+
+    type: Annotated[str, says("What was observed.", required=True, maxLength=316)] = ""
+    status: Annotated[
+        str, says("Whether it is so.", required=True, enum=["True", "False", "Unknown"])
+    ] = ""
+    reason: Annotated[str, says("Why, in one CamelCase word.", required=True, maxLength=1024)] = ""
+    """Never empty."""
+    message: Annotated[str, says("Why, for a person.", maxLength=32768)] = ""
+    last_transition_time: Annotated[
+        str, says("When the status last changed.", required=True, **TIME)
+    ] = ""
+    observed_generation: Annotated[
+        int, says("Generation of the object that was looked at.", **INT64, minimum=0)
+    ] = 0
+    """0 when not known."""
+
+
+_MOST_EXPRESSIONS = 64
+"""Expressions in a selector, and values in one of them."""
 
 
 class LabelSelectorRequirement(Wire, frozen=True):
     """One expression over a label."""
 
-    key: str = ""
-    operator: str = ""
-    """``In``, ``NotIn``, ``Exists`` or ``DoesNotExist``."""
-    values: tuple[str, ...] | None = None
+    key: Annotated[str, says("The label.", required=True)] = ""
+    operator: Annotated[
+        str,
+        says("How it is compared.", required=True, enum=["In", "NotIn", "Exists", "DoesNotExist"]),
+    ] = ""
+    values: Annotated[
+        tuple[str, ...] | None,
+        says("Values for In and NotIn.", maxItems=_MOST_EXPRESSIONS, **ATOMIC),
+    ] = None
 
 
 class LabelSelector(Wire, frozen=True):
     """Labels that must match, all of them; an empty selector matches everything."""
 
-    match_labels: dict[str, str] | None = None
-    match_expressions: tuple[LabelSelectorRequirement, ...] | None = None
+    match_labels: Annotated[dict[str, str] | None, says("Labels that must have these values.")] = (
+        None
+    )
+    match_expressions: Annotated[
+        tuple[LabelSelectorRequirement, ...] | None,
+        says("Expressions that must all hold.", maxItems=_MOST_EXPRESSIONS, **ATOMIC),
+    ] = None
 
 
 class ListMeta(Wire, frozen=True):
@@ -160,10 +184,10 @@ class ListMeta(Wire, frozen=True):
 
 
 class StatusDetails(Wire, frozen=True):
-    """What a Status is about."""
+    """The object or resource of a Status."""
 
     name: str = ""
-    """Of the object; empty when it is about none."""
+    """The uid of the object; empty without an object."""
 
 
 class Status(Wire, frozen=True):

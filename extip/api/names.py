@@ -22,6 +22,10 @@ watch what becomes of its claims until the new one is up."""
 POOL_LABEL = "ip-pool-name"
 """On an IpClaim: the pool that its IP comes from, as `label_value` writes it."""
 
+_SERVICE_SUFFIX = ".service.ipcontroller.ext"
+"""The end of the prefix of labels on an IpClaim, one for each service that has its IP. The prefix
+begins with the service's namespace. Prefix and name have room for any namespace and service."""
+
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "extip"
 """On every IpClaim that the scheduler made; one without it is somebody's own and is left alone."""
@@ -42,6 +46,9 @@ ADDRESSES_ANNOTATION = "ipcontroller.ext/addresses"
 """On a Service: the addresses to give to it, separated by commas. Several services may ask for the
 same one when their ports differ."""
 
+SHARING_KEY_ANNOTATION = "ipcontroller.ext/sharing-key"
+"""On a Service: services with the same text share an address when their ports differ."""
+
 ALLOCATED_ANNOTATION = "ipcontroller.ext/allocated"
 """On a Service: which of its `spec.externalIPs` come from a pool. Written together with them, so
 that they can be told from those that a person wrote."""
@@ -51,13 +58,25 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 
 PREFIX = f"{GROUP}/"
 SERVICE_ANNOTATIONS = frozenset(
-    {AUTO_ANNOTATION, POOL_ANNOTATION, ADDRESSES_ANNOTATION, ALLOCATED_ANNOTATION}
+    {
+        AUTO_ANNOTATION,
+        POOL_ANNOTATION,
+        ADDRESSES_ANNOTATION,
+        SHARING_KEY_ANNOTATION,
+        ALLOCATED_ANNOTATION,
+    }
 )
 """All that mean anything on a Service; others with the group as their prefix are slips."""
 
+PREFIX_ANNOTATION = "ipcontroller.ext/prefix-length"
+PREFIX_EXPLICIT = "explicit"
+"""On an IpClaim of the scheduler with a full prefix length: the scheduler was told that length.
+Without it the length is the default, and a controller that was told another one uses its own."""
+
 PORTS_ANNOTATION = "ipcontroller.ext/ports"
 """On an IpClaim that several services share: which of them has which port, ``80/TCP=web``, with
-blanks in between. Whoever has a port keeps it when another one comes to ask for it."""
+blanks in between; ``80/TCP=shop/web`` when they are of several namespaces. Whoever has a port keeps
+it when another one comes to ask for it."""
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
 HEARTBEAT_COMPONENT = "extip-heartbeat"
@@ -125,6 +144,20 @@ def label_value(name: str) -> str:
         return name
     digest = sha256(name.encode()).hexdigest()[:_HASH_DIGITS]
     return f"{name[: _MAX_LABEL - _HASH_DIGITS - 1].rstrip('.-')}-{digest}"
+
+
+def service_label(namespace: str, name: str) -> str:
+    """Return the label that an IpClaim of the scheduler has for each of its services.
+
+    ``kubectl get ipc -l shop.service.ipcontroller.ext/web`` selects the IPs of ``shop/web``.
+    """
+    return f"{namespace}{_SERVICE_SUFFIX}/{name}"
+
+
+def is_service_label(label: str) -> bool:
+    """Whether the label stands for a service."""
+    prefix, _, _ = label.partition("/")
+    return prefix.endswith(_SERVICE_SUFFIX)
 
 
 def heartbeat_lease(node: str) -> str:

@@ -4,7 +4,7 @@ from extip.api.meta_v1 import KubernetesObject, Wire
 
 
 class ServiceCIDRSpec(Wire, frozen=True):
-    """Which networks."""
+    """The networks of cluster IPs."""
 
     cidrs: tuple[str, ...] | None = None
 

@@ -1,11 +1,14 @@
-"""Which URL serves which kind: the resources that extip talks to."""
+"""The resources that extip uses, with the URL of each kind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from extip.api.apiextensions_v1 import CustomResourceDefinition
+from extip.api.apps_v1 import Workload
+from extip.api.authorization_v1 import SelfSubjectAccessReview
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import (
+    ConfigMap,
     DetailedService,
     Endpoints,
     Event,
@@ -22,6 +25,7 @@ from extip.api.names import GROUP
 from extip.api.networking_v1 import ServiceCIDR
 
 T = TypeVar("T", bound=KubernetesObject)
+Other = TypeVar("Other", bound=KubernetesObject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,32 +56,28 @@ class Resource(Generic[T]):
         return "/".join(parts)
 
 
+def _decoded_as(type_: type[Other], resource: Resource[T]) -> Resource[Other]:
+    """Return the same resource with its objects decoded into another struct."""
+    return Resource(
+        group=resource.group,
+        version=resource.version,
+        plural=resource.plural,
+        kind=resource.kind,
+        namespaced=resource.namespaced,
+        type=type_,
+    )
+
+
 SERVICES = Resource(
     group="", version="v1", plural="services", kind="Service", namespaced=True, type=Service
 )
-DETAILED_SERVICES = Resource(
-    group="",
-    version="v1",
-    plural="services",
-    kind="Service",
-    namespaced=True,
-    type=DetailedService,
-)
-OWNED_SERVICES = Resource(
-    group="", version="v1", plural="services", kind="Service", namespaced=True, type=OwnedService
-)
+DETAILED_SERVICES = _decoded_as(DetailedService, SERVICES)
+OWNED_SERVICES = _decoded_as(OwnedService, SERVICES)
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False, type=Node)
 NAMESPACES = Resource(
     group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False, type=Namespace
 )
-LABELLED_NAMESPACES = Resource(
-    group="",
-    version="v1",
-    plural="namespaces",
-    kind="Namespace",
-    namespaced=False,
-    type=LabelledNamespace,
-)
+LABELLED_NAMESPACES = _decoded_as(LabelledNamespace, NAMESPACES)
 ENDPOINTS = Resource(
     group="", version="v1", plural="endpoints", kind="Endpoints", namespaced=True, type=Endpoints
 )
@@ -89,14 +89,7 @@ ENDPOINT_SLICES = Resource(
     namespaced=True,
     type=EndpointSlice,
 )
-ENDPOINT_SLICES_V1BETA1 = Resource(
-    group="discovery.k8s.io",
-    version="v1beta1",
-    plural="endpointslices",
-    kind="EndpointSlice",
-    namespaced=True,
-    type=EndpointSlice,
-)
+ENDPOINT_SLICES_V1BETA1 = replace(ENDPOINT_SLICES, version="v1beta1")
 SERVICE_CIDRS = Resource(
     group="networking.k8s.io",
     version="v1",
@@ -107,6 +100,26 @@ SERVICE_CIDRS = Resource(
 )
 EVENTS = Resource(
     group="", version="v1", plural="events", kind="Event", namespaced=True, type=Event
+)
+CONFIG_MAPS = Resource(
+    group="", version="v1", plural="configmaps", kind="ConfigMap", namespaced=True, type=ConfigMap
+)
+DAEMON_SETS = Resource(
+    group="apps",
+    version="v1",
+    plural="daemonsets",
+    kind="DaemonSet",
+    namespaced=True,
+    type=Workload,
+)
+DEPLOYMENTS = replace(DAEMON_SETS, plural="deployments", kind="Deployment")
+ACCESS_REVIEWS = Resource(
+    group="authorization.k8s.io",
+    version="v1",
+    plural="selfsubjectaccessreviews",
+    kind="SelfSubjectAccessReview",
+    namespaced=False,
+    type=SelfSubjectAccessReview,
 )
 LEASES = Resource(
     group="coordination.k8s.io",

@@ -1,98 +1,69 @@
-"""Pieces of structural OpenAPI v3 schemas (apiextensions.k8s.io/v1), as plain JSON values."""
+"""Annotations of struct fields beyond their types, for the OpenAPI schemas of extip's kinds.
+
+The API server enforces them. Decoding does not, and reads every object that a server sends. Schemas
+are structural (apiextensions.k8s.io/v1). A rule is a pattern where possible, since every server
+since 1.16 enforces patterns. ``x-kubernetes-validations`` use only the CEL of 1.25. Servers before
+that drop the field. Functions of later servers (`isCIDR`) would make servers in between refuse the
+whole definition.
+"""
 
 from collections.abc import Mapping, Sequence
+
+from msgspec import Meta
 
 Json = Mapping[str, "JsonValue"]
 JsonValue = str | int | bool | Json | Sequence["JsonValue"]
 
-MAX_EXPRESSIONS = 64
-"""Expressions in a selector, and values in one of them."""
+REQUIRED, DEFAULTED = "required", "defaulted"
+"""Keys of `Meta.extra`: a server refuses objects without the field, or fills in its default."""
+
+ATOMIC: Json = {"x-kubernetes-list-type": "atomic"}
+"""The list type of a list with one owner."""
+
+ATOMIC_MAP: Json = {"x-kubernetes-map-type": "atomic"}
+"""The map type of an object with one owner."""
+
+INT32: Json = {"format": "int32"}
+INT64: Json = {"format": "int64"}
+TIME: Json = {"format": "date-time"}
+"""RFC 3339."""
+
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_IPV6 = r"[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}"
+
+LONGEST_CIDR: Json = {"maxLength": 43}
+CIDR: Json = {
+    "pattern": f"^({_IPV4}/(3[0-2]|[12]?[0-9])|{_IPV6}/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))$",
+    **LONGEST_CIDR,
+}
+IP: Json = {"pattern": f"^({_IPV4}|{_IPV6})$", **LONGEST_CIDR}
+
+LONGEST_NAME: Json = {"maxLength": 253}
+"""The length of an object's name."""
+NODE: Json = {
+    "pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$",
+    **LONGEST_NAME,
+}
+LONGEST_LINK: Json = {"maxLength": 15}
+LINK: Json = {"pattern": r"^[^/\s]*$", **LONGEST_LINK}
 
 
-def text(description: str, **more: JsonValue) -> Json:
-    """Describe a string."""
-    return {"type": "string", "description": description, **more}
+def says(
+    description: str = "", *, required: bool = False, defaulted: bool = False, **schema: JsonValue
+) -> Meta:
+    """Describe a field, or the items of a list, to people and to the API server."""
+    told: dict[str, JsonValue] = {"description": description} if description else {}
+    told.update(schema)
+    marks = {REQUIRED: required, DEFAULTED: defaulted}
+    return Meta(extra_json_schema=told, extra=marks)
 
 
-def integer(description: str, **more: JsonValue) -> Json:
-    """Describe an integer."""
-    return {"type": "integer", "description": description, **more}
+def keyed(key: str) -> Json:
+    """Return what makes a list of objects a map: one of each `key`."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 
-def boolean(description: str, **more: JsonValue) -> Json:
-    """Describe a boolean."""
-    return {"type": "boolean", "description": description, **more}
-
-
-def array(description: str, items: Json, **more: JsonValue) -> Json:
-    """Describe an array."""
-    return {"type": "array", "description": description, "items": items, **more}
-
-
-def struct(description: str, properties: Json, **more: JsonValue) -> Json:
-    """Describe an object with known fields."""
-    return {"type": "object", "description": description, "properties": properties, **more}
-
-
-def mapping(description: str, values: Json) -> Json:
-    """Describe an object with any keys."""
-    return {"type": "object", "description": description, "additionalProperties": values}
-
-
-def time(description: str) -> Json:
-    """Describe a time in RFC 3339."""
-    return text(description, format="date-time")
-
-
-def conditions(description: str) -> Json:
-    """Describe conditions, one of each type."""
-    condition = struct(
-        "One observation.",
-        {
-            "type": text("What was observed.", maxLength=316),
-            "status": text("Whether it is so.", enum=["True", "False", "Unknown"]),
-            "reason": text("Why, in one CamelCase word.", maxLength=1024),
-            "message": text("Why, for a person.", maxLength=32768),
-            "lastTransitionTime": time("When the status last changed."),
-            "observedGeneration": integer(
-                "Generation of the object that was looked at.", format="int64", minimum=0
-            ),
-        },
-        required=["type", "status", "reason", "lastTransitionTime"],
-    )
-    return array(
-        description,
-        condition,
-        **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-    )
-
-
-def selector(description: str) -> Json:
-    """Describe a label selector."""
-    requirement = struct(
-        "One expression over a label.",
-        {
-            "key": text("The label."),
-            "operator": text("How it is compared.", enum=["In", "NotIn", "Exists", "DoesNotExist"]),
-            "values": array(
-                "Values for In and NotIn.",
-                {"type": "string"},
-                maxItems=MAX_EXPRESSIONS,
-                **{"x-kubernetes-list-type": "atomic"},
-            ),
-        },
-        required=["key", "operator"],
-    )
-    return struct(
-        description,
-        {
-            "matchLabels": mapping("Labels that must have these values.", {"type": "string"}),
-            "matchExpressions": array(
-                "Expressions that must all hold.",
-                requirement,
-                maxItems=MAX_EXPRESSIONS,
-                **{"x-kubernetes-list-type": "atomic"},
-            ),
-        },
-        **{"x-kubernetes-map-type": "atomic"},
-    )
+def rule(expression: str, message: str) -> Json:
+    """Return a rule in CEL, and what a person is told who breaks it."""
+    return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}

@@ -1,4 +1,4 @@
-"""A `ListerWatcher` for a resource that older servers have in another version only."""
+"""A `ListerWatcher` for a resource that older servers have only in another version."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -12,9 +12,9 @@ T = TypeVar("T", bound=KubernetesObject)
 
 
 class FallbackListerWatcher(Generic[T]):
-    """Asks for the first version; where a list finds none such, for the second from then on.
+    """Uses the first version, and the second one after a list of the first has answered 404.
 
-    A server that is upgraded meanwhile answers 404 for the second one: then it is the first again.
+    After an upgrade of the server the second version answers 404: then the first is used again.
     """
 
     def __init__(self, first: ListerWatcher[T], second: ListerWatcher[T]) -> None:
@@ -32,5 +32,5 @@ class FallbackListerWatcher(Generic[T]):
     def watch(
         self, *, resource_version: str, timeout_s: int
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent[T] | Unreadable]]:
-        """Open a stream of the version that was listed; see `ListerWatcher.watch`."""
+        """Open a watch of the version that was listed; see `ListerWatcher.watch`."""
         return self._used.watch(resource_version=resource_version, timeout_s=timeout_s)

@@ -1,8 +1,7 @@
-"""A watch cache with listeners: reflector, store, and who wants to know.
+"""A watch cache with handlers: a reflector and a store, after client-go's informer.
 
-Handlers get keys, never objects: they are told where to look, and read the store when they get to
-it. They run on the loop, inside the reflector's task, so they only enqueue. There is no resync: the
-store does not change by being delivered again.
+Handlers get keys, never objects, and read the store later. They run in the reflector's task, so
+they must only enqueue. There is no resync: a repeated delivery of the store would change nothing.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ T = TypeVar("T", bound=KubernetesObject)
 class Informer(Generic[T]):
     """Caches one resource; a component whose task is `run()`."""
 
-    def __init__(  # noqa: PLR0913 - a composition of ports
+    def __init__(  # noqa: PLR0913 - a composition of parts
         self,
         resource_name: str,
         lister_watcher: ListerWatcher[T],
@@ -38,22 +37,22 @@ class Informer(Generic[T]):
         logger: Logger | None = None,
         vanished: Vanished[T] | None = None,
     ) -> None:
-        """Compose; with `vanished`, objects outlive the end of their kind."""
+        """Compose; with `vanished`, objects stay when their definition is deleted."""
         self.name = f"informer-{resource_name}"
         self.store: Store[T] = Store() if vanished is None else vanished.store
-        """What the server has, as far as known; empty until `has_synced`."""
+        """The objects of the server at the last contact; empty until `has_synced`."""
         self._handlers: list[Callable[[str], None]] = []
         self._synced = asyncio.Event()
         self._clock = clock
         self._logger = (logger or get_logger("informer")).bind(resource=resource_name)
         self._vanished = vanished
         if vanished is not None:
-            vanished.dropped = self._tell
+            vanished.on_drop = self._tell
         self._reflector = Reflector(
             resource_name,
             lister_watcher,
             self.store,
-            changed=self._notify,
+            on_change=self._notify,
             vanished=vanished,
             clock=clock,
             rng=rng,
@@ -62,43 +61,44 @@ class Informer(Generic[T]):
         )
 
     def add_handler(self, handler: Callable[[str], None]) -> None:
-        """Call `handler(key)` for each object that appears, changes or goes from now on.
+        """Call `handler(key)` for each object that is added, changed or deleted from now on.
 
-        Keys that are in the store already are not delivered.
+        It is not called for objects that are in the store already.
         """
         self._handlers.append(handler)
 
     @property
     def has_synced(self) -> bool:
-        """Whether the first list is in the store. It never turns false again."""
+        """Whether the first list is in the store. It stays True."""
         return self._synced.is_set()
 
     async def wait_synced(self) -> None:
-        """Wait until `has_synced`; also when there is no object and so no handler is called."""
+        """Wait until `has_synced`, also for a kind without objects, which calls no handler."""
         await self._synced.wait()
 
     @property
     def healthy(self) -> bool:
-        """Whether the cache has synced and nothing is known to keep it from being up to date."""
+        """Whether the cache has synced, and no failure is known."""
         return self.has_synced and self._reflector.healthy
 
     @property
     def trouble(self) -> tuple[ApiError, float] | None:
-        """What keeps the cache from being up to date, and since when; None while nothing does."""
+        """The failure that keeps the cache from being up to date, and its begin; None for none."""
         return self._reflector.trouble
 
     @property
     def last_contact_s(self) -> float | None:
-        """When the server was last heard, on the clock's monotonic timeline; None for never.
+        """The time of the last contact with the server, on the clock's monotonic timeline.
 
-        A server with nothing to say is heard about once a minute.
+        None before the first contact. A server without changes sends a bookmark about once a
+        minute.
         """
         return self._reflector.last_contact_s
 
     def doubt(self, since_s: float) -> None:
-        """Watch anew if nothing was heard since that time, on the clock's monotonic timeline.
+        """Open the watch anew if there was no contact since that monotonic time.
 
-        At most once for each such time, and now and then (see `Reflector.doubt`).
+        The number of new watches is bounded (see `Reflector.doubt`).
         """
         self._reflector.doubt(since_s)
 

@@ -1,27 +1,30 @@
-"""A store as it will be once the watch has delivered our own writes.
+"""An overlay of our own writes over a store, until the watch delivers them.
 
-Without it a loop that has just written would decide over what it read before the write, and write
-again. After client-go's mutation cache. Versions are compared as numbers: Kubernetes guarantees
-that since 1.35 (KEP-5504), and etcd's revisions always were.
+Without it a loop would decide over the version before its own write, and write again. It follows
+client-go's mutation cache. Versions are compared as numbers: Kubernetes guarantees that since 1.35
+(KEP-5504), and etcd's revisions always were numbers.
 """
 
+import sys
 from collections.abc import Mapping
+from itertools import chain
 from typing import Generic, TypeVar
 
 from extip.api.meta_v1 import KubernetesObject, parse_version
+from extip.cache.changes import ChangedKeys
 from extip.clock import Clock
 
 T = TypeVar("T", bound=KubernetesObject)
 
 LASTS_S = 10.0
-"""Far longer than a healthy watch takes to show a write."""
+"""Seconds; a healthy watch delivers a write much sooner."""
 
 
 class Overlay(Generic[T]):
-    """What a store holds, under our own writes that it has not caught up with.
+    """The objects of a store, with our own writes that the store does not have yet.
 
-    A write is overlaid for `LASTS_S` at most: what others undid before the watch could show it
-    must not stay for ever.
+    A write is overlaid for at most `LASTS_S`: another program may have undone it before the watch
+    could deliver it. `changes` costs what has changed, however many objects there are.
     """
 
     def __init__(self, store: Mapping[str, T], *, clock: Clock) -> None:
@@ -29,11 +32,16 @@ class Overlay(Generic[T]):
         self._clock = clock
         self._written: dict[str, tuple[T, float]] = {}
         self._deleted: dict[str, tuple[str, float]] = {}
+        self._changed = ChangedKeys()
+
+    def on_object(self, key: str) -> None:
+        """Note an object that is another one in the store; an informer's handler."""
+        self._changed.note(key)
 
     def wrote(self, new: T) -> None:
-        """Note the object that the server answered a write with.
+        """Note the object in the server's answer to a write.
 
-        Answers may come in another order than the writes were made in: the newest counts.
+        Answers may come in another order than their writes. The newest version counts.
         """
         key = new.metadata.key
         uid, _ = self._deleted.get(key, ("", 0.0))
@@ -42,32 +50,56 @@ class Overlay(Generic[T]):
             return
         self._written[key] = (new, self._clock.monotonic() + LASTS_S)
         self._deleted.pop(key, None)
+        self.on_object(key)
 
     def deleted(self, old: T) -> None:
         """Note that an object was deleted."""
         self._written.pop(old.metadata.key, None)
         self._deleted[old.metadata.key] = (old.metadata.uid, self._clock.monotonic() + LASTS_S)
+        self.on_object(old.metadata.key)
 
     def forget(self) -> None:
-        """Drop everything: after a time without leadership others may have written."""
+        """Drop everything; at the end of a leadership: another process may lead and write then."""
         self._written.clear()
         self._deleted.clear()
+        self._changed.forget()
 
-    def current(self) -> dict[str, T]:
-        """Return all objects by key, and drop what the store has caught up with."""
-        now = self._clock.monotonic()
+    def get(self, key: str) -> T | None:
+        """Return an object; None when there is none."""
+        if key in self._written:
+            return self._written[key][0]
+        return None if key in self._deleted else self._store.get(key)
+
+    @property
+    def pending(self) -> bool:
+        """Whether `changes` has more to return."""
+        return self._changed.pending
+
+    def changes(self, most: int = sys.maxsize) -> dict[str, T | None]:
+        """Return objects that may differ since the last call; None for one that is gone.
+
+        There are about `most` of them. At first, and after `forget`, all objects have their turn.
+        Writes that the store has by now are dropped.
+        """
+        changed = self._changed.take(chain(self._store, self._written), most)
+        changed |= dict.fromkeys(self._drop())
+        return {key: self.get(key) for key in changed}
+
+    def _drop(self) -> list[str]:
+        """Drop the writes that the store has, and those that are too old; return their keys."""
+        now, get = self._clock.monotonic(), self._store.get
+        dropped = []
         for key, (uid, until) in list(self._deleted.items()):
-            found = self._store.get(key)
+            found = get(key)
             if found is None or found.metadata.uid != uid or now > until:
                 del self._deleted[key]
+                dropped.append(key)
         for key, (ours, until) in list(self._written.items()):
-            found = self._store.get(key)
+            found = get(key)
             if now > until or (found is not None and _version(found) >= _version(ours)):
                 del self._written[key]
-        objects = {**self._store, **{key: ours for key, (ours, _) in self._written.items()}}
-        for key in self._deleted:
-            objects.pop(key, None)
-        return objects
+                dropped.append(key)
+        return dropped
 
 
 def _version(found: KubernetesObject) -> int:

@@ -1,41 +1,41 @@
-"""Keeping track of trouble with one resource: how long to wait, and what to say."""
+"""The failures of one resource: the delay of the next try, and the log."""
 
 from dataclasses import dataclass
 from random import Random
 
+from extip.backoff import Backoff
 from extip.clock import Clock
 from extip.log import Logger
-from extip.plan.backoff import Backoff
 
 MAX_RETRY_AFTER_S = 120.0
-"""No `Retry-After` may silence a cache for longer."""
+"""The longest `Retry-After` that is respected, in seconds."""
 
 LONG_S = 10.0
-"""Trouble that lasts longer is always reported, and so is its end. Whatever cuts streams again and
-again, as proxies with an idle timeout do, makes trouble that is over sooner."""
+"""Seconds. Trouble that lasts longer is always reported, with its end. A proxy with an idle timeout
+cuts streams again and again, and makes trouble that ends sooner."""
 
 QUIET_S = 600.0
-"""For so long a kind of trouble that was reported, and does not last, is not reported again."""
+"""Seconds after a report in which short trouble of that kind is not reported again."""
 
 MAX_QUIET_S = 3600.0
-"""That time is doubled whenever the trouble came meanwhile, up to this."""
+"""The longest such time: it doubles each time that the trouble came again."""
 
 
 @dataclass(slots=True)
 class _Report:
-    """The last one of a kind of trouble."""
+    """The last report of a kind of trouble."""
 
     at_s: float
     quiet_s: float = QUIET_S
     repeated: int = 0
-    """How often the trouble came since then, and was not reported."""
+    """How often the trouble came since then without a report."""
 
 
 class Recovery:
-    """Counts failures in a row; logs each kind once when it begins, and once when all is well.
+    """Counts failures in a row; logs each kind once at its begin, and once at the end of all.
 
-    What is over soon and comes again and again is reported now and then, with how often it came.
-    Everything that is not reported is logged at debug level.
+    Short trouble that comes again and again is reported from time to time, with its count. All
+    other failures are logged at debug level.
     """
 
     def __init__(self, *, clock: Clock, rng: Random, logger: Logger) -> None:
@@ -51,16 +51,16 @@ class Recovery:
 
     @property
     def ongoing(self) -> bool:
-        """Whether something failed and nothing has been steady since."""
+        """Whether there was a failure, and no steady stream since."""
         return self._failures > 0
 
     @property
     def since_s(self) -> float:
-        """When the trouble began that is ongoing, or was the last, on the clock's timeline."""
+        """The begin of the last trouble, on the clock's timeline."""
         return self._since_s
 
     def saw(self, reason: str) -> bool:
-        """Whether there was a failure of that kind since all was well."""
+        """Whether the ongoing trouble had a failure of that kind."""
         return reason in self._seen
 
     def failed(
@@ -73,11 +73,11 @@ class Recovery:
         at_once: bool = False,
         worked: bool = False,
     ) -> float:
-        """Note a failure; return the seconds to wait before the next try.
+        """Count a failure; return the seconds before the next try.
 
-        `reason` is its kind: each is reported once until `steady`. `at_once` leaves out the
-        backoff, but not what the server asked for. So does `worked`: what failed had been of use,
-        and the backoff after the next failure is no longer for it.
+        `reason` is its kind: each kind is reported once until `steady`. `at_once` leaves out the
+        backoff, but not the server's `Retry-After`. `worked` does the same for a stream that had
+        delivered something: its failure does not lengthen the next backoff.
         """
         now = self._clock.monotonic()
         if not self._failures:
@@ -100,7 +100,7 @@ class Recovery:
         return delay_s
 
     def steady(self) -> None:
-        """Note that the stream holds: the next failure is the first one again."""
+        """Note that a stream holds: the next failure counts as the first."""
         if not self._failures:
             return
         lasted_s = self._clock.monotonic() - self._since_s
@@ -116,7 +116,7 @@ class Recovery:
         self._said.clear()
 
     def _is_news(self, reason: str, now: float) -> bool:
-        """Note a failure of a kind; return whether it is to be reported."""
+        """Note a failure of a kind; return whether to report it."""
         first = reason not in self._seen
         self._seen.add(reason)
         if reason in self._said:

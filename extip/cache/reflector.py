@@ -1,18 +1,17 @@
-"""Keeps a `Store` equal to what the API server has: list once, then watch.
+"""Keeps a `Store` equal to the API server's objects: list once, then watch.
 
-Guarantees: after any sequence of faults (broken, silent or expired streams, refused connections,
-a server that restarts) the store becomes equal to the server's state without a restart; objects
-that vanished unseen are reported like any other deletion; but for a few at once (`AT_ONCE`),
-requests never come faster than about one a second, whatever the server does; each kind of trouble
-is logged once when it begins and once when it is over. While the server is away the store keeps
-what was last known.
+Guarantees: the store becomes equal to the server's state after any sequence of faults, without a
+restart of extip. Faults are broken, silent or expired streams, refused connections, and restarts.
+Deletions that the watch missed are reported like all others. Requests come at most about once a
+second, apart from `AT_ONCE`. Each kind of trouble is logged at its begin and at its end. While the
+server is away, the store keeps its objects.
 
-An object that cannot be told from others (it does not even have a name) is neither stored nor
-taken for a deletion: what is known stays, and once the stream has ended everything is listed again.
+An object without a readable name is neither stored nor taken for a deletion. All known objects
+stay, and after the end of the stream everything is listed again.
 
 Not guaranteed: that every intermediate version is seen.
 
-One task, `run()`, owns it; it ends only by cancellation.
+The task `run()` owns it. It ends only by cancellation.
 """
 
 import asyncio
@@ -22,6 +21,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from extip.api.meta_v1 import KubernetesObject
+from extip.backoff import Backoff
 from extip.cache.listwatch import (
     FROM_CACHE,
     MOST_RECENT,
@@ -45,51 +45,50 @@ from extip.errors import (
 )
 from extip.log import Logger
 from extip.metrics import Metrics
-from extip.plan.announcement import TokenBucket
-from extip.plan.backoff import Backoff
+from extip.token_bucket import TokenBucket
 
 T = TypeVar("T", bound=KubernetesObject)
 
 TRANSIENT_BACKOFF = Backoff(initial_s=0.8, cap_s=30.0)
-"""client-go's reflector backoff; the cap holds with jitter."""
+"""client-go's reflector backoff. The cap includes the jitter."""
 
 REJECTED_BACKOFF = Backoff(initial_s=5.0, cap_s=60.0)
-"""For requests that the server understands and does not take."""
+"""For requests that the server rejects as invalid."""
 
 DENIED_BACKOFF = Backoff(initial_s=2.5, cap_s=60.0, factor=1.05)
-"""For what a person must mend: RBAC, credentials, a missing CRD. Nobody tells when that is done. A
-wait is a fifteenth of the time that it lasts already: a right that a process never had, since it is
-not meant to, costs a request a minute in the end."""
+"""For failures that a person must mend: RBAC, credentials, a missing CRD. No event tells of the
+mend. Each wait is about a fifteenth of the time that the failure has lasted. A right that a process
+is not meant to have costs one request a minute in the end."""
 
 REVOKED_BACKOFF = Backoff(initial_s=2.5, cap_s=5.0)
-"""The same for what was read before: what is missed now others count on."""
+"""The same for a resource that was readable before: others rely on this cache."""
 
 WATCH_TIMEOUT_S = (300, 600)
-"""Range of the random `timeoutSeconds`, as client-go has it: watches spread over API servers."""
+"""The range of the random `timeoutSeconds`, as in client-go: watches spread over API servers."""
 
 DOUBTS_AT_ONCE = 2
-"""Streams that are opened anew since they were doubted; one more for each `IDLE_TIMEOUT_S`. However
-slow a server is, doubts ask no more of it in the long run than silence alone."""
+"""Doubted streams that are opened anew at once; one more for each `IDLE_TIMEOUT_S`. In the long run
+doubts cost a slow server no more requests than silence does."""
 
 SHORT_S = 1.0
-"""A stream that ends sooner with nothing on it is a failure; but for `AT_ONCE`, the next one begins
-no sooner than this after it began."""
+"""Seconds. An empty stream that ends sooner is a failure. Two streams begin at least so far apart,
+except for `AT_ONCE`."""
 
 AT_ONCE = 5
-"""Streams that ended early, but had something on them, and are opened anew at once; one more for
-each `SHORT_S` that passes. While very much changes an API server ends streams that it cannot write
-to fast enough, and what follows may be what everybody waits for."""
+"""Streams that ended early after some events and are opened anew at once; one more for each
+`SHORT_S`. During many changes an API server ends streams that it cannot write to fast enough, and
+the next events may be urgent."""
 
 _WATCH_AGAIN = (ApiUnavailableError, ApiAccessError)
-"""Failures that say nothing against the version: the next watch goes on from there."""
+"""Failures after which the next watch begins from the same version."""
 
 IDLE_TIMEOUT_S = 80.0
-"""A stream on which nothing is heard for longer may be half open, and is opened anew. Servers send
-bookmarks about every 60 s; old ones (1.20) send none until something has changed since their start,
+"""Seconds. A stream that is silent for longer may be half open, and is opened anew. Servers send
+bookmarks about every 60 s. Old servers (1.20) send none before the first change since their start,
 so silence alone is no trouble."""
 
 STEADY_S = 5.0
-"""A stream that holds this long ends the trouble before it."""
+"""Seconds after which a stream ends the trouble before it."""
 
 
 class Reflector(Generic[T]):
@@ -101,18 +100,18 @@ class Reflector(Generic[T]):
         lister_watcher: ListerWatcher[T],
         store: Store[T],
         *,
-        changed: Callable[[Iterable[str]], None],
+        on_change: Callable[[Iterable[str]], None],
         vanished: Vanished[T] | None = None,
         clock: Clock,
         rng: Random,
         metrics: Metrics,
         logger: Logger,
     ) -> None:
-        """Compose; with `vanished`, that has the last word on what leaves the store."""
+        """Compose; with `vanished`, that decides which objects leave the store."""
         self._vanished = vanished
         self._lister_watcher = lister_watcher
         self._store = store
-        self._changed = changed
+        self._on_change = on_change
         self._clock = clock
         self._rng = rng
         self._logger = logger
@@ -133,41 +132,41 @@ class Reflector(Generic[T]):
         self._heard = False
         self._missed = False
         self._allowed = False
-        """It could be listed, so the kind is there and the right was."""
+        """A list has succeeded: the kind exists, and the right to read it did."""
         self._silence_said = False
         self._error: ApiError | None = None
         self.last_contact_s: float | None = None
-        """When the server was last heard, on the clock's timeline; None for never."""
+        """The time of the last contact with the server, on the clock's timeline; None for none."""
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is in the way of the store being up to date."""
+        """Whether there was a contact, and no failure is ongoing."""
         return self.last_contact_s is not None and not self._recovery.ongoing
 
     @property
     def trouble(self) -> tuple[ApiError, float] | None:
-        """The last failure, while nothing has been steady since; None when all is well.
+        """The last failure and its begin, until a stream is steady; None when all is well.
 
-        With it the time, on the clock's timeline, since when nothing has succeeded.
+        The time is that of the last success, on the clock's timeline.
         """
         if self._error is None or not self._recovery.ongoing:
             return None
         return self._error, max(self._recovery.since_s, self.last_contact_s or 0.0)
 
     async def run(self) -> None:
-        """List and watch for ever. Raises nothing but what the `changed` callback raises."""
+        """List and watch, until cancelled. It raises only errors of the `on_change` callback."""
         at = FROM_CACHE
         while True:
             await self._list(at)
             await self._watch()
-            # Whatever made the watch unusable, another list from a cache could be as old.
+            # The watch became unusable. Another list from a cache could be as old.
             at = MOST_RECENT
 
     def doubt(self, since_s: float) -> None:
-        """Open the stream anew if it is older than that time and has brought nothing since.
+        """Open the stream anew if it is older than that time, and has delivered nothing since.
 
-        For who has learned that connections which were open then may be dead. What was missed
-        follows on the new one. One that was asked for before and has not begun counts as well.
+        The caller has learned that connections of that time may be dead. Missed events follow on
+        the new stream. A stream that was requested before that time and has not begun counts, too.
         """
         ends = self._stream_ends
         if ends is None or self._spoke_s > since_s:
@@ -205,10 +204,10 @@ class Reflector(Generic[T]):
             here = unreadable_keys.union(item.metadata.key for item in page.items)
             for key in keep:
                 (self._vanished.seen if key in here else self._vanished.gone)(key)
-        self._changed(self._store.replace(page.items, keep=keep))
+        self._on_change(self._store.replace(page.items, keep=keep))
 
     async def _watch(self) -> None:
-        """Watch, again and again, from the last version seen, until only a list can help."""
+        """Watch from the last version, again and again, until only a list can help."""
         while True:
             began_s = self._clock.monotonic()
             self._heard = False
@@ -234,12 +233,12 @@ class Reflector(Generic[T]):
                 delay_s = self._failed(failure, established=established)
             if delay_s > 0:
                 await self._clock.sleep(delay_s)
-                self._at_once.take(self._clock.monotonic())  # it has been waited for
+                self._at_once.take(self._clock.monotonic())  # this stream has waited
             if failure is not None and not isinstance(failure, _WATCH_AGAIN):
                 return
 
     async def _stream(self) -> str:
-        """Apply what one stream brings; return why it is over: ``ended``, ``idle``, ``doubted``."""
+        """Apply the events of one stream; return its end: ``ended``, ``idle``, ``doubted``."""
         self._spoke_s = self._clock.monotonic()
         doubted = asyncio.timeout(None)
         try:
@@ -254,7 +253,7 @@ class Reflector(Generic[T]):
             self._stream_ends = None
 
     async def _follow(self) -> bool:
-        """Apply what one stream brings; return whether it was given up because it was silent."""
+        """Apply the events of one stream; return whether it was given up as silent."""
         opening = self._lister_watcher.watch(
             resource_version=self._resource_version,
             timeout_s=self._rng.randint(*WATCH_TIMEOUT_S),
@@ -308,7 +307,7 @@ class Reflector(Generic[T]):
         else:
             key = self._store.remove(event.object)
         if key is not None:
-            self._changed((key,))
+            self._on_change((key,))
 
     def _contact(self) -> float:
         self.last_contact_s = self._spoke_s = now_s = self._clock.monotonic()
@@ -317,8 +316,8 @@ class Reflector(Generic[T]):
     def _failed(self, error: ApiError, *, established: bool = False) -> float:
         """Note the failure; return the delay before the next request.
 
-        What had been working for a while is tried again at once, and so is a list when the version
-        has expired: after an outage that is progress, unless it expires again and again.
+        A stream that had worked for some time is opened again at once. After an expired version the
+        list comes at once, too: after an outage that is progress, unless it expires again.
         """
         self._error = error
         if isinstance(error, NotFoundError) and self._vanished is not None:
@@ -342,7 +341,7 @@ class Reflector(Generic[T]):
         self._restarts.labels(self._resource_name, reason).inc()
 
     def _skip(self, unreadable: Unreadable) -> None:
-        """Say it once for each object, however often it comes by."""
+        """Log an unreadable object once."""
         self._unreadable.inc()
         self._missed |= not unreadable.key
         if unreadable.key not in self._unreadable_said:
@@ -353,7 +352,7 @@ class Reflector(Generic[T]):
 
 
 def _reason(error: ApiError) -> str:
-    """Name the kind of an error, for the log and the metric: a handful of values."""
+    """Return the kind of an error, for the log and the metric: one of a few values."""
     if isinstance(error, ExpiredError):
         return "expired"
     if isinstance(error, ApiAccessError):

@@ -20,12 +20,12 @@ class TrackedListerWatcher(Generic[T]):
         self,
         inner: ListerWatcher[T],
         *,
-        opened: Callable[[], None],
-        closed: Callable[[], None],
+        on_open: Callable[[], None],
+        on_close: Callable[[], None],
     ) -> None:
         self._inner = inner
-        self._opened = opened
-        self._closed = closed
+        self._on_open = on_open
+        self._on_close = on_close
 
     async def list(self, *, resource_version: str) -> Page[T]:
         """Return all objects; see `ListerWatcher.list`."""
@@ -38,8 +38,8 @@ class TrackedListerWatcher(Generic[T]):
         """Open a stream; see `ListerWatcher.watch`."""
         stream = self._inner.watch(resource_version=resource_version, timeout_s=timeout_s)
         async with stream as events:
-            self._opened()
+            self._on_open()
             try:
                 yield events
             finally:
-                self._closed()
+                self._on_close()

@@ -1,14 +1,14 @@
-"""Objects that the server does not have any more, kept until it is known why.
+"""Objects that the server no longer has, kept until the reason is known.
 
-When a definition (CRD) is deleted, all objects of its kind go first, one event each, as if a person
-had deleted every one of them. Nobody did. So what vanishes stays in the store until a read of the
-definition, begun after that, says that the kind stands: then it was a deletion. Otherwise all that
-is known stays as it is, as while the server is away.
+When a definition (CRD) is deleted, all objects of its kind are deleted first, with one event each.
+No person has deleted them. So a vanished object stays in the store until a later read of the
+definition. When the definition still exists, it was a deletion. Otherwise all known objects stay,
+as while the server is away.
 
-Once the kind is back, what the server has again is as any other object. The rest, the *orphans*,
-goes then; or, with `keep`, when their owner says so (`drop`).
+When the definition is back, objects that the server has again are like all others. The rest are
+*orphans*. They are dropped then, or with `keep` when their owner calls `drop`.
 
-The owner task is `Vanished.run`; the other methods may be called from any task of the same loop.
+The owner task is `Vanished.run`. Any task of the same loop may call the other methods.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from extip.cache.store import Store
 T = TypeVar("T", bound=KubernetesObject)
 
 
-class Kind(Protocol):
+class Definition(Protocol):
     """The definition of a kind; both methods go on until the server has answered."""
 
     async def uid(self) -> str:
@@ -34,12 +34,12 @@ class Kind(Protocol):
 class Vanished(Generic[T]):
     """Stands between a reflector and the deletions in its store."""
 
-    def __init__(self, kind: Kind, *, keep: bool = False) -> None:
+    def __init__(self, definition: Definition, *, keep: bool = False) -> None:
         """Begin with an empty store."""
         self.store: Store[T] = Store()
-        self.dropped: Callable[[Iterable[str]], None] = lambda _: None
+        self.on_drop: Callable[[Iterable[str]], None] = lambda _: None
         """Is told which keys are not in the store any more."""
-        self._kind = kind
+        self._definition = definition
         self._keep = keep
         self._uid = ""
         self._gone: set[str] = set()
@@ -63,7 +63,7 @@ class Vanished(Generic[T]):
         """Remove an object that the server still has, but not among those that are watched here."""
         self.seen(key)
         if self.store.discard(key):
-            self.dropped([key])
+            self.on_drop([key])
 
     def suspect(self) -> None:
         """Ask whether the kind stands: the server does not know it, or so it says."""
@@ -76,19 +76,19 @@ class Vanished(Generic[T]):
 
     async def stands(self) -> bool:
         """Return whether the kind is, by a read that begins now, the one that is known."""
-        return await self._kind.uid() == self._uid != ""
+        return await self._definition.uid() == self._uid != ""
 
     def drop(self, keys: Iterable[str]) -> None:
         """Remove objects for good; those that were seen again stay."""
         going = [key for key in keys if key in self._gone or key in self._left]
         self._gone.difference_update(going)
         self._left.difference_update(going)
-        self.dropped([key for key in going if self.store.discard(key)])
+        self.on_drop([key for key in going if self.store.discard(key)])
 
     async def run(self) -> None:
         """Find out why objects vanish; until cancelled."""
         gone: set[str] = set()
-        uid = self._uid = await self._kind.uid()
+        uid = self._uid = await self._definition.uid()
         while True:
             if uid and uid == self._uid:
                 self.drop(self._gone & gone - self._left)
@@ -97,12 +97,12 @@ class Vanished(Generic[T]):
             await self._wake.wait()
             self._wake.clear()
             gone = self._gone - self._left
-            uid = await self._kind.uid()
+            uid = await self._definition.uid()
 
     async def _outlive(self, uid: str) -> None:
         """Leave all as it is until the kind is back, and go on with that; `uid` if it is."""
         self._left.update(self.store)
-        self._uid = uid or await self._kind.wait_back()
+        self._uid = uid or await self._definition.wait_back()
         self.ends += 1
         if not self._keep:
             self._left.clear()

@@ -4,10 +4,10 @@ A cache that waits out its backoff after an outage does not know that the server
 hears that first (a heartbeat, say) wakes it, and it tries at once.
 """
 
-import asyncio
 from datetime import datetime
 
 from extip.clock import Clock
+from extip.trigger import Trigger
 
 
 class WakingClock:
@@ -15,12 +15,12 @@ class WakingClock:
 
     def __init__(self, inner: Clock) -> None:
         self._inner = inner
-        self._woken = asyncio.Event()
+        self._triggered = Trigger()
 
     def wake(self) -> None:
         """End every sleep that is under way."""
-        self._woken.set()
-        self._woken.clear()
+        self._triggered.set()
+        self._triggered.clear()
 
     def monotonic(self) -> float:
         """Return seconds since an arbitrary instant."""
@@ -28,11 +28,7 @@ class WakingClock:
 
     async def sleep(self, seconds: float) -> None:
         """Suspend the task for that many seconds, or until `wake`."""
-        try:
-            async with asyncio.timeout(max(0.0, seconds)):
-                await self._woken.wait()
-        except TimeoutError:
-            return
+        await self._triggered.wait_at_most(seconds)
 
     def utcnow(self) -> datetime:
         """Return the wall-clock time."""

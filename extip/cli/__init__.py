@@ -17,6 +17,9 @@ from extip.errors import ExtipError, InterruptedByUserError
 
 CONTEXT = {"auto_envvar_prefix": "EXTIP", "help_option_names": ["-h", "--help"]}
 
+_PLUGIN = "kubectl-extip"
+"""The program's other name: kubectl runs a program of that name for `kubectl extip`."""
+
 DAEMONS = ("simple", "controller", "scheduler")
 """Commands that run until they are stopped."""
 
@@ -26,10 +29,12 @@ COMMANDS = {
     "scheduler": "Distribute external IPs over the controllers that are alive.",
     "status": "Tell where every external IP is, since when and why; claims mode.",
     "drain": "Move all external IPs off NODE before it is worked on; claims mode.",
+    "doctor": "Look for what keeps extip from working, or will; changes nothing.",
+    "manifests": "Write a folder for `kubectl apply -k`, with all that runs extip.",
     "crds": "Print the CustomResourceDefinitions of extip, or apply them.",
 }
-"""What each command is for, in the order in which a person meets them. `extip.cli.NAME.NAME` is the
-command itself, whose help begins with the same words."""
+"""The purpose of each command, in the order in which a person meets them. `extip.cli.NAME.NAME` is
+the command itself, whose help begins with the same words."""
 
 
 class _Commands(click.Group):
@@ -83,12 +88,25 @@ def cli() -> None:
 def main() -> None:
     """Run the `extip` command and exit; one line instead of a traceback for expected errors."""
     open_standard_streams()
+    plugin = os.path.basename(sys.argv[0]) == _PLUGIN  # noqa: PTH119 - pathlib takes time to import
     try:
         try:
-            cli()
+            cli(prog_name="kubectl extip" if plugin else None, standalone_mode=False)
         finally:
             sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"extip: {_one_line(error)}", err=True)
+        sys.exit(error.exit_code)
     except ExtipError as error:
         if str(error):
             click.echo(f"extip: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _one_line(error: click.ClickException) -> str:
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return text if ctx is None else f"{text} (`{ctx.command_path} --help` tells more)"

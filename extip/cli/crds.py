@@ -2,6 +2,9 @@
 
 import click
 
+from extip.cli.person import person_options
+from extip.kube.place import Place
+
 
 @click.command(context_settings={"show_default": True})
 @click.option(
@@ -10,18 +13,13 @@ import click
     is_flag=True,
     help="Create or update them in the cluster instead of printing them.",
 )
-@click.option(
-    "--kubeconfig",
-    default="",
-    show_default="in-cluster",
-    help="Kubeconfig file for --apply; empty: the pod's ServiceAccount.",
-)
-def crds(*, apply_: bool, kubeconfig: str) -> None:
+@person_options
+def crds(*, apply_: bool, place: Place) -> None:
     """Print the CustomResourceDefinitions of extip, or apply them."""
-    from extip.modes import crds as mode  # noqa: PLC0415
+    from extip.definitions import command  # noqa: PLC0415
     from extip.supervisor import run_process  # noqa: PLC0415
 
     if apply_:
-        run_process(mode.apply(kubeconfig))
+        run_process(command.apply(place))
     else:
-        mode.show()
+        command.show()

@@ -13,10 +13,10 @@ _PREFIX = "EXTIP_"
 _OF_A_SERVICE = re.compile(
     r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$"
 )
-"""What kubelet gives each pod for each service: a service may well be called extip-scheduler."""
+"""Variables that kubelet sets in each pod for each service: one may be called extip-scheduler."""
 
 _OF_THE_MAKEFILE = ("EXTIP_KUBE_BIN", "EXTIP_BENCH_")
-"""Of this project's tests and benchmarks; README names them."""
+"""Variables of this project's tests and benchmarks; README and docs/performance.md name them."""
 
 
 def unknown_variables(

@@ -1,21 +1,20 @@
-"""Types of flag values; parsing itself is in `extip.cli.values`."""
+"""Kinds of flag values as types of click; how they are written is in `extip.settings.flags`."""
 
-from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import click
 
-from extip.cli import values
+from extip.settings.flags import FlagType
 
 T = TypeVar("T")
 
 
 class _Parsed(click.ParamType[T], Generic[T]):
-    """A type made of a function that raises ValueError with a text for a person."""
+    """A type whose parser raises ValueError with a text for a person."""
 
-    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
-        self.name = name
-        self._parse = parse
+    def __init__(self, kind: FlagType[T]) -> None:
+        self.name = kind.name
+        self._parse = kind.parse
 
     def convert(
         self,
@@ -30,10 +29,27 @@ class _Parsed(click.ParamType[T], Generic[T]):
             self.fail(str(error), param, ctx)
 
 
-DURATION = _Parsed("duration", values.parse_duration)
-NETWORK = _Parsed("cidr", values.parse_network)
-GRANT = _Parsed("grant", values.parse_grant)
-LISTEN = _Parsed("host:port", values.parse_listen)
-SELECTOR = _Parsed("labels", values.parse_selector)
-NAMESPACE = _Parsed("namespace", values.parse_namespace)
-NAME = _Parsed("name", values.parse_name)
+class _Choice(click.Choice[str]):
+    """One of few values, which need not be text itself."""
+
+    def __init__(self, kind: FlagType[Any]) -> None:
+        super().__init__(kind.choices)
+        self._parse = kind.parse
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """Choose it."""
+        return self._parse(super().convert(value, param, ctx))
+
+
+def click_type(kind: FlagType[Any]) -> click.ParamType[Any]:
+    """Return the type of click that reads values of the kind."""
+    if kind.choices:
+        return _Choice(kind)
+    if kind.limits:
+        return click.IntRange(*kind.limits)
+    return _Parsed(kind)

@@ -5,10 +5,10 @@ Every call is bounded in time and raises a subclass of `ApiError` whose text nam
 may not have happened then.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar, cast
+from typing import Generic, Protocol, Self, TypeVar, cast
 
 import aiohttp
 import msgspec
@@ -19,7 +19,7 @@ from extip.cache.listwatch import ListerWatcher, Page, Unreadable, WatchEvent
 from extip.clock import Clock, LoopClock
 from extip.kube.codec import ResourceCodec
 from extip.kube.config import open_endpoint
-from extip.kube.transport import CONNECT_TIMEOUT_S, NETWORK_ERRORS, Request, Transport
+from extip.kube.transport import CONNECT_TIMEOUT_S, HttpTransport, Request
 from extip.metrics import Metrics
 
 T = TypeVar("T", bound=KubernetesObject)
@@ -39,7 +39,7 @@ _MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which objects of a resource are meant; empty fields do not narrow."""
+    """A selection of a resource's objects; an empty field selects all."""
 
     namespace: str = ""
     label_selector: str = ""
@@ -54,29 +54,56 @@ class Scope:
 EVERYTHING = Scope()
 
 
+ReadLine = Callable[[], Awaitable[bytes]]
+"""Returns the next line of an answer that is still coming, empty at the end; raises ApiError."""
+
+
+class Transport(Protocol):
+    """The way to the API server: the network, or a server in this very process."""
+
+    async def addresses(self) -> Collection[str]:
+        """Return the IPs of the API server; none when its name does not resolve now."""
+
+    async def read(self, request: Request) -> bytes | bytearray:
+        """Send, and return the whole body of a successful answer. Raises ApiError."""
+
+    def open(self, request: Request) -> AbstractAsyncContextManager[ReadLine]:
+        """Send, and yield how to read a successful answer while it comes. Raises ApiError."""
+
+
 @asynccontextmanager
 async def connect(
-    kubeconfig: str, *, metrics: Metrics, clock: Clock | None = None
+    kubeconfig: str, *, metrics: Metrics, context: str = "", clock: Clock | None = None
 ) -> AsyncIterator["ApiClient"]:
-    """Yield a client for the current context of a kubeconfig, or in-cluster when it is empty.
+    """Yield a client for a context of a kubeconfig, or in-cluster when that is empty.
 
-    Sends nothing yet. Raises `ConfigurationError`.
+    See `open_endpoint`. Sends nothing yet. Raises `ConfigurationError`.
     """
-    async with open_endpoint(kubeconfig, clock=clock or LoopClock()) as endpoint:
-        yield ApiClient(Transport(endpoint, metrics))
+    opened = open_endpoint(kubeconfig, context=context, clock=clock or LoopClock())
+    async with opened as endpoint:
+        yield ApiClient(HttpTransport(endpoint, metrics))
 
 
 class ApiClient:
-    """Typed calls; make one with `connect`."""
+    """Typed calls over a transport; `connect` makes one over the network."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._codecs: dict[object, object] = {}
 
-    @property
-    def server(self) -> str:
-        """URL of the API server."""
-        return self._transport.server
+    async def addresses(self) -> Collection[str]:
+        """Return the IPs of the API server; none when its name does not resolve now."""
+        return await self._transport.addresses()
+
+    async def server_version(self) -> tuple[int, int]:
+        """Return the major and minor version of Kubernetes; zeros for what is no number."""
+        request = Request(
+            verb="get", what="version", path="/version", timeout=_within(REQUEST_TIMEOUT_S)
+        )
+        told = msgspec.json.decode(await self._transport.read(request), type=dict[str, str])
+        # Some vendors write "20+".
+        major, minor = (told.get(name, "").rstrip("+") for name in ("major", "minor"))
+        return int(major) if major.isdecimal() else 0, int(minor) if minor.isdecimal() else 0
 
     def lister_watcher(
         self,
@@ -147,8 +174,8 @@ class ApiClient:
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S),
             open_timeout_s=OPEN_TIMEOUT_S,
         )
-        async with self._transport.open(request) as response:
-            yield WatchStream(response.content, request, self._transport, self._codec(resource))
+        async with self._transport.open(request) as readline:
+            yield WatchStream(readline, self._codec(resource), request=str(request))
 
     async def get(self, resource: Resource[T], *, name: str, namespace: str = "") -> T:
         """Return one object."""
@@ -208,30 +235,19 @@ class ApiClient:
 class WatchStream(Generic[T]):
     """The events of one open watch."""
 
-    def __init__(
-        self,
-        lines: aiohttp.StreamReader,
-        request: Request,
-        transport: Transport,
-        codec: ResourceCodec[T],
-    ) -> None:
-        self._lines = lines
-        self._request = request
-        self._name = str(request)
-        self._transport = transport
+    def __init__(self, readline: ReadLine, codec: ResourceCodec[T], *, request: str) -> None:
+        self._readline = readline
         self._codec = codec
+        self._request = request
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> WatchEvent[T] | Unreadable:
-        try:
-            line = await self._lines.readline()
-        except NETWORK_ERRORS as error:
-            raise self._transport.unavailable(self._request, error) from error
+        line = await self._readline()
         if not line:
             raise StopAsyncIteration
-        return self._codec.decode_event(line, request=self._name)
+        return self._codec.decode_event(line, request=self._request)
 
 
 class _ResourceListerWatcher(Generic[T]):

@@ -29,8 +29,8 @@ T = TypeVar("T", bound=KubernetesObject)
 I = TypeVar("I")  # noqa: E741 (an item of a list)
 
 _DAMAGED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding raises: for what does not fit, for strings that are no UTF-8, and for nesting that
-is deeper than the decoder goes, also inside of what is left out."""
+"""Errors of decoding: a wrong type, a string that is no UTF-8, and nesting that is too deep, also
+in an ignored field."""
 
 _NAMELESS = "an object without a name"
 

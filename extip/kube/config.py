@@ -1,7 +1,5 @@
 """Where the API server is and who we are there, as kubernetes_asyncio reads it.
 
-kubernetes_asyncio is imported inside the functions: it costs half a second and 63 MB.
-
 A new CA bundle or client certificate is picked up by a restart; a new token without one.
 """
 
@@ -24,6 +22,8 @@ from extip.clock import Clock
 from extip.errors import ConfigurationError
 from extip.kube.codec import one_line
 from extip.kube.credentials import Credentials, load_in_time
+from extip.kube.kubeconfig import choose_context
+from extip.kube.loaders import ClientConfiguration, loaders
 from extip.kube.sockets import open_socket
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -32,9 +32,12 @@ _READY_S = 3.0
 """How long a connection is kept for the next request. That serves bursts; what is older than a
 death takes to be found (`--monitor`) may have died of the same cause."""
 
+_CONNECTIONS = 100
+"""At most at once for each kind of request; those that last, watches, are not among them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class ApiEndpoint:
     """How to reach the API server."""
 
     session: aiohttp.ClientSession
@@ -53,16 +56,17 @@ class Endpoint:
 
 @asynccontextmanager
 async def open_endpoint(
-    kubeconfig: str, *, clock: Clock, service_account: Path = _SERVICE_ACCOUNT
-) -> AsyncIterator[Endpoint]:
+    kubeconfig: str, *, context: str = "", clock: Clock, service_account: Path = _SERVICE_ACCOUNT
+) -> AsyncIterator[ApiEndpoint]:
     """Read the configuration and open a session; sends nothing.
 
-    `kubeconfig` is a path; empty means the service account of the pod that this runs in. Raises
-    `ConfigurationError`, one line that says what to mend.
+    `kubeconfig` is a path, or several as in ``$KUBECONFIG``; empty means the service account of the
+    pod that this runs in. An empty `context` is the current one. Raises `ConfigurationError`, one
+    line that says what to mend.
     """
-    from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415 - see above
-
-    source = KubeconfigFile(kubeconfig) if kubeconfig else InCluster(service_account)
+    if context and not kubeconfig:
+        raise ConfigurationError(f"there is no kubeconfig that could have a context {context!r}")
+    source = Kubeconfig(kubeconfig, context) if kubeconfig else InCluster(service_account)
     reload = partial(load_in_time, source.reload, source=source.name)
     refresh = partial(load_in_time, source.refresh, source=source.name)
     header = await reload()
@@ -73,17 +77,12 @@ async def open_endpoint(
         if proxy:
             _check_url("proxy", proxy)
         _check_server_name(configuration.tls_server_name)
-        api_client = ApiClient(configuration)
-    # Its connector has the TLS set-up, but sockets that never notice a dead peer. Its session has
-    # `trust_env`, which reads ~/.netrc in a thread for every request, and fails the request when
-    # that file names our server.
-    connector: Any = api_client.rest_client.pool_manager.connector
-    tls, limit = connector._ssl, connector.limit  # noqa: SLF001 - it is made nowhere else
-    session = _session(ssl=tls, limit=limit, keepalive_timeout=_READY_S)
+        tls = configuration.tls()
+    session = _session(ssl=tls, limit=_CONNECTIONS, keepalive_timeout=_READY_S)
     streams = _session(ssl=tls, limit=0, force_close=True)
-    leases = _session(ssl=tls, limit=limit)
+    leases = _session(ssl=tls, limit=_CONNECTIONS)
     try:
-        yield Endpoint(
+        yield ApiEndpoint(
             session=session,
             streams=streams,
             leases=leases,
@@ -95,10 +94,14 @@ async def open_endpoint(
     finally:
         for opened in (session, streams, leases):
             await opened.close()
-        await api_client.close()
 
 
 def _session(**connector: Any) -> aiohttp.ClientSession:  # noqa: ANN401 - as aiohttp takes them
+    """Return a session whose sockets notice a dead peer.
+
+    Without `trust_env`: that reads ~/.netrc in a thread for every request, and fails the request
+    when that file names our server.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(socket_factory=open_socket, **connector)
     )
@@ -111,66 +114,54 @@ class InCluster:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.configuration: Any = None
+        self.configuration = ClientConfiguration()
 
     async def reload(self) -> str:
         """Read the token file."""
-        from kubernetes_asyncio.client import Configuration  # noqa: PLC0415 - see above
-        from kubernetes_asyncio.config.incluster_config import (  # noqa: PLC0415
-            SERVICE_HOST_ENV_NAME,
-            InClusterConfigLoader,
-        )
-
-        loader = InClusterConfigLoader(
+        library = loaders().incluster_config
+        loader = library.InClusterConfigLoader(
             token_filename=str(self._directory / "token"),
             cert_filename=str(self._directory / "ca.crt"),
             try_refresh_token=False,  # `Credentials` does it
         )
         with _mended_by_a_person(
-            self.name, advice=f"not in a pod ({SERVICE_HOST_ENV_NAME})? Give --kubeconfig PATH"
+            self.name,
+            advice="not in a pod? Give --kubeconfig PATH, such as ~/.kube/config",
         ):
-            configuration = Configuration()
+            configuration = ClientConfiguration()
             loader.load_and_set(configuration)
         self.configuration = configuration
-        return _header(configuration)
+        return configuration.header()
 
     refresh = reload
 
 
-class KubeconfigFile:
-    """The current context of a kubeconfig file."""
+class Kubeconfig:
+    """A context of one or more kubeconfig files."""
 
-    def __init__(self, path: str) -> None:
-        self.name = f"kubeconfig {path}"
-        self._path = path
+    def __init__(self, paths: str, context: str = "") -> None:
+        self.name = f"kubeconfig {paths}"
+        self._paths = paths
+        self._context = context
         self._loader: Any = None
-        self.configuration: Any = None
+        self.configuration = ClientConfiguration()
 
     async def reload(self) -> str:
-        """Read the file, and whatever it names: token file, exec plugin, identity provider."""
-        from kubernetes_asyncio.client import Configuration  # noqa: PLC0415 - see above
-        from kubernetes_asyncio.config import kube_config  # noqa: PLC0415
-
+        """Read the files, and whatever they name: token file, exec plugin, identity provider."""
         with _mended_by_a_person(self.name):
-            _check(self._path)
-            configuration = Configuration()
-            loader = await kube_config.load_kube_config(
-                config_file=self._path, client_configuration=configuration
+            paths, context = choose_context(self._paths, self._context)
+            configuration = ClientConfiguration()
+            loader = await loaders().load_kube_config(
+                config_file=paths, context=context, client_configuration=configuration
             )
         self.configuration, self._loader = configuration, loader
-        return _header(configuration)
+        return configuration.header()
 
     async def refresh(self) -> str:
         """Ask the same sources again; a plugin's token is kept until it says that it expires."""
         with _mended_by_a_person(self.name):
             await self._loader.load_and_set(self.configuration)
-        return _header(self.configuration)
-
-
-def _header(configuration: Any) -> str:  # noqa: ANN401 - untyped library
-    """Return the header that was loaded; files often end in a newline, which no header may have."""
-    token: str | None = configuration.api_key.get("BearerToken")
-    return (token or "").strip()
+        return self.configuration.header()
 
 
 def _proxy_from_environment(server: str) -> str | None:
@@ -191,33 +182,6 @@ def _contains(network: str, host: str | None) -> bool:
         return ip_address(host or "") in ip_network(network)
     except ValueError:
         return False
-
-
-def _check(path: str) -> None:
-    """Name the usual mistakes better than the loader does. Raises ValueError and OSError."""
-    import yaml  # noqa: PLC0415 - comes with kubernetes_asyncio
-
-    try:
-        document = yaml.safe_load(Path(path).expanduser().read_bytes())
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {_where_in_yaml(error)}") from error
-    if not isinstance(document, dict):
-        raise ValueError("empty" if document is None else "not a kubeconfig file")  # noqa: TRY004
-    if not (current := document.get("current-context")):
-        raise ValueError("no current-context is set (kubectl config use-context NAME)")
-    context = _named(document, "contexts", current)
-    cluster = _named(document, "clusters", context.get("context", {}).get("cluster"))
-    server = cluster.get("cluster", {}).get("server", "")
-    if not str(server).startswith(("http://", "https://")):
-        raise ValueError(f"the server of cluster {cluster['name']!r} is not an http(s) URL")
-
-
-def _where_in_yaml(error: Any) -> str:  # noqa: ANN401 - yaml is imported only where needed
-    """Say what is wrong and where, without the line itself, as the error's own text does."""
-    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-    if problem is None or mark is None:  # not even text
-        return type(error).__name__
-    return f"{problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _check_url(what: str, text: str) -> None:
@@ -257,18 +221,9 @@ def _without_user(url: str) -> str:
     return url[:start] + url[start:].rpartition("@")[2]
 
 
-def _named(document: dict[str, Any], kind: str, name: object) -> dict[str, Any]:
-    for entry in document.get(kind) or ():
-        if isinstance(entry, dict) and entry.get("name") == name:
-            return entry
-    raise ValueError(f"there is no {name!r} among its {kind}")
-
-
 @contextmanager
 def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
     """Turn whatever reading a configuration can raise into one line."""
-    from kubernetes_asyncio.config import ConfigException  # noqa: PLC0415 - see above
-
     end = f" - {advice}" if advice else ""
     try:
         yield
@@ -279,8 +234,10 @@ def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else _text(error)
         raise ConfigurationError(f"{source}: {what}{end}") from error
-    except (ConfigException, ValueError) as error:
-        raise ConfigurationError(f"{source}: {one_line(str(error))}{end}") from error
+    except (loaders().ConfigException, ValueError) as error:
+        # The library says so also of files that may not be read.
+        text = one_line(str(error)).replace("File does not exists", "cannot read the file")
+        raise ConfigurationError(f"{source}: {text}{end}") from error
     except (aiohttp.ClientError, RuntimeError) as error:
         # The identity provider does not answer; a plugin cannot be read from.
         raise ConfigurationError(f"{source}: no credentials: {_text(error)}{end}") from error

@@ -17,12 +17,12 @@ from typing import Literal
 from extip.api.core_v1 import Event, EventSource, ObjectReference
 from extip.api.meta_v1 import ObjectMeta
 from extip.api.resources import EVENTS
+from extip.backoff import Backoff
 from extip.clock import Clock
 from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from extip.kube.client import ApiClient
 from extip.log import get_logger
 from extip.metrics import Metrics
-from extip.plan.backoff import Backoff
 
 __all__ = ["EventRecorder", "ObjectReference", "event_name"]
 
@@ -75,7 +75,7 @@ class EventRecorder:
         self._recorded = metrics.events_recorded
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
         self._failed: OrderedDict[str, _Pending] = OrderedDict()
-        """Those that were tried already, and what may fail with them."""
+        """Events that have failed, and later Events of the same namespace."""
         self._wake = asyncio.Event()
         self._said: set[str] = set()
         self._overflown = False

@@ -8,7 +8,7 @@ from extip.kube.client import ApiClient, Scope
 
 
 class LeaseLock:
-    """Reads and writes one Lease; implements `leaderelection.Lock` and `publisher.LeaseStore`."""
+    """Reads and writes one Lease; implements `LeaseStore`."""
 
     def __init__(self, client: ApiClient, *, name: str, namespace: str) -> None:
         self._client = client
@@ -29,7 +29,7 @@ class LeaseLock:
 
 
 class HeartbeatReader:
-    """Reads all heartbeat Leases of a namespace; implements `monitor.LeaseReader`."""
+    """Reads all heartbeat Leases of a namespace."""
 
     def __init__(self, client: ApiClient, *, namespace: str) -> None:
         self._client = client

@@ -10,6 +10,7 @@ Not guaranteed: that whoever acknowledges is the API server. A load balancer doe
 is dead behind it, and so does the kernel of a frozen one.
 """
 
+import asyncio
 import socket
 from typing import Any
 
@@ -23,6 +24,20 @@ idle connection, of which a controller has four; less than its heartbeats."""
 
 _PROBE_S = 1
 """Between two probes, when the first one is not answered."""
+
+_RESOLVE_S = 5.0
+"""Seconds for the resolution of a name."""
+
+
+async def resolve(host: str) -> frozenset[str]:
+    """Return the IPs of a name, or of an IP itself; none when it does not resolve now."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_RESOLVE_S):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        return frozenset()
+    return frozenset(str(address[0]) for *_, address in found)
 
 
 def open_socket(address: tuple[Any, ...]) -> socket.socket:

@@ -5,7 +5,7 @@ Nothing here logs: bodies hold Secrets, headers hold tokens.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -20,7 +20,8 @@ from extip import __version__
 from extip.api.names import FIELD_MANAGER
 from extip.errors import ApiUnavailableError
 from extip.kube.codec import error_of_body, one_line
-from extip.kube.config import Endpoint
+from extip.kube.config import ApiEndpoint
+from extip.kube.sockets import resolve
 from extip.metrics import Metrics
 
 CONNECT_TIMEOUT_S = 10.0
@@ -36,15 +37,15 @@ _ERROR_BODY_S = 5.0
 """Bound on reading it. A watch has no bound on the whole, and the connection may break unheard."""
 
 NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
-"""What aiohttp raises when a request or a stream fails."""
+"""Errors of aiohttp for a failed request or stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of the API server."""
+    """A request to the API server."""
 
     verb: str
-    """As RBAC names it: ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch``, ..."""
+    """The verb of RBAC: ``get``, ``list``, ``watch``, ``create``, ``update``, ``patch``, ..."""
     what: str
     """The resource, and the object if it is one, for error texts."""
     path: str
@@ -67,21 +68,33 @@ class Request:
         return f"{self.verb} {self.what}"
 
 
-class Transport:
-    """Sends requests over the session of an endpoint."""
+class HttpTransport:
+    """Sends requests over the sessions of an endpoint; implements `client.Transport`."""
 
-    def __init__(self, endpoint: Endpoint, metrics: Metrics) -> None:
+    def __init__(self, endpoint: ApiEndpoint, metrics: Metrics) -> None:
         self._endpoint = endpoint
         self._requests = metrics.api_requests
         self._compress = not _is_loopback(endpoint.server)
 
-    @property
-    def server(self) -> str:
-        """URL of the API server."""
-        return self._endpoint.server
+    async def addresses(self) -> frozenset[str]:
+        """Return the IPs of the API server; none when its name does not resolve now."""
+        return await resolve(urlsplit(self._endpoint.server).hostname or "")
 
     @asynccontextmanager
-    async def open(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def open(self, request: Request) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """Send, and yield how to read the lines of a successful answer while they come."""
+        async with self._open(request) as response:
+
+            async def readline() -> bytes:
+                try:
+                    return await response.content.readline()
+                except NETWORK_ERRORS as error:
+                    raise self._unavailable(request, error) from error
+
+            yield readline
+
+    @asynccontextmanager
+    async def _open(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send, and yield a successful response whose body is still to be read.
 
         Raises the `ApiError` that fits. After a 401 the credentials are read anew and, if they
@@ -107,16 +120,16 @@ class Transport:
 
     async def read(self, request: Request) -> bytearray:
         """Send, and return the whole body, held in memory once."""
-        async with self.open(request) as response:
+        async with self._open(request) as response:
             body = bytearray()
             try:
                 async for chunk in response.content.iter_any():
                     body += chunk
             except NETWORK_ERRORS as error:
-                raise self.unavailable(request, error) from error
+                raise self._unavailable(request, error) from error
             return body
 
-    def unavailable(self, request: Request, error: Exception) -> ApiUnavailableError:
+    def _unavailable(self, request: Request, error: Exception) -> ApiUnavailableError:
         """Say for a person why there is no answer; names the server."""
         return ApiUnavailableError(_explain(error, self._endpoint.server), request=str(request))
 
@@ -147,7 +160,7 @@ class Transport:
                 )
         except NETWORK_ERRORS as error:
             self._requests.labels(request.verb, "0").inc()
-            raise self.unavailable(request, error) from error
+            raise self._unavailable(request, error) from error
         self._requests.labels(request.verb, str(response.status)).inc()
         return response
 

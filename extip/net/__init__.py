@@ -4,13 +4,16 @@
 `rtnetlink`        `AddressSocket`: addresses, dumped and changed in bulk
 `routes`           `RouteTable`: interfaces and gateways
 `monitor`          `LinkMonitor`: what others change, as it happens
-`announcer`        `Announcer`: gratuitous ARP and unsolicited neighbour advertisements
-`instance_lock`    `InstanceLock`: one controller in a network namespace
+`conntrack`        `FlowTable`: UDP that the kernel tracks; its messages are in `ctnetlink`
+`host`             `HostNetwork`: all of it, as a mode needs it
+`namespace_lock`   `InstanceLock`: one controller in a network namespace
 `links` `netlink`  the sockets behind them; `event_filter` what the event socket leaves out
+`netlink_thread`   large tables, read beside the event loop
 `wire_watch`       `WireWatch`: other stations with our IPs; `wire_filter` what it does not hear
 `bpf`              programs for the kernel that sort out packets
-`ifaddr` `iflink`  pure: messages about addresses and interfaces, in the framing of `nlmsg`
-`iproute`          pure: messages about routes and next hops, likewise
+`messages`         what is taken from pyroute2
+`iflink` `iproute` pure: interfaces, routes and next hops, in the messages of pyroute2
+`ifaddr`           pure: addresses, by a codec of our own, in the framing of `nlmsg`
 `frames`           pure: Ethernet frames
 =================  ============================================================================
 """

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from extip.plan.reserved import IPVS_LINK
+from extip.net.interfaces import IPVS_LINK
 
 CONF = Path("/proc/sys/net/ipv4/conf")
 
@@ -10,9 +10,10 @@ CONF = Path("/proc/sys/net/ipv4/conf")
 def every_node_answers(iface: str, conf: Path = CONF) -> bool:
     """Return whether kube-proxy runs in ipvs mode here without ``--ipvs-strict-arp``.
 
-    It binds every external IP to an interface of its own on all nodes, and a kernel answers on any
-    interface for the addresses of all, unless ``arp_ignore`` forbids it (the greater value of that
-    interface and of all counts). NDP knows no such thing. False when it cannot be read.
+    In ipvs mode it binds every external IP to an interface of its own on all nodes. A kernel
+    answers ARP requests on any interface for the addresses of all, unless ``arp_ignore`` forbids
+    it. The greater value of the interface and of ``all`` counts. NDP has no such rule. Return False
+    when the settings cannot be read.
     """
     if not (conf / IPVS_LINK).exists():
         return False

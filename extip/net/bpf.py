@@ -3,9 +3,9 @@
 A load beyond the end of the packet ends a program as `DROP` does.
 """
 
-import ctypes
 import socket
 import struct
+from array import array
 from collections.abc import Sequence
 
 LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30
@@ -34,8 +34,7 @@ def attach(opened: socket.socket, program: bytes) -> None:
 
     What is queued already stays. Raises OSError when the kernel does not take it.
     """
-    kept = ctypes.create_string_buffer(program, len(program))  # until it is copied
+    kept = array("B", program)  # until it is copied
+    address, _ = kept.buffer_info()
     count = len(program) // _INSTRUCTION.size
-    opened.setsockopt(
-        socket.SOL_SOCKET, _SO_ATTACH_FILTER, _PROGRAM.pack(count, ctypes.addressof(kept))
-    )
+    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _PROGRAM.pack(count, address))

@@ -12,17 +12,15 @@ from itertools import islice
 from pathlib import Path
 
 from extip import log
-from extip.net import ctnetlink, nlmsg
+from extip.errors import NetlinkError
+from extip.net import ctnetlink
 from extip.net.ctnetlink import Flow
-from extip.plan.link import IPAddress
+from extip.net.interfaces import IPAddress
+from extip.net.netlink_thread import answers, open_blocking
 
 _COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_BOUND_S = 1.0
-"""For one answer of the kernel, which is there at once; a stop waits for the thread."""
 _MOST = 10_000
 """Entries that are deleted at one look; a table may have a million."""
-_DATAGRAM = 64 * 2**10
-_BUFFER = 2**20
 _NETLINK_NETFILTER = 12  # linux/netlink.h
 
 
@@ -43,7 +41,7 @@ class FlowTable:
             return 0
         try:
             return await asyncio.to_thread(_drop, frozenset(ips))
-        except OSError as error:
+        except (OSError, NetlinkError) as error:
             self._say("flows_not_read", str(error))
             return 0
 
@@ -61,62 +59,42 @@ class FlowTable:
 
 
 def _drop(ips: frozenset[IPAddress]) -> int:
-    """Do it, in a thread. Raises OSError."""
+    """Do it, in a thread. Raises OSError and NetlinkError."""
     found = _find(ips)
     if not found:
         return 0
-    with _opened() as opened:  # what was not read of an answer is gone with its socket
-        count = 0
-        for sequence, flow in enumerate(found, start=1):
-            opened.send(ctnetlink.delete_request(sequence, flow))
-            count += not _failed(opened, sequence)
-        return count
+    with open_blocking(_NETLINK_NETFILTER) as opened:  # a fresh one: the rest of an answer is gone
+        return sum(_deleted(opened, n, flow) for n, flow in enumerate(found, start=1))
 
 
 def _find(ips: frozenset[IPAddress]) -> list[Flow]:
     found: list[Flow] = []
-    with _opened() as opened:
+    with open_blocking(_NETLINK_NETFILTER) as opened:
         for sequence, version in enumerate(sorted({ip.version for ip in ips}), start=1):
-            opened.send(ctnetlink.untranslated_request(sequence, version))
             wanted = frozenset(ip.packed for ip in ips if ip.version == version)
-            found += islice(_answers(opened, sequence, version, wanted), _MOST - len(found))
+            found += islice(_flows(opened, sequence, version, wanted), _MOST - len(found))
             if len(found) == _MOST:
                 break
     return found
 
 
-def _opened() -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-    opened.settimeout(_BOUND_S)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-    opened.bind((0, 0))
-    return opened
-
-
-def _answers(
+def _flows(
     opened: socket.socket, sequence: int, version: int, wanted: frozenset[bytes]
 ) -> Iterator[Flow]:
-    """Yield the flows to the wanted addresses. Raises OSError."""
-    buffer = bytearray(_DATAGRAM)
-    while True:
-        received = memoryview(buffer)[: opened.recv_into(buffer)]
-        for kind, _, of, _, start, end in nlmsg.messages(received):
-            if of != sequence:
-                continue
-            if kind in (nlmsg.NLMSG_DONE, nlmsg.NLMSG_ERROR):
-                if code := nlmsg.error_of(received, start, end):
-                    raise OSError(code, "read connection tracking")
-                return
-            if ctnetlink.sent_to(received, start, version) in wanted:
-                flow = ctnetlink.untranslated(received, start, end)
-                if flow is not None and flow.to.packed in wanted:
-                    yield flow
+    """Yield the flows to the wanted addresses. Raises OSError and NetlinkError."""
+    request = ctnetlink.untranslated_request(sequence, version)
+    for received, start, end in answers(opened, "read connection tracking", request, sequence):
+        if ctnetlink.sent_to(received, start, version) in wanted:
+            flow = ctnetlink.untranslated(received, start, end)
+            if flow is not None and flow.to.packed in wanted:
+                yield flow
 
 
-def _failed(opened: socket.socket, sequence: int) -> bool:
-    """Return whether the kernel refused; ENOENT is an entry that has gone by itself."""
-    while True:
-        received = opened.recv(_DATAGRAM)
-        for kind, _, of, _, start, end in nlmsg.messages(received):
-            if of == sequence and kind == nlmsg.NLMSG_ERROR:
-                return nlmsg.error_of(received, start, end) != 0
+def _deleted(opened: socket.socket, sequence: int, flow: Flow) -> bool:
+    """Return whether the kernel did it; ENOENT is an entry that has gone by itself."""
+    request = ctnetlink.delete_request(sequence, flow)
+    try:
+        list(answers(opened, "delete a tracked flow", request, sequence))
+    except NetlinkError:
+        return False
+    return True

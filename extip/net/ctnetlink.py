@@ -1,5 +1,8 @@
 """Pure: the messages of ctnetlink (``linux/netfilter/nfnetlink_conntrack.h``) that flows need.
 
+Not pyroute2's, because whoever forges senders decides how many there are: to read an entry and
+write its deletion takes pyroute2 0.7 ms and this module 0.06, and one look may meet 10,000.
+
 Guarantee: as in `nlmsg`, nothing raises on odd input; what makes no sense is no flow.
 """
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from extip.net import nlmsg
-from extip.plan.link import IPAddress
+from extip.net.interfaces import IPAddress
 
 _SUBSYSTEM = 1 << 8  # NFNL_SUBSYS_CTNETLINK
 _NEW, _GET, _DELETE = _SUBSYSTEM | 0, _SUBSYSTEM | 1, _SUBSYSTEM | 2
@@ -41,7 +44,7 @@ class Flow:
 
     to: IPAddress
     identity: bytes
-    """What names it to the kernel."""
+    """The attributes that identify it to the kernel."""
 
 
 def untranslated_request(sequence: int, version: int) -> bytes:

@@ -10,8 +10,8 @@ counterpart in IPv6 is the unsolicited neighbour advertisement of RFC 4861 secti
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-from extip.plan.link import IPAddress
-from extip.plan.sighting import Kind, Sighting
+from extip.net.interfaces import IPAddress
+from extip.net.neighbour_events import FrameKind, NeighbourEvent
 
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
 
@@ -78,7 +78,7 @@ def question(ip: IPAddress, mac: bytes, source: IPAddress, to: bytes = b"") -> b
     return _icmpv6(to or b"\x33\x33" + group[12:], mac, source.packed, group, message)
 
 
-def parse(frame: bytes) -> Sighting | None:
+def parse(frame: bytes) -> NeighbourEvent | None:
     """Return what a received frame says about an IP; None when it says nothing sound."""
     if len(frame) < _ETHERNET.size:
         return None
@@ -124,7 +124,7 @@ def _checksum(source: bytes, destination: bytes, message: bytes) -> int:
     return 0xFFFF - (int.from_bytes(pseudo, "big") % 0xFFFF or 0xFFFF)
 
 
-def _parse_arp(frame: bytes) -> Sighting | None:
+def _parse_arp(frame: bytes) -> NeighbourEvent | None:
     if len(frame) < _ARP_AT + _ARP.size:
         return None
     hardware, protocol, hlen, plen, operation, mac, sender, _, target = _ARP.unpack_from(
@@ -135,13 +135,13 @@ def _parse_arp(frame: bytes) -> Sighting | None:
     if operation not in (_ARP_REQUEST, _ARP_REPLY):
         return None
     if sender != bytes(4):
-        return Sighting(IPv4Address(sender), mac, Kind.CLAIM)
+        return NeighbourEvent(IPv4Address(sender), mac, FrameKind.ANNOUNCEMENT)
     if operation == _ARP_REQUEST:
-        return Sighting(IPv4Address(target), mac, Kind.PROBE)
+        return NeighbourEvent(IPv4Address(target), mac, FrameKind.PROBE)
     return None
 
 
-def _parse_ndp(frame: bytes, mac: bytes) -> Sighting | None:
+def _parse_ndp(frame: bytes, mac: bytes) -> NeighbourEvent | None:
     message, source = _sound_icmpv6(frame)
     if len(message) < _NDP.size:
         return None
@@ -150,11 +150,11 @@ def _parse_ndp(frame: bytes, mac: bytes) -> Sighting | None:
         return None
     if kind == _ADVERTISEMENT:
         stated = _link_layer_option(message, _TARGET_LINK_LAYER)
-        return Sighting(IPv6Address(target), stated or mac, Kind.CLAIM)
+        return NeighbourEvent(IPv6Address(target), stated or mac, FrameKind.ANNOUNCEMENT)
     if source == _UNSPECIFIED:
-        return Sighting(IPv6Address(target), mac, Kind.PROBE)
+        return NeighbourEvent(IPv6Address(target), mac, FrameKind.PROBE)
     stated = _link_layer_option(message, _SOURCE_LINK_LAYER)
-    return Sighting(IPv6Address(source), stated or mac, Kind.CLAIM)
+    return NeighbourEvent(IPv6Address(source), stated or mac, FrameKind.ANNOUNCEMENT)
 
 
 def _sound_icmpv6(frame: bytes) -> tuple[bytes, bytes]:

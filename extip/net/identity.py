@@ -1,7 +1,7 @@
-"""Which place on earth this is: the same for every process of one network namespace until it ends.
+"""The identity of a network namespace: the same for all its processes until it ends.
 
-A controller that is started again is recognised by it at once, and two controllers that were given
-one name are told apart, on different machines and in different pods of one machine alike.
+By it a restarted controller is recognised at once. Two controllers with one name are told apart, on
+different machines and in different pods of one machine.
 """
 
 from pathlib import Path

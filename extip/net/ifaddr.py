@@ -12,14 +12,14 @@ What an address of ours looks like, and why:
 - **Lifetime.** ``valid_lft`` is the time-to-live: the kernel drops the address when nobody
   refreshes it. ``preferred_lft`` is 0 (deprecated, RFC 4862 section 5.5.4): in IPv6 the kernel
   then never picks the address as the source of a connection while it has another one. In IPv4 the
-  kernel ignores it; it is 0 there too because programs that look for the node's own address
-  leave deprecated ones out, and because no second timer then fires in the kernel.
+  kernel ignores it. It is 0 there, too: programs that look for the node's own address leave
+  deprecated ones out. Also, no second timer then fires in the kernel.
 - **Flags.** ``IFA_F_NODAD`` in IPv6: the address answers at once. The kernel resets what a replace
   does not repeat, so a refresh is the same message as the add but for its header flags.
 - **Route.** ``IFA_F_NOPREFIXROUTE`` where the plan says so: then the address brings none along.
-- **Scope** global, though the kernel would choose no narrower one as a source: in IPv4 it takes no
-  two scopes in one subnet (``EINVAL``, also for the node's own address that comes later), and
-  narrower ones come first in its list, from which it takes the source of what it multicasts.
+- **Scope** global, though the kernel would choose no narrower one as a source. In IPv4 it takes no
+  two scopes in one subnet (``EINVAL``, also for the node's own address that comes later). Narrower
+  ones come first in its list, and it takes the source of multicasts from the front of the list.
 - No ``IFA_BROADCAST``: an external IP has no broadcast address of its own to answer to.
 
 A refresh of an address that is not there creates it, in IPv4 and in IPv6; a refresh in IPv6 takes
@@ -31,13 +31,13 @@ The kernel compares IP *and* prefix length for ``EEXIST`` in IPv4, the IP alone 
 
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from ipaddress import IPv4Interface, IPv6Interface
 from socket import AF_INET, AF_INET6
 
 from extip.net import nlmsg
-from extip.plan.link import Change, IPInterface, ObservedAddress, Operation
+from extip.net.interfaces import Change, IPInterface, ObservedAddress, Operation
 
 MARK_PROTOCOL = 225
 """Our value of ``IFA_PROTO``."""
@@ -191,6 +191,12 @@ def dump_request(sequence: int, link_index: int = 0) -> bytes:
     return nlmsg.message(nlmsg.RTM_GETADDR, nlmsg.NLM_F_DUMP, sequence, body)
 
 
+_Attributes = Mapping[int, tuple[int, bytes]]
+"""The attributes of a message by kind: where the value of each begins, and the value."""
+
+_ABSENT = (0, b"")
+
+
 class Decoder:
     """Decodes ``RTM_NEWADDR`` and ``RTM_DELADDR``; remembers what it met.
 
@@ -227,48 +233,53 @@ class Decoder:
         return self._learn(buffer, start, end)
 
     def _learn(self, buffer: nlmsg.Buffer, start: int, end: int) -> ObservedAddress | None:
+        """Decode a message, and keep the result for the next one like it."""
         if end - start < _BODY:
             return None
-        _, prefix, flags, _, index = _FAMILY_HEADER.unpack_from(buffer, start + nlmsg.HEADER.size)
+        header = _FAMILY_HEADER.unpack_from(buffer, start + nlmsg.HEADER.size)
         found = {
             kind: (first, bytes(buffer[first:behind]))
             for kind, first, behind in nlmsg.attributes(buffer, start + _BODY, end)
         }
-        absent = (0, b"")
-        far = found.get(_IFA_ADDRESS, absent)[1]
-        ip = found.get(_IFA_LOCAL, (0, far))[1]
-        interface, peer = _interface(ip, prefix), None
-        if interface is None:
-            return None
-        if far != ip:  # IPv4 names the address itself in both
-            other = _interface(far, prefix)
-            peer = other and other.ip
-        if _IFA_FLAGS in found:
-            flags = int.from_bytes(found[_IFA_FLAGS][1], sys.byteorder)
-        lifetimes, raw = found.get(_IFA_CACHEINFO, absent)
-        whole = len(raw) == _CACHEINFO.size
-        if self._mark is Mark.PROTOCOL:
-            ours = found.get(_IFA_PROTO, absent)[1] == bytes([MARK_PROTOCOL])
-        else:
-            ends = whole and _valid_s(raw, 0) is not None
-            ours = ends and found.get(_IFA_RT_PRIORITY, absent)[1] == _U32.pack(MARK_METRIC)
-        address = ObservedAddress(
-            interface=interface,
-            link_index=index,
-            ours=ours,
-            valid_s=_valid_s(raw, 0) if whole else None,
-            tentative=flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED) != 0,
-            peer=peer,
-            secondary=interface.version == _V4 and flags & _IFA_F_SECONDARY != 0,
-            routed=flags & _IFA_F_NOPREFIXROUTE == 0,
-        )
-        if whole:
+        address = self._address(header, found)
+        lifetimes, raw = found.get(_IFA_CACHEINFO, _ABSENT)
+        if address is not None and len(raw) == _CACHEINFO.size:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._lifetimes[end - start] = lifetimes - start
             key = bytes(buffer[start + nlmsg.HEADER.size : lifetimes])
             self._known[key, bytes(buffer[lifetimes + _CACHEINFO.size : end])] = address
         return address
+
+    def _address(self, header: tuple[int, ...], found: _Attributes) -> ObservedAddress | None:
+        """Return the address with these attributes; None when it makes no sense."""
+        _, prefix, flags, _, index = header
+        far = found.get(_IFA_ADDRESS, _ABSENT)[1]
+        ip = found.get(_IFA_LOCAL, (0, far))[1]
+        interface = _interface(ip, prefix)
+        if interface is None:
+            return None
+        other = _interface(far, prefix) if far != ip else None  # IPv4 names itself in both
+        if _IFA_FLAGS in found:
+            flags = int.from_bytes(found[_IFA_FLAGS][1], sys.byteorder)
+        raw = found.get(_IFA_CACHEINFO, _ABSENT)[1]
+        valid_s = _valid_s(raw, 0) if len(raw) == _CACHEINFO.size else None
+        return ObservedAddress(
+            interface=interface,
+            link_index=index,
+            ours=self._is_ours(found, ends=valid_s is not None),
+            valid_s=valid_s,
+            tentative=flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED) != 0,
+            peer=other and other.ip,
+            secondary=interface.version == _V4 and flags & _IFA_F_SECONDARY != 0,
+            routed=flags & _IFA_F_NOPREFIXROUTE == 0,
+        )
+
+    def _is_ours(self, found: _Attributes, *, ends: bool) -> bool:
+        """Whether an address has our mark; `ends`: its lifetime does."""
+        if self._mark is Mark.PROTOCOL:
+            return found.get(_IFA_PROTO, _ABSENT)[1] == bytes([MARK_PROTOCOL])
+        return ends and found.get(_IFA_RT_PRIORITY, _ABSENT)[1] == _U32.pack(MARK_METRIC)
 
 
 def _with_lifetime(address: ObservedAddress, valid_s: int | None) -> ObservedAddress:

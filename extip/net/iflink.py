@@ -1,39 +1,45 @@
 """Pure: decodes what rtnetlink(7) reports about interfaces, and encodes the requests about them."""
 
-import struct
 import sys
+from functools import lru_cache
+from typing import Any
 
 from extip.net import nlmsg
-from extip.plan.link import Link
+from extip.net.interfaces import Link
+from extip.net.messages import ODD, LinkMessage, encode
 
-_INTERFACE = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change mask
-_BODY = nlmsg.HEADER.size + _INTERFACE.size
-
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_AF_SPEC = 1, 3, 4, 26
-_IFLA_EXT_MASK, _IFLA_ALT_IFNAME = 29, 53
-_NLA_F_NESTED = 0x8000
 _RTEXT_FILTER_SKIP_STATS = 8
+_SKIP_STATISTICS = ("IFLA_EXT_MASK", _RTEXT_FILTER_SKIP_STATS)
 
-_AF_INET, _IFLA_INET_CONF = 2, 1
 _DEVCONF_PROMOTE_SECONDARIES = 20  # IPV4_DEVCONF_PROMOTE_SECONDARIES in linux/ip.h, from 1
 
 _ARPHRD_ETHER = 1
 _IFF_UP, _IFF_LOOPBACK, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x8, 0x80, 0x10000
 _IFNAMSIZ = 16
 
+_BODY = 16  # struct ifinfomsg
+_KINDS = frozenset(kind for kind, *_ in LinkMessage.nla_map)
+
 
 def table_request(sequence: int) -> bytes:
     """Return the request for all interfaces, without their statistics."""
-    body = _INTERFACE.pack(0, 0, 0, 0, 0) + _skip_statistics()
-    return nlmsg.message(nlmsg.RTM_GETLINK, nlmsg.NLM_F_DUMP, sequence, body)
+    message = LinkMessage()
+    message["attrs"] = [_SKIP_STATISTICS]
+    return nlmsg.numbered(encode(message, nlmsg.RTM_GETLINK, nlmsg.NLM_F_DUMP), sequence)
 
 
 def link_request(sequence: int, name: str) -> bytes:
     """Return the request for one interface by its name or one of its alternative names."""
+    return nlmsg.numbered(_link_request(name), sequence)
+
+
+@lru_cache(maxsize=16)
+def _link_request(name: str) -> bytes:
     raw = name.encode("utf-8", "surrogateescape")
-    kind = _IFLA_IFNAME if len(raw) < _IFNAMSIZ else _IFLA_ALT_IFNAME
-    body = _INTERFACE.pack(0, 0, 0, 0, 0) + nlmsg.attribute(kind, raw + b"\0") + _skip_statistics()
-    return nlmsg.message(nlmsg.RTM_GETLINK, nlmsg.NLM_F_ACK, sequence, body)
+    kind = "IFLA_IFNAME" if len(raw) < _IFNAMSIZ else "IFLA_ALT_IFNAME"
+    message = LinkMessage()
+    message["attrs"] = [(kind, raw + b"\0"), _SKIP_STATISTICS]
+    return encode(message, nlmsg.RTM_GETLINK, nlmsg.NLM_F_ACK)
 
 
 def promote_secondaries_request(sequence: int, link_index: int) -> bytes:
@@ -43,11 +49,11 @@ def promote_secondaries_request(sequence: int, link_index: int) -> bytes:
     writable ``/proc/sys``, which a container seldom has.
     """
     value = nlmsg.attribute(_DEVCONF_PROMOTE_SECONDARIES, (1).to_bytes(4, sys.byteorder))
-    configuration = nlmsg.attribute(_IFLA_INET_CONF | _NLA_F_NESTED, value)
-    family = nlmsg.attribute(_AF_INET | _NLA_F_NESTED, configuration)
-    body = _INTERFACE.pack(0, 0, link_index, 0, 0)
-    body += nlmsg.attribute(_IFLA_AF_SPEC | _NLA_F_NESTED, family)
-    return nlmsg.message(nlmsg.RTM_SETLINK, nlmsg.NLM_F_ACK, sequence, body)
+    inet = {"attrs": [("IFLA_INET_CONF", value)]}
+    message = LinkMessage()
+    message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET", inet)]})]
+    request = encode(message, nlmsg.RTM_SETLINK, nlmsg.NLM_F_ACK, index=link_index)
+    return nlmsg.numbered(request, sequence)
 
 
 def decode(buffer: nlmsg.Buffer, start: int, end: int) -> Link | None:
@@ -56,41 +62,45 @@ def decode(buffer: nlmsg.Buffer, start: int, end: int) -> Link | None:
     None for messages that make no sense, and for those of the bridge code, which reports ports
     under a family of its own.
     """
-    if end - start < _BODY:
+    body = start + nlmsg.HEADER.size
+    if end - body < _BODY or buffer[body] != 0:
         return None
-    family, hardware, index, flags, _ = _INTERFACE.unpack_from(buffer, start + nlmsg.HEADER.size)
-    if family != 0:
+    attributes = nlmsg.attributes_of(buffer, body + _BODY, end, _KINDS)
+    return _link(bytes(buffer[body : body + _BODY]) + attributes)
+
+
+@lru_cache(maxsize=1024)
+def _link(body: bytes) -> Link | None:
+    """Return what a message says; from one look to the next hardly an interface changes."""
+    message = LinkMessage(nlmsg.message(nlmsg.RTM_NEWLINK, 0, 0, body))
+    try:
+        message.decode()
+        return _decoded(message)
+    except ODD:
         return None
-    found: dict[int, bytes] = {
-        kind: bytes(buffer[first:behind])
-        for kind, first, behind in nlmsg.attributes(buffer, start + _BODY, end)
-    }
-    name = found.get(_IFLA_IFNAME, b"").split(b"\0", 1)[0]
+
+
+def _decoded(message: Any) -> Link | None:  # noqa: ANN401 - pyroute2 is untyped
+    name = (message.get_attr("IFLA_IFNAME") or b"").split(b"\0", 1)[0]
     if not name:
         return None
+    flags = message["flags"]
     up = flags & _IFF_UP != 0
     return Link(
-        index=index,
+        index=message["index"],
         name=name.decode("utf-8", "surrogateescape"),
-        mac=found.get(_IFLA_ADDRESS, b""),
+        mac=message.get_attr("IFLA_ADDRESS") or b"",
         up=up,
         carrier=up and flags & _IFF_LOWER_UP != 0,
-        announces=hardware == _ARPHRD_ETHER and flags & (_IFF_LOOPBACK | _IFF_NOARP) == 0,
-        mtu=int.from_bytes(found.get(_IFLA_MTU, b""), sys.byteorder),
-        promotes_secondaries=_promotes_secondaries(found.get(_IFLA_AF_SPEC, b"")),
+        announces=(
+            message["ifi_type"] == _ARPHRD_ETHER and flags & (_IFF_LOOPBACK | _IFF_NOARP) == 0
+        ),
+        mtu=message.get_attr("IFLA_MTU") or 0,
+        promotes_secondaries=_promotes_secondaries(message.get_attr("IFLA_AF_SPEC")),
     )
 
 
-def _promotes_secondaries(families: bytes) -> bool:
-    for family, first, behind in nlmsg.attributes(families, 0, len(families)):
-        if family != _AF_INET:
-            continue
-        for kind, inner, inner_behind in nlmsg.attributes(families, first, behind):
-            place = inner + 4 * (_DEVCONF_PROMOTE_SECONDARIES - 1)
-            if kind == _IFLA_INET_CONF and place + 4 <= inner_behind:
-                return families[place : place + 4] != b"\0\0\0\0"
-    return False
-
-
-def _skip_statistics() -> bytes:
-    return nlmsg.attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS.to_bytes(4, sys.byteorder))
+def _promotes_secondaries(families: Any) -> bool:  # noqa: ANN401 - pyroute2 is untyped
+    inet = families.get_attr("AF_INET") if families else None
+    settings = (inet.get_attr("IFLA_INET_CONF") if inet else None) or b""
+    return any(settings[4 * (_DEVCONF_PROMOTE_SECONDARIES - 1) : 4 * _DEVCONF_PROMOTE_SECONDARIES])

@@ -7,14 +7,14 @@ one: whoever asked looks a round later. The socket for a family is opened for th
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 
-from extip.net import bpf, frames
-from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket, same_way
+from extip.net import frames
+from extip.net.interfaces import IPAddress, Link
+from extip.net.neighbour_events import Question
+from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket, open_receiver, same_way
 from extip.net.wire_filter import arp_answers_program, ndp_answers_program
-from extip.plan.isolation import Question
-from extip.plan.link import IPAddress, Link
 
 _EXHAUSTED = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """For the moment; it says nothing against the sockets that are open."""
@@ -27,7 +27,7 @@ _AT_ONCE = 256
 
 
 class NeighbourSocket:
-    """Implements `extip.reconcile.isolation.Segment`; it belongs to one task."""
+    """Implements `extip.uplink.isolation_watch.Segment`; it belongs to one task."""
 
     def __init__(self, open_packets: Callable[[], socket.socket] = open_packet_socket) -> None:
         self._open_packets = open_packets
@@ -35,6 +35,11 @@ class NeighbourSocket:
         self._link: Link | None = None
         self._sender: FrameSocket | None = None
         self._receivers: dict[int, socket.socket] = {}
+        self._questions: Sequence[Question] = ()
+        self._frames: Sequence[tuple[IPAddress, bytes]] = ()
+        """Built once for as long as the questions are the same."""
+        self._known: dict[bytes, tuple[IPAddress, bytes]] = {}
+        """Content of the answers that came of late; most are the same as before."""
 
     def open(self, link: Link) -> None:
         """Use `link` and no other from now on; without effect when that is so already.
@@ -46,28 +51,33 @@ class NeighbourSocket:
         self.close()
         self._sender, self._link = self._senders.open(link), link
 
-    def ask(self, questions: Iterable[Question]) -> list[IPAddress]:
+    def ask(self, questions: Sequence[Question]) -> list[IPAddress]:
         """Ask neighbours for their MACs; return which questions went out, and can be answered."""
+        if self._link is None:
+            return []
+        if questions is not self._questions:
+            self._prepare(questions, self._link.mac)
         try:
-            return [question.ip for question in questions if self._sends(question)]
+            return [ip for ip, frame in self._frames if self._sends(ip, frame, self._link)]
         except OSError:  # ENETDOWN, or taken off its interface: all is opened anew
             self.close()
             return []
 
-    def _sends(self, question: Question) -> bool:
+    def _prepare(self, questions: Sequence[Question], mac: bytes) -> None:
+        self._questions = questions
+        self._frames = [(q.ip, frames.question(q.ip, mac, q.source, q.mac)) for q in questions]
+        asked = {question.ip.version for question in questions}
+        for version in self._receivers.keys() - asked:  # to look in vain costs as much as to read
+            self._receivers.pop(version).close()
+
+    def _sends(self, ip: IPAddress, frame: bytes, link: Link) -> bool:
         """Return whether the frame went out; raises OSError when these sockets are of no use."""
-        if self._sender is None or self._link is None:
+        if self._sender is None:
             return False
-        ip = question.ip
-        if ip.version not in self._receivers:
-            try:
-                self._receivers[ip.version] = self._receive(ip, self._link)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    return False
-                raise
         try:
-            self._sender.send(frames.question(ip, self._link.mac, question.source, question.mac))
+            if ip.version not in self._receivers:
+                self._receivers[ip.version] = self._receive(ip, link)
+            self._sender.send(frame)
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 return False
@@ -80,10 +90,20 @@ class NeighbourSocket:
         for receiver in self._receivers.values():
             with contextlib.suppress(OSError):  # there is no more, or no interface
                 for _ in range(_AT_ONCE):
-                    sighting = frames.parse(receiver.recv(_LARGEST))
-                    if sighting is not None:
-                        found[sighting.ip] = sighting.mac
+                    self._read(receiver.recv(_LARGEST), found)
         return found
+
+    def _read(self, frame: bytes, found: dict[IPAddress, bytes]) -> None:
+        """Add what a frame says."""
+        known = self._known.get(frame)
+        if known is None:
+            event = frames.parse(frame)
+            if event is None:
+                return
+            if len(self._known) >= _AT_ONCE:
+                self._known.clear()
+            known = self._known[frame] = event.ip, event.mac
+        found[known[0]] = known[1]
 
     def close(self) -> None:
         """Give everything back."""
@@ -93,15 +113,9 @@ class NeighbourSocket:
         if self._sender is not None:
             self._sender.close()
         self._sender = self._link = None
+        self._questions = self._frames = ()
 
     def _receive(self, ip: IPAddress, link: Link) -> socket.socket:
         """Return a socket for answers of the family of `ip`; raises OSError."""
-        v4 = isinstance(ip, IPv4Address)
-        opened = self._open_packets()
-        try:
-            bpf.attach(opened, arp_answers_program() if v4 else ndp_answers_program())
-            opened.bind((link.name, frames.ETH_P_ARP if v4 else frames.ETH_P_IPV6))
-        except BaseException:
-            opened.close()
-            raise
-        return opened
+        program = arp_answers_program() if isinstance(ip, IPv4Address) else ndp_answers_program()
+        return open_receiver(link, ip.version, program, open_packets=self._open_packets)

@@ -33,16 +33,22 @@ _NETLINK_GET_STRICT_CHK = 12
 _SO_RCVBUFFORCE = 33
 
 _RECEIVE_BUFFER = 4 * 2**20
-_DATAGRAM = 64 * 2**10  # the kernel fills at most 32 KiB in a dump
-_DUMP_ATTEMPTS = 6
-_DUMP_RETRY_S = 0.005
+DATAGRAM = 64 * 2**10
+"""Bytes of a buffer for one datagram; the kernel fills at most 32 KiB in a dump."""
+
+_TURN = 16 * 2**10
+"""Bytes of answers after which other tasks get their turn: those of a look-up are small."""
+
+DUMP_ATTEMPTS = 6
+DUMP_RETRY_S = 0.005
+"""A dump that the kernel calls inconsistent is repeated, each time after so much longer."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class Reply(Generic[_T]):
-    """What the kernel answered to the requests of one datagram."""
+    """The kernel's answers to the requests of one datagram."""
 
     items: list[_T] = field(default_factory=list)
     errors: dict[int, int] = field(default_factory=dict)
@@ -51,12 +57,12 @@ class Reply(Generic[_T]):
     """The table changed while it was dumped (``NLM_F_DUMP_INTR``): items may be missing."""
 
 
-def open_netlink(receive_buffer: int, groups: int = 0) -> socket.socket:
-    """Return a non-blocking rtnetlink socket, bound to a port and multicast groups."""
+def open_netlink(
+    receive_buffer: int, groups: int = 0, *, protocol: int = socket.NETLINK_ROUTE
+) -> socket.socket:
+    """Return a non-blocking netlink socket, bound to a port and multicast groups."""
     opened = socket.socket(
-        socket.AF_NETLINK,
-        socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC,
-        socket.NETLINK_ROUTE,
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol
     )
     try:
         try:
@@ -79,7 +85,7 @@ class NetlinkSocket:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._buffer = bytearray(_DATAGRAM)
+        self._buffer = bytearray(DATAGRAM)
         self._sequence = 0
         self._socket: socket.socket | None = None
 
@@ -133,8 +139,14 @@ class NetlinkSocket:
                 opened = self._opened()
                 self._discard_stale(opened)
                 opened.send(datagram)
-                while not self._take(await self._receive(opened), sequences, decode, reply):
-                    await self._clock.sleep(0)
+                taken = 0
+                while not self._take(
+                    received := await self._receive(opened), sequences, decode, reply
+                ):
+                    taken += len(received)
+                    if taken >= _TURN:
+                        await self._clock.sleep(0)
+                        taken = 0
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO, request) from error
         return reply
@@ -150,15 +162,15 @@ class NetlinkSocket:
         A dump that the kernel calls inconsistent is no evidence of anything and is repeated, a
         few times; then, and when the kernel refuses, `NetlinkError` is raised.
         """
-        for attempt in range(_DUMP_ATTEMPTS):
+        for attempt in range(DUMP_ATTEMPTS):
             first = self.reserve(1)
             reply = await self.call(request, build(first), range(first, first + 1), decode)
             if first in reply.errors:
                 raise NetlinkError(reply.errors[first], request)
             if not reply.interrupted:
                 return reply.items
-            await self._clock.sleep(_DUMP_RETRY_S * attempt)
-        raise NetlinkError(errno.EINTR, f"{request} ({_DUMP_ATTEMPTS} times)")
+            await self._clock.sleep(DUMP_RETRY_S * attempt)
+        raise NetlinkError(errno.EINTR, f"{request} ({DUMP_ATTEMPTS} times)")
 
     def _opened(self) -> socket.socket:
         if self._socket is None:

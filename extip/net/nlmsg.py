@@ -12,6 +12,7 @@ HEADER = struct.Struct("=IHHII")
 
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
+_NUMBER = struct.Struct("=I")
 
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
@@ -29,7 +30,10 @@ RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 
+NLA_F_NESTED = 0x8000
+
 _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+_SEQUENCE_AT = 8
 
 Buffer = bytes | bytearray | memoryview
 
@@ -60,6 +64,17 @@ def attributes(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int,
         start += (length + 3) & ~3
 
 
+def attributes_of(buffer: Buffer, start: int, end: int, kinds: frozenset[int]) -> bytes:
+    """Return the attributes of some kinds, of those between two offsets, as they are."""
+    found = b""
+    for kind, first, behind in attributes(buffer, start, end):
+        if kind in kinds:
+            found += bytes(buffer[first - _ATTRIBUTE.size : behind]) + b"\0" * (
+                -(behind - first) % 4
+            )
+    return found
+
+
 def attribute(kind: int, payload: bytes) -> bytes:
     """Return one attribute, padded to four bytes."""
     padding = b"\0" * (-len(payload) % 4)
@@ -69,6 +84,12 @@ def attribute(kind: int, payload: bytes) -> bytes:
 def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     """Return one request with its header."""
     return HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | flags, sequence, 0) + body
+
+
+def numbered(request: bytes, sequence: int) -> bytes:
+    """Return the same request with another sequence number."""
+    number = _NUMBER.pack(sequence)
+    return request[:_SEQUENCE_AT] + number + request[_SEQUENCE_AT + _NUMBER.size :]
 
 
 def error_of(buffer: Buffer, start: int, end: int) -> int:

@@ -1,12 +1,18 @@
 """Packet sockets: who has the capability gets them, as long as the kernel has some."""
 
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Protocol
 
 from extip import log
 from extip.errors import PermissionDeniedError
-from extip.plan.link import Link
+from extip.net import bpf, frames
+from extip.net.interfaces import Link
+
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+
+_V4 = 4
 
 _NEEDS_NET_RAW = (
     "the kernel does not let this process use packet sockets, to announce addresses and to listen "
@@ -35,6 +41,32 @@ def open_packet_socket() -> socket.socket:
         )
     except PermissionError as error:
         raise PermissionDeniedError(_NEEDS_NET_RAW) from error
+
+
+def open_receiver(
+    link: Link,
+    version: int,
+    program: bytes,
+    *,
+    room: int = 0,
+    open_packets: Callable[[], socket.socket] = open_packet_socket,
+) -> socket.socket:
+    """Return a socket that receives ARP (`version` 4) or IPv6 frames which pass the program.
+
+    `room` is the size of its queue in bytes (0: the system's default). Raises
+    `PermissionDeniedError`, and OSError when the interface is gone or memory is short.
+    """
+    opened = open_packets()
+    try:
+        bpf.attach(opened, program)  # before it is bound: no frame is queued unfiltered
+        if room:
+            with contextlib.suppress(OSError):
+                opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
+        opened.bind((link.name, frames.ETH_P_ARP if version == _V4 else frames.ETH_P_IPV6))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 class FrameSockets:

@@ -14,8 +14,8 @@ from operator import attrgetter
 from extip.clock import Clock
 from extip.errors import LinkNotFoundError, NetlinkError
 from extip.net import ifaddr
+from extip.net.interfaces import Change, ChangeResult, ObservedAddress, Operation
 from extip.net.netlink import NetlinkSocket, Reply, nothing, raise_if_not_permitted
-from extip.plan.link import Change, ChangeResult, ObservedAddress, Operation
 
 MAX_BATCH = 64
 """Most changes in one datagram: larger ones gain nothing."""
@@ -85,29 +85,37 @@ class AddressSocket(NetlinkSocket):
         waiting, size = iter(changes), _FIRST_BATCH
         yielded = self._clock.monotonic()
         while batch := list(islice(waiting, size)):
-            steps, lasts = _steps(batch)
-            first = self.reserve(len(steps))
             began = self._clock.monotonic()
-            reply: Reply[None] = await self.call(
-                "change addresses",
-                encoder.batch(steps, first),
-                range(first, first + len(steps)),
-                nothing,
-            )
-            took_s = self._clock.monotonic() - began
-            raise_if_not_permitted(reply.errors)
-            failed = reply.errors.get
-            yield [
-                ChangeResult(change, failed(first + n, 0))
-                for change, n in zip(batch, lasts, strict=True)
-            ]
-            if took_s > _SLOW_S:
-                size = max(1, size // 2)
-            elif took_s < _FAST_S:
-                size = min(MAX_BATCH, size * 2)
+            results = await self._carry_out(batch, encoder)
+            size = _next_size(size, self._clock.monotonic() - began)
+            yield results
             if self._clock.monotonic() - yielded > _TURN_S:
                 await self._clock.sleep(0)
                 yielded = self._clock.monotonic()
+
+    async def _carry_out(self, batch: list[Change], encoder: ifaddr.Encoder) -> list[ChangeResult]:
+        """Send a batch; return the results once it is in force."""
+        steps, lasts = _steps(batch)
+        first = self.reserve(len(steps))
+        reply: Reply[None] = await self.call(
+            "change addresses",
+            encoder.batch(steps, first),
+            range(first, first + len(steps)),
+            nothing,
+        )
+        raise_if_not_permitted(reply.errors)
+        failed = reply.errors.get
+        return [
+            ChangeResult(change, failed(first + n, 0))
+            for change, n in zip(batch, lasts, strict=True)
+        ]
+
+
+def _next_size(size: int, took_s: float) -> int:
+    """Return the size of the next batch, after one of `size` that took so long."""
+    if took_s > _SLOW_S:
+        return max(1, size // 2)
+    return min(MAX_BATCH, size * 2) if took_s < _FAST_S else size
 
 
 def _steps(batch: list[Change]) -> tuple[list[Change], Sequence[int]]:

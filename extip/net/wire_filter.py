@@ -28,8 +28,8 @@ from extip.net.bpf import (
 )
 
 RANGES = 256
-"""Of one family: a thousand instructions, a quarter of what the kernel allows, and little enough
-for the memory that old kernels let a socket's options have (20 KiB)."""
+"""Ranges of one family. They take a thousand instructions, a quarter of the kernel's limit. That is
+also below the memory for a socket's options in old kernels (20 KiB)."""
 
 _LINEAR = 4
 """Ranges that are compared one after the other, at the end of the search by halves."""

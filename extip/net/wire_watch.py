@@ -11,7 +11,6 @@ handler is called from the event loop; it must be quick and must not raise.
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,11 +22,12 @@ from extip.clock import Clock
 from extip.metrics import Metrics
 from extip.net import bpf, frames
 from extip.net.arp_answers import every_node_answers
-from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket
+from extip.net.interfaces import IPAddress, Link
+from extip.net.neighbour_events import NeighbourEvent
+from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket, open_receiver
 from extip.net.wire_filter import arp_program, ndp_program
-from extip.plan.announcement import TokenBucket
-from extip.plan.link import IPAddress, Link
-from extip.plan.sighting import Sighting
+from extip.token_bucket import TokenBucket
+from extip.trigger import Trigger
 
 CALM_FRAMES = 200.0
 """Frames read a second while only conflicts are looked for; those that last are heard anyway."""
@@ -35,7 +35,7 @@ ALERT_FRAMES = 4000.0
 """The same while each frame may be a successor's: with a thousand IPs, four of each."""
 
 _BYTES_PER_FRAME = 1024
-"""What a small frame takes of a receive buffer, with the kernel's own bookkeeping."""
+"""Bytes of a receive buffer that a small frame takes, with the kernel's own bookkeeping."""
 
 _FRAMES_PER_TURN = 64
 _LARGEST = 256
@@ -50,12 +50,10 @@ _RETRY_S = 5.0
 _LOOK_S = 5.0
 """How old knowledge of the kernel's settings may be."""
 
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
-
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What to listen to."""
+    """The interface and the IPs to listen to."""
 
     link: Link | None = None
     ips: frozenset[IPAddress] = frozenset()
@@ -67,7 +65,7 @@ class WireWatch:
 
     def __init__(
         self,
-        handler: Callable[[Sighting], None],
+        handler: Callable[[NeighbourEvent], None],
         *,
         clock: Clock,
         metrics: Metrics,
@@ -91,7 +89,7 @@ class WireWatch:
         self._bucket = TokenBucket()
         self._complete = True
         self._said: set[str] = set()
-        self._woken = asyncio.Event()
+        self._triggered = Trigger()
 
     def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
         """Listen for these IPs from now on; None, or one without ARP and NDP, for nowhere.
@@ -104,7 +102,7 @@ class WireWatch:
         wanted = _Wanted(link, frozenset(ips) if link is not None else frozenset(), alert)
         if wanted != self._wanted:
             self._wanted = wanted
-            self._woken.set()
+            self._triggered.set()
 
     def ask(self, ip: IPAddress) -> bool:
         """Ask who else has an IP, without claiming it; return whether the frame went out.
@@ -126,13 +124,11 @@ class WireWatch:
         """Listen until cancelled. Raises PermissionDeniedError without CAP_NET_RAW."""
         try:
             while True:
-                self._woken.clear()
+                self._triggered.clear()
                 self._follow()
                 if self._complete:
                     self._said.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(None if self._complete else _RETRY_S):
-                        await self._woken.wait()
+                await self._triggered.wait_at_most(None if self._complete else _RETRY_S)
                 await self._clock.sleep(_SETTLE_S)
                 if not self._reading:
                     await self._clock.sleep(self._bucket.wait_s())
@@ -192,20 +188,12 @@ class WireWatch:
 
         Raises PermissionDeniedError.
         """
-        protocol = frames.ETH_P_ARP if version == 4 else frames.ETH_P_IPV6  # noqa: PLR2004
+        room = int(self._rate * _BYTES_PER_FRAME)
         try:
-            opened = self._open_packets()
-        except OSError as error:  # EMFILE, ENFILE, ENOMEM
-            self._missed("wire_not_watched", link, error)
-            return
-        try:
-            bpf.attach(opened, program)  # before it is bound: no frame is queued unfiltered
-            size = int(self._rate * _BYTES_PER_FRAME)
-            with contextlib.suppress(OSError):
-                opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
-            opened.bind((link.name, protocol))
-        except OSError as error:  # gone, or renamed, since it was seen; no memory for the program
-            opened.close()
+            opened = open_receiver(
+                link, version, program, room=room, open_packets=self._open_packets
+            )
+        except OSError as error:  # no memory or descriptor; gone, or renamed, since it was seen
             self._missed("wire_not_watched", link, error)
             return
         if not self._sockets:
@@ -244,21 +232,20 @@ class WireWatch:
             except OSError:  # ENETDOWN, said once when the interface goes down, or away
                 self._look_after(opened)
                 return
-            sighting = frames.parse(frame)
-            if sighting is not None and sighting.ip in self._open.ips:
+            event = frames.parse(frame)
+            if event is not None and event.ip in self._open.ips:
                 self._heard.inc()
-                self._handler(sighting)
+                self._handler(event)
 
     def _look_after(self, opened: socket.socket) -> None:
-        """Open all sockets anew where the kernel has taken one off its interface for good.
+        """Open all sockets anew when the kernel has taken one off its interface for good.
 
-        That may be back already, made anew or from another namespace, with the index, name and MAC
-        of before, so that it looks the same to everybody else.
+        The interface may exist again, with the same index, name and MAC. So no other part notices.
         """
         if not opened.getsockname()[0]:
             self._close()
             self._open = _Wanted()
-            self._woken.set()
+            self._triggered.set()
 
     def _pause(self) -> None:
         """Leave frames to the kernel, which drops what finds no room."""
@@ -266,7 +253,7 @@ class WireWatch:
         loop = asyncio.get_running_loop()
         for opened in self._sockets.values():
             loop.remove_reader(opened)
-        self._woken.set()
+        self._triggered.set()
 
     def _resume(self) -> None:
         self._reading = True

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tests.bench import (
     announce,
     cache,
+    cluster_size,
     command_line,
     failover,
     failover_drain,
@@ -21,6 +22,8 @@ from tests.bench import (
     netlink,
     repair,
     rest,
+    scale,
+    scheduler,
 )
 from tests.bench.figure import Figure, Table
 from tests.lab.binaries import BinariesError
@@ -38,9 +41,12 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "claims-answer": ("service created to first answer, claims", failover_first_answer.measure),
     "mass-move": ("a node with 1,000 claims dies", failover_mass.measure),
     "placement": ("100,000 claims over 1,000 nodes, decisions alone", failover_placement.measure),
+    "scheduler": ("what one event costs the scheduler, by the number of claims", scheduler.measure),
     "faults": ("outage and double ownership under faults", failover_faults.measure),
     "faults-release": ("the same, --on-api-loss release", failover_faults.measure_release),
     "claims-rest": ("claims mode when nothing happens", failover_rest.measure),
+    "cluster-size": ("a controller at rest, by the number of nodes", cluster_size.measure),
+    "scale": ("each of 200 controllers at rest, and what happens to them", scale.measure),
     "command-line": ("start the program", command_line.measure),
 }
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 from extip.net.ifaddr import MARK_METRIC
-from extip.plan.link import Change, IPInterface, Operation
+from extip.net.interfaces import Change, IPInterface, Operation
 from tests.bench.segment import IFACE
 
 TTL_S = 600

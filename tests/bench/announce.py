@@ -4,19 +4,25 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
+from random import Random
 
 from extip import log
+from extip.addresses.announce.announcer import Announcer
+from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.observation import Inputs
 from extip.clock import LoopClock
+from extip.fencing.lease_fencing import NoFencing
 from extip.metrics import Metrics
-from extip.modes.address_half import open_address_half
-from extip.net.announcer import Announcer
+from extip.modes.addresses import assemble_addresses
+from extip.net.host import open_host
+from extip.net.interfaces import IPInterface
 from extip.net.links import LinkSocket
+from extip.net.packets import FrameSockets
 from extip.net.rtnetlink import AddressSocket
-from extip.plan.link import IPInterface
-from extip.plan.requests import Owner, Requests
-from extip.reconcile.observe import Inputs
-from extip.settings import AddressSettings
+from extip.services.policy.requests import Owner, Requests
+from extip.settings.address import AddressSettings
 from extip.supervisor import Component, run_beside
+from extip.trigger import Trigger
 from tests.bench.addresses import TTL_S, additions, batch_file, interfaces
 from tests.bench.figure import Figure
 from tests.bench.netlink import added_by_ip_s
@@ -89,7 +95,9 @@ def _announced_s(wanted: Sequence[IPInterface], arm: Arm) -> float:
 
 async def _by_parts(wanted: Sequence[IPInterface], all_heard: AllHeard) -> float:
     clock = LoopClock()
-    announcer = Announcer(clock=clock, metrics=Metrics("bench"))
+    announcer = Announcer(
+        clock=clock, metrics=Metrics("bench"), open_socket=FrameSockets("announcer").open
+    )
     async with AddressSocket(clock=clock) as table, LinkSocket(clock=clock) as links:
         link = await links.link(IFACE)
         announcer.set_link(link)
@@ -119,21 +127,24 @@ async def _by_first_pass(
     inputs = Inputs(requests=Requests(wanted=asked))
     settings = AddressSettings(
         iface=IFACE,
-        mask=32,
-        mask_v6=128,
         resync_s=TTL_S,
         address_ttl_s=TTL_S,
         on_exit="keep",
-        allow_cidrs=(),
         probe_s=probe_s,
     )
-    async with open_address_half(
-        settings,
-        inputs=lambda: inputs,
-        decided=lambda _: None,
-        clock=LoopClock(),
-        metrics=Metrics("bench"),
-    ) as half:
+    clock, metrics = LoopClock(), Metrics("bench")
+    async with open_host(clock=clock, metrics=metrics) as net:
+        parts = assemble_addresses(
+            settings,
+            net,
+            local=LocalAddresses(IFACE, metrics=metrics),
+            inputs=lambda: inputs,
+            changed=Trigger(),
+            fencing=NoFencing(settings.lifetime_s),
+            clock=clock,
+            rng=Random(1),  # noqa: S311 - jitter
+            metrics=metrics,
+        )
         started = time.time()
-        await run_beside(half.components, all_heard)
+        await run_beside(parts.components, all_heard)
     return started

@@ -2,11 +2,15 @@
 
 All of them hold an IP of the same node, so each death is one run of each. The pods are on a third
 node, since kube-proxy goes on sending to those of a dead one until Kubernetes takes notice. The
-node comes back before the next death, so the IPs go back and forth between two nodes.
+node comes back before the next death, so the IPs go back and forth between two nodes. It is away
+for longer than several deaths may have one cause, as a machine is that starts again: each death
+stands for itself.
 
-What a death costs depends first of all on how long ago the last heartbeat was. The deaths are
-spread over extip's heartbeat: one at random in each of as many equal parts of it. Without that the
-median of twenty would be off by a tenth now and then; for keepalived any phase is as likely.
+A controller on the third node has no IPs, and is the second that sees a node of the pair die. What
+a death costs without its word depends first of all on how long ago the last heartbeat was. So the
+deaths are spread over extip's heartbeat: one at random in each of as many equal parts of it.
+Without that the median of twenty would be off by a tenth now and then; for keepalived any phase is
+as likely.
 """
 
 import os
@@ -16,11 +20,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from extip.scheduling.policy.node_facts import EXCLUDE_LABEL
+from extip.uplink.policy.settling import RETURN_S
+from extip.uplink.policy.suspicion import COMMON_S
 from tests.bench import failover_keepalived as keepalived
 from tests.bench.failover_cluster import NAMESPACE, ClaimsCluster
 from tests.bench.figure import Figure
 from tests.bench.sampling import MS, percentile
 from tests.lab.cluster import Lab
+from tests.lab.node import Node
 from tests.lab.process import Process
 from tests.lab.wait import wait_until
 
@@ -49,14 +57,26 @@ class Setting:
     """Percentile, and the outage that it may be."""
     lateness_s: float
     """A death in which the prober itself was later than this does not count."""
+    port: bool = False
+    """The port of the node leads nowhere, in place of its death."""
 
 
 SETTINGS = (
     Setting(
-        name="hb 2 s, monitor 4 s", heartbeat_s=2.0, bounds=((50, 3.2), (100, 4.2)), lateness_s=0.2
+        name="node dies, hb 2 s, monitor 4 s",
+        heartbeat_s=2.0,
+        bounds=((50, 0.7), (100, 1.2)),
+        lateness_s=0.2,
     ),
     Setting(
-        name="hb 0.1 s, monitor 0.3 s",
+        name="port dead, hb 2 s, monitor 4 s",
+        heartbeat_s=2.0,
+        bounds=((50, 0.7), (100, 1.2)),
+        lateness_s=0.2,
+        port=True,
+    ),
+    Setting(
+        name="node dies, hb 0.1 s, monitor 0.3 s",
         controller=("--hb=100ms",),
         scheduler=("--monitor=300ms",),
         heartbeat_s=0.1,
@@ -71,6 +91,7 @@ def measure(deaths: int = DEATHS) -> Iterator[Figure]:
     with Lab(nodes=3) as lab:
         lab.create_namespace(NAMESPACE)
         lab.add_backends(NAMESPACE, [_BACKEND])
+        lab.kubectl("label", "node", _BACKEND, f"{EXCLUDE_LABEL}=")
         for setting in SETTINGS:
             scheduler = (f"--allow-cidr={_BY_EXTIP}/32", *setting.scheduler)
             cluster = ClaimsCluster(lab, controller=setting.controller, scheduler=scheduler)
@@ -81,6 +102,7 @@ def measure(deaths: int = DEATHS) -> Iterator[Figure]:
 def _outages(cluster: ClaimsCluster, setting: Setting, deaths: int) -> tuple[list[float], ...]:
     """Return what the deaths cost each of the IPs, in seconds."""
     cluster.start()
+    cluster.start_controller(_BACKEND)
     peers: list[Process] = []
     for node in _PAIR:
         peers += _start(cluster, node)
@@ -92,12 +114,17 @@ def _outages(cluster: ClaimsCluster, setting: Setting, deaths: int) -> tuple[lis
     random.shuffle(parts)
     owner, other = _PAIR
     while parts:
+        cluster.wait_watched()
         phase = (parts[-1] + random.random()) / deaths  # noqa: S311 - any in that part
         if outage_s := _death(cluster, owner, setting, phase):
             parts.pop()
             for found, one_s in zip(outages, outage_s, strict=True):
                 found.append(one_s)
+        back_at = time.monotonic() + COMMON_S
         wait_until(partial(_holds_all, cluster, other), "all IPs to have moved", poll_s=0.05)
+        cluster.lab.nodes[owner].die()  # what is left of it
+        cluster.wait_given_up(owner)
+        time.sleep(max(0.0, back_at - time.monotonic()))
         cluster.lab.nodes[owner].revive()
         peers += _start(cluster, owner)
         owner, other = other, owner
@@ -127,6 +154,8 @@ def _holds_all(cluster: ClaimsCluster, node: str) -> bool:
 def _death(cluster: ClaimsCluster, owner: str, setting: Setting, phase: float) -> list[float]:
     """Kill the node that holds all; return the longest outage of each IP, none if unsure."""
     lab = cluster.lab
+    if setting.port:
+        time.sleep(RETURN_S)  # who has just come back takes nothing from a node that is cut off
     lab.client.flush_neighbours()
     for ip in IPS:
         lab.wait_for_http(ip)
@@ -135,7 +164,7 @@ def _death(cluster: ClaimsCluster, owner: str, setting: Setting, phase: float) -
         cluster.wait_for_heartbeat(owner)
         time.sleep(phase * setting.heartbeat_s)
         died = time.monotonic()
-        lab.nodes[owner].die()
+        _end(lab.nodes[owner], setting)
         for ip in IPS:
             probe.wait_for_failure(ip=ip, sent_after_s=died - 1)
         gone = time.monotonic()
@@ -147,13 +176,20 @@ def _death(cluster: ClaimsCluster, owner: str, setting: Setting, phase: float) -
     return [probe.longest_outage_s(ip) for ip in IPS]
 
 
+def _end(node: Node, setting: Setting) -> None:
+    if setting.port:
+        node.cut("lan")
+    else:
+        node.die()
+
+
 def _figures(setting: Setting, outages: Sequence[Sequence[float]]) -> Iterator[Figure]:
     for percent, at_most_s in setting.bounds:
         values = [MS * percentile(found, percent) for found in outages]
         which = "longest" if percent == 100 else f"p{percent}"
         for value, name in zip(values[1:], ("advert 1 s", "advert 0.1 s"), strict=True):
             yield Figure(
-                what=f"node dies, {setting.name}: outage, {which}",
+                what=f"{setting.name}: outage, {which}",
                 measured=values[0],
                 unit="ms",
                 baseline=value,

@@ -1,14 +1,17 @@
 """Controllers and a scheduler on a lab, as the figures of claims mode need them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from extip.api.names import heartbeat_lease
+from extip.uplink.policy.silence import WATCHED
+from tests.lab.api import GROUP
 from tests.lab.cluster import Lab
 from tests.lab.extip import MARK, Extip
 from tests.lab.wait import PATIENCE_S, wait_until
 
-CLAIMS = "/apis/ipcontroller.ext/v1/ipclaims"
+CLAIMS = f"{GROUP}/ipclaims"
 NAMESPACE = "bench"
 
 
@@ -50,6 +53,23 @@ class ClaimsCluster:
         for scheduler, count in known:
             scheduler.wait_for_event(
                 "node_liveness_changed", node=node, state="alive", count=count + 1
+            )
+
+    def wait_watched(self) -> None:
+        """Wait until each node with a running controller is watched by the others."""
+        running = [c for c in self.controllers.values() if c.process.running]
+        watched = min(WATCHED, len(running) - 1)
+        wait_until(
+            lambda: all(c.metric("extip_link_watched") == watched for c in running),
+            "all nodes to watch others",
+            poll_s=0.2,
+        )
+
+    def wait_given_up(self, node: str) -> None:
+        """Wait until no scheduler that runs takes a node whose controller ended for alive."""
+        for scheduler in (s for s in self.schedulers if s.process.running):
+            wait_until(
+                partial(_is_given_up, scheduler, node), f"{node} to be given up", poll_s=0.05
             )
 
     def end(self) -> None:
@@ -112,6 +132,11 @@ class ClaimsCluster:
         return wait_until(
             settled, f"{len(ips)} IPs to be up where they are claimed", timeout=timeout, poll_s=0.05
         )
+
+
+def _is_given_up(scheduler: Extip, node: str) -> bool:
+    events = scheduler.events("node_liveness_changed", node=node)
+    return bool(events) and events[-1]["state"] != "alive"
 
 
 def _alive(scheduler: Extip, node: str) -> list[dict[str, Any]]:

@@ -102,8 +102,8 @@ def _death(cluster: ClaimsCluster, ips: list[str]) -> tuple[float, float]:
     verdict = scheduler.wait_for_event("node_liveness_changed", node=_VICTIM, state="dead")
     written = [_logged(event["timestamp"]) for event in scheduler.events("claim_assigned")]
     by_then = time.monotonic() - time.time()
-    decided = _logged(verdict["timestamp"])
-    return max(written) - decided, max(first) - (decided + by_then)
+    on_admission = _logged(verdict["timestamp"])
+    return max(written) - on_admission, max(first) - (on_admission + by_then)
 
 
 def _logged(timestamp: str) -> float:

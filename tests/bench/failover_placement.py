@@ -4,7 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from extip.plan.placement import Candidate, Move, Strategy, rebalance, settle
+from extip.scheduling.policy.placement import (
+    Candidate,
+    Move,
+    Placement,
+    Strategy,
+    assign,
+    rebalance,
+)
 from tests.bench.figure import Figure
 from tests.bench.sampling import alternate, median
 
@@ -18,19 +25,19 @@ def measure() -> Iterator[Figure]:
     """Place all, then lose a node; what comes out is checked on the way."""
     nodes = frozenset(f"node-{number:04}" for number in range(_NODES))
     claims = [Candidate(claim=f"claim-{n:06}", eligible=nodes) for n in range(_CLAIMS)]
-    moves = settle(claims, Strategy.FAIR)
+    moves = assign(claims, Placement(Strategy.FAIR))
     _check_even(moves)
     lost = "node-0500"
     left = nodes - {lost}
     held = [Candidate(claim=m.claim, node=m.target, eligible=left) for m in moves]
     homeless = {m.claim for m in moves if m.target == lost}
-    again = settle(held, Strategy.FAIR)
+    again = assign(held, Placement(Strategy.FAIR))
     assert {m.claim for m in again} == homeless, "claims of other nodes were moved"
     assert rebalance(held, limit=1) == ()
     placing, losing = alternate(
         _ROUNDS,
-        lambda: _time_s(lambda: settle(claims, Strategy.FAIR)),
-        lambda: _time_s(lambda: settle(held, Strategy.FAIR)),
+        lambda: _time_s(lambda: assign(claims, Placement(Strategy.FAIR))),
+        lambda: _time_s(lambda: assign(held, Placement(Strategy.FAIR))),
     )
     yield Figure(
         what=f"{_CLAIMS:,} claims over {_NODES:,} nodes: a decision",

@@ -1,19 +1,23 @@
-"""Adding addresses in bulk and reading them back, against `ip`, each time in a fresh namespace."""
+"""Addresses in bulk against `ip`, and large tables of routes, each time in a fresh namespace."""
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 from extip.clock import LoopClock
+from extip.net import iproute
+from extip.net.interfaces import IPAddress, IPInterface
 from extip.net.links import LinkSocket
+from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
-from extip.plan.link import IPInterface
 from tests.bench.addresses import TTL_S, additions, batch_file, interfaces
 from tests.bench.figure import Figure
-from tests.bench.sampling import MS, alternate, median, run_time_s
+from tests.bench.sampling import MS, T, alternate, median, run_time_s
 from tests.bench.segment import IFACE, Segment
+from tests.netns.namespace import PrivateNamespace
 
 _CASES = ((4, 1000, 15, 0.6), (4, 100, 15, 0.35), (6, 1000, 15, 1.0))
 """IP version, addresses, rounds, bound."""
@@ -23,13 +27,18 @@ _SETTLE_S = {4: 0.3, 6: 2.1}
 
 _DUMPED = 5000
 _DUMP_ROUNDS = 15
+_ROUTES, _GATEWAYS = 10_000, 200
+_INTERFACES = 200
+_LOOK_UPS = 100
 
 
 def measure() -> Iterator[Figure]:
-    """Add 1,000 and 100 addresses; read 5,000."""
+    """Add 1,000 and 100 addresses; read 5,000; read 10,000 routes and 200 interfaces."""
     for version, count, rounds, bound in _CASES:
         yield _add(version, count, rounds, bound)
     yield from _dump()
+    yield from _routes()
+    yield from _links()
 
 
 def _add(version: int, count: int, rounds: int, bound: float) -> Figure:
@@ -103,27 +112,139 @@ def _dump() -> Iterator[Figure]:
         )
 
 
+def _routes() -> Iterator[Figure]:
+    """Read gateways in a thread, as extip does, and for comparison on the event loop."""
+    with PrivateNamespace() as namespace:
+        namespace.add_veth(IFACE)
+        namespace.batch(
+            f"addr add 10.9.0.1/24 dev {IFACE}",
+            *(
+                f"route add 10.{50 + n // 250}.{n % 250}.0/24 via 10.9.0.{2 + n % 200}"
+                for n in range(_ROUTES)
+            ),
+        )
+        in_thread, on_loop, by_ip = alternate(
+            _DUMP_ROUNDS,
+            lambda: asyncio.run(_gateways_s(_in_a_thread)),
+            lambda: asyncio.run(_gateways_s(_on_the_loop)),
+            lambda: (run_time_s(["ip", "-j", "route"]), 0.0),
+        )
+    yield Figure(
+        what=f"gateways of {_ROUTES:,} routes",
+        measured=MS * median([took for took, _ in in_thread]),
+        unit="ms",
+        baseline=MS * median([took for took, _ in by_ip]),
+        baseline_name="ip -j route",
+        at_most=None,
+    )
+    yield Figure(
+        what="longest stall of the event loop in it",
+        measured=MS * median([stall for _, stall in in_thread]),
+        unit="ms",
+        baseline=MS * median([stall for _, stall in on_loop]),
+        baseline_name="read on the loop",
+        at_most=10,
+        kind="value",
+    )
+
+
+async def _gateways_s(
+    read: Callable[[RouteTable], Awaitable[frozenset[IPAddress]]],
+) -> tuple[float, float]:
+    async with RouteTable(clock=LoopClock()) as table:
+        took, stall, found = await _with_ticker(lambda: read(table))
+        assert len(found) == _GATEWAYS
+        return took, stall
+
+
+async def _in_a_thread(table: RouteTable) -> frozenset[IPAddress]:
+    return (await table.gateways()).every
+
+
+async def _on_the_loop(table: RouteTable) -> frozenset[IPAddress]:
+    found: set[IPAddress] = set()
+    for family in (AF_INET, AF_INET6):
+        request = partial(iproute.table_request, family=family)
+        found.update(*await table.table("dump routes", request, iproute.gateways))
+    return frozenset(found)
+
+
+def _links() -> Iterator[Figure]:
+    """Look an interface up, as each pass does, beside those of many pods."""
+    with PrivateNamespace() as namespace:
+        namespace.add_veth(IFACE)
+        namespace.batch(
+            *(f"link add p{n} type veth peer name q{n}" for n in range(_INTERFACES // 2))
+        )
+        by_extip, by_ip = alternate(
+            _DUMP_ROUNDS,
+            lambda: asyncio.run(_links_s()),
+            lambda: (run_time_s(["ip", "-j", "link"]), 0.0),
+        )
+        one = median([asyncio.run(_link_s()) for _ in range(_DUMP_ROUNDS)])
+    yield Figure(
+        what=f"dump of {_INTERFACES} interfaces",
+        measured=MS * median([took for took, _ in by_extip]),
+        unit="ms",
+        baseline=MS * median([took for took, _ in by_ip]),
+        baseline_name="ip -j link",
+        at_most=None,
+    )
+    yield Figure(
+        what="longest stall of the event loop in it",
+        measured=MS * median([stall for _, stall in by_extip]),
+        unit="ms",
+        at_most=20,
+        kind="value",
+    )
+    yield Figure(
+        what="look-up of one interface", measured=MS * one, unit="ms", at_most=1.0, kind="value"
+    )
+
+
+async def _links_s() -> tuple[float, float]:
+    async with LinkSocket(clock=LoopClock()) as links:
+        took, stall, found = await _with_ticker(links.links)
+        assert len(found) > _INTERFACES
+        return took, stall
+
+
+async def _link_s() -> float:
+    async with LinkSocket(clock=LoopClock()) as links:
+        await links.link(IFACE)
+        started = time.perf_counter()
+        for _ in range(_LOOK_UPS):
+            await links.link(IFACE)
+        return (time.perf_counter() - started) / _LOOK_UPS
+
+
 async def _dumped_s(*, before: int) -> tuple[float, float]:
     """Return how long a dump took, and the longest that another task had to wait meanwhile."""
     async with AddressSocket(clock=LoopClock()) as table:
         for _ in range(before):
             await table.dump()
-        stall = 0.0
-
-        async def tick() -> None:
-            nonlocal stall
-            last = time.perf_counter()
-            while True:
-                await asyncio.sleep(0)
-                now = time.perf_counter()
-                stall, last = max(stall, now - last), now
-
-        ticking = asyncio.create_task(tick())
-        await asyncio.sleep(0)
-        started = time.perf_counter()
-        found = await table.dump()
-        took = time.perf_counter() - started
-        await asyncio.sleep(0)
-        ticking.cancel()
+        took, stall, found = await _with_ticker(table.dump)
         assert len(found) >= _DUMPED
         return took, stall
+
+
+async def _with_ticker(work: Callable[[], Awaitable[T]]) -> tuple[float, float, T]:
+    """Return how long it took, the longest that another task had to wait meanwhile, its result."""
+    stall = 0.0
+
+    async def tick() -> None:
+        nonlocal stall
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0)
+            now = time.perf_counter()
+            stall, last = max(stall, now - last), now
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0)
+    started = time.perf_counter()
+    result = await work()
+    took = time.perf_counter() - started
+    await asyncio.sleep(0)
+    ticking.cancel()
+    return took, stall, result

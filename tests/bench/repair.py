@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from extip.plan.repairs import AT_ONCE
+from extip.addresses.policy.readd_backoff import AT_ONCE
 from tests.bench import program
 from tests.bench.figure import Figure
 from tests.bench.sampling import MS, alternate, median

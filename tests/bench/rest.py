@@ -37,7 +37,7 @@ def measure() -> Iterator[Figure]:
                 what=f"at rest with {count:,} addresses: resident memory",
                 measured=_resident_mb(extip.process.pid),
                 unit="MB",
-                at_most=95,
+                at_most=65,
                 kind="value",
             )
             yield Figure(

@@ -4,7 +4,6 @@ import os
 import socket
 import struct
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self
 
 from tests.netns.namespace import PrivateNamespace
@@ -44,12 +43,7 @@ class Segment:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def heard(self) -> dict[bytes, float]:

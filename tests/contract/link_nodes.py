@@ -6,10 +6,10 @@ from typing import Protocol
 
 from extip.clock import LoopClock
 from extip.metrics import Metrics
-from extip.net.monitor import LinkMonitor, Notice
+from extip.net.interfaces import IPInterface
+from extip.net.link_monitor import LinkMonitor, Notice
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
-from extip.plan.link import IPInterface
 from tests.fakes.link import FakeAddressTable, FakeLinkTable, FakeMonitor, FakeNode
 from tests.netns.namespace import PrivateNamespace
 

@@ -14,8 +14,15 @@ from ipaddress import ip_interface
 import pytest
 
 from extip.errors import LinkNotFoundError
-from extip.net.monitor import LinkMonitor, Notice, NoticeKind
-from extip.plan.link import Change, ChangeResult, IPInterface, ObservedAddress, Operation
+from extip.net.interfaces import (
+    Change,
+    ChangeResult,
+    Gateways,
+    IPInterface,
+    ObservedAddress,
+    Operation,
+)
+from extip.net.link_monitor import LinkMonitor, Notice, NoticeKind
 from tests.contract.link_nodes import IFACE, InMemoryNode, Node, linux_node
 from tests.fakes.link import FakeMonitor
 from tests.netns.namespace import PrivateNamespace
@@ -325,7 +332,7 @@ async def test_lost_notices_are_reported_and_later_ones_arrive(node: Node) -> No
 
 
 async def test_no_gateways_without_routes(node: Node) -> None:
-    assert await node.links.gateways() == frozenset()
+    assert await node.links.gateways() == Gateways()
 
 
 def _named(notice: Notice, name: str) -> bool:

@@ -1,14 +1,15 @@
 """What the watch cache relies on, shown of the fakes and of a real API server alike.
 
-Three servers: the one in memory, the same one over HTTP, and a real kube-apiserver with etcd. What
-the first two claim in the other tests is worth as much as these.
+Four servers: the one in memory, the same one over HTTP, that of the simulation, and a real
+kube-apiserver with etcd. What the first three claim in the other tests is worth as much as these.
 """
 
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,18 +17,32 @@ from typing import Any
 import msgspec
 import pytest
 
+from extip.api.apiextensions_v1 import CustomResourceDefinition
 from extip.api.core_v1 import Event, Namespace, Service
-from extip.api.meta_v1 import KubernetesObject, ObjectMeta
-from extip.api.resources import EVENTS, NAMESPACES, NODES, SERVICES, Resource
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
+from extip.api.meta_v1 import FullObjectMeta, KubernetesObject, ObjectMeta
+from extip.api.resources import (
+    CUSTOM_RESOURCE_DEFINITIONS,
+    EVENTS,
+    IP_CLAIMS,
+    NAMESPACES,
+    NODES,
+    SERVICES,
+    Resource,
+)
 from extip.cache.informer import Informer
 from extip.cache.listwatch import EventType, ListerWatcher, Unreadable, WatchEvent
 from extip.clock import LoopClock
+from extip.definitions.install import Definitions
 from extip.errors import ApiAccessError, ConflictError, ExpiredError, NotFoundError
 from extip.kube.client import ApiClient, connect
 from extip.kube.events import EventRecorder, ObjectReference, event_name
 from extip.metrics import Metrics
 from tests.fakes.api_server import FakeApiServer
+from tests.fakes.cluster_api import ClusterApi
+from tests.fakes.cluster_transport import ClusterTransport
 from tests.fakes.http_api import HttpApiServer
+from tests.fakes.tasks import beside
 from tests.lab.cluster import Lab
 
 WAIT_S = 50.0
@@ -70,7 +85,7 @@ WRITABLE_SERVICES = Resource(
 class Cluster:
     """A namespace of a real cluster."""
 
-    def __init__(self, lab: Lab, client: ApiClient, namespace: str) -> None:
+    def __init__(self, lab: Lab | None, client: ApiClient, namespace: str) -> None:
         self._lab = lab
         self.client = client
         self.namespace = namespace
@@ -92,8 +107,20 @@ class Cluster:
         await asyncio.to_thread(self._forget)
 
     def _forget(self) -> None:
+        assert self._lab is not None
         self._lab.etcd_compact()
         self._lab.api_server.restart()  # its own cache knows recent versions until then
+
+
+class Simulated(Cluster):
+    """A namespace of the cluster that simulations have."""
+
+    def __init__(self) -> None:
+        self.api = ClusterApi()
+        super().__init__(None, ApiClient(ClusterTransport(self.api, "a client")), "contract")
+
+    async def forget(self) -> None:
+        self.api.compact()
 
 
 Server = InMemory | Cluster
@@ -141,13 +168,17 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         case "http":
             async with over_http(tmp_path) as fake:
                 yield fake
+        case "simulated":
+            yield Simulated()
         case _:
             async with real(request.getfixturevalue("lab")) as cluster:
                 yield cluster
 
 
-everywhere = pytest.mark.parametrize("server", ["memory", "http", REAL], indirect=True)
-by_client = pytest.mark.parametrize("server", ["http", REAL], indirect=True)
+everywhere = pytest.mark.parametrize("server", ["memory", "http", "simulated", REAL], indirect=True)
+by_client = pytest.mark.parametrize("server", ["http", "simulated", REAL], indirect=True)
+in_clusters = pytest.mark.parametrize("server", ["simulated", REAL], indirect=True)
+"""With all that a cluster has: selectors, subresources, definitions."""
 
 
 async def take(events: AsyncIterator[WatchEvent[Service] | Unreadable]) -> WatchEvent[Service]:
@@ -255,8 +286,7 @@ async def test_an_informer_follows(server):
     )
     changed = asyncio.Event()
     informer.add_handler(lambda _: changed.set())
-    task = asyncio.create_task(informer.run())
-    try:
+    async with beside(informer.run()):
         await server.create("a", "10.0.0.1")
         async with asyncio.timeout(WAIT_S):
             await informer.wait_synced()
@@ -275,9 +305,6 @@ async def test_an_informer_follows(server):
                 changed.clear()
         truth = await server.source.list(resource_version="")
         assert dict(informer.store) == {s.metadata.key: s for s in truth.items}
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @by_client
@@ -306,14 +333,10 @@ async def test_writes_have_preconditions(server):
 async def test_events_are_counted_up(server):
     reference = ObjectReference(kind="Service", namespace=server.namespace, name="a", uid="u")
     recorder = EventRecorder(server.client, clock=LoopClock(), metrics=Metrics("test"))
-    task = asyncio.create_task(recorder.run())
-    try:
+    async with beside(recorder.run()):
         for count in (1, 2):
             recorder.record(reference, type="Warning", reason="Refused", message="no")
             await until_counted(server, event_name(reference, "Refused", "no"), count)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until_counted(server, name, count):
@@ -346,22 +369,77 @@ async def test_a_missing_permission_names_user_verb_and_resource(lab, tmp_path):
     )
 
 
-@pytest.mark.lab
-@pytest.mark.timeout(180)
-async def test_selectors_are_evaluated_by_the_server(lab):
-    async with real(lab) as cluster:
-        await cluster.create("a")
-        await cluster.create("b")
-        labels = {"metadata": {"labels": {"extip": "yes"}}}
-        await cluster.client.patch(SERVICES, labels, name="b", namespace=cluster.namespace)
-        source = cluster.client.lister_watcher(
-            SERVICES, namespace=cluster.namespace, label_selector="extip=yes"
-        )
-        page = await source.list(resource_version="")
-        assert [s.metadata.name for s in page.items] == ["b"]
-        async with source.watch(resource_version=page.resource_version, timeout_s=300) as events:
-            await cluster.update("a", "10.0.0.1")
-            patch = {"metadata": {"labels": None}}
-            await cluster.client.patch(SERVICES, patch, name="b", namespace=cluster.namespace)
-            gone = await take(events)
-        assert (gone.type, gone.object.metadata.name) == (EventType.DELETED, "b")
+@in_clusters
+async def test_selectors_are_evaluated_by_the_server(server):
+    await server.create("a")
+    await server.create("b")
+    labels = {"metadata": {"labels": {"extip": "yes"}}}
+    await server.client.patch(SERVICES, labels, name="b", namespace=server.namespace)
+    source = server.client.lister_watcher(
+        SERVICES, namespace=server.namespace, label_selector="extip=yes"
+    )
+    page = await source.list(resource_version="")
+    assert [s.metadata.name for s in page.items] == ["b"]
+    async with source.watch(resource_version=page.resource_version, timeout_s=300) as events:
+        await server.update("a", "10.0.0.1")
+        patch = {"metadata": {"labels": None}}
+        await server.client.patch(SERVICES, patch, name="b", namespace=server.namespace)
+        gone = await take(events)
+    assert (gone.type, gone.object.metadata.name) == (EventType.DELETED, "b")
+
+
+@in_clusters
+async def test_what_has_changed_since_is_not_deleted(server):
+    await server.create("a")
+    seen = await server.client.get(SERVICES, name="a", namespace=server.namespace)
+    await server.update("a", "10.0.0.1")
+    with pytest.raises(ConflictError):
+        await server.client.delete(SERVICES, name="a", namespace=server.namespace, seen=seen)
+    seen = await server.client.get(SERVICES, name="a", namespace=server.namespace)
+    await server.client.delete(SERVICES, name="a", namespace=server.namespace, seen=seen)
+    with pytest.raises(NotFoundError):
+        await server.client.get(SERVICES, name="a", namespace=server.namespace)
+
+
+@in_clusters
+async def test_a_write_that_changes_nothing_is_no_event(server):
+    await server.create("a")
+    await server.update("a", "10.0.0.1")
+    page = await server.source.list(resource_version="")
+    async with server.source.watch(resource_version=page.resource_version, timeout_s=300) as events:
+        await server.update("a", "10.0.0.1")
+        await server.update("a", "10.0.0.2")
+        assert (await take(events)).object.spec.external_ips == ("10.0.0.2",)
+
+
+async def until_not_found(read: Callable[[], Awaitable[object]]) -> None:
+    """Wait until it is gone; a definition that is not has its deletion timestamp."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                found = await read()
+            except NotFoundError:
+                return
+            if isinstance(found, CustomResourceDefinition):
+                assert found.metadata.deletion_timestamp
+            await asyncio.sleep(0.01)
+
+
+@in_clusters
+async def test_the_objects_of_a_definition_go_before_it(server):
+    """As `docs/definitions.md` relies on: the timestamp is there before the first one vanishes."""
+    client, name = server.client, f"{IP_CLAIMS.plural}.{IP_CLAIMS.group}"
+    definitions = Definitions(client, clock=LoopClock(), rng=Random(1))  # noqa: S311
+    await definitions.apply()
+    claim = IpClaim(metadata=FullObjectMeta(name="10-0-0-1-32"), spec=IpClaimSpec("10.0.0.1/32"))
+    await client.create(IP_CLAIMS, claim)
+    claims = client.lister_watcher(IP_CLAIMS)
+    page = await claims.list(resource_version="")
+    async with claims.watch(resource_version=page.resource_version, timeout_s=300) as events:
+        await client.delete(CUSTOM_RESOURCE_DEFINITIONS, name=name)
+        gone = await take(events)
+        assert (gone.type, gone.object.metadata.name) == (EventType.DELETED, "10-0-0-1-32")
+    await until_not_found(partial(client.get, CUSTOM_RESOURCE_DEFINITIONS, name=name))
+    await until_not_found(partial(client.list, IP_CLAIMS))
+    await definitions.apply()
+    assert (await client.list(IP_CLAIMS)).items == ()

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from tests.demo.stage import Stage
+from tests.lab.api import GROUP
 from tests.lab.cluster import Lab
 from tests.lab.extip import MARK, Extip
 from tests.lab.probe import Probe
@@ -91,7 +92,7 @@ def placed(lab: Lab) -> dict[str, str]:
 
 def items(lab: Lab, plural: str) -> list[dict[str, Any]]:
     """Return all objects of one of extip's kinds."""
-    found: list[dict[str, Any]] = lab.api.get(f"/apis/ipcontroller.ext/v1/{plural}")["items"]
+    found: list[dict[str, Any]] = lab.api.get(f"{GROUP}/{plural}")["items"]
     return found
 
 

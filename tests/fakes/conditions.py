@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from extip.api.conditions import find_condition
 from extip.api.meta_v1 import Condition
-from extip.plan.conditions import find_condition
 
 
 def condition_of(conditions: Sequence[Condition] | None, kind: str) -> Condition:

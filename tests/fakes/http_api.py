@@ -279,7 +279,7 @@ class HttpApiServer:
             return
         if request.method != "GET":
             self.api.revision += 1
-            new = _merge(known, sent) if request.method == "PATCH" else sent
+            new = merged(known, sent) if request.method == "PATCH" else sent
             meta = {"uid": f"{path}-{self.api.revision}"} | new["metadata"]
             meta |= {"resourceVersion": str(self.api.revision)}
             self.objects[path] = new | {"metadata": meta}
@@ -333,14 +333,14 @@ def _version(body: dict[str, Any]) -> str:
     return version
 
 
-def _merge(known: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+def merged(known: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     """Merge as RFC 7396 says."""
-    merged = dict(known)
+    result = dict(known)
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            result.pop(name, None)
         elif isinstance(value, dict):
-            merged[name] = _merge(merged.get(name) or {}, value)
+            result[name] = merged(result.get(name) or {}, value)
         else:
-            merged[name] = value
-    return merged
+            result[name] = value
+    return result

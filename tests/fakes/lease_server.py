@@ -78,7 +78,7 @@ class LeaseServer:
 
 
 class LeaseClient:
-    """Implements `Lock` and `LeaseStore`."""
+    """Implements `LeaseStore`."""
 
     def __init__(self, server: LeaseServer, name: str, who: str) -> None:
         self._server = server

@@ -8,8 +8,8 @@ run against both (tests/contract/test_link.py). Methods with a leading verb such
 
 import asyncio
 import errno
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from ipaddress import IPv4Interface, IPv4Network
@@ -17,16 +17,18 @@ from itertools import count, islice
 
 from extip.clock import Clock
 from extip.errors import LinkNotFoundError, PermissionDeniedError
-from extip.net.monitor import Notice, NoticeKind
-from extip.plan.link import (
+from extip.net.interfaces import (
     Change,
     ChangeResult,
+    Gateways,
     IPAddress,
     IPInterface,
     Link,
     ObservedAddress,
     Operation,
 )
+from extip.net.link_monitor import Notice, NoticeKind
+from tests.fakes.interfaces import ethernet
 
 _BATCH = 64
 
@@ -48,6 +50,9 @@ class FakeNode:
         self.clock = clock
         self.permitted = True
         self.gateways: set[IPAddress] = set()
+        self.host_routes: dict[IPAddress, int] = {}
+        """Stations that a route of their own leads to, with the index of its interface."""
+        self.looked_up: list[IPAddress] = []
         self.failures: dict[IPInterface, int] = {}
         """Errno that the next changes of an address get instead of being made."""
         self.applied: list[Change] = []
@@ -56,6 +61,7 @@ class FakeNode:
         self.links = FakeLinkTable(self)
         self._links: dict[int, Link] = {}
         self._addresses: dict[tuple[int, IPInterface | IPAddress], _Address] = {}
+        self._ips: Counter[IPAddress] = Counter()
         self._subnets: dict[tuple[int, IPv4Network], list[_Address]] = {}  # first is primary
         self._ends: list[tuple[float, int, _Address]] = []
         self._numbers = count()
@@ -72,17 +78,8 @@ class FakeNode:
         """Make an interface that is up, with carrier; `properties` are other fields of `Link`."""
         index = self._indexes
         self._indexes += 1
-        link = Link(
-            index=index,
-            name=name,
-            mac=b"\x02\x00\x00\x00\x00" + bytes([index]),
-            up=True,
-            carrier=True,
-            announces=True,
-            mtu=1500,
-            promotes_secondaries=False,
-        )
-        return self._store(replace(link, **properties))  # type: ignore[arg-type]
+        mac = b"\x02\x00\x00\x00\x00" + bytes([index])
+        return self._store(ethernet(index=index, name=name, **{"mac": mac} | properties))
 
     def change_link(self, name: str, /, **properties: object) -> Link:
         """Change fields of an interface. One that goes down loses its IPv6 addresses."""
@@ -121,10 +118,18 @@ class FakeNode:
 
     def find(self, name: str) -> Link:
         """Return the interface; raises LinkNotFoundError."""
-        for link in self._links.values():
-            if link.name == name:
-                return link
-        raise LinkNotFoundError(f"there is no interface {name!r}")
+        link = self.look_up(name)
+        if link is None:
+            raise LinkNotFoundError(f"there is no interface {name!r}")
+        return link
+
+    def look_up(self, name: str) -> Link | None:
+        """Return the interface, if it is there."""
+        return next((link for link in self._links.values() if link.name == name), None)
+
+    def forget_monitors(self) -> None:
+        """Send no notices any more to a process that is gone."""
+        self._monitors.clear()
 
     def all_links(self) -> list[Link]:
         """Return all interfaces by index."""
@@ -145,6 +150,22 @@ class FakeNode:
         here.sort(key=lambda a: (a.interface.version, a.link_index, self._is_secondary(a)))
         return [self._observe(a) for a in here]
 
+    def has(self, ip: IPAddress) -> bool:
+        """Return whether an IP is on any interface."""
+        self.expire()
+        return self._ips[ip] > 0
+
+    def ips(self) -> list[IPAddress]:
+        """Return all IPs that are on any interface."""
+        self.expire()
+        return [ip for ip, count in self._ips.items() if count]
+
+    def has_ours(self, ip: IPAddress) -> bool:
+        """Return whether an IP is here that extip put there."""
+        return self.has(ip) and any(
+            a.ours and a.interface.ip == ip for a in self._addresses.values()
+        )
+
     def insert(
         self,
         index: int,
@@ -162,6 +183,7 @@ class FakeNode:
             return errno.EEXIST
         added = _Address(interface, index, ours, None, routed)
         self._addresses[_key(index, interface)] = added
+        self._ips[interface.ip] += 1
         if isinstance(interface, IPv4Interface):
             self._subnets.setdefault((index, interface.network), []).append(added)
         if valid_s is not None:
@@ -208,7 +230,8 @@ class FakeNode:
 
     def detach(self, monitor: "FakeMonitor") -> None:
         """Send it no more."""
-        self._monitors.remove(monitor)
+        if monitor in self._monitors:
+            self._monitors.remove(monitor)
 
     def _on(self, index: int) -> list[_Address]:
         return [a for a in self._addresses.values() if a.link_index == index]
@@ -229,6 +252,7 @@ class FakeNode:
                 continue  # fell with its primary
             address.present = False
             del self._addresses[_key(address.link_index, address.interface)]
+            self._ips[address.interface.ip] -= 1
             self._tell(Notice(NoticeKind.ADDRESS_REMOVED, address=self._observe(address)))
             if isinstance(address.interface, IPv4Interface):
                 self._leave_subnet(address, (address.link_index, address.interface.network))
@@ -249,8 +273,8 @@ class FakeNode:
     def _is_secondary(self, address: _Address) -> bool:
         if not isinstance(address.interface, IPv4Interface):
             return False
-        members = self._subnets.get((address.link_index, address.interface.network), [])
-        return address in members[1:]
+        members = self._subnets[(address.link_index, address.interface.network)]
+        return members[0] is not address
 
     def _observe(self, address: _Address) -> ObservedAddress:
         valid_s = None
@@ -330,8 +354,14 @@ class FakeLinkTable:
         await self._node.table.check_permission()
         self._node.promote_secondaries(link.index)
 
-    async def gateways(self) -> frozenset[IPAddress]:
-        return frozenset(self._node.gateways)
+    async def gateways(self) -> Gateways:
+        known = frozenset(self._node.gateways)
+        return Gateways(known, known)
+
+    async def stations(self, ips: Sequence[IPAddress]) -> dict[IPAddress, int]:
+        self._node.looked_up += ips
+        routes = self._node.host_routes
+        return {ip: routes[ip] for ip in ips if ip in routes}
 
 
 class FakeMonitor:

@@ -1,7 +1,9 @@
-"""A logger that keeps what it is told."""
+"""A logger and a recorder of Events that keep what they are told."""
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from extip.kube.events import EventRecorder
 
 
 @dataclass
@@ -27,3 +29,15 @@ class RecordingLogger:
         """Return the names of the events said at those levels (default: all but debug)."""
         wanted = levels or ("info", "warning", "error")
         return [event for level, event, _ in self.said if level in wanted]
+
+
+class RecordedEvents(EventRecorder):
+    """Keeps Events, each as the name of its object and its reason, and sends none."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[str, str]] = []
+
+    def record(self, reference, *, type, reason, message):  # noqa: A002 - the API's word
+        assert type == "Warning"
+        assert message
+        self.recorded.append((reference.name, reason))

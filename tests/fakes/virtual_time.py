@@ -7,14 +7,24 @@ way between them, however loaded the machine is.
 import asyncio
 import selectors
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from selectors import SelectorKey
 from typing import Any, TypeVar
 
+from extip.clock import LoopClock
+
 T = TypeVar("T")
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""The wall-clock time at 0 s."""
 
 STUCK_S = 20.0
 """Real seconds without timer and without input after which the test is declared deadlocked."""
+
+STILL = 10_000
+"""Looks without a jump after which time moves by a nanosecond. A timer that is early by a rounding
+error, and is set again for the same time, would keep time from moving for ever."""
 
 ROUND_TRIPS = 3
 """A TCP handshake crosses the kernel's queue three times, more than anything else does."""
@@ -50,11 +60,15 @@ class _JumpingSelector(selectors.DefaultSelector):
     """Polls real file descriptors, and turns idle waiting into a jump of virtual time."""
 
     now = 0.0
+    _still = 0
     _canary: _Canary | None = None
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
+            self._still += 1
+            if self._still % STILL == 0:
+                self.now += 1e-9
             return ready
         if timeout is None:
             ready = super().select(STUCK_S)
@@ -67,6 +81,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             ready = super().select(0)
         if not ready:
             self.now += timeout
+            self._still = 0
         return ready
 
     def close(self) -> None:
@@ -90,10 +105,27 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.now += seconds
 
 
+class VirtualClock(LoopClock):
+    """The virtual loop's time, and a wall clock that follows it."""
+
+    def utcnow(self) -> datetime:
+        return EPOCH + timedelta(seconds=self.monotonic())
+
+
 def run_virtually(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on a fresh virtual-time loop, as `asyncio.run` would."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
+
+
+def virtually(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run an async test in virtual time: hours pass in milliseconds."""
+
+    def run() -> None:
+        run_virtually(test())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
 
 
 def jump(seconds: float) -> None:

@@ -14,32 +14,40 @@ from extip.api.core_v1 import DetailedService
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import KubernetesObject
 from extip.api.resources import Resource
-from extip.heartbeat.protocol import Terms, beat_of, leaving_reason, renewed
+from extip.claims.policy.claims import (
+    Delete,
+    claim_name,
+    current_owners,
+    index_claims,
+    parse_cidr,
+    plan_claims,
+)
+from extip.claims.policy.node_claims import bring_together, held_claim, outcomes, status_after
+from extip.guard.policy.admission import Admission, admit
+from extip.guard.policy.reserved import Reserved, network_of, reported_network, unite
+from extip.guard.policy.rules import Guard, Surroundings, Verdicts
 from extip.kube.codec import ResourceCodec
-from extip.plan.allocation import Allocation, plan_allocation
-from extip.plan.claims import Delete, claim_name, having, index_claims, parse_cidr, plan_claims
-from extip.plan.cluster import Cluster
-from extip.plan.contest import settle_contests
-from extip.plan.demand import service_demand
-from extip.plan.desire import Desire, decide
-from extip.plan.eligibility import Obstacle
-from extip.plan.evidence import Context
-from extip.plan.guard import Guard, Surroundings, Verdicts
-from extip.plan.networks import Networks
-from extip.plan.node_claims import bring_together, held_claim, outcomes, reported
-from extip.plan.nodes import kubernetes_node, node_facts
-from extip.plan.permissions import Permissions
-from extip.plan.placement import Strategy
-from extip.plan.pools import compile_pools
-from extip.plan.requests import Masks, Requests, collect, parse_ip, service_owner
-from extip.plan.reserved import Reserved, network_of, reported_network, unite
-from extip.plan.schedule import AssignClaim, CreateClaim, plan_schedule
+from extip.liveness.lease_content import LeaseContent, beat_of, leaving_reason, renewed
+from extip.net.networks import Networks
+from extip.pools.policy.address_request import address_request
+from extip.pools.policy.allocation import plan_allocation
+from extip.pools.policy.allocation_index import Facts
+from extip.pools.policy.outcome import Allocation
+from extip.pools.policy.pools import compile_pools
+from extip.scheduling.policy.filters import Unfit
+from extip.scheduling.policy.node_facts import kubernetes_node, node_facts
+from extip.scheduling.policy.placement import Strategy
+from extip.scheduling.policy.planner import AssignClaim, CreateClaim, plan_schedule
+from extip.scheduling.policy.snapshot import Snapshot
+from extip.services.policy.namespace_sharing import resolve_sharing
+from extip.services.policy.permissions import Permissions
+from extip.services.policy.requests import Masks, Requests, collect, parse_ip, service_owner
 from tests.fuzz import objects
 from tests.fuzz.objects import listed, mangled
 
 T = TypeVar("T", bound=KubernetesObject)
 
-TERMS = Terms(heartbeat_s=2.0)
+TERMS = LeaseContent(heartbeat_s=2.0)
 MASKS = Masks(v4=32, v6=128)
 ALLOWED = (ip_network("10.0.0.0/16"), ip_network("fd00::/16"), ip_network("10.96.0.0/16"))
 PERMISSIONS = Permissions.of(ALLOWED, [("other", ip_network("192.0.2.0/24"))])
@@ -59,22 +67,22 @@ def decoded(resource: Resource[T], texts: Iterable[str]) -> tuple[T, ...]:
 
 def reserved(nodes: Iterable[str], ip_nodes: Iterable[str]) -> Reserved:
     known = (network_of(node) for node in decoded(resources.NODES, nodes))
-    told = (reported_network(node) for node in decoded(resources.IP_NODES, ip_nodes))
-    parts = unite(part for part in (*known, *told) if part is not None)
+    on_heartbeat = (reported_network(node) for node in decoded(resources.IP_NODES, ip_nodes))
+    parts = unite(part for part in (*known, *on_heartbeat) if part is not None)
     return Reserved(nodes=parts.ips, gateways=parts.gateways, pods=Networks(parts.pods))
 
 
-def check(desire: Desire, requests: Requests, around: Reserved) -> None:
+def check(admission: Admission, requests: Requests, around: Reserved) -> None:
     """Nothing is wanted that nobody asked for, or that hurts; every request has its answer."""
-    assert desire.wanted <= requests.wanted.keys()
-    for interface in desire.wanted:
+    assert admission.wanted <= requests.wanted.keys()
+    for interface in admission.wanted:
         assert str(interface.ip) not in NEVER
         assert interface.ip not in around.single()
         assert interface.ip not in around.pods
-    answered = {str(interface.ip) for interface in desire.wanted}
-    answered |= {rejection.text for rejection in desire.rejected}
+    answered = {str(interface.ip) for interface in admission.wanted}
+    answered |= {rejection.text for rejection in admission.rejected}
     assert {str(interface.ip) for interface in requests.wanted} <= answered
-    for rejection in desire.rejected:
+    for rejection in admission.rejected:
         assert len(rejection.text) <= 64
         assert len(rejection.refusal.message) < 400 + len(str(rejection.owner))
 
@@ -84,16 +92,16 @@ def check(desire: Desire, requests: Requests, around: Reserved) -> None:
 def test_simple_mode_brings_up_what_was_written_and_harms_nobody(services, nodes):
     found = decoded(resources.SERVICES, services)
     asked = [(service_owner(s), s.spec.external_ips or ()) for s in found]
-    requests = settle_contests(
+    requests = resolve_sharing(
         collect(asked, MASKS.parse, PERMISSIONS.refuse), lambda _: frozenset()
     )
     around = reserved(nodes, [])
-    desire = decide(
+    admission = admit(
         requests, Verdicts(Guard(allowed=PERMISSIONS.networks()), Surroundings(reserved=around))
     )
-    check(desire, requests, around)
+    check(admission, requests, around)
     written = {parse_ip(text) for _, texts in asked for text in texts}
-    assert {interface.ip for interface in desire.wanted} <= written
+    assert {interface.ip for interface in admission.wanted} <= written
 
 
 class World:
@@ -112,25 +120,28 @@ class World:
         self.nodes = {n.metadata.name: n for n in decoded(resources.NODES, nodes[0])}
 
     def allocation(self, requests: Requests) -> Allocation:
-        demands = (service_demand(service, lb_class="") for service in self.services)
-        context = Context(
+        address_requests = (address_request(service, lb_class="") for service in self.services)
+        context = Facts(
             requests=requests, node_ips=self.reserved.single(), ports=partial(_ports, self.services)
         )
         return plan_allocation(
-            [demand for demand in demands if demand is not None], self.pools, self.claims, context
+            [request for request in address_requests if request is not None],
+            self.pools,
+            self.claims,
+            context,
         )
 
     def requests(self) -> tuple[Requests, Allocation]:
         asked = [(service_owner(s), s.spec.external_ips or ()) for s in self.services]
         explicit = collect(asked, MASKS.parse, PERMISSIONS.refuse)
         allocation = self.allocation(explicit)
-        return settle_contests(allocation.extend(explicit), having(self.claims)), allocation
+        return resolve_sharing(allocation.extend(explicit), current_owners(self.claims)), allocation
 
-    def cluster(self) -> Cluster:
+    def cluster(self) -> Snapshot:
         names = sorted({*self.ip_nodes, *self.nodes})
-        return Cluster(
+        return Snapshot(
             nodes=tuple(self._facts(name) for name in names),
-            ignored=frozenset({Obstacle.NO_SUBNET}),
+            ignored=frozenset({Unfit.NO_SUBNET}),
             node_selectors={
                 pool.name: pool.spec.node_selector
                 for pool in self.pools.ordered
@@ -167,12 +178,12 @@ worlds = st.builds(
 @given(worlds, st.sampled_from(Strategy))
 def test_the_scheduler_claims_what_is_wanted_and_nothing_else(world, strategy):
     requests, allocation = world.requests()
-    desire = decide(
+    admission = admit(
         requests,
         Verdicts(Guard(allowed=PERMISSIONS.networks()), Surroundings(reserved=world.reserved)),
     )
-    check(desire, requests, world.reserved)
-    wanted = {interface: requests.wanted[interface] for interface in desire.wanted}
+    check(admission, requests, world.reserved)
+    wanted = {interface: requests.wanted[interface] for interface in admission.wanted}
     schedule = plan_schedule(
         wanted, world.claims, world.cluster(), strategy, pools=allocation.pools()
     )
@@ -185,8 +196,8 @@ def test_the_scheduler_claims_what_is_wanted_and_nothing_else(world, strategy):
     given_to: dict[object, set[str]] = {}
     for ip, allocated in allocation.allocated.items():
         given_to[ip] = {owner.namespace for owner in allocated.owners}
-    for publication in allocation.publications:
-        for ip in publication.new:
+    for update in allocation.service_updates:
+        for ip in update.new:
             assert len(given_to[ip]) == 1, "one namespace for an IP"
     actions = plan_claims(wanted, index_claims(world.claims), allocation.pools())
     assert len(actions) <= len(wanted) + len(world.claims) + 1
@@ -219,9 +230,9 @@ def test_a_controller_makes_something_of_every_claim(claims, nodes, ip_nodes):
     found = decoded(resources.IP_CLAIMS, claims)
     together = bring_together([held_claim(claim) for claim in found], iface="eth0")
     around = reserved(nodes, ip_nodes)
-    desire = decide(together.requests, Verdicts(Guard(), Surroundings(reserved=around)))
-    check(desire, together.requests, around)
-    became = outcomes(together, desire, up=frozenset(), iface="eth0", problem="")
+    admission = admit(together.requests, Verdicts(Guard(), Surroundings(reserved=around)))
+    check(admission, together.requests, around)
+    became = outcomes(together, admission, up=frozenset(), iface="eth0", problem="")
     assert became.keys() == {claim.metadata.name for claim in found}
     for claim in found:
         _settles(claim, became[claim.metadata.name])
@@ -229,10 +240,12 @@ def test_a_controller_makes_something_of_every_claim(claims, nodes, ip_nodes):
 
 def _settles(claim: IpClaim, outcome) -> None:
     """See that what is reported once is not reported again."""
-    status = reported(claim, outcome, node="n1", link="eth0", now="2026-01-01T00:00:00Z")
+    status = status_after(claim, outcome, node="n1", link="eth0", now="2026-01-01T00:00:00Z")
     if status is not None:
         again = IpClaim(metadata=claim.metadata, spec=claim.spec, status=status)
-        assert reported(again, outcome, node="n1", link="eth0", now="2026-01-02T00:00:00Z") is None
+        assert (
+            status_after(again, outcome, node="n1", link="eth0", now="2026-01-02T00:00:00Z") is None
+        )
 
 
 @settings(max_examples=50)

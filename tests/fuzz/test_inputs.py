@@ -11,15 +11,15 @@ from extip.api import resources
 from extip.api.meta_v1 import KubernetesObject
 from extip.cache.informer import Informer
 from extip.clock import LoopClock
+from extip.definitions.kinds import Kinds
+from extip.informers.scheduler import SchedulingInputs
+from extip.informers.simple import ServiceInputs
 from extip.kube.codec import ResourceCodec
 from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
-from extip.modes.kinds import Kinds
-from extip.modes.lingering import LINGER_S
-from extip.modes.scheduler_inputs import SchedulingInputs
-from extip.modes.service_inputs import ServiceInputs
-from extip.plan.permissions import Permissions
-from extip.plan.requests import Masks
+from extip.services.lingering import LINGER_S
+from extip.services.policy.permissions import Permissions
+from extip.services.policy.requests import Masks
 from tests.fakes.virtual_time import run_virtually
 from tests.fuzz import objects
 from tests.fuzz.objects import listed, mangled
@@ -38,8 +38,6 @@ KINDS = {
 
 class NoServer:
     """A client whose informers are never run: tests write to their stores."""
-
-    server = "https://192.0.2.1"
 
     def lister_watcher(self, *_: object, **__: object) -> None:
         return None
@@ -78,8 +76,9 @@ def test_simple_mode(steps):
             permissions=Permissions(),
             service_selector="",
             namespace_selector="",
-            changed=lambda: None,
+            on_change=lambda: None,
             clock=LoopClock(),
+            rng=Random(1),  # noqa: S311 - jitter
             metrics=Metrics("test"),
         )
         synced(inputs._services, inputs._nodes, inputs._endpoints.slices)
@@ -130,6 +129,7 @@ def test_the_scheduler(steps):
             **_scheduler_values(),
             kinds=_kinds(),
             clock=LoopClock(),
+            rng=Random(1),  # noqa: S311 - jitter
             metrics=Metrics("test"),
         )
         informers: dict[str, Informer[Any]] = {
@@ -148,7 +148,8 @@ def test_the_scheduler(steps):
             current = inputs.current()
             assert current is not None
             assert {node.name for node in current.cluster.nodes} >= set(inputs._ip_nodes.store)
-            assert inputs.allocation.current().demands is not None
+            assert inputs.allocation.current().pools is not None
+            assert inputs.allocation.address_requests.changes() is not None
 
     run_virtually(main())
 

@@ -20,6 +20,7 @@ from extip.log import Logger
 from extip.metrics import Metrics
 from tests.fakes.api_server import End, FakeApiServer
 from tests.fakes.recorder import RecordingLogger
+from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 from tests.fuzz import objects
 from tests.fuzz.objects import junk, listed, mangled
@@ -83,13 +84,8 @@ class Rig:
 
     @asynccontextmanager
     async def running(self):
-        task = asyncio.create_task(self.informer.run())
-        try:
+        async with beside(self.informer.run()):
             yield
-            assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def take(self, step: object, number: int) -> None:
         server = self.server

@@ -13,6 +13,9 @@ from tests.lab.host import Host
 from tests.lab.network import API_SERVER_IP
 from tests.lab.wait import wait_until
 
+GROUP = "/apis/ipcontroller.ext/v1"
+"""Where the kinds of extip are."""
+
 PORT = 6443
 MERGE_PATCH = "application/merge-patch+json"
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.lab.anchor import python
@@ -14,7 +13,7 @@ from tests.lab.control_plane import write_kubeconfig
 from tests.lab.daemon import Daemon
 from tests.lab.network import API_SERVER_IP
 
-_PROXY_PORT = 6444
+PROXY_PORT = 6444
 
 
 class ApiProxy:
@@ -26,12 +25,12 @@ class ApiProxy:
         self._orders = lab.anchor.directory / "api-proxy.json"
         self.kubeconfig: Path = write_kubeconfig(
             lab.kubeconfig.parent / "proxied",
-            server=f"https://{API_SERVER_IP}:{_PROXY_PORT}",
+            server=f"https://{API_SERVER_IP}:{PROXY_PORT}",
             certificate=credentials.certificate,
             token=credentials.admin_token,
         )
         settings = {
-            "listen": [API_SERVER_IP, _PROXY_PORT],
+            "listen": [API_SERVER_IP, PROXY_PORT],
             "server": [API_SERVER_IP, PORT],
             "certificate": str(credentials.certificate),
             "key": str(credentials.key),
@@ -45,16 +44,11 @@ class ApiProxy:
         self._daemon.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._daemon.stop()
 
     def _accepts(self) -> bool:
-        self._lab.switch.connect(API_SERVER_IP, _PROXY_PORT).close()
+        self._lab.switch.connect(API_SERVER_IP, PROXY_PORT).close()
         return True
 
     @contextmanager
@@ -80,6 +74,17 @@ class ApiProxy:
             "away": away,
             "watch_s": watch_s,
         }
+        with self._ordered(now):
+            yield
+
+    @contextmanager
+    def losing_answers(self, *, about: str = "") -> Iterator[None]:
+        """Let writes take effect, and hang up on who waits for the answer, for a while."""
+        with self._ordered({"about": about, "lost": True}):
+            yield
+
+    @contextmanager
+    def _ordered(self, now: dict[str, Any]) -> Iterator[None]:
         self._order(now)
         try:
             yield

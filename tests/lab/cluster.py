@@ -7,12 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from tests.lab import objects, observe, probe
 from tests.lab.anchor import Anchor
-from tests.lab.api import PORT, ApiClient, ApiStatusError
+from tests.lab.api import GROUP, PORT, ApiClient, ApiStatusError
 from tests.lab.baseline import Baseline
 from tests.lab.binaries import find_binaries
 from tests.lab.control_plane import ControlPlane
@@ -29,7 +28,6 @@ from tests.lab.probe import Probe
 from tests.lab.process import pss_kib
 from tests.lab.wait import PATIENCE_S, wait_until
 
-_GROUP = "/apis/ipcontroller.ext/v1"
 _KINDS = ("ipclaims", "ipnodes", "ipclaimpools")
 _NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 
@@ -58,12 +56,7 @@ class Lab:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # Start and end.
@@ -213,12 +206,12 @@ class Lab:
         """Make extip's kinds known to the API server; returns when it serves them."""
         with contextlib.suppress(ApiStatusError):
             for kind in _KINDS:
-                self.api.get(f"{_GROUP}/{kind}")
+                self.api.get(f"{GROUP}/{kind}")
             return  # an earlier test did
         command = [sys.executable, "-m", "extip", "crds", "--apply"]
         self.switch.run([*command, f"--kubeconfig={self.kubeconfig}"])
         for kind in _KINDS:
-            wait_until(partial(self.api.raw, "GET", f"{_GROUP}/{kind}"), f"{kind} to be served")
+            wait_until(partial(self.api.raw, "GET", f"{GROUP}/{kind}"), f"{kind} to be served")
 
     def discard_claims(self) -> None:
         """Delete all that extip's programs wrote, pools included, and their Leases.
@@ -227,7 +220,7 @@ class Lab:
         """
         self.baseline.end_strays()
         for kind in _KINDS:
-            self.api.discard_all(f"{_GROUP}/{kind}")
+            self.api.discard_all(f"{GROUP}/{kind}")
         leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
         for lease in self.api.get(leases)["items"]:
             if lease["metadata"]["name"].startswith("extip-"):  # newer servers have some, too

@@ -45,10 +45,12 @@ print(revision)
 """
 
 
-def dual_stack_gates(program: Path) -> list[str]:
-    """Dual stack is a gate to open up to 1.20; it is open from 1.21 on."""
-    major, minor = (int(part) for part in program_version(program).lstrip("v").split(".")[:2])
-    return ["--feature-gates=IPv6DualStack=true"] if (major, minor) < (1, 21) else []
+def feature_gates(program: Path) -> list[str]:
+    """Return what old servers do not do by themselves: dual stack, ports in a service's status."""
+    _, minor = (int(part) for part in program_version(program).lstrip("v").split(".")[:2])
+    opened = {"IPv6DualStack": (0, 21), "MixedProtocolLBService": (20, 24)}
+    since = [gate for gate, (first, open_) in opened.items() if first <= minor < open_]
+    return [f"--feature-gates={','.join(f'{gate}=true' for gate in since)}"] if since else []
 
 
 def write_kubeconfig(path: Path, *, server: str, certificate: Path, token: str) -> Path:
@@ -244,7 +246,7 @@ def _api_server(
         # Pods are reported by a stub and mount nothing: no need to wait for their ServiceAccount.
         "--disable-admission-plugins=ServiceAccount",
         "--allow-privileged=true",
-        *dual_stack_gates(binaries.kube_apiserver),
+        *feature_gates(binaries.kube_apiserver),
     ]
 
 
@@ -263,5 +265,5 @@ def _controller_manager(
         f"--cluster-cidr={POD_NETWORK_V4},{POD_NETWORK_V6}",
         f"--node-monitor-grace-period={node_grace_s:g}s",
         f"--node-monitor-period={max(0.2, node_grace_s / 10):g}s",
-        *dual_stack_gates(binaries.kube_controller_manager),
+        *feature_gates(binaries.kube_controller_manager),
     ]

@@ -7,12 +7,14 @@ port's frames by nftables, so that both ends keep their carrier, as a dead switc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tests.lab.anchor import Anchor
 from tests.lab.host import Host
 
 Segment = Literal["lan", "management"]
+Cut = Literal["cut", "mute", "deaf", "lossy"]
+"""Which frames of a port are dropped: all, those from the host, those to it, each fourth or so."""
 
 ROUTER, FIRST_NODE, CLIENT, OBSERVER = 1, 11, 100, 101
 API_SERVER_IP = "10.89.0.1"
@@ -108,8 +110,21 @@ class Port:
 _CUTS = """
 table bridge lab {
   set cut { type ifname; }
-  chain ingress { type filter hook prerouting priority -300; iifname @cut drop; }
-  chain egress { type filter hook postrouting priority 300; oifname @cut drop; }
+  set mute { type ifname; }
+  set deaf { type ifname; }
+  set lossy { type ifname; }
+  chain ingress {
+    type filter hook prerouting priority -300
+    iifname @cut drop
+    iifname @mute drop
+    iifname @lossy numgen random mod 100 < 25 drop
+  }
+  chain egress {
+    type filter hook postrouting priority 300
+    oifname @cut drop
+    oifname @deaf drop
+    oifname @lossy numgen random mod 100 < 25 drop
+  }
 }
 """
 
@@ -148,19 +163,19 @@ class Switch(Host):
             commands.append(f"link set {port.name} master {port.segment} up")
         self.batch(commands)
 
-    def cut(self, *ports: Port) -> None:
-        """Drop the ports' frames in both directions; carrier stays."""
+    def cut(self, *ports: Port, how: Cut = "cut") -> None:
+        """Drop the ports' frames, by default in both directions; carrier stays."""
         self.once_cut.update(port.name for port in ports)
-        self._change_cuts(["add"], ports)
+        self._change_cuts(["add"], ports, [how])
 
     def heal(self, *ports: Port) -> None:
         """Undo `cut`; a port that is not cut is no error."""
         # Adding first makes the deletion valid in any case; both are one transaction.
-        self._change_cuts(["add", "delete"], ports)
+        self._change_cuts(["add", "delete"], ports, get_args(Cut))
 
-    def _change_cuts(self, verbs: Sequence[str], ports: Sequence[Port]) -> None:
+    def _change_cuts(self, verbs: Sequence[str], ports: Sequence[Port], how: Sequence[Cut]) -> None:
         names = ", ".join(f'"{port.name}"' for port in ports)
-        rules = [f"{verb} element bridge lab cut {{ {names} }}" for verb in verbs]
+        rules = [f"{verb} element bridge lab {cut} {{ {names} }}" for cut in how for verb in verbs]
         self.run(["nft", "-f", "-"], stdin="\n".join(rules) + "\n")
 
     def set_carrier(self, port: Port, *, up: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.lab.anchor import Anchor, python
 from tests.lab.api import PORT
 from tests.lab.binaries import Binaries
-from tests.lab.control_plane import dual_stack_gates
+from tests.lab.control_plane import feature_gates
 from tests.lab.daemon import Daemon
 from tests.lab.errors import LabError
 from tests.lab.host import Host
@@ -22,6 +22,7 @@ from tests.lab.network import (
     POD_NETWORK_V6,
     QUIET,
     ROUTER,
+    Cut,
     Port,
     Segment,
     Switch,
@@ -134,7 +135,7 @@ class Node(Host):
             "--proxy-mode=iptables",
             f"--cluster-cidr={POD_NETWORK_V4},{POD_NETWORK_V6}",
             "--conntrack-max-per-core=0",  # nf_conntrack_max belongs to the initial namespace
-            *dual_stack_gates(binaries.kube_proxy),
+            *feature_gates(binaries.kube_proxy),
         ]
 
     def _proxy_is_healthy(self) -> bool:
@@ -187,19 +188,28 @@ class Node(Host):
                 "link set eth0 up",
                 "link set mgmt0 up",
                 "link set pods0 up",
-                f"addr add {self.ip}/16 dev eth0",
-                f"addr add {self.ip6}/64 dev eth0",
                 f"addr add {management_v4(self._address)}/24 dev mgmt0",
                 f"addr add {self._gateway_v4}/24 dev pods0",
                 f"addr add {self._gateway_v6}/64 dev pods0",
+            ],
+            host=self.name,
+        )
+        self.address_lan()
+        for command in ("iptables-restore", "ip6tables-restore"):
+            self.run([command], stdin=_KUBELET_RULES)
+
+    def address_lan(self) -> None:
+        """Give the interface on the LAN, which has none, its addresses and routes."""
+        self._switch.batch(
+            [
+                f"addr add {self.ip}/16 dev eth0",
+                f"addr add {self.ip6}/64 dev eth0",
                 f"route replace default via {lan_v4(ROUTER)}",
                 f"route replace default via {lan_v6(ROUTER)}",
                 *self._routes_to_other_pods(),
             ],
             host=self.name,
         )
-        for command in ("iptables-restore", "ip6tables-restore"):
-            self.run([command], stdin=_KUBELET_RULES)
 
     def _routes_to_other_pods(self) -> list[str]:
         commands = []
@@ -212,9 +222,9 @@ class Node(Host):
 
     # Faults.
 
-    def cut(self, *segments: Segment) -> None:
+    def cut(self, *segments: Segment, how: Cut = "cut") -> None:
         """Drop the frames of its ports (default: all of them); carrier stays."""
-        self._switch.cut(*self._ports(segments))
+        self._switch.cut(*self._ports(segments), how=how)
 
     def heal(self, *segments: Segment) -> None:
         """Undo `cut` (default: on all ports)."""
@@ -229,6 +239,10 @@ class Node(Host):
 
     def carrier_up(self, segment: Segment = "lan") -> None:
         self._switch.set_carrier(self.ports[segment], up=True)
+
+    def flush_lan(self) -> None:
+        """Take all addresses off the interface on the LAN, as a person or a DHCP client may."""
+        self._switch.batch(["addr flush dev eth0 scope global"], host=self.name)
 
     def die(self) -> None:
         """Lose power: the ports go silent first, then every process of the node and its pods."""

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from types import TracebackType
 from typing import Literal, Self, cast
 
 from tests.lab.anchor import python
@@ -34,7 +33,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ownership:
+class LeaseFencing:
     """A time in which one MAC answered for an address without a gap."""
 
     mac: str
@@ -75,12 +74,7 @@ class Observer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _on_line(self, line: str) -> None:
@@ -131,21 +125,21 @@ class Observer:
             timeout,
         )
 
-    def owners(self, ip: str) -> list[Ownership]:
+    def owners(self, ip: str) -> list[LeaseFencing]:
         """Return who answered for an address and from when to when, by start; may overlap.
 
         A MAC's time ends with its last answer when the next `LOST_AFTER` questions got none.
         """
         asked = self._stream.read(lambda: list(self._asked))
         answers = self._stream.read(lambda: sorted(self._answers[ip]))
-        by_mac: dict[str, list[Ownership]] = {}
+        by_mac: dict[str, list[LeaseFencing]] = {}
         for time_s, mac in answers:
             times = by_mac.setdefault(mac, [])
             first_s = time_s
             if times and _asked_between(asked, times[-1].last_s, time_s) <= LOST_AFTER:
                 first_s = times.pop().first_s
             node = self._node_of_mac(mac)
-            times.append(Ownership(mac=mac, node=node, first_s=first_s, last_s=time_s))
+            times.append(LeaseFencing(mac=mac, node=node, first_s=first_s, last_s=time_s))
         everyone = [ownership for times in by_mac.values() for ownership in times]
         return sorted(everyone, key=lambda ownership: ownership.first_s)
 

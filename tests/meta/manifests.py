@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,19 @@ def kubectl(*args: str | Path) -> str:
     done = subprocess.run([program, *args], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build the wheel of this tree into a folder, without fetching anything."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def build(folder: Path) -> list[Manifest]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import extip
-from tests.meta.manifests import CONTAINERFILE, ROOT
+from tests.meta.manifests import CONTAINERFILE, ROOT, build_wheel
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -48,17 +48,15 @@ def test_the_image_runs_the_console_script_on_a_python_that_extip_supports():
 
 
 def test_the_wheel_carries_the_package_and_its_types(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    (wheel,) = tmp_path.iterdir()
+    wheel = build_wheel(tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
     assert wheel.name == f"extip-{extip.__version__}-py3-none-any.whl"
     assert {"extip/py.typed", "extip/__main__.py", "extip/cli/__init__.py"} <= set(names)
+    assert {
+        f"extip/{path.relative_to(ROOT)}"
+        for mode in ("claims", "simple")
+        for path in (ROOT / "manifests" / mode).iterdir()
+    } <= set(names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"extip"}
 
 

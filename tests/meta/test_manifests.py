@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 import extip
-from extip.api.crds import DEFINITIONS
+from extip.addresses.reconciler import _OVERDUE, _SLOWEST_PASS_S
 from extip.cli import cli
-from extip.modes.crds import render
-from extip.reconcile.addresses import _OVERDUE, _SLOWEST_PASS_S
+from extip.definitions.command import render
+from extip.definitions.documents import definitions
 from tests.meta.api_requests import api_requests
 from tests.meta.manifests import (
     CONTAINERFILE,
@@ -33,7 +33,7 @@ ADDRESS_MODES = ("simple", "controller")
 DEFINITIONS_GROUP = "apiextensions.k8s.io"
 LEASES_GROUP = "coordination.k8s.io"
 TIDY_S = 4.0
-"""More than a controller takes after the drain: see `_RELEASE_S`, `_STOP_S` and `_SHUTDOWN_S`."""
+"""More than a controller takes after the drain: see `RELEASE_S`, `_STOP_S` and `_SHUTDOWN_S`."""
 
 
 STOP_S = 2.0
@@ -254,7 +254,7 @@ def test_the_definitions_in_manifests_are_those_of_the_source():
 
 
 def test_the_manifest_says_what_the_source_says():
-    assert list(yaml.safe_load_all(CRDS.read_text(encoding="utf-8"))) == list(DEFINITIONS)
+    assert list(yaml.safe_load_all(CRDS.read_text(encoding="utf-8"))) == list(definitions())
 
 
 def test_the_manifest_has_no_anchors():

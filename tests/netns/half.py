@@ -1,18 +1,25 @@
-"""The address half on v0 of a private namespace, and what is found there."""
+"""What brings addresses up, on v0 of a private namespace, and what is found there."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import Random
 
+from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.observation import Inputs
+from extip.addresses.release import release_in_time
 from extip.clock import LoopClock
+from extip.fencing.lease_fencing import NoFencing
+from extip.guard.policy.admission import Admission
 from extip.metrics import Metrics
-from extip.modes.address_half import AddressHalf, open_address_half
-from extip.plan.link import IPInterface
-from extip.plan.requests import Masks, Owner, Requests, collect
-from extip.reconcile.observe import Inputs
-from extip.settings import AddressSettings
+from extip.modes.addresses import AddressParts, assemble_addresses
+from extip.net.host import open_host
+from extip.net.interfaces import IPInterface
+from extip.services.policy.requests import Masks, Owner, Requests, collect
+from extip.settings.address import AddressSettings
 from extip.supervisor import run_beside
+from extip.trigger import Trigger
 from tests.lab.netlink import dump_addresses
 
 MARK = 225
@@ -27,12 +34,16 @@ class World:
     def __init__(self, masks: Masks) -> None:
         self._masks = masks
         self.metrics = Metrics("simple")
-        self.half: AddressHalf
+        self.changed = Trigger()
+        self.local = LocalAddresses("v0", metrics=self.metrics)
+        self.parts: AddressParts
         self.requests: Requests | None = None
+        self.admissions: list[Admission] = []
+        """What each pass came to."""
 
     def want(self, *ips: str) -> None:
         self.requests = collect([(OWNER, ips)], self._masks.parse)
-        self.half.reconciler.trigger()
+        self.changed.set()
 
     def inputs(self) -> Inputs | None:
         if self.requests is None:
@@ -53,7 +64,7 @@ class World:
         await until(noticed, "another station's claim to be heard")
 
     def problem(self) -> str:
-        return self.half.reconciler.problem()
+        return self.parts.reconciler.problem()
 
 
 def ours(name: str = "v0") -> set[str]:
@@ -97,25 +108,30 @@ async def running(
         resync_s=resync_s,
         address_ttl_s=30,
         on_exit="release",
-        allow_cidrs=(),
         probe_s=0.0,
     )
-    async with open_address_half(
-        settings,
-        inputs=world.inputs,
-        decided=lambda _: None,
-        clock=LoopClock(),
-        metrics=world.metrics,
-    ) as half:
-        world.half = half
+    clock = LoopClock()
+    async with open_host(clock=clock, metrics=world.metrics) as net:
+        parts = world.parts = assemble_addresses(
+            settings,
+            net,
+            local=world.local,
+            inputs=world.inputs,
+            changed=world.changed,
+            fencing=NoFencing(settings.lifetime_s),
+            clock=clock,
+            rng=Random(1),  # noqa: S311 - jitter
+            metrics=world.metrics,
+        )
+        parts.reconciler.add_handler(world.admissions.append)
         if known:
             world.want(*ips)
         over = asyncio.Event()
-        task = asyncio.create_task(run_beside(half.components, over.wait))
+        task = asyncio.create_task(run_beside(parts.components, over.wait))
         try:
             yield world
             assert not task.done(), task
         finally:
             over.set()
             await task
-            await half.release()
+            await release_in_time(parts.reconciler)

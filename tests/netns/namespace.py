@@ -9,7 +9,6 @@ import ctypes
 import os
 import subprocess
 import sys
-from types import TracebackType
 from typing import Self
 
 _CLONE_NEWNET = 0x40000000
@@ -39,16 +38,11 @@ class PrivateNamespace:
         try:
             self.ip("link set lo up")
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _checked(_libc.setns(self._before, _CLONE_NEWNET))
         os.close(self._before)
 
@@ -58,6 +52,10 @@ class PrivateNamespace:
             subprocess.run(["ip", *c.split()], check=True, capture_output=True, text=True).stdout
             for c in commands
         )
+
+    def batch(self, *commands: str) -> None:
+        """Run many command lines by one process of `ip`."""
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), check=True, text=True)
 
     def add_veth(self, name: str = "v0", peer: str = "v1") -> None:
         """Make a pair of connected interfaces, both up, that send nothing of their own accord."""

@@ -1,4 +1,4 @@
-"""The address half on the real kernel, while the host is changed under its feet."""
+"""What brings addresses up, on the real kernel, while the host is changed under its feet."""
 
 import asyncio
 import socket
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from extip.clock import LoopClock
-from extip.modes import address_half
-from extip.net import frames
-from extip.net.monitor import LinkMonitor
+from extip.net import frames, host
+from extip.net.interfaces import Change, Operation
+from extip.net.link_monitor import LinkMonitor
 from extip.net.rtnetlink import AddressSocket
-from extip.plan.link import Change, Operation
+from extip.services.policy.refusal import Reason
 from tests.netns.half import V4, V6, foreign, ours, running, until
 from tests.netns.namespace import Elsewhere, PrivateNamespace
 
@@ -29,22 +29,27 @@ class Wire:
 
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
-        self._heard: set[tuple[str, str]] = set()
+        self._heard: list[tuple[str, str]] = []
 
-    def heard(self) -> set[tuple[str, str]]:
-        """Return who has claimed which IP: (IP, MAC)."""
+    def heard(self) -> list[tuple[str, str]]:
+        """Return who has claimed which IP: (IP, MAC), in the order of the frames."""
         while True:
             try:
                 sighting = frames.parse(self._socket.recv(2048))
             except BlockingIOError:
                 return self._heard
             if sighting is not None and str(sighting.ip) in (V4, V6):
-                self._heard.add((str(sighting.ip), sighting.mac.hex(":")))
+                self._heard.append((str(sighting.ip), sighting.mac.hex(":")))
+
+    def heard_since(self, mac: str) -> set[str]:
+        """Return the MACs that have claimed an IP since this one did."""
+        heard = [found for _, found in self.heard()]
+        return set(heard[heard.index(mac) :])
 
     def forget(self) -> None:
         """Begin anew: what has arrived until now does not count."""
         self.heard()
-        self._heard = set()
+        self._heard = []
 
     def contradict(self) -> None:
         """Say that another station has the IPv4 address."""
@@ -52,7 +57,7 @@ class Wire:
 
     async def claims(self, mac: str) -> None:
         """Wait until this MAC has claimed both IPs."""
-        await until(lambda: {(V4, mac), (V6, mac)} <= self.heard(), f"claims of {mac}")
+        await until(lambda: {(V4, mac), (V6, mac)} <= {*self.heard()}, f"claims of {mac}")
 
 
 @contextmanager
@@ -83,7 +88,7 @@ async def test_half_of_a_batch_is_taken_and_all_others_are_up(namespace: Private
     async with running() as world:
         await until(lambda: world.problem() == "", "ready")
         ips = [f"192.0.2.{n}" for n in range(1, 101)]
-        table = world.half.reconciler._table
+        table = world.parts.reconciler._table
         dump = table.dump
 
         async def dump_then_lose_the_race() -> object:
@@ -180,7 +185,7 @@ async def test_what_is_left_over_is_watched_and_announced_only_when_it_is_wanted
     """It may be another node's by now, whose neighbours must not be told anything else."""
     await leave_over(f"{V4}/32", f"{V6}/128")
     async with running(known=False) as world:
-        await until(lambda: len(world.half.reconciler.up) == 2, "both to be found")
+        await until(lambda: len(world.local.up) == 2, "both to be found")
         await world.hears(wire.contradict)
         namespace.ip("link set v0 down", "link set v0 up")  # the kernel drops the IPv6 address
         await asyncio.sleep(1.5)  # longer than the first burst of an announcement
@@ -199,7 +204,7 @@ async def test_what_changes_while_the_kernel_drops_notices_is_seen(
     namespace: PrivateNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before the next refresh, and gateways are read anew."""
-    monkeypatch.setattr(address_half, "LinkMonitor", partial(LinkMonitor, receive_buffer=1))
+    monkeypatch.setattr(host, "LinkMonitor", partial(LinkMonitor, receive_buffer=1))
     async with running(V4, V6, resync_s=60.0) as world:
         await until(lambda: len(ours()) == 2, "both")
         namespace.ip(  # without the loop ever turning, so that nothing is read meanwhile
@@ -240,9 +245,8 @@ async def test_a_new_mac_is_announced_at_once(namespace: PrivateNamespace, wire:
         await wire.claims(mac_of(namespace))
         namespace.ip("link set v0 address 02:00:00:00:0a:0b")
         await wire.claims("02:00:00:00:0a:0b")
-        wire.forget()
         await asyncio.sleep(0.3)  # the burst goes on, and none of it is about the old one
-        assert {mac for _, mac in wire.heard()} <= {"02:00:00:00:0a:0b"}
+        assert wire.heard_since("02:00:00:00:0a:0b") == {"02:00:00:00:0a:0b"}
         assert ours() == {f"{V4}/32", f"{V6}/128"}
 
 
@@ -250,10 +254,11 @@ async def test_down_and_up_with_another_mac(namespace: PrivateNamespace, wire: W
     async with running(V4, V6):
         await wire.claims(mac_of(namespace))
         namespace.ip("link set v0 down", "link set v0 address 02:00:00:00:0a:0c")
-        wire.forget()
+        # Nothing of it is known to the loop yet, so what is due now still has the old MAC.
         namespace.ip("link set v0 up")
         await wire.claims("02:00:00:00:0a:0c")
-        assert {mac for _, mac in wire.heard()} == {"02:00:00:00:0a:0c"}
+        await asyncio.sleep(0.3)
+        assert wire.heard_since("02:00:00:00:0a:0c") == {"02:00:00:00:0a:0c"}
         assert ours() == {f"{V4}/32", f"{V6}/128"}
 
 
@@ -310,3 +315,27 @@ async def test_an_interface_that_is_made_again_with_its_index_and_mac(
                 await until(lambda: len(ours()) == 2, "both on the new one")
                 await world.hears(wire.contradict)
                 await wire.claims(mac)
+
+
+async def test_a_pods_ip_is_refused_until_the_pod_is_gone(namespace: PrivateNamespace) -> None:
+    """As Calico has it: a host route to each pod's interface."""
+    namespace.add_veth("cali1", "pod1")
+    namespace.ip(f"route add {V4} dev cali1 scope link", f"-6 route add {V6} dev cali1 metric 1024")
+    async with running(V4, V6, "192.0.2.2") as world:
+        await until(lambda: ours() == {"192.0.2.2/32"}, "what no pod has")
+        reasons = {(r.text, r.refusal.reason) for r in world.admissions[-1].rejected}
+        assert reasons == {(V4, Reason.OTHER_LINK), (V6, Reason.OTHER_LINK)}
+        assert all("cali1" in r.refusal.message for r in world.admissions[-1].rejected)
+        assert namespace.ip("route get " + V4).startswith(f"{V4} dev cali1")
+        namespace.ip("link del cali1")
+        await until(lambda: len(ours()) == 3, "the next look to find it gone")
+
+
+async def test_what_is_up_stays_when_a_route_leads_elsewhere(namespace: PrivateNamespace) -> None:
+    namespace.add_veth("cali1", "pod1")
+    async with running(V4, V6) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        namespace.ip(f"route add {V4} dev cali1", f"-6 route add {V6} dev cali1")
+        namespace.ip(f"addr del {V4}/32 dev v0", f"addr del {V6}/128 dev v0")
+        await until(lambda: len(ours()) == 2, "both to be back")
+        assert not world.admissions[-1].rejected

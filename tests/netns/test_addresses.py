@@ -13,9 +13,9 @@ import pytest
 from extip.clock import LoopClock
 from extip.errors import NetlinkError
 from extip.net import ifaddr
+from extip.net.interfaces import Change, IPInterface, Operation
 from extip.net.links import LinkSocket
 from extip.net.rtnetlink import AddressSocket
-from extip.plan.link import Change, IPInterface, Operation
 from tests.netns.namespace import PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -190,7 +190,8 @@ from dataclasses import replace
 from extip.clock import LoopClock
 from extip.errors import PermissionDeniedError
 from extip.metrics import Metrics
-from extip.net.announcer import Announcer
+from extip.addresses.announce.announcer import Announcer
+from extip.net.packets import FrameSockets
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 
@@ -198,11 +199,13 @@ async def main():
     clock = LoopClock()
     async with AddressSocket(clock=clock) as table, RouteTable(clock=LoopClock()) as links:
         link = await links.link("v0")
-        print(len(await table.dump()), await links.gateways())
+        print(len(await table.dump()), (await links.gateways()).every)
         for attempt in (
             table.check_permission(),
             links.promote_secondaries(link),
-            asyncio.to_thread(Announcer(clock=clock, metrics=Metrics("t")).set_link, link),
+            asyncio.to_thread(Announcer(
+                    clock=clock, metrics=Metrics("t"), open_socket=FrameSockets("announcer").open
+                ).set_link, link),
         ):
             try:
                 await attempt

@@ -8,13 +8,14 @@ from ipaddress import ip_address
 
 import pytest
 
+from extip.addresses.announce.announcer import Announcer
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.net import frames
-from extip.net.announcer import Announcer
+from extip.net.interfaces import Link
 from extip.net.links import LinkSocket
-from extip.plan.link import Link
-from extip.plan.sighting import Kind, Sighting
+from extip.net.neighbour_events import FrameKind, NeighbourEvent
+from extip.net.packets import FrameSockets
 from tests.netns.namespace import PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -29,8 +30,8 @@ class Peer:
     def __init__(self, opened: socket.socket) -> None:
         self._socket = opened
 
-    def read(self) -> list[Sighting]:
-        seen: list[Sighting | None] = []
+    def read(self) -> list[NeighbourEvent]:
+        seen: list[NeighbourEvent | None] = []
         while True:
             try:
                 frame = self._socket.recv(2048)
@@ -38,7 +39,7 @@ class Peer:
                 return [s for s in seen if s is not None and s.ip in (V4, V6)]
             seen.append(frames.parse(frame))
 
-    def read_into(self, seen: list[Sighting]) -> list[Sighting]:
+    def read_into(self, seen: list[NeighbourEvent]) -> list[NeighbourEvent]:
         """Add what has arrived since, and return all of it."""
         seen += self.read()
         return seen
@@ -66,7 +67,9 @@ async def until(reached: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def announcing(metrics: Metrics) -> AsyncIterator[Announcer]:
-    announcer = Announcer(clock=LoopClock(), metrics=metrics)
+    announcer = Announcer(
+        clock=LoopClock(), metrics=metrics, open_socket=FrameSockets("announcer").open
+    )
     task = asyncio.create_task(announcer.run())
     try:
         yield announcer
@@ -81,8 +84,10 @@ async def test_the_neighbour_hears_it_before_the_call_returns(peer: Peer) -> Non
         v0 = await link()
         announcer.set_link(v0)
         announcer.announce([V4, V6])
-        assert peer.read() == [Sighting(ip, v0.mac, Kind.CLAIM) for ip in (V4, V6)]
-        again: list[Sighting] = []
+        assert peer.read() == [
+            NeighbourEvent(ip, v0.mac, FrameKind.ANNOUNCEMENT) for ip in (V4, V6)
+        ]
+        again: list[NeighbourEvent] = []
         await until(lambda: len(peer.read_into(again)) >= 2)
         assert [s.ip for s in again[:2]] == [V4, V6]
 
@@ -116,7 +121,7 @@ async def test_down_counts_failures_and_up_announces_again(
         announcer.set_link(await link())
         namespace.ip("link set v0 up")
         announcer.set_link(await link())
-        seen: list[Sighting] = []
+        seen: list[NeighbourEvent] = []
         await until(lambda: peer.read_into(seen))
         assert {s.ip for s in seen} == {V4}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
@@ -9,10 +10,11 @@ import pytest
 
 from extip.clock import LoopClock
 from extip.net import frames
+from extip.net.interfaces import IPAddress, Link
 from extip.net.links import LinkSocket
+from extip.net.neighbour_events import Question
 from extip.net.neighbours import NeighbourSocket
-from extip.plan.isolation import Question
-from extip.plan.link import IPAddress, Link
+from extip.net.packets import open_packet_socket
 from tests.netns.namespace import Elsewhere, PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -122,23 +124,43 @@ async def test_an_interface_that_is_down_or_gone_answers_nothing(
     assert not asks(wire, V4)
 
 
-async def test_a_frame_that_finds_no_room_is_no_loss_of_what_others_answer(
-    wire: NeighbourSocket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("wire")
+async def test_a_frame_that_finds_no_room_is_no_loss_of_what_others_answer() -> None:
     """As while a thousand announcements go out."""
+
+    class Full(socket.socket):
+        def send(self, frame: bytes, /) -> int:  # type: ignore[override]
+            if (V4 + 1).packed in frame:
+                raise OSError(errno.ENOBUFS, "no buffer space available")
+            return super().send(frame)
+
+    flags = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+    wire = NeighbourSocket(lambda: Full(socket.AF_PACKET, flags, 0))
     wire.open(await link("v0"))
     await answer(wire, V4)
-    full = {V4 + 1}
-
-    def question(ip: IPAddress, *rest: object) -> bytes:
-        if ip in full:
-            raise OSError(errno.ENOBUFS, "no buffer space available")
-        return real(ip, *rest)  # type: ignore[arg-type]
-
-    real = frames.question
-    monkeypatch.setattr(frames, "question", question)
     questions = [Question(ip, OWN[4]) for ip in (V4, V4 + 1)]
     assert wire.ask(questions) == [V4]
     async with asyncio.timeout(PATIENCE_S):
         while V4 not in wire.answers():  # noqa: ASYNC110 - nobody is woken by an answer
             await asyncio.sleep(0.01)
+    wire.close()
+
+
+@pytest.mark.usefixtures("wire")
+async def test_there_is_no_receiver_for_a_family_that_is_not_asked_any_more() -> None:
+    opened: list[socket.socket] = []
+
+    def open_packets() -> socket.socket:
+        opened.append(open_packet_socket())
+        return opened[-1]
+
+    wire = NeighbourSocket(open_packets)
+    wire.open(await link("v0"))
+    await answer(wire, V6)
+    both = len(opened)
+    await answer(wire, V4)
+    assert [one.fileno() >= 0 for one in opened] == [True, False, True]
+    assert len(opened) == both + 1
+    await answer(wire, V6)
+    wire.close()
+    assert all(one.fileno() < 0 for one in opened)

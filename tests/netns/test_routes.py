@@ -1,6 +1,7 @@
 """Gateways of every form that the kernel knows."""
 
 import asyncio
+import time
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from extip.clock import LoopClock
 from extip.net import iproute
+from extip.net.interfaces import Gateways
 from extip.net.routes import RouteTable
 from tests.netns.namespace import PrivateNamespace
 
@@ -51,13 +53,17 @@ async def test_gateways_are_found_wherever_they_stand(
     namespace.ip("addr add 10.9.0.1/24 dev v0", "addr add fd09::1/64 dev v0 nodad")
     expected = set()
     async with RouteTable(clock=LoopClock()) as table:
-        assert await table.gateways() == frozenset()
+        assert await table.gateways() == Gateways()
         for command, gateways in ROUTES.items():
             namespace.ip(command)
             expected |= {ip_address(text) for text in gateways.split()}
-            assert await table.gateways() == expected
+            assert (await table.gateways()).every == expected
+        defaults = {ip_address("10.9.0.254"), ip_address("fd09::fe")}
+        assert (await table.gateways()).of_default_routes == defaults
         namespace.ip("route del default")
-        assert ip_address("10.9.0.254") not in await table.gateways()
+        found = await table.gateways()
+        assert found.of_default_routes == {ip_address("fd09::fe")}
+        assert ip_address("10.9.0.254") not in found.every
 
 
 @pytest.mark.parametrize("turns", range(12))
@@ -66,7 +72,8 @@ async def test_calls_at_the_same_time_do_not_mix(namespace: PrivateNamespace, tu
     faults: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     namespace.ip("addr add 10.9.0.1/24 dev v0", "route add default via 10.9.0.254")
-    expected = frozenset({ip_address("10.9.0.254")})
+    gateways = frozenset({ip_address("10.9.0.254")})
+    expected = Gateways(gateways, gateways)
     async with RouteTable(clock=LoopClock()) as table, asyncio.timeout(5):
         calls = [asyncio.ensure_future(table.gateways()) for _ in range(4)]
         for _ in range(turns):
@@ -93,3 +100,106 @@ async def test_addresses_do_not_make_it_slow(namespace: PrivateNamespace) -> Non
         for n in range(20):
             namespace.ip(f"addr add 10.1.0.{n}/32 dev v0")
         assert await routes() == before == 2
+
+
+async def test_ten_thousand_routes_hold_nothing_up(namespace: PrivateNamespace) -> None:
+    """They are read beside the event loop, which goes on in between; see also `make bench`."""
+    namespace.ip("addr add 10.9.0.1/24 dev v0")
+    namespace.batch(
+        *(
+            f"route add 10.50.{n // 250}.{n % 250}/32 via 10.9.0.{2 + n % 200}"
+            for n in range(10_000)
+        )
+    )
+    shares = []
+    async with RouteTable(clock=LoopClock()) as table:
+        for _ in range(5):
+            started = last = time.perf_counter()
+            reading = asyncio.ensure_future(table.gateways())
+            stall, turns = 0.0, 0
+            while not reading.done():
+                await asyncio.sleep(0)
+                now = time.perf_counter()
+                stall, last, turns = max(stall, now - last), now, turns + 1
+            gateways = {ip_address(f"10.9.0.{2 + n}") for n in range(200)}
+            assert await reading == Gateways(frozenset(gateways), frozenset())
+            assert turns > 10
+            shares.append(stall / (last - started))
+    assert min(shares) < 0.5, shares
+
+
+STATIONS = {
+    "route add 10.60.0.1 dev v0 scope link": "10.60.0.1",
+    "route add 10.60.0.2 dev v0 table 77": "10.60.0.2",  # that a rule names
+    "-6 route add fd60::1 dev v0 metric 1024": "fd60::1",
+    "route add 10.60.0.4 via 10.9.0.254": "",
+    "route add 10.60.0.5 via inet6 fd09::77 dev v0": "",
+    "route add 10.60.0.6 nexthop dev v0 nexthop dev v2": "",
+    "route add 10.60.0.7 dev v0 table 78": "",  # that no rule names
+    "route add blackhole 10.60.0.8": "",
+    "route add unreachable 10.60.0.9": "",
+    "route add 10.60.0.11 dev v0 proto kernel": "",  # of an address, which may be gone by now
+    "-6 route add fd60::9 dev v0 proto kernel": "",
+    "nexthop add id 7 via 10.9.0.7 dev v0": "",
+    "nexthop add id 8 dev v0": "",
+    "route add 10.60.0.10 nhid 7": "",
+    "route add 10.61.0.0/31 dev v0": "",
+    "route add 10.62.0.0/16 dev v0": "",
+    "-6 route add fd60::4 via fd09::fe": "",
+    "-6 route add fd60::6 nexthop via fd09::3 nexthop via fd09::4": "",
+    "-6 route add blackhole fd60::8": "",
+    "-6 route add fd61::/127 dev v0": "",
+    "addr add 10.60.0.20/32 dev v0": "",
+    "addr add fd60::20/128 dev v0 nodad": "",
+    "route add default via 10.9.0.254": "",
+    "-6 route add default via fd09::fe": "",
+}
+ASKED = [
+    *(ip_address(f"10.60.0.{n}") for n in (*range(1, 12), 20, 99)),
+    *(ip_address(f"fd60::{n}") for n in (1, 4, 6, 8, 9, 20, 99)),
+    *map(ip_address, ("10.61.0.1", "10.62.3.4", "fd61::1", "10.9.0.1", "10.9.0.9", "fd09::9")),
+]
+
+
+@pytest.mark.usefixtures("compatible")
+async def test_a_single_station_is_told_from_every_other_route(
+    namespace: PrivateNamespace,
+) -> None:
+    namespace.add_veth("v2", "v3")
+    namespace.ip("addr add 10.9.0.1/24 dev v0", "addr add fd09::1/64 dev v0 nodad")
+    namespace.ip("rule add table 77")
+    expected = set()
+    async with RouteTable(clock=LoopClock()) as table:
+        index = (await table.link("v0")).index
+        assert await table.stations(ASKED) == {}
+        for command, station in STATIONS.items():
+            namespace.ip(command)
+            expected |= {ip_address(text) for text in station.split()}
+            assert await table.stations(ASKED) == dict.fromkeys(expected, index), command
+        namespace.ip("route del 10.60.0.1")
+        assert ip_address("10.60.0.1") not in await table.stations(ASKED)
+
+
+@pytest.mark.parametrize("default_route", [True, False])
+async def test_a_thousand_look_ups_do_not_hold_the_loop_up(
+    namespace: PrivateNamespace, *, default_route: bool
+) -> None:
+    """With a route to each of them, or with none: every answer is an error then."""
+    namespace.ip("addr add 10.9.0.1/24 dev v0")
+    if default_route:
+        namespace.ip("route add default via 10.9.0.254")
+    ips = [ip_address(f"10.{60 + n // 250}.0.{n % 250}") for n in range(1000)]
+    namespace.ip(f"route add {ips[-1]} dev v0")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with RouteTable(clock=LoopClock()) as table:
+        task = asyncio.create_task(others())
+        assert set(await table.stations(ips)) == {ips[-1]}
+        task.cancel()
+    assert turns >= len(ips) // 100

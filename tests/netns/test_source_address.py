@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from extip.addresses.release import release_in_time
 from tests.netns.half import ours, running, until
 from tests.netns.namespace import PrivateNamespace
 
@@ -62,7 +63,7 @@ async def test_a_node_whose_own_address_comes_back_sends_from_that(
         await until(lambda: ours() == up, "the external IPs")
         assert sources() == {OWN}
         namespace.ip(f"addr del {OWN}/24 dev v0")
-        await until(lambda: world.half.reconciler.own_addresses() == (), "the loss to be seen")
+        await until(lambda: world.local.own == (), "the loss to be seen")
         assert OWN not in sources()
         add_own(namespace)
         await until(lambda: sources() == {OWN}, "the node's own source")
@@ -126,7 +127,7 @@ async def test_a_thousand_external_ips_make_way_and_none_is_announced_again(
         assert moved == len(ips)
         added = world.sample("extip_address_changes_total", operation="add", result="success")
         assert added == len(ips)
-        assert len(world.half.reconciler.up) == len(ips)
+        assert len(world.local.up) == len(ips)
         assert world.problem() == ""
     assert ours() == set()
 
@@ -139,7 +140,7 @@ async def test_a_thousand_external_ips_in_a_subnet_of_their_own_go_in_an_instant
     ips = [f"10.0.{n // 200}.{n % 200 + 1}" for n in range(1000)]
     async with running(*ips, mask=16) as world:
         await until(lambda: len(ours()) == len(ips), "the external IPs")
-        assert await world.half.release()
+        assert await release_in_time(world.parts.reconciler)
         assert ours() == set()
         world.want()
 

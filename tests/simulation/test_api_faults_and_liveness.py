@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from extip.api.coordination_v1 import Lease
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError
-from extip.heartbeat.monitor import Monitor
-from extip.heartbeat.publisher import Publisher
+from extip.liveness.heartbeat import Publisher
+from extip.liveness.node_monitor import NodeMonitor
+from extip.liveness.policy import Verdict
 from extip.metrics import Metrics
-from extip.plan.liveness import Verdict
 from tests.fakes.lease_server import REFUSED, Delivery, LeaseServer
 from tests.fakes.virtual_time import run_virtually
 
@@ -53,12 +53,12 @@ class Cluster:
         self.died: set[str] = set()
         self.wrong: list[tuple[float, str]] = []
         self.view: dict[str, Lease] = {}
-        self.monitor = Monitor(
-            self,
+        self.monitor = NodeMonitor(
+            self.read,
             get=self.view.get,
             monitor_s=monitor_s,
-            changed=self.told,
-            doubt=self.doubted,
+            on_change=self.told,
+            on_doubt=self.doubted,
             clock=LoopClock(),
             metrics=Metrics("scheduler"),
         )
@@ -105,12 +105,12 @@ class Cluster:
     def arrive(self, name, lease):
         if self.watch_open and not self.watch_deaf:
             self.view[name] = lease
-            self.monitor.lease_changed(name)
+            self.monitor.on_lease(name)
 
     def open_watch(self):
         for name, lease in self.server.leases.items():
             self.view[name] = lease
-            self.monitor.lease_changed(name)
+            self.monitor.on_lease(name)
         self.watch_open, self.watch_deaf = True, False
         self.monitor.watch_opened()
 

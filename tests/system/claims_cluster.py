@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from tests.lab.api import GROUP
 from tests.lab.cluster import Lab
 from tests.lab.extip import MARK, Extip
 from tests.lab.host import Host
@@ -46,10 +47,11 @@ class ClaimsCluster:
         self.lab.install_definitions()
 
     def start(self) -> None:
-        """Start a controller on each node and one scheduler; returns when it knows all of them."""
+        """Start a controller on each node and one scheduler; returns when all may be given IPs."""
         scheduler = self.start_scheduler()
         self.start_controllers()
         self.wait_alive(scheduler)
+        self.wait_ready()
 
     def start_controllers(self) -> None:
         """Start one on each node; returns when all have told of their nodes."""
@@ -60,7 +62,7 @@ class ClaimsCluster:
         wait_until(self._registered, "every controller to have told of its node")
 
     def _registered(self) -> bool:
-        items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
+        items = self.lab.api.get(f"{GROUP}/ipnodes")["items"]
         told = {item["metadata"]["name"] for item in items if item.get("status", {}).get("links")}
         return told >= set(self.controllers)
 
@@ -92,6 +94,7 @@ class ClaimsCluster:
             kubeconfig=self.kubeconfig,
             env=env,
         )
+        scheduler.port = 9200 + number
         self.schedulers.append(scheduler)
         return scheduler
 
@@ -110,7 +113,7 @@ class ClaimsCluster:
 
     def readiness(self, name: str) -> str:
         """Return the reason of a node's LinkReady; empty before its controller told of it."""
-        items = self.lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
+        items = self.lab.api.get(f"{GROUP}/ipnodes")["items"]
         node: dict[str, Any] = next((i for i in items if i["metadata"]["name"] == name), {})
         conditions = node.get("status", {}).get("conditions", [])
         return next((c["reason"] for c in conditions if c["type"] == "LinkReady"), "")
@@ -139,9 +142,7 @@ class ClaimsCluster:
         self.lab.discard_claims()
 
     def claims(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.lab.api.get("/apis/ipcontroller.ext/v1/ipclaims")[
-            "items"
-        ]
+        found: list[dict[str, Any]] = self.lab.api.get(f"{GROUP}/ipclaims")["items"]
         return found
 
     def placed(self) -> dict[str, str]:
@@ -192,6 +193,13 @@ class ClaimsCluster:
             raise AssertionError(
                 f"{error}; placed {self.placed()}, up {self.up()}\n{self.logs()}"
             ) from error
+
+    def serve(self, *ips: str) -> None:
+        """Make a service that asks for IPs; returns when they are up and answer."""
+        self.lab.add_service("web", ips, namespace=self.namespace)
+        self.wait_settled(*ips)
+        for ip in ips:
+            self.lab.wait_for_http(ip)
 
     def logs(self) -> str:
         """Return what all programs said last."""

@@ -12,7 +12,10 @@ import pytest
 
 from tests.lab.binaries import Binaries, BinariesError, find_binaries
 from tests.lab.cluster import Lab
-from tests.system.claims_cluster import ClaimsCluster
+from tests.lab.extip import Extip
+from tests.lab.node import Node
+from tests.system.claims import Claims
+from tests.system.claims_cluster import WITHOUT_A_GAP, ClaimsCluster
 from tests.system.wire import Wire
 
 HERE = Path(__file__).parent
@@ -107,6 +110,46 @@ def namespace(lab: Lab, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def node(lab: Lab) -> Node:
+    """Pick the node of tests that need one."""
+    return lab.nodes["n1"]
+
+
+@pytest.fixture
+def simple(lab: Lab) -> Callable[..., Extip]:
+    """Start `extip simple` in n1, or another node; it ends with the test."""
+
+    def start(*flags: str, node: str = "n1", **env: str) -> Extip:
+        return Extip(lab.nodes[node], "simple", *flags, kubeconfig=lab.kubeconfig, env=env)
+
+    return start
+
+
+@pytest.fixture
+def claims(lab: Lab) -> Iterator[Claims]:
+    """Make claims; they, the IpNodes and the heartbeat Leases go after the test."""
+    lab.install_definitions()
+    yield Claims(lab)
+    lab.discard_claims()
+
+
+@pytest.fixture
+def controller(lab: Lab, claims: Claims) -> Callable[..., Extip]:
+    """Start `extip controller` in n1, or another node, under the node's name; wait for a pass."""
+
+    def start(
+        *flags: str, node: str = "n1", hostname: str = "", ready: bool = True, **env: str
+    ) -> Extip:
+        flags = (f"--hostname={hostname or node}", *flags)
+        extip = Extip(lab.nodes[node], "controller", *flags, kubeconfig=lab.kubeconfig, env=env)
+        if ready:
+            extip.wait_for_event("reconcile_succeeded")
+        return extip
+
+    return start
+
+
+@pytest.fixture
 def idle_cluster(lab: Lab, namespace: str) -> Iterator[ClaimsCluster]:
     """Prepare the lab for claims mode; the test starts the programs, all of them end after it."""
     made = ClaimsCluster(lab, namespace)
@@ -119,6 +162,14 @@ def idle_cluster(lab: Lab, namespace: str) -> Iterator[ClaimsCluster]:
 @pytest.fixture
 def cluster(idle_cluster: ClaimsCluster) -> ClaimsCluster:
     """Run a controller on each of three nodes, and one scheduler."""
+    idle_cluster.start()
+    return idle_cluster
+
+
+@pytest.fixture
+def gapless_cluster(idle_cluster: ClaimsCluster) -> ClaimsCluster:
+    """Run the same, with controllers that hand over without a gap."""
+    idle_cluster.controller_flags += WITHOUT_A_GAP
     idle_cluster.start()
     return idle_cluster
 

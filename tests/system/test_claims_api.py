@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from tests.lab.api import GROUP
 from tests.lab.api_proxy import ApiProxy
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
@@ -33,8 +34,7 @@ def cluster(idle_cluster, proxy):
 
 def bring_up(cluster):
     cluster.start()
-    cluster.lab.add_service("web", TRIO, namespace=cluster.namespace)
-    cluster.wait_settled(*TRIO)
+    cluster.serve(*TRIO)
     return cluster.placed()
 
 
@@ -256,6 +256,7 @@ def test_a_controller_that_may_not_read_its_claims_any_more_is_given_none(cluste
     cluster.start_controller("n2")
     cluster.start_controller("n3")
     cluster.wait_alive(cluster.start_scheduler())
+    cluster.wait_ready()
     lab.add_service("web", TRIO, namespace=cluster.namespace)
     cluster.wait_settled(*TRIO)
     before = cluster.placed()
@@ -281,6 +282,6 @@ def test_a_controller_that_may_not_read_its_claims_any_more_is_given_none(cluste
 
 
 def reason(lab, node):
-    found = lab.api.get(f"/apis/ipcontroller.ext/v1/ipnodes/{node}")
+    found = lab.api.get(f"{GROUP}/ipnodes/{node}")
     conditions = found.get("status", {}).get("conditions", [])
     return next((c["reason"] for c in conditions if c["type"] == "Ready"), "")

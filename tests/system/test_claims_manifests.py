@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.lab.api import GROUP
 from tests.lab.cluster import Lab
+from tests.lab.objects import BACKEND_PORT
 from tests.lab.probe import HICCUP_S
 from tests.lab.process import Process
 from tests.lab.wait import wait_until
 from tests.meta.manifests import Workload
+from tests.meta.pages import README, blocks
 from tests.system import pods
 from tests.system.claims_cluster import IPS, ClaimsCluster
 from tests.system.pods import DENIED, HTTP_PORT, denied_nothing, serves
@@ -200,10 +204,31 @@ def test_pools_and_refusals_are_written_where_they_belong(
         lambda: {("balanced", "AddressAllocated"), ("unfit", REASON)} <= events(lab, namespace),
         "Events about what was given and what was refused",
     )
-    pool = "/apis/ipcontroller.ext/v1/ipclaimpools/test-manifests"
+    pool = f"{GROUP}/ipclaimpools/test-manifests"
     wait_until(
         lambda: set(lab.api.get(pool).get("status", {}).get("allocated", {})) == set(given()),
         "the pool to show what it gave",
     )
     assert installation.denials() == []
     assert installation.errors() == []
+
+
+def test_the_example_of_readme_answers_and_is_seen_from_the_schedulers_pod(
+    installation: Installation, lab: Lab
+) -> None:
+    """The service is for the lab's pods, and their port; all else is as README has it."""
+    (text,) = (block for block in blocks(README, "yaml") if "kind: IpClaimPool" in block)
+    pool, service = yaml.safe_load_all(text)
+    ((first, _),) = pool["spec"]["ranges"]
+    service["spec"] |= {"selector": {"app": "backend"}}
+    service["spec"]["ports"][0]["targetPort"] = BACKEND_PORT
+    lab.apply(pool)
+    lab.api.request("POST", f"/api/v1/namespaces/{installation.namespace}/services", service)
+    installation.wait_settled(first)
+    assert lab.wait_for_http(first) in lab.nodes
+
+    workload = installation.workloads["scheduler"]
+    account = lab.mount_service_account(lab.switch, workload.namespace, workload.service_account)
+    seen = lab.switch.run(["extip", "status"], env=account)
+    assert f"{installation.namespace}/{service['metadata']['name']}" in seen.stdout
+    assert all(name in seen.stdout for name in lab.nodes)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wall_clock import WallClock
-from tests.system.claims_cluster import IPS, MONITOR_S, WITHOUT_A_GAP
+from tests.system.claims_cluster import IPS, MONITOR_S
 from tests.system.wire import watched
 
 TRIO = IPS[:3]
@@ -14,13 +14,10 @@ LONG_S = 2.5 * MONITOR_S
 """Longer than a node or a leader may be silent."""
 
 
-def test_rolling_restart_of_all_controllers(idle_cluster, lab, figures):
+def test_rolling_restart_of_all_controllers(gapless_cluster, lab, figures):
     """One after the other, as a DaemonSet's update does it. The product's bound is 100 ms."""
-    cluster = idle_cluster
-    cluster.controller_flags += WITHOUT_A_GAP
-    cluster.start()
-    lab.add_service("web", IPS, namespace=cluster.namespace)
-    cluster.wait_settled(*IPS)
+    cluster = gapless_cluster
+    cluster.serve(*IPS)
     (scheduler,) = cluster.schedulers
     with watched(lab, IPS) as wire:
         for name, controller in list(cluster.controllers.items()):

@@ -2,10 +2,11 @@
 
 from functools import partial
 
+from tests.lab.api import GROUP
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
 
-PATH = "/apis/ipcontroller.ext/v1/ipclaims"
+PATH = f"{GROUP}/ipclaims"
 
 
 def make(lab, name, cidr, *, node=""):

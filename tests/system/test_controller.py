@@ -10,129 +10,18 @@ from functools import partial
 
 import pytest
 
-from tests.lab.api import ApiStatusError
+from tests.lab.api import GROUP, ApiStatusError
 from tests.lab.deletions import Deletions
 from tests.lab.extip import MARK, Extip
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
 
-GROUP = "/apis/ipcontroller.ext/v1"
 IPS = ("10.88.6.1", "10.88.6.2", "10.88.6.3")
 IP6 = "fd00:88::6:1"
 TTL_S = 3
 LONG_TTL_S = 9
 """Of addresses that are to stay: refreshed every third of it, they outlive a machine that stands
 still for a while."""
-
-
-class Claims:
-    """Claims as a person makes them."""
-
-    def __init__(self, lab):
-        self._lab = lab
-
-    def create(self, ip, node, *, prefix=32, name="", **spec):
-        """Create a claim; returns its name."""
-        name = name or f"{ip.replace('.', '-').replace(':', '-')}-{prefix}"
-        self._lab.api.request(
-            "POST",
-            f"{GROUP}/ipclaims",
-            {
-                "apiVersion": "ipcontroller.ext/v1",
-                "kind": "IpClaim",
-                "metadata": {"name": name, "labels": {"ipnode": node}},
-                "spec": {"cidr": f"{ip}/{prefix}", "nodeName": node, **spec},
-            },
-        )
-        return name
-
-    def move(self, name, node, *, before):
-        """Give a claim to another node, as the scheduler does."""
-        patch = {
-            "metadata": {"labels": {"ipnode": node, "ip-previous-node": before}},
-            "spec": {"nodeName": node},
-        }
-        self.merge(name, patch)
-
-    def report_up(self, name, node):
-        """Say in the name of a controller that it has the IP up."""
-        now = "2026-01-01T00:00:00Z"
-        up = {
-            "type": "Up",
-            "status": "True",
-            "reason": "AddressUp",
-            "message": f"on {node}",
-            "lastTransitionTime": now,
-            "observedGeneration": self.get(name)["metadata"]["generation"],
-        }
-        patch = {"status": {"holder": node, "since": now, "conditions": [up]}}
-        self.merge(f"{name}/status", patch)
-
-    def merge(self, path, patch):
-        self._lab.api.request(
-            "PATCH",
-            f"{GROUP}/ipclaims/{path}",
-            patch,
-            content_type="application/merge-patch+json",
-        )
-
-    def delete(self, name):
-        self._lab.api.discard(f"{GROUP}/ipclaims/{name}")
-
-    def get(self, name):
-        return self._lab.api.get(f"{GROUP}/ipclaims/{name}")
-
-    def status(self, name):
-        return self.get(name).get("status", {})
-
-    def is_held_by(self, name, node):
-        return self.status(name).get("holder") == node
-
-    def condition(self, name, kind):
-        conditions = self.status(name).get("conditions", [])
-        return next((c for c in conditions if c["type"] == kind), {})
-
-    def wait_for(self, name, kind, status, reason):
-        def reached():
-            found = self.condition(name, kind)
-            return (found.get("status"), found.get("reason")) == (status, reason)
-
-        wait_until(reached, f"{kind}={status} {reason} on {name}")
-        return self.condition(name, kind)
-
-
-@pytest.fixture
-def node(lab):
-    return lab.nodes["n1"]
-
-
-@pytest.fixture
-def claims(lab):
-    """Make claims; they, the IpNodes and the heartbeat Leases go after the test."""
-    lab.install_definitions()
-    yield Claims(lab)
-    lab.discard_claims()
-
-
-@pytest.fixture
-def controller(lab, claims):
-    """Start `extip controller` in n1 (or another node), under the node's name."""
-
-    def start(*flags, host=None, hostname="", ready=True, **env):
-        where = host or lab.nodes["n1"]
-        extip = Extip(
-            where,
-            "controller",
-            f"--hostname={hostname or where.name}",
-            *flags,
-            kubeconfig=lab.kubeconfig,
-            env=env,
-        )
-        if ready:
-            extip.wait_for_event("reconcile_succeeded")
-        return extip
-
-    return start
 
 
 def events_about(lab, namespace, name, reason):
@@ -312,10 +201,12 @@ def test_registers_its_node_and_tells_when_the_carrier_is_lost(lab, claims, cont
     node.carrier_up()
     wait_until(lambda: ready() == [("True", "LinkUp")], "the return to be told")
     lab.api.discard(f"{GROUP}/ipnodes/n1")
-    controller("--resync=1s", host=lab.nodes["n2"])
+    controller("--resync=1s", node="n2")
     wait_until(lambda: "n2" in lab.kubectl("get", "ipnodes"), "the IpNode to be made")
     lab.api.discard(f"{GROUP}/ipnodes/n2")
     wait_until(lambda: "n2" in lab.kubectl("get", "ipnodes"), "the IpNode to be made again")
+    wait_until(lambda: lab.api.get(f"{GROUP}/ipnodes/n2").get("status"), "what it tells")
+    assert "managedFields" not in lab.api.get(f"{GROUP}/ipnodes/n2")["metadata"]
 
 
 # Moves.
@@ -358,7 +249,7 @@ def test_two_controllers_hand_over_without_a_gap(lab, claims, controller, namesp
     lab.add_service("web", [IPS[0]], namespace=namespace)
     name = claims.create(IPS[0], "n1")
     first = controller()
-    second = controller(host=lab.nodes["n2"])
+    second = controller(node="n2")
     first.wait_for_addresses(f"{IPS[0]}/32")
     lab.wait_for_http(IPS[0])
     with lab.probe(IPS[0]) as probe:
@@ -552,7 +443,7 @@ def test_a_name_that_is_in_use_is_refused(lab, claims, controller):
     claims.create(IPS[0], "n1")
     first = controller("--hb=4s")
     first.wait_for_addresses(f"{IPS[0]}/32")
-    second = controller("--hb=4s", host=lab.nodes["n2"], hostname="n1", ready=False)
+    second = controller("--hb=4s", node="n2", hostname="n1", ready=False)
     assert second.process.wait() == 3
     assert second.addresses() == set()
     assert second.events("address_added") == []

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from tests.lab.api import MERGE_PATCH
+from tests.lab.api import GROUP, MERGE_PATCH
 from tests.lab.wait import wait_until
 
 CLAIM = "10-88-3-77-32"
-PATH = f"/apis/ipcontroller.ext/v1/ipclaims/{CLAIM}"
+PATH = f"{GROUP}/ipclaims/{CLAIM}"
 
 
 def drain(lab, node, *args):
@@ -55,7 +55,7 @@ def test_a_node_is_not_drained_while_an_ip_of_it_moved_twice_and_nobody_else_has
     """From n1 to n2, which dies, to n3: neither of its labels names n1 any more."""
 
     def draining():
-        node = lab.api.get("/apis/ipcontroller.ext/v1/ipnodes/n1")
+        node = lab.api.get(f"{GROUP}/ipnodes/n1")
         return node.get("spec", {}).get("draining")
 
     running = drain(lab, "n1", "--wait=2m")

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from tests.lab.api import GROUP
 from tests.lab.cluster import Lab
 from tests.lab.extip import Extip
 from tests.lab.network import (
@@ -17,9 +18,8 @@ from tests.lab.network import (
     lan_v6,
 )
 from tests.lab.wait import wait_until
-from tests.system.claims_cluster import ClaimsCluster
+from tests.system.guard_world import MODES, World
 
-MODES = ("simple", "claims")
 FREE = (external_v4(0), external_v6(0))
 IPVS = external_v4(1)
 """An external IP that kube-proxy has bound to `kube-ipvs0`, as it does in ipvs mode."""
@@ -29,6 +29,7 @@ NODES_OWN = {
     "fd00:77::1": "GatewayAddress",
 }
 """What only n1 knows."""
+PODS_OF_N1 = dict.fromkeys(("10.201.0.5", "fd00:201::5"), "AddressOnOtherLink")
 CLUSTERS_OWN = {
     lan_v4(12): "NodeAddress",
     lan_v6(12): "NodeAddress",
@@ -41,116 +42,6 @@ CLUSTERS_OWN = {
     "10.244.99.9": "PodNetworkAddress",
     "fd00:244:99::9": "PodNetworkAddress",
 }
-
-
-class World:
-    """extip in one of its modes on a lab; in simple mode it runs on n1."""
-
-    def __init__(self, lab: Lab, mode: str, namespace: str) -> None:
-        self.lab = lab
-        self.namespace = namespace
-        self._cluster = ClaimsCluster(lab, namespace) if mode == "claims" else None
-        self._simple: Extip | None = None
-
-    def start(self, *flags: str) -> Extip:
-        """Start it; `flags` go to the program that reads services, and that is returned."""
-        if self._cluster is None:
-            self._simple = Extip(
-                self.lab.nodes["n1"],
-                "simple",
-                "--resync=1s",
-                *flags,
-                kubeconfig=self.lab.kubeconfig,
-            )
-            return self._simple
-        self._cluster.install()
-        self._cluster.scheduler_flags += flags
-        self._cluster.controller_flags += ("--resync=1s",)
-        self._cluster.start_controllers()
-        scheduler = self._cluster.start_scheduler()  # which begins with all that nodes have told
-        self._cluster.wait_alive(scheduler)
-        return scheduler
-
-    def up(self) -> set[str]:
-        """Return the external IPs that are up somewhere."""
-        if self._cluster is not None:
-            return set(self._cluster.up())
-        assert self._simple is not None
-        return {address.split("/")[0] for address in self._simple.addresses()}
-
-    def wait_up(self, *ips: str) -> None:
-        wait_until(lambda: self.up() == set(ips), f"{ips} to be up, and no other IP")
-
-    def changes(self, event: str) -> list[str]:
-        """Return the addresses that nodes' logs tell such an event of."""
-        running = [self._simple] if self._cluster is None else self._cluster.controllers.values()
-        return [said["address"] for one in running if one for said in one.events(event)]
-
-    def claimed(self) -> set[str]:
-        return set() if self._cluster is None else set(self._cluster.placed())
-
-    def refused(self, service: str, namespace: str = "") -> dict[str, tuple[str, int]]:
-        """Return reason and count of each IP that Events on the service tell of."""
-        where = f"/api/v1/namespaces/{namespace or self.namespace}/events"
-        return {
-            item["message"].split()[0].strip(","): (item["reason"], item["count"])
-            for item in self.lab.api.get(where)["items"]
-            if item["source"].get("component") == "extip"
-            if item["type"] == "Warning" and item["involvedObject"]["name"] == service
-        }
-
-    def told(self, service: str) -> set[tuple[str, str, int]]:
-        """Return reason, message and count of the warnings on the service."""
-        where = f"/api/v1/namespaces/{self.namespace}/events"
-        return {
-            (item["reason"], item["message"], item["count"])
-            for item in self.lab.api.get(where)["items"]
-            if item["type"] == "Warning" and item["involvedObject"]["name"] == service
-        }
-
-    def wait_refused(self, service: str, reasons: dict[str, str], namespace: str = "") -> None:
-        expected = {ip: (reason, 1) for ip, reason in reasons.items()}
-        wait_until(
-            lambda: self.refused(service, namespace) == expected,
-            f"Events on {service}: {expected}",
-        )
-
-    def add(self, name: str, *ips: str, namespace: str = "", **spec: object) -> None:
-        self.lab.add_service(name, ips, namespace=namespace or self.namespace, spec=spec)
-
-    def edit(self, name: str, *ips: str, namespace: str) -> None:
-        patch = json.dumps({"spec": {"externalIPs": ips}})
-        self.lab.kubectl("-n", namespace, "patch", "service", name, "--type=merge", "-p", patch)
-
-    def move(self, ip: str) -> Extip:
-        """Have another node take an IP, where there is another; return what has it up then."""
-        if self._cluster is None:
-            assert self._simple is not None
-            return self._simple
-        before = self._cluster.placed()[ip]
-        self._drain(before, draining=True)
-        wait_until(
-            lambda: self._cluster is not None and self._cluster.up()[ip].isdisjoint({before}),
-            f"{ip} to leave {before}",
-        )
-        (after,) = self._cluster.up()[ip]
-        self._drain(before, draining=False)
-        return self._cluster.controllers[after]
-
-    def _drain(self, node: str, *, draining: bool) -> None:
-        self.lab.api.request(
-            "PATCH",
-            f"/apis/ipcontroller.ext/v1/ipnodes/{node}",
-            {"spec": {"draining": draining}},
-            content_type="application/merge-patch+json",
-        )
-
-    def end(self) -> None:
-        if self._simple is not None:
-            assert self._simple.process.terminate() == 0
-        if self._cluster is not None:
-            self._cluster.end()
-            self._cluster.clean_up()
 
 
 @pytest.fixture(params=MODES)
@@ -193,9 +84,9 @@ def _refuses_what_is_in_use(world: World, mode: str) -> None:
     if mode == "claims":
         wait_until(lambda: "10.77.1.1" in _told_gateways(lab, "n1"), "n1 to tell of its gateways")
         wait_until(lambda: "10.77.0.1" in _told_addresses(lab, "n1"), "n1 to tell of its addresses")
-    told = NODES_OWN | CLUSTERS_OWN
-    if mode == "claims":  # who knows it from the IpNode says so
-        told = told | {"10.77.0.1": "NodeAddress"}
+    # In claims mode whoever knows it from the IpNode says so.
+    known = {"10.77.0.1": "NodeAddress"} if mode == "claims" else PODS_OF_N1
+    told = NODES_OWN | CLUSTERS_OWN | known
     world.add(web, *FREE, IPVS, *told)
     world.wait_up(*FREE, IPVS)
     world.wait_refused(web, told)
@@ -215,7 +106,34 @@ def _refuses_what_is_in_use(world: World, mode: str) -> None:
     reader.wait_for_event("address_refusal_ended", address="10.77.1.1")
     assert len(reader.events("address_refusal_ended")) == 1
     _keeps_what_is_up_and_a_node_lists(world, web, reader)
+    if mode == "claims":
+        _refuses_a_pod_of_n1(lab)
     world.end()
+
+
+def _refuses_a_pod_of_n1(lab: Lab) -> None:
+    """See that a claim of a pod's IP, made by hand, stays where it is and says why.
+
+    Only for such claims a controller reads Nodes, which tell of the networks of pods elsewhere.
+    """
+    told_by_nodes = {"10.244.99.9": "PodNetworkAddress"}
+    for n, (ip, reason) in enumerate((PODS_OF_N1 | told_by_nodes).items()):
+        cidr = f"{ip}/{128 if ':' in ip else 32}"
+        made = {"metadata": {"name": f"pod-{n}"}, "spec": {"cidr": cidr, "nodeName": "n1"}}
+        lab.apply({"apiVersion": "ipcontroller.ext/v1", "kind": "IpClaim", **made})
+        wait_until(partial(_refusals, lab, f"pod-{n}"), f"{ip} to be refused")
+        ((said, message),) = _refusals(lab, f"pod-{n}")
+        assert said == reason
+        assert ("behind beside" in message) == (ip in PODS_OF_N1)
+
+
+def _refusals(lab: Lab, claim: str) -> list[tuple[str, str]]:
+    status = lab.api.get(f"{GROUP}/ipclaims/{claim}").get("status", {})
+    return [
+        (condition["reason"], condition["message"])
+        for condition in status.get("conditions", [])
+        if (condition["type"], condition["status"]) == ("Accepted", "False")
+    ]
 
 
 def _keeps_what_is_up_and_a_node_lists(world: World, web: str, reader: Extip) -> None:
@@ -233,11 +151,12 @@ def _keeps_what_is_up_and_a_node_lists(world: World, web: str, reader: Extip) ->
     world.wait_refused("late", {nodes_own: "NodeAddress"})
     assert world.up() == up
     holder = world.move(ip)
-    assert holder.metric("extip_addresses_listed_by_nodes") == 1
+    assert reader.metric("extip_addresses_listed_by_nodes") == 1
+    assert not holder.events("address_refused", address=ip)
     assert not reader.events("address_refused", address=ip)
     world.wait_up(*up)
     _list_addresses(lab, [])
-    holder.wait_for_event("address_doubt_ended", address=ip)
+    reader.wait_for_event("address_doubt_ended", address=ip)
     lab.delete_service("late")
 
 
@@ -267,6 +186,8 @@ link add beside type veth peer name beside1
 addr add 10.77.0.1/24 dev beside
 link set beside up
 link set beside1 up
+route add 10.201.0.5 dev beside scope link
+route add fd00:201::5 dev beside
 route add fd00:78::/64 via fd00:77::1 dev beside onlink table 77
 link add kube-ipvs0 type bridge
 addr add {IPVS}/32 dev kube-ipvs0
@@ -274,7 +195,7 @@ addr add {IPVS}/32 dev kube-ipvs0
 
 
 def _told(lab: Lab, node: str) -> dict[str, list[object]]:
-    items = lab.api.get("/apis/ipcontroller.ext/v1/ipnodes")["items"]
+    items = lab.api.get(f"{GROUP}/ipnodes")["items"]
     by_name = {item["metadata"]["name"]: item.get("status", {}) for item in items}
     status: dict[str, list[object]] = by_name.get(node, {})
     return status

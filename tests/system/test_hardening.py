@@ -21,11 +21,6 @@ SOON_S = 30
 
 
 @pytest.fixture
-def node(lab):
-    return lab.nodes["n1"]
-
-
-@pytest.fixture
 def web(lab, namespace):
     lab.add_service("web", [IP, IP6], namespace=namespace)
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -168,6 +169,10 @@ def test_runs_without_root(binaries: Binaries, tmp_path_factory: pytest.TempPath
     for parent in (folder, folder.parent, folder.parent.parent):
         parent.chmod(0o755)
     shutil.copytree(ROOT / "tests/lab", folder / "tests/lab")
+    library = find_spec("pyroute2")  # the only one that the lab itself needs
+    assert library is not None
+    assert library.origin is not None
+    shutil.copytree(Path(library.origin).parent, folder / "pyroute2")
     for program in (
         *(binaries.kube_apiserver, binaries.kube_proxy, binaries.kube_controller_manager),
         *(binaries.etcd, binaries.kubectl),

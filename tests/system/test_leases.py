@@ -12,14 +12,14 @@ from extip.api.resources import LEASES
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
 from extip.clock import LoopClock
+from extip.election.elector import LeaderElector, Timing
 from extip.errors import AlreadyRunningError, ApiUnavailableError
-from extip.heartbeat.monitor import Monitor
-from extip.heartbeat.publisher import Publisher
 from extip.kube.client import connect
 from extip.kube.lease_lock import HeartbeatReader, LeaseLock
-from extip.leaderelection import LeaderElector, Timing
+from extip.liveness.heartbeat import Publisher
+from extip.liveness.node_monitor import NodeMonitor
+from extip.liveness.policy import Verdict
 from extip.metrics import Metrics
-from extip.plan.liveness import Verdict
 
 CLOCK = LoopClock()
 METRICS = Metrics("test")
@@ -86,14 +86,14 @@ async def test_heartbeats_are_seen_by_watch_and_a_death_is_confirmed_by_a_read(l
         connect(str(lab.outside_kubeconfig()), metrics=METRICS) as client,
         AsyncExitStack() as stack,
     ):
-        monitor = Monitor(
-            HeartbeatReader(client, namespace=namespace),
+        monitor = NodeMonitor(
+            HeartbeatReader(client, namespace=namespace).read,
             get=find,
             monitor_s=3.0,
-            changed=lambda node: verdicts.append(
+            on_change=lambda node: verdicts.append(
                 (node, monitor.verdict(node), monitor.leaving(node))
             ),
-            doubt=lambda since: informer.doubt(since),  # noqa: PLW0108 - made below
+            on_doubt=lambda since: informer.doubt(since),  # noqa: PLW0108 - made below
             clock=CLOCK,
             metrics=METRICS,
         )
@@ -102,12 +102,14 @@ async def test_heartbeats_are_seen_by_watch_and_a_death_is_confirmed_by_a_read(l
         )
         informer = Informer(
             "leases",
-            TrackedListerWatcher(leases, opened=monitor.watch_opened, closed=monitor.watch_closed),
+            TrackedListerWatcher(
+                leases, on_open=monitor.watch_opened, on_close=monitor.watch_closed
+            ),
             clock=CLOCK,
             rng=Random(),  # noqa: S311
             metrics=METRICS,
         )
-        informer.add_handler(monitor.lease_changed)
+        informer.add_handler(monitor.on_lease)
         await stack.enter_async_context(running(informer.run()))
         await stack.enter_async_context(running(monitor.run()))
         nodes = {n: publisher(client, namespace, n, f"{n}_1") for n in ("n1", "n3.example")}
@@ -167,12 +169,12 @@ class Watched:
     def __init__(self, client, namespace, reader, *, monitor_s):
         self.verdicts: list[tuple[str, Verdict]] = []
         self.opened_s = 0.0
-        self.monitor = Monitor(
-            reader,
+        self.monitor = NodeMonitor(
+            reader.read,
             get=lambda key: self.informer.store.get(key),  # noqa: PLW0108 - made below
             monitor_s=monitor_s,
-            changed=lambda node: self.verdicts.append((node, self.monitor.verdict(node))),
-            doubt=lambda since: self.informer.doubt(since),  # noqa: PLW0108
+            on_change=lambda node: self.verdicts.append((node, self.monitor.verdict(node))),
+            on_doubt=lambda since: self.informer.doubt(since),  # noqa: PLW0108
             clock=CLOCK,
             metrics=METRICS,
         )
@@ -182,13 +184,13 @@ class Watched:
         self.informer = Informer(
             "leases",
             TrackedListerWatcher(
-                self.leases, opened=self._opened, closed=self.monitor.watch_closed
+                self.leases, on_open=self._opened, on_close=self.monitor.watch_closed
             ),
             clock=CLOCK,
             rng=Random(),  # noqa: S311
             metrics=METRICS,
         )
-        self.informer.add_handler(self.monitor.lease_changed)
+        self.informer.add_handler(self.monitor.on_lease)
 
     def _opened(self):
         self.opened_s = CLOCK.monotonic()

@@ -1,14 +1,23 @@
 """`extip status` and `extip drain` as a person uses them on a cluster."""
 
 import json
+import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
+from fcntl import ioctl
+from pathlib import Path
+
+import yaml
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
-from tests.system.claims_cluster import IPS, WITHOUT_A_GAP
+from tests.system.claims_cluster import IPS
 from tests.system.test_placement import LOCAL, serve_on
+from tests.unit.status.test_screen import drawn_until, interruptible
 
 
 def command_line(lab, command, *args):
@@ -59,16 +68,95 @@ def test_status_tells_where_every_ip_is_and_why(cluster, lab):
         told = extip(lab, "status", moved)
         return told if told.returncode == 0 and f"moved from {node} at 2" in told.stdout else None
 
-    lines = wait_until(explained, "the reason of the move").stdout.splitlines()
+    told = wait_until(explained, "the reason of the move").stdout
+    assert f"before:       {node} at 2" in told
+    assert f"asked for by: {cluster.namespace}/web: wrote it into its spec.externalIPs" in told
+    assert " Moved: from " in told  # an Event
+    lines = told.splitlines()
     assert lines[0].split() == ["IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY"]
     assert f"{cluster.namespace}/web" in lines[1]
     assert len([line for line in lines if line.startswith("10.")]) == 1
 
 
+def test_status_tells_at_a_glance_what_is_wrong(cluster, lab):
+    lab.add_service("web", IPS[:2], namespace=cluster.namespace)
+    lab.add_service("wrong", [lab.nodes["n1"].ip], namespace=cluster.namespace)
+    cluster.wait_settled(*IPS[:2])
+    wait_until(lambda: extip(lab, "status", "web").returncode == 0, "all to be up")
+
+    def refused():
+        told = extip(lab, "status").stdout
+        return told if f"! refused: 1 IP ({lab.nodes['n1'].ip})" in told else None
+
+    lines = wait_until(refused, "the refusal to be told").splitlines()
+    assert lines[0].startswith(f"2 of 3 IPs up, {len(lab.nodes)} of {len(lab.nodes)} nodes ready")
+    leader = lab.kubectl_json("get", "lease", "extip-scheduler", "--namespace=kube-system")
+    assert lines[0].endswith(f"leader {leader['spec']['holderIdentity']}")
+    rows = lines[lines.index("") + 1 :]
+    rows = rows[rows.index("") + 2 :]  # below the problems, and the head of the table
+    assert rows[0].startswith(lab.nodes["n1"].ip)
+    shown = yaml.safe_load(extip(lab, "status", "-n", cluster.namespace, "-o", "yaml").stdout)
+    same = json.loads(extip(lab, "status", "-n", cluster.namespace, "-o", "json").stdout)
+    assert (shown["ips"], shown["problems"]) == (same["ips"], same["problems"])
+    assert len(shown["ips"]) == 3
+    assert "links" in shown["nodes"][0]
+    empty = extip(lab, "status", "--namespace=elsewhere", "-o", "wide")
+    assert (empty.returncode, "BEFORE" in empty.stdout) == (0, True)
+
+
+def test_status_is_kept_up_to_date_on_a_terminal(cluster, lab):
+    cluster.serve(IPS[0])
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    with subprocess.Popen(
+        command_line(lab, "status", "--watch"),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": ""},
+        preexec_fn=interruptible,  # noqa: PLW1509 - no thread runs
+    ) as process:
+        try:
+            drawn_until(ours, "1 of 1 IP up")
+            lab.add_service("wrong", [lab.nodes["n1"].ip], namespace=cluster.namespace)
+            drawn_until(ours, f"\x1b[31m! refused: 1 IP ({lab.nodes['n1'].ip})")
+            process.send_signal(signal.SIGINT)
+            drawn_until(ours, "\x1b[?1049l")
+            assert process.communicate(timeout=30)[1] == b""
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_shell_completes_names(cluster, lab):
+    cluster.serve(IPS[0])
+
+    def completed(words, number):
+        told = subprocess.run(
+            [Path(sys.executable).with_name("extip")],
+            env={
+                "_EXTIP_COMPLETE": "bash_complete",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(number),
+                "KUBECONFIG": str(lab.outside_kubeconfig()),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert told.stderr == ""
+        return told.stdout.split()
+
+    wait_until(lambda: completed("extip drain n", 2) == [f"plain,{n}" for n in lab.nodes], "nodes")
+    assert completed(f"extip status {IPS[0][:-1]}", 2)[0] == f"plain,{IPS[0]}"
+
+
 def test_status_finds_controllers_and_says_where_a_scheduler_does_not(idle_cluster, lab):
     cluster = idle_cluster
-    elsewhere = f"--namespace={cluster.namespace}"
-    cluster.controller_flags += (elsewhere,)
+    cluster.controller_flags += (f"--namespace={cluster.namespace}",)
+    elsewhere = f"--lease-namespace={cluster.namespace}"
     scheduler = cluster.start_scheduler()
     cluster.start_controllers()
 
@@ -77,7 +165,7 @@ def test_status_finds_controllers_and_says_where_a_scheduler_does_not(idle_clust
         return {row["state"] for row in told["nodes"]}
 
     wait_until(lambda: states() == {"not ready"}, "the scheduler to say that it hears nobody")
-    assert states(elsewhere) == states("--namespace=kube-system") == {"not ready"}
+    assert states(elsewhere) == states("--lease-namespace=kube-system") == {"not ready"}
     told = extip(lab, "status", "n1").stdout
     assert "namespace kube-system has no heartbeat Lease of it" in told
     assert f"there is one in {cluster.namespace}" in told
@@ -158,14 +246,9 @@ def test_status_says_what_it_does_not_know(cluster, lab):
     assert "'' cannot be a name" in extip(lab, "drain", "").stderr
 
 
-def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(idle_cluster, lab):
-    cluster = idle_cluster
-    cluster.controller_flags += WITHOUT_A_GAP
-    cluster.start()
-    lab.add_service("web", IPS, namespace=cluster.namespace)
-    cluster.wait_settled(*IPS)
-    for ip in IPS:
-        lab.wait_for_http(ip)
+def test_a_drain_waits_until_the_node_is_empty_and_can_be_undone(gapless_cluster, lab):
+    cluster = gapless_cluster
+    cluster.serve(*IPS)
     with lab.probe(IPS) as probe:
         done = extip(lab, "drain", "n1")
         assert (done.returncode, done.stdout) == (0, "n1 is drained\n")

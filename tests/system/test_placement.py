@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from tests.lab.api import GROUP
 from tests.lab.extip import Extip
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
@@ -134,8 +135,7 @@ def test_a_rule_can_be_switched_off(idle_cluster, lab):
     cluster.scheduler_flags += ("--ignore-rule=NoLocalEndpoint",)
     cluster.start()
     lab.add_service("web", IPS[:3], namespace=cluster.namespace, spec=LOCAL)
-    cluster.wait_settled(*IPS[:3])
-    assert set(cluster.placed().values()) == set(lab.nodes)
+    wait_until(lambda: set(cluster.placed().values()) == set(lab.nodes), "all nodes in use")
 
 
 def test_a_claim_that_names_an_interface_goes_to_who_has_it(cluster, lab):
@@ -145,13 +145,13 @@ def test_a_claim_that_names_an_interface_goes_to_who_has_it(cluster, lab):
         "metadata": {"name": "hand-made"},
         "spec": {"cidr": f"{IPS[0]}/32", "link": "eth9"},
     }
-    lab.api.request("POST", "/apis/ipcontroller.ext/v1/ipclaims", claim)
+    lab.api.request("POST", f"{GROUP}/ipclaims", claim)
     wait_until(
         lambda: "does not have the interface" in assigned(cluster, IPS[0]).get("message", ""),
         "the claim to wait for such an interface",
     )
     assert cluster.placed()[IPS[0]] == ""
-    path = "/apis/ipcontroller.ext/v1/ipclaims/hand-made"
+    path = f"{GROUP}/ipclaims/hand-made"
     patch = {"spec": {"link": "eth0"}}
     lab.api.request("PATCH", path, patch, content_type="application/merge-patch+json")
     cluster.wait_settled(IPS[0])

@@ -6,12 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
 
-import pytest
-
-from tests.lab.extip import Extip
+from tests.lab.api import GROUP
 from tests.lab.network import CLIENT, lan_mac
 from tests.lab.wait import wait_until
-from tests.system.test_controller import GROUP, Claims
 
 V4, V4_TOO, V6, FREE = "10.88.9.1", "10.88.9.2", "fd00:88::9:1", "10.88.9.9"
 IN_USE = "AddressInUse"
@@ -22,36 +19,6 @@ PREFIX = (32, 128)
 
 def cidr(ip):
     return f"{ip}/{PREFIX[':' in ip]}"
-
-
-@pytest.fixture
-def simple(lab):
-    """Start `extip simple` in n1, or another node."""
-
-    def start(*flags, node="n1"):
-        return Extip(lab.nodes[node], "simple", *flags, kubeconfig=lab.kubeconfig)
-
-    return start
-
-
-@pytest.fixture
-def claims(lab):
-    lab.install_definitions()
-    yield Claims(lab)
-    lab.discard_claims()
-
-
-@pytest.fixture
-def controller(lab, claims):
-    """Start `extip controller` in n1, or another node."""
-
-    def start(*flags, node="n1"):
-        flags = (f"--hostname={node}", *flags)
-        extip = Extip(lab.nodes[node], "controller", *flags, kubeconfig=lab.kubeconfig)
-        extip.wait_for_event("reconcile_succeeded")
-        return extip
-
-    return start
 
 
 def hears_questions(host, ip):

@@ -9,7 +9,7 @@ from tests.lab.cluster import Lab
 from tests.lab.network import external_v4
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import ClaimsCluster
-from tests.system.test_guard import MODES, World
+from tests.system.guard_world import MODES, World
 
 IP = external_v4(0)
 FINALIZER = "example.org/hold"

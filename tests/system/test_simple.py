@@ -18,21 +18,6 @@ V6 = ("fd00:88::1:1", "fd00:88::1:2")
 PREFIX = (32, 128)
 
 
-@pytest.fixture
-def node(lab):
-    return lab.nodes["n1"]
-
-
-@pytest.fixture
-def simple(lab, node):
-    """Start `extip simple` in n1; it ends with the test."""
-
-    def start(*flags, **env):
-        return Extip(node, "simple", *flags, kubeconfig=lab.kubeconfig, env=env)
-
-    return start
-
-
 def events_about(lab, namespace, service, reason):
     listed = lab.api.get(f"/api/v1/namespaces/{namespace}/events")["items"]
     return [
@@ -80,6 +65,14 @@ def set_external_ips(lab, namespace, name, *ips):
     lab.kubectl("-n", namespace, "patch", "service", name, "--type=merge", "-p", patch)
 
 
+def patch_ways_in(lab, namespace, name, *ips):
+    """Write the addresses into the status of a load balancer, as an allocator does."""
+    path = f"/api/v1/namespaces/{namespace}/services/{name}/status"
+    status = {"loadBalancer": {"ingress": [{"ip": ip} for ip in ips]}}
+    merge = "application/merge-patch+json"
+    lab.api.request("PATCH", path, {"status": status}, content_type=merge)
+
+
 def test_traffic_reaches_a_service_by_every_external_ip(lab, namespace, simple, node):
     lab.add_service("web", [*V4, *V6], namespace=namespace)
     extip = simple()
@@ -107,6 +100,29 @@ def test_follows_services_as_they_change(lab, namespace, simple):
     lab.delete_service("two", namespace=namespace)
     extip.wait_for_addresses(one, two)
     lab.delete_service("one", namespace=namespace)
+    extip.wait_for_addresses()
+
+
+def test_ips_that_an_allocator_gave_to_load_balancers_come_up(lab, namespace, simple, node):
+    """Also with `externalTrafficPolicy: Local`."""
+
+    def give(name, *ips, **spec):
+        spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": True, **spec}
+        lab.add_service(name, namespace=namespace, spec=spec)
+        patch_ways_in(lab, namespace, name, *ips)
+
+    give("web", V4[0], V6[0])
+    give("local", V4[2], externalTrafficPolicy="Local")
+    extip = simple("--load-balancers")
+    mine = (f"{V4[0]}/32", f"{V6[0]}/128", f"{V4[2]}/32")
+    extip.wait_for_addresses(*mine)
+    for ip in (V4[0], V6[0]):
+        assert lab.wait_for_http(ip) in lab.nodes
+    assert lab.wait_for_http(V4[2]) == node.name
+    patch_ways_in(lab, namespace, "web", V4[0])
+    extip.wait_for_addresses(f"{V4[0]}/32", f"{V4[2]}/32")
+    lab.delete_service("web", namespace=namespace)
+    lab.delete_service("local", namespace=namespace)
     extip.wait_for_addresses()
 
 

@@ -22,19 +22,6 @@ AWAY_S = 6.0
 
 
 @pytest.fixture
-def node(lab):
-    return lab.nodes["n1"]
-
-
-@pytest.fixture
-def simple(lab, node):
-    def start(*flags, **env):
-        return Extip(node, "simple", *flags, kubeconfig=lab.kubeconfig, env=env)
-
-    return start
-
-
-@pytest.fixture
 def web(lab, namespace):
     lab.add_service("web", [IP, IP6], namespace=namespace)
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import aiohttp
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from extip.errors import ConfigurationError
 from extip.health import HealthServer
 from extip.metrics import Metrics
+from tests.fakes.tasks import beside
 
 
 def free_address():
@@ -27,20 +28,15 @@ def free_address():
 async def serving(live, ready, registry):
     host, port = address = free_address()
     server = HealthServer(address, live=live, ready=ready, registry=registry)
-    task = asyncio.create_task(server.run())
-    try:
-        async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
-            while not task.done():
-                try:
-                    async with session.get("/livez"):
-                        break
-                except aiohttp.ClientConnectorError:
-                    await asyncio.sleep(0.01)
-            yield session
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    session = aiohttp.ClientSession(f"http://{host}:{port}")
+    async with beside(server.run()) as [task], session:
+        while not task.done():
+            try:
+                async with session.get("/livez"):
+                    break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.01)
+        yield session
 
 
 async def test_reports_each_condition_by_name():

@@ -49,8 +49,9 @@ import sys
 from extip import log
 
 log.configure(sys.argv[1], "info")
-for odd in ("\\udcff", 2**80, {1: 2}, {(1, 2): 3}, object()):
-    log.get_logger("test").info("odd", value=odd)
+odds = ("\\udcff", {"\\udcff": 1}, float("nan"), 2**80, {1: 2}, {(1, 2): 3}, object())
+for value in odds:
+    log.get_logger("test").info("odd", value=value)
 print("alive")
 """
 
@@ -61,7 +62,11 @@ def test_whatever_is_logged_makes_a_line_and_ends_nothing(form):
         [sys.executable, "-c", MUMBLES, form], check=True, capture_output=True, text=True
     )
     assert run.stdout == "alive\n"
-    assert len(run.stderr.splitlines()) == 5
+    lines = run.stderr.splitlines()
+    assert len(lines) == 7
+    if form == "json":
+        values = [json.loads(line)["value"] for line in lines]
+        assert values[:6] == ["\udcff", {"\udcff": 1}, None, 2**80, {"1": 2}, {"(1, 2)": 3}]
 
 
 SPEAKS = """

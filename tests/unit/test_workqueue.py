@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.plan.backoff import Backoff
+from extip.backoff import Backoff
 from extip.workqueue import WorkQueue
 from tests.fakes.virtual_time import run_virtually
 

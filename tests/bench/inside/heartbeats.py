@@ -11,9 +11,9 @@ from random import Random
 from extip import log
 from extip.api.names import heartbeat_lease
 from extip.clock import LoopClock
-from extip.heartbeat.publisher import Publisher
 from extip.kube.client import connect
 from extip.kube.lease_lock import LeaseLock
+from extip.liveness.heartbeat import Publisher
 from extip.metrics import Metrics
 
 _NAMESPACE = "kube-system"

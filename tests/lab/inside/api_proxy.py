@@ -2,8 +2,8 @@
 
 Orders: ``about`` requests whose path contains this text; ``delay_s`` before an answer begins;
 ``status`` to answer with instead of asking, with ``retry_after_s`` if it is not null; ``away`` to
-hang up without an answer; ``watch_s`` after which a watch is ended in order, also one that is open
-already (null: as the server ends it).
+hang up without an answer; ``lost`` to hang up once a write has taken effect; ``watch_s`` after
+which a watch is ended in order, also one that is open already (null: as the server ends it).
 
 One line on stdout per answer: ``STATUS METHOD PATH``, status 0 when hung up. Standard library only.
 """
@@ -29,7 +29,14 @@ SETTINGS: dict[str, Any] = json.loads(sys.argv[1])
 UPSTREAM = ssl.create_default_context(cafile=SETTINGS["certificate"])
 
 
-WELL = {"delay_s": 0.0, "status": 0, "retry_after_s": None, "away": False, "watch_s": None}
+WELL = {
+    "delay_s": 0.0,
+    "status": 0,
+    "retry_after_s": None,
+    "away": False,
+    "lost": False,
+    "watch_s": None,
+}
 
 
 def orders(path: str) -> dict[str, Any]:
@@ -133,6 +140,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
         self.upstream.request(self.command, self.path, body or None, headers)
         response = self.upstream.getresponse()
+        if self.command != "GET" and orders(self.path)["lost"]:
+            response.read()
+            self._hang_up()
+            return
         self._say(response.status)
         self.send_response(response.status)
         for name in PASSED_BACK:

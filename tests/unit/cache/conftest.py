@@ -1,6 +1,5 @@
 """A whole informer on a server in memory."""
 
-import asyncio
 from contextlib import asynccontextmanager
 from random import Random
 from typing import cast
@@ -14,6 +13,7 @@ from extip.log import Logger
 from extip.metrics import Metrics
 from tests.fakes.api_server import FakeApiServer
 from tests.fakes.recorder import RecordingLogger
+from tests.fakes.tasks import beside
 
 
 class Rig:
@@ -36,13 +36,8 @@ class Rig:
 
     @asynccontextmanager
     async def running(self):
-        task = asyncio.create_task(self.informer.run())
-        try:
+        async with beside(self.informer.run()) as [task]:
             yield self
-            assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
 
     def in_sync(self):

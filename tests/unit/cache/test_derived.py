@@ -10,7 +10,7 @@ def derived(store, told):
         get=store.get,
         extract=lambda number: number if number > 0 else None,
         combine=sum,
-        changed=lambda: told.append("changed"),
+        on_change=lambda: told.append("changed"),
     )
 
 
@@ -53,7 +53,7 @@ def test_what_is_made_anew_while_it_lingers_changes_nothing():
         get=store.get,
         extract=lambda number: number,
         combine=sum,
-        changed=lambda: told.append("changed"),
+        on_change=lambda: told.append("changed"),
         linger=ends.append,
     )
     for key in ("a", "b"):

@@ -291,6 +291,31 @@ def test_an_object_that_does_not_decode_keeps_its_last_readable_version(rig):
     run_virtually(main())
 
 
+def test_a_list_with_an_object_whose_name_cannot_be_read_takes_nothing_away(rig):
+    """It may be any of those that seem to be missing."""
+
+    async def main():
+        rig.server.create("a")
+        rig.server.create("b")
+        async with rig.running():
+            await asyncio.sleep(1)
+            good = Service(
+                metadata=ServiceMeta(name="c", namespace="default", resource_version="501"),
+                spec=ServiceSpec(),
+            )
+            bad = Unreadable(key="", resource_version="500", reason="Expected `object`")
+            rig.informer._reflector._replace(
+                Page(items=(good,), resource_version="501", unreadable=(bad,))
+            )
+            assert sorted(rig.informer.store) == ["default/a", "default/b", "default/c"]
+            # Everything is listed again after the end of the stream.
+            rig.server.break_streams(End())
+            await asyncio.sleep(30)
+            assert rig.in_sync()
+
+    run_virtually(main())
+
+
 def test_requests_events_and_restarts_are_counted(rig):
     async def main():
         async with rig.running():

@@ -14,7 +14,7 @@ def test_a_watch_that_opens_and_breaks_is_told_and_one_that_never_opens_is_not()
     async def main():
         server = FakeApiServer()
         tracked = TrackedListerWatcher(
-            server, opened=lambda: told.append("open"), closed=lambda: told.append("closed")
+            server, on_open=lambda: told.append("open"), on_close=lambda: told.append("closed")
         )
         page = await tracked.list(resource_version="0")
         async with tracked.watch(resource_version=page.resource_version, timeout_s=300):

@@ -11,6 +11,7 @@ from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, NotFoundError
 from extip.metrics import Metrics
 from tests.fakes.api_server import FakeApiServer
+from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
 READ_S = 0.01
@@ -22,11 +23,14 @@ class Definition:
     def __init__(self):
         self.now = "first"
         self.reads = 0
+        self.answers_are_old = False
+        """An answer tells how it was when it was asked for, not when it arrives."""
 
     async def uid(self):
         self.reads += 1
+        before = self.now
         await asyncio.sleep(READ_S)
-        return self.now
+        return before if self.answers_are_old else self.now
 
     async def wait_back(self):
         while not self.now:  # noqa: ASYNC110 - as the real one
@@ -63,14 +67,10 @@ class World:
     async def running(self):
         for name in "abc":
             self.server.create(name)
-        task = asyncio.ensure_future(self.informer.run())
-        await asyncio.sleep(1)
-        self.told.clear()
-        try:
+        async with beside(self.informer.run()):
+            await asyncio.sleep(1)
+            self.told.clear()
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def play(scenario, *, keep=False):
@@ -89,6 +89,18 @@ def test_a_deletion_while_the_kind_stands_is_one_after_a_single_read():
         await asyncio.sleep(5 * READ_S)
         assert (world.known(), world.told) == (["b", "c"], ["default/a"])
         assert world.kind.reads == before + 1
+
+    play(scenario)
+
+
+def test_a_read_says_nothing_of_what_vanishes_after_it_began():
+    async def scenario(world):
+        world.kind.answers_are_old = True
+        world.server.delete("default/a")
+        await asyncio.sleep(READ_S / 2)
+        world.delete_kind()
+        await asyncio.sleep(600)
+        assert (world.known(), world.told) == (["b", "c"], ["default/a"])
 
     play(scenario)
 

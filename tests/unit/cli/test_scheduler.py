@@ -3,35 +3,14 @@
 import pytest
 from click.testing import CliRunner
 
-from extip import settings as settings_module
 from extip.cli import cli
-from extip.modes import scheduler as mode
-
-
-@pytest.fixture
-def chosen(monkeypatch):
-    """Return the settings that a command line leads to."""
-
-    def invoke(*arguments, **environment):
-        seen = []
-
-        async def run(settings):
-            seen.append(settings)
-
-        monkeypatch.setattr(mode, "run", run)
-        result = CliRunner().invoke(
-            cli, ["scheduler", *arguments], env=environment, auto_envvar_prefix="EXTIP"
-        )
-        assert result.exit_code == 0, result.output + str(result.exception)
-        return seen[0]
-
-    return invoke
+from extip.settings import process
 
 
 def test_defaults_are_those_of_the_specification(chosen):
-    made = chosen()
+    made = chosen("scheduler")
     assert made.kubeconfig == ""
-    assert made.mask == 32
+    assert made.masks.v4 == 32
     assert made.nodefilter == "fair"
     assert made.monitor_s == 4
     assert made.leader_elect is False
@@ -51,13 +30,13 @@ def test_defaults_are_those_of_the_specification(chosen):
     ],
 )
 def test_leader_elect_works_bare_and_with_a_value(chosen, arguments, environment, expected):
-    assert chosen(*arguments, **environment).leader_elect is expected
+    assert chosen("scheduler", *arguments, **environment).leader_elect is expected
 
 
 def test_the_pods_namespace_is_the_default(chosen, monkeypatch, tmp_path):
     (tmp_path / "namespace").write_text("edge\n")
-    monkeypatch.setattr(settings_module, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
-    made = chosen("--leader-elect-resource-namespace=other")
+    monkeypatch.setattr(process, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
+    made = chosen("scheduler", "--leader-elect-resource-namespace=other")
     assert (made.namespace, made.lease_namespace) == ("edge", "other")
 
 
@@ -87,5 +66,5 @@ def test_names_that_the_api_server_cannot_have_are_refused(arguments):
 
 
 def test_names_that_it_can_have(chosen):
-    made = chosen("--namespace=a-1", "--leader-elect-resource-name=a.b-c")
+    made = chosen("scheduler", "--namespace=a-1", "--leader-elect-resource-name=a.b-c")
     assert (made.namespace, made.lease_name) == ("a-1", "a.b-c")

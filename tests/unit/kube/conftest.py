@@ -1,6 +1,5 @@
 """A client on a server that may misbehave, both on one virtual-time loop."""
 
-import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -17,6 +16,7 @@ from extip.log import Logger
 from extip.metrics import Metrics
 from tests.fakes.http_api import HttpApiServer
 from tests.fakes.recorder import RecordingLogger
+from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
 
@@ -67,14 +67,8 @@ class Rig:
 
     @asynccontextmanager
     async def informing(self):
-        async with self.connected():
-            task = asyncio.create_task(self.informer.run())
-            try:
-                yield self
-                assert not task.done(), task
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        async with self.connected(), beside(self.informer.run()):
+            yield self
 
     def in_sync(self):
         return dict(self.informer.store) == self.server.api.objects

@@ -227,3 +227,62 @@ def test_a_proxy_from_the_environment(monkeypatch, environment, server, proxy):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert _proxy_from_environment(server) == proxy
+
+
+def context_of(server, name="x"):
+    return (
+        f"contexts: [{{name: {name}, context: {{cluster: c-{name}, user: u}}}}]\n"
+        f'clusters: [{{name: c-{name}, cluster: {{server: "{server}"}}}}]\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("contents", "context", "server"),
+    [
+        (["current-context: x", context_of("http://one:1")], "", "http://one:1"),
+        (["current-context: x\n" + context_of("http://one:1"), "current-context: y"], "", "one"),
+        ([context_of("http://one:1"), context_of("http://two:1"), "current-context: x"], "", "one"),
+        (["", context_of("http://one:1") + "current-context: x"], "", "one"),
+        ([None, context_of("http://one:1") + "current-context: x"], "", "one"),
+        (
+            [
+                "current-context: x\n" + context_of("http://one:1"),
+                context_of("http://two:1", "y"),
+            ],
+            "y",
+            "two",
+        ),
+        ([context_of("http://one:1")], "x", "one"),
+    ],
+)
+def test_of_several_files_the_first_that_says_something_counts(
+    run, tmp_path, contents, context, server
+):
+    """As kubectl merges them; missing (None) and empty ones do not count."""
+    paths = [tmp_path / str(n) for n in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        if content is not None:
+            path.write_text(content)
+
+    async def main():
+        named = ":".join(map(str, paths))
+        async with open_endpoint(named, context=context, clock=LoopClock()) as endpoint:
+            assert server in endpoint.server
+
+    run(main())
+
+
+def test_a_context_that_is_not_there_is_told_with_those_that_are(run, tmp_path):
+    path = tmp_path / "kubeconfig"
+    path.write_text(context_of("http://one:1"))
+
+    async def main(paths):
+        async with open_endpoint(paths, context="prod", clock=LoopClock()):
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"there is no 'prod' among its contexts \(x\)"):
+        run(main(str(path)))
+    with pytest.raises(ConfigurationError, match="none of these files says anything"):
+        run(main(f"{tmp_path}/a:{tmp_path}/b"))
+    with pytest.raises(ConfigurationError, match="there is no kubeconfig"):
+        run(main(""))

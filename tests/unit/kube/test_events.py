@@ -11,6 +11,7 @@ from extip.kube import events
 from extip.kube.events import BURST, EventRecorder, ObjectReference
 from extip.log import Logger
 from tests.fakes import http_api as api
+from tests.fakes.tasks import beside
 
 SERVICE = ObjectReference(kind="Service", namespace="ns", name="web", uid="uid-1")
 NODE = ObjectReference(kind="Node", name="n1", uid="uid-2")
@@ -23,13 +24,8 @@ async def recording(rig):
             rig.client, clock=LoopClock(), metrics=rig.metrics, instance="node-1"
         )
         recorder._logger = cast("Logger", rig.logger)
-        task = asyncio.create_task(recorder.run())
-        try:
+        async with beside(recorder.run()):
             yield recorder
-            assert not task.done(), task
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def refuse(recorder, reference=SERVICE, message="10.0.0.1 is the gateway"):

@@ -10,7 +10,7 @@ from extip.api.meta_v1 import FullObjectMeta
 from extip.api.resources import LEASES, SERVICES
 from extip.clock import LoopClock
 from extip.kube.config import open_endpoint
-from extip.kube.sockets import UNANSWERED_S, open_socket
+from extip.kube.sockets import UNANSWERED_S, open_socket, resolve
 from tests.fakes.http_api import SERVICES_PATH
 from tests.unit.kube.conftest import kubeconfig
 
@@ -93,3 +93,14 @@ def test_a_heartbeat_never_takes_a_connection_that_something_else_left(rig, run)
     assert len(beats) == 2
     assert len(set(beats)) == 1
     assert others.isdisjoint(beats)
+
+
+def test_an_ip_is_its_own_address():
+    assert asyncio.run(resolve("192.0.2.1")) == {"192.0.2.1"}
+    assert asyncio.run(resolve("2001:db8::1")) == {"2001:db8::1"}
+    assert asyncio.run(resolve("localhost")) & {"127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "", "x" * 300])
+def test_a_name_that_does_not_resolve_has_no_address(host):
+    assert asyncio.run(resolve(host)) == frozenset()

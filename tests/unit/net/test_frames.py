@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.net.frames import announcement, parse, probe, question
-from extip.plan.link import IPAddress
-from extip.plan.sighting import Kind, Sighting
+from extip.net.interfaces import IPAddress
+from extip.net.neighbour_events import FrameKind, NeighbourEvent
 
 MAC = bytes.fromhex("020000000001")
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::12:3456")
@@ -75,17 +75,21 @@ def ones_complement_sum(frame: bytes) -> int:
 
 @given(ip=addresses, mac=macs, reply=st.booleans())
 def test_announcements_are_understood(ip: IPAddress, mac: bytes, *, reply: bool) -> None:
-    assert parse(announcement(ip, mac, reply=reply)) == Sighting(ip, mac, Kind.CLAIM)
+    assert parse(announcement(ip, mac, reply=reply)) == NeighbourEvent(
+        ip, mac, FrameKind.ANNOUNCEMENT
+    )
 
 
 @given(addresses, macs)
 def test_probes_are_understood(ip: IPAddress, mac: bytes) -> None:
-    assert parse(probe(ip, mac)) == Sighting(ip, mac, Kind.PROBE)
+    assert parse(probe(ip, mac)) == NeighbourEvent(ip, mac, FrameKind.PROBE)
 
 
 @given(addresses, macs)
 def test_padding_to_the_shortest_ethernet_frame_does_not_matter(ip: IPAddress, mac: bytes) -> None:
-    assert parse(announcement(ip, mac).ljust(100, b"\0")) == Sighting(ip, mac, Kind.CLAIM)
+    assert parse(announcement(ip, mac).ljust(100, b"\0")) == NeighbourEvent(
+        ip, mac, FrameKind.ANNOUNCEMENT
+    )
 
 
 @given(addresses.filter(lambda ip: ip.version == 6), st.integers(54, 85), st.integers(1, 255))
@@ -119,7 +123,9 @@ def test_an_option_of_no_length_ends_the_message() -> None:
     whole = frame[:54] + body[:2] + bytes(2) + body[4:]
     total = ones_complement_sum(whole)
     sound = whole[:56] + (0xFFFF - total).to_bytes(2, "big") + whole[58:]
-    assert parse(sound) == Sighting(V6, MAC, Kind.CLAIM)  # by the frame's own source
+    assert parse(sound) == NeighbourEvent(
+        V6, MAC, FrameKind.ANNOUNCEMENT
+    )  # by the frame's own source
 
 
 OTHER = bytes.fromhex("020000000002")
@@ -155,4 +161,6 @@ def test_a_neighbour_solicitation_to_the_group_and_to_one(to: bytes, mac: str, g
 @given(addresses, macs, addresses)
 def test_a_question_tells_who_asks(ip: IPAddress, mac: bytes, source: IPAddress) -> None:
     if ip.version == source.version:
-        assert parse(question(ip, mac, source)) == Sighting(source, mac, Kind.CLAIM)
+        assert parse(question(ip, mac, source)) == NeighbourEvent(
+            source, mac, FrameKind.ANNOUNCEMENT
+        )

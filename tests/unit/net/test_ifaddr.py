@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extip.net import ifaddr, nlmsg
 from extip.net.ifaddr import Decoder, Encoder, Mark, steps
-from extip.plan.link import Change, IPInterface, Operation
+from extip.net.interfaces import Change, IPInterface, Operation
 
 U32 = struct.Struct("=I")
 IFA_F_NODAD, IFA_F_TENTATIVE, IFA_F_DADFAILED = 0x02, 0x40, 0x08

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.net import iflink, nlmsg
-from extip.plan.link import Link
+from extip.net.interfaces import Link
 
 UP, LOOPBACK, NOARP, LOWER_UP = 0x1, 0x8, 0x80, 0x10000
 ETHER, INFINIBAND = 1, 32

@@ -8,19 +8,10 @@ import pytest
 
 from extip.log import Logger
 from extip.net.packets import FrameSockets
-from extip.plan.link import Link
+from tests.fakes.interfaces import ethernet
 from tests.fakes.recorder import RecordingLogger
 
-LINK = Link(
-    index=1,
-    name="lo",
-    mac=bytes(6),
-    up=True,
-    carrier=True,
-    announces=True,
-    mtu=1500,
-    promotes_secondaries=False,
-)
+LINK = ethernet(index=1, name="lo", mac=bytes(6))
 
 
 class Unbound(socket.socket):

@@ -16,21 +16,13 @@ from extip.log import Logger
 from extip.metrics import Metrics
 from extip.net.arp_answers import every_node_answers
 from extip.net.wire_watch import WireWatch
-from extip.plan.link import Link
+from tests.fakes.interfaces import ethernet
 from tests.fakes.recorder import RecordingLogger
+from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
-LINK = Link(
-    index=3,
-    name="eth0",
-    mac=bytes.fromhex("020000000001"),
-    up=True,
-    carrier=True,
-    announces=True,
-    mtu=1500,
-    promotes_secondaries=False,
-)
+LINK = ethernet(index=3)
 _SO_ATTACH_FILTER = 26
 
 
@@ -98,16 +90,11 @@ async def watching(kernel: Kernel) -> AsyncIterator[WireWatch]:
         open_packets=kernel.open,
         answered_by_all=lambda _: kernel.every_node_answers,
     )
-    task = asyncio.ensure_future(watch.run())
-    watch._log = watch._senders._log = cast("Logger", kernel.logger)
-    try:
+    async with beside(watch.run()):
+        watch._log = watch._senders._log = cast("Logger", kernel.logger)
         watch.listen(LINK, {V4, V6}, alert=True)
         await asyncio.sleep(0.1)
         yield watch
-    finally:
-        assert not task.done(), task
-        task.cancel()
-        await asyncio.wait([task])
 
 
 def test_where_every_kernel_answers_nobody_is_asked_for_ipv4() -> None:

@@ -1,0 +1,44 @@
+"""The keys that have changed since the last look, for one reader that sees everything at first."""
+
+import sys
+from collections.abc import Iterable
+from itertools import islice
+
+
+class ChangedKeys:
+    """Collects keys. Between `forget` and the next `take` it collects none: all are new then.
+
+    A reader that stops for long calls `forget`, or the keys become ever more.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+        self._anew = True
+
+    def note(self, key: str) -> None:
+        """Note that something about a key has changed."""
+        if not self._anew:
+            self._keys[key] = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether `take` has more to return."""
+        return self._anew or bool(self._keys)
+
+    def take(self, known: Iterable[str], most: int = sys.maxsize) -> dict[str, None]:
+        """Return up to `most` changed keys; at first, and after `forget`, all that are `known`."""
+        if self._anew:
+            self._anew = False
+            self._keys = dict.fromkeys(known)
+        if len(self._keys) <= most:
+            keys, self._keys = self._keys, {}
+            return keys
+        keys = dict.fromkeys(islice(self._keys, most))
+        for key in keys:
+            del self._keys[key]
+        return keys
+
+    def forget(self) -> None:
+        """Have the next `take` return all keys."""
+        self._keys.clear()
+        self._anew = True

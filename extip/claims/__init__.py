@@ -1,0 +1,1 @@
+"""IpClaims: one for each external IP, and what each of them says."""

@@ -1,0 +1,1 @@
+"""Pure: services to claims, and claims to addresses of a node."""

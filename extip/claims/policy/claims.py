@@ -1,0 +1,392 @@
+"""Wanted IPs x existing claims → the claims to create, change and delete. Pure.
+
+Each IP has one claim, which names the services that want the IP. So a shared IP stays until its
+last service drops it, also when that happens while no scheduler runs. A claim that a person made is
+never changed or deleted; when it has a wanted IP, it is the claim of that IP.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import AddressValueError, NetmaskValueError
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from extip.api.ipcontroller_v1 import MAX_SERVICES, IpClaim, IpClaimSpec, ServiceReference
+from extip.api.meta_v1 import NO_FIELD_OWNERS, FullObjectMeta
+from extip.api.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NODE_LABEL,
+    PLACEMENT_ANNOTATION,
+    PLACEMENT_AUTOMATIC,
+    POOL_LABEL,
+    PORTS_ANNOTATION,
+    PREFIX_ANNOTATION,
+    PREFIX_EXPLICIT,
+    PREVIOUS_NODE_LABEL,
+    is_service_label,
+    label_value,
+    service_label,
+)
+from extip.net.interfaces import (
+    CachedIPv4Interface,
+    CachedIPv6Interface,
+    IPAddress,
+    IPInterface,
+)
+from extip.services.policy.references import service_of
+from extip.services.policy.requests import Owner
+
+_NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
+
+_MAX_PORTS_TEXT = 1 << 16
+_PORT_DIGITS = 5
+"""Characters. All annotations of an object together may have four times as many."""
+
+_IPV6_PARTS = 8
+_GROUP_BITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Create a claim; placement adds the node to the same write."""
+
+    interface: IPInterface
+    services: tuple[ServiceReference, ...]
+    replaces: str = ""
+    """The claim of the same IP with another prefix length, by name. The new claim gets its node;
+    the next plan deletes the old one."""
+    pool: str = ""
+    """The pool that the IP was allocated from; empty when a service wrote the IP itself."""
+    ports: str = ""
+    """The ports of each service, in the form of `PORTS_ANNOTATION`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetServices:
+    """The services of the IP, their ports or the pool have changed."""
+
+    claim: IpClaim
+    services: tuple[ServiceReference, ...]
+    pool: str = ""
+    ports: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """No service wants the claim any more."""
+
+    claim: IpClaim
+
+
+Action = Create | SetServices | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimIndex:
+    """Existing claims by IP."""
+
+    by_ip: Mapping[IPAddress, tuple[IpClaim, ...]]
+    malformed: tuple[IpClaim, ...]
+    """Claims with a malformed `spec.cidr`. Every plan leaves them alone."""
+
+
+def claim_name(interface: IPInterface) -> str:
+    """Return the name of the claim of an IP: ``10-10-0-2-24``, ``fd00-0-0-0-0-0-0-1-128``.
+
+    An IPv6 name has all eight groups, each without leading zeros. Names must be unique, and may not
+    contain the colons of the short form.
+    """
+    ip = interface.ip
+    parts = ip.exploded.split(".") if ip.version == 4 else _groups(int(ip))  # noqa: PLR2004
+    return "-".join((*parts, str(interface.network.prefixlen)))
+
+
+# Each claim is parsed several times for each change of it, with the same result.
+@lru_cache(maxsize=2**18)  # type: ignore[misc]  # its own type has Any
+def parse_cidr(text: str) -> IPInterface | None:
+    """Return the address and prefix length of a `spec.cidr`; None when it is malformed."""
+    address, slash, prefix = text.partition("/")
+    if not slash or not prefix.isascii() or not prefix.isdecimal() or "%" in address:
+        return None
+    try:
+        return CachedIPv6Interface(text) if ":" in address else CachedIPv4Interface(text)
+    except (AddressValueError, NetmaskValueError):
+        return None
+
+
+def index_claims(claims: Iterable[IpClaim]) -> ClaimIndex:
+    """Index claims by IP; malformed claims are kept apart."""
+    by_ip: dict[IPAddress, list[IpClaim]] = {}
+    malformed: list[IpClaim] = []
+    for claim in claims:
+        interface = parse_cidr(claim.spec.cidr)
+        if interface is None:
+            malformed.append(claim)
+        else:
+            by_ip.setdefault(interface.ip, []).append(claim)
+    return ClaimIndex(
+        by_ip={ip: tuple(sorted(found, key=_name)) for ip, found in by_ip.items()},
+        malformed=tuple(sorted(malformed, key=_name)),
+    )
+
+
+def plan_claims(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    index: ClaimIndex,
+    pools: Mapping[IPInterface, str] = _NO_POOLS,
+) -> tuple[Action, ...]:
+    """Plan for every IP, in the order of IPs; see `plan_claim`.
+
+    `wanted` and `index` must be complete: a managed claim of an IP that is not in `wanted` is
+    deleted. `pools` has the pool that an IP was allocated from.
+    """
+    by_ip = {interface.ip: interface for interface in wanted}
+    actions: list[Action] = []
+    for ip in sorted(by_ip.keys() | index.by_ip.keys(), key=_numeric):
+        interface = by_ip.get(ip)
+        owners = () if interface is None else wanted[interface]
+        pool = "" if interface is None else pools.get(interface, "")
+        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()), pool=pool)
+    return tuple(actions)
+
+
+def plan_claim(
+    interface: IPInterface | None,
+    owners: Sequence[Owner],
+    existing: Sequence[IpClaim],
+    *,
+    pool: str = "",
+) -> tuple[Action, ...]:
+    """Plan for one IP: `interface` is None when no service wants it; `existing` are its claims.
+
+    After the actions another plan has none, except the deletion of a replaced claim. That claim
+    stays until its successor exists.
+    """
+    made = [claim for claim in existing if claim.managed]
+    if interface is None or len(made) < len(existing):  # nobody wants it, or a person's has it
+        return tuple(Delete(claim) for claim in made)
+    services, ports = _references(owners), _ports(owners)
+    name = claim_name(interface)
+    kept = next((claim for claim in made if claim.metadata.name == name), None)
+    rest = [claim for claim in made if claim is not kept]
+    if kept is None:
+        replaces = rest[0].metadata.name if rest else ""
+        new = Create(
+            interface=interface, services=services, replaces=replaces, pool=pool, ports=ports
+        )
+        return (new,)
+    actions: list[Action] = [Delete(claim) for claim in rest]
+    known = kept.spec.services or (), pool_of(kept), ports_text(kept)
+    if known != (services, label_value(pool), ports):
+        actions.append(SetServices(kept, services, pool, ports))
+    return tuple(actions)
+
+
+def new_claim(create: Create, *, node: str = "") -> IpClaim:
+    """Return the claim to write, assigned to `node` unless that is empty."""
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, **_service_labels(create.services)}
+    if node:
+        labels[NODE_LABEL] = label_value(node)
+    if create.pool:
+        labels[POOL_LABEL] = label_value(create.pool)
+    return IpClaim(
+        metadata=FullObjectMeta(
+            name=claim_name(create.interface),
+            labels=labels,
+            annotations={PORTS_ANNOTATION: create.ports} if create.ports else None,
+        ),
+        spec=IpClaimSpec(
+            cidr=create.interface.with_prefixlen, node_name=node, services=create.services
+        ),
+    )
+
+
+def metadata_patch(claim: IpClaim) -> dict[str, object]:
+    """Return the metadata of every merge patch of a claim.
+
+    The patch fails with a conflict when the claim has changed since it was read. It also clears
+    the field owners (`managedFields`) of a managed claim; a person's claim keeps them.
+    """
+    metadata: dict[str, object] = {"resourceVersion": claim.metadata.resource_version}
+    if claim.managed:
+        metadata["managedFields"] = NO_FIELD_OWNERS
+    return metadata
+
+
+def has_field_owners(claim: IpClaim) -> bool:
+    """Whether a managed claim has field owners, which nothing needs."""
+    return claim.managed and bool(claim.metadata.managed_fields)
+
+
+def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
+    """Return the merge patch that gives the claim to `node`; an empty `node` takes its node away.
+
+    It fails with a conflict when the claim has changed since it was read, so that a stale decision
+    does not undo a newer one. Other labels stay. A label keeps the former node until the next move.
+    """
+    before = claim.spec.node_name
+    labels: dict[str, str | None] = {NODE_LABEL: label_value(node) if node else None}
+    if before and before != node:
+        labels[PREVIOUS_NODE_LABEL] = label_value(before)
+    metadata = metadata_patch(claim) | {"labels": labels}
+    if not claim.managed and before != node:  # without it, a person's claim counts as pinned
+        metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
+    return {"metadata": metadata, "spec": {"nodeName": node or None}}
+
+
+def services_patch(action: SetServices) -> dict[str, object]:
+    """Return the merge patch of the services; it conflicts like that of `assignment_patch`."""
+    metadata = metadata_patch(action.claim)
+    pool = label_value(action.pool)
+    labels = service_labels(action.claim, action.services)
+    if pool != pool_of(action.claim):
+        labels[POOL_LABEL] = pool or None
+    if labels:
+        metadata["labels"] = labels
+    if action.ports != ports_text(action.claim):
+        metadata["annotations"] = {PORTS_ANNOTATION: action.ports or None}
+    return {"metadata": metadata, "spec": {"services": action.services}}
+
+
+def current_owners(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset[str]]:
+    """Return a function from an IP to the namespaces whose services have it by its claims.
+
+    The claims are indexed at the first call, since few passes have a contested IP.
+    """
+    index: dict[IPAddress, frozenset[str]] = {}
+    known = tuple(claims)
+
+    def namespaces(ip: IPAddress) -> frozenset[str]:
+        if not index:
+            for claim in known:
+                interface = parse_cidr(claim.spec.cidr)
+                if interface is not None and claim.managed:
+                    named = (service.namespace for service in claim.spec.services or ())
+                    index[interface.ip] = index.get(interface.ip, frozenset()).union(named)
+        return index.get(ip, frozenset())
+
+    return namespaces
+
+
+def pool_of(claim: IpClaim) -> str:
+    """Return the `label_value` of the pool of the claim's IP; empty for none."""
+    return (claim.metadata.labels or {}).get(POOL_LABEL, "")
+
+
+def recorded_ports(claim: IpClaim) -> dict[tuple[str, int], str]:
+    """Return the recorded service, ``namespace/name``, that has each port of a shared IP."""
+    found: dict[tuple[str, int], str] = {}
+    namespaces = {service.namespace for service in claim.spec.services or ()}
+    for entry in ports_text(claim).split():
+        port, _, service = entry.partition("=")
+        number, _, protocol = port.partition("/")
+        if service and number.isascii() and number.isdecimal() and len(number) <= _PORT_DIGITS:
+            owner = service if "/" in service else f"{min(namespaces, default='')}/{service}"
+            found[protocol, int(number)] = owner
+    return found
+
+
+def is_pinned(claim: IpClaim) -> bool:
+    """Whether a person chose the claim's node: then nothing moves it."""
+    annotations = claim.metadata.annotations or {}
+    return (
+        bool(claim.spec.node_name)
+        and not claim.managed
+        and annotations.get(PLACEMENT_ANNOTATION) != PLACEMENT_AUTOMATIC
+    )
+
+
+def has_default_prefix(claim: IpClaim, interface: IPInterface) -> bool:
+    """Whether nobody said the prefix length of the claim's IP, so that its node may."""
+    annotations = claim.metadata.annotations or {}
+    return _may_be_default(claim, interface) and annotations.get(PREFIX_ANNOTATION) is None
+
+
+def prefix_annotation(claim: IpClaim, explicit: AbstractSet[int]) -> dict[str, str | None]:
+    """Return the annotation to set, or to remove where it is None; empty when the claim is right.
+
+    `explicit` has the IP versions whose prefix length the scheduler was told.
+    """
+    interface = parse_cidr(claim.spec.cidr)
+    if interface is None or not claim.managed:
+        return {}
+    told = _may_be_default(claim, interface) and interface.version in explicit
+    due = PREFIX_EXPLICIT if told else None
+    now = (claim.metadata.annotations or {}).get(PREFIX_ANNOTATION)
+    return {} if now == due else {PREFIX_ANNOTATION: due}
+
+
+def service_labels(claim: IpClaim, services: Iterable[ServiceReference]) -> dict[str, str | None]:
+    """Return the labels to set for the services, or to remove where they are None.
+
+    It is empty when the claim is right. They cost no write of their own while services come and go.
+    """
+    known, due = claim.metadata.labels or {}, _service_labels(services)
+    changes: dict[str, str | None] = {label: "" for label in due if label not in known}
+    for label in known:
+        if is_service_label(label) and label not in due:
+            changes[label] = None
+    return changes
+
+
+def with_annotations(claim: IpClaim, changes: Mapping[str, str | None]) -> IpClaim:
+    """Return the claim with annotations set or, where the value is None, removed."""
+    if not changes:
+        return claim
+    after = {**(claim.metadata.annotations or {}), **changes}
+    kept = {name: value for name, value in after.items() if value is not None}
+    return replace(claim, metadata=replace(claim.metadata, annotations=kept or None))
+
+
+def needs_label(claim: IpClaim) -> bool:
+    """Whether the claim's label names another node than its spec: its node cannot see it then."""
+    label = (claim.metadata.labels or {}).get(NODE_LABEL, "")
+    return label != (label_value(claim.spec.node_name) if claim.spec.node_name else "")
+
+
+def _may_be_default(claim: IpClaim, interface: IPInterface) -> bool:
+    """Whether the length is one that schedulers write without being told; pools say theirs."""
+    full = interface.network.prefixlen == interface.max_prefixlen
+    return claim.managed and full and not pool_of(claim)
+
+
+def _references(owners: Sequence[Owner]) -> tuple[ServiceReference, ...]:
+    return tuple(sorted(map(service_of, owners))[:MAX_SERVICES])
+
+
+def _service_labels(services: Iterable[ServiceReference]) -> dict[str, str]:
+    return {service_label(service.namespace, service.name): "" for service in services}
+
+
+def _ports(owners: Sequence[Owner]) -> str:
+    """Return the ports of each owner; empty when they are too many for an annotation."""
+    one_namespace = len({owner.namespace for owner in owners}) == 1
+    each = sorted(
+        (number, protocol, owner.name if one_namespace else str(owner))
+        for owner in owners
+        for protocol, number in owner.ports
+    )
+    text = " ".join(f"{number}/{protocol}={name}" for number, protocol, name in each)
+    return text if len(owners) > 1 and len(text) <= _MAX_PORTS_TEXT else ""
+
+
+def ports_text(claim: IpClaim) -> str:
+    """Return the ports of the services that share the claim's IP, as it records them."""
+    return (claim.metadata.annotations or {}).get(PORTS_ANNOTATION, "")
+
+
+def _groups(value: int) -> list[str]:
+    last = (_IPV6_PARTS - 1) * _GROUP_BITS
+    return [f"{value >> shift & 0xFFFF:x}" for shift in range(last, -1, -_GROUP_BITS)]
+
+
+def _name(claim: IpClaim) -> str:
+    return claim.metadata.name
+
+
+def _numeric(ip: IPAddress) -> tuple[int, int]:
+    return ip.version, int(ip)

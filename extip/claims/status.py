@@ -1,0 +1,194 @@
+"""Writes the outcome of each claim on this node into its status: conditions, holder, since.
+
+Only a status that differs is written: one write for a claim at a time, several claims at once. The
+address path never waits for a write. Conditions of other writers stay: after a conflict the claim
+is read again, and the write is made over the new version.
+
+The owner tasks are `ClaimStatusWriter.run`, one for each of `CONCURRENCY` writes.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from random import Random
+
+from extip import log
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimStatus
+from extip.api.resources import IP_CLAIMS
+from extip.backoff import Backoff
+from extip.claims.policy.node_claims import Outcome, status_after, status_patch, stopped
+from extip.clock import Clock
+from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
+from extip.kube.client import ApiClient
+from extip.supervisor import for_each
+from extip.workqueue import WorkQueue
+
+CONCURRENCY = 12
+"""Writes at once."""
+
+_STOP_S = 0.5
+"""Seconds for the last writes; the whole stop has 2 s."""
+
+_BACKOFF = Backoff(initial_s=0.02, cap_s=15.0)
+
+_DOWN_S = 0.2
+"""Seconds before a missing address is reported: it is gone for a moment when its prefix length
+changes."""
+
+_FEW = 16
+_QUIET_S = 0.3
+_MAX_HOLD_S = 4.0
+_TRICKLE_S = 0.5
+"""Many claims arrive in a row when a node with many claims has died. The API server is then busy
+with the moves of the rest, and traffic waits for those, not for reports. So after more than `_FEW`
+arrivals reports wait for `_QUIET_S` without another one. The wait ends after `_MAX_HOLD_S`, since a
+drained node waits for the reports; from then on each writer makes one report in `_TRICKLE_S`."""
+
+_CONFLICTS = 4
+"""Conflicts in a row after which a write has to wait."""
+
+
+class _Arrivals:
+    """Decides how long reports are held back while many claims arrive."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._began_at = 0.0
+        self._last_at = float("-inf")
+
+    def note(self, count: int, now: float) -> None:
+        """Count claims whose outcome has changed."""
+        if now - self._last_at > _QUIET_S:
+            self._began_at, self._count = now, 0
+        self._count += count
+        self._last_at = now
+
+    def hold_s(self, now: float) -> float:
+        """Return the seconds that a report should wait now; 0 or less for no wait."""
+        if not self.many(now):
+            return 0.0
+        return min(self._last_at + _QUIET_S, self._began_at + _MAX_HOLD_S) - now
+
+    def many(self, now: float) -> bool:
+        """Return whether many claims are arriving."""
+        return self._count > _FEW and now - self._last_at < _QUIET_S
+
+
+class ClaimStatusWriter:
+    """Keeps the status of this node's claims equal to their outcomes."""
+
+    def __init__(
+        self,
+        claims: Mapping[str, IpClaim],
+        client: ApiClient,
+        *,
+        node: str,
+        link: str,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self._claims = claims
+        self._client = client
+        self._node = node
+        self._link = link
+        self._clock = clock
+        self._queue: WorkQueue[str] = WorkQueue(rng=rng, backoff=_BACKOFF)
+        self._outcomes: dict[str, Outcome] = {}
+        self._arrivals = _Arrivals()
+        self._log = log.get_logger("claim-status")
+        self._failing = ""
+
+    def on_outcomes(self, outcomes: dict[str, Outcome]) -> None:
+        """Take the outcomes of all claims of this node; an unchanged outcome costs nothing."""
+        before, self._outcomes = self._outcomes, outcomes
+        changed = [name for name, outcome in outcomes.items() if before.get(name) != outcome]
+        for name in changed:
+            hesitates = outcomes[name].accepted and not outcomes[name].up
+            self._queue.add_after(name, _DOWN_S if hesitates else 0.0)
+        if changed:
+            self._arrivals.note(len(changed), self._clock.monotonic())
+
+    def on_claim(self, name: str) -> None:
+        """Compare a claim that has changed with its outcome; an informer's handler."""
+        if name in self._outcomes:
+            self._queue.add(name)
+
+    async def run(self) -> None:
+        """Write each status that differs, until cancelled."""
+        while True:
+            name = await self._queue.get()
+            try:
+                while (hold_s := self._arrivals.hold_s(self._clock.monotonic())) > 0:
+                    await self._clock.sleep(hold_s)
+                await self._report(name)
+                if self._arrivals.many(self._clock.monotonic()):
+                    await self._clock.sleep(_TRICKLE_S)
+            except ApiError as error:
+                self._failed(name, error)
+            else:
+                self._queue.forget(name)
+                self._succeeded()
+            finally:
+                self._queue.done(name)
+
+    async def stop(self) -> None:
+        """Report for all claims that their addresses were removed, after `run` was cancelled.
+
+        It takes at most `_STOP_S`. A status that cannot be written is logged.
+        """
+        self._outcomes = {name: stopped(outcome) for name, outcome in self._outcomes.items()}
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await for_each(tuple(self._outcomes), self._report_last, limit=CONCURRENCY)
+        except TimeoutError:
+            self._log.warning("status_not_written", error=f"no time left after {_STOP_S} s")
+
+    async def _report_last(self, name: str) -> None:
+        try:
+            await self._report(name)
+        except ApiError as error:
+            self._log.warning("status_not_written", claim=name, error=str(error))
+
+    async def _report(self, name: str) -> None:
+        claim = self._claims.get(name)
+        for _ in range(_CONFLICTS):
+            status = None if claim is None else self._status(claim)
+            if claim is None or status is None:
+                return
+            try:
+                patch = status_patch(claim, status)
+                await self._client.patch(IP_CLAIMS, patch, name=name, subresource="status")
+            except ConflictError:
+                claim = await self._fresh(name)
+            except NotFoundError:
+                return
+            else:
+                return
+        raise ApiUnavailableError(f"claim {name} was changed again and again")
+
+    def _status(self, claim: IpClaim) -> IpClaimStatus | None:
+        """Return the status to write; None when it is right, or when another node writes it."""
+        outcome = self._outcomes.get(claim.metadata.name)
+        if outcome is None or outcome.cidr != claim.spec.cidr:
+            return None  # the next pass decides about it
+        if claim.spec.node_name != self._node:
+            return None
+        now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return status_after(claim, outcome, node=self._node, link=self._link, now=now)
+
+    async def _fresh(self, name: str) -> IpClaim | None:
+        try:
+            return await self._client.get(IP_CLAIMS, name=name)
+        except NotFoundError:
+            return None
+
+    def _failed(self, name: str, error: ApiError) -> None:
+        """Log the first of several failures, and try the write again later."""
+        report = self._log.debug if self._failing else self._log.warning
+        report("status_not_written", claim=name, error=str(error))
+        self._failing = str(error)
+        self._queue.retry(name)
+
+    def _succeeded(self) -> None:
+        if self._failing:
+            self._log.info("status_written_again")
+            self._failing = ""

@@ -1,0 +1,57 @@
+"""`extip manifests`."""
+
+from pathlib import Path
+
+import click
+
+from extip import __version__
+from extip.cli.types import click_type
+from extip.net.networks import IPNetwork
+from extip.settings.flags import NETWORK, whole
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("mode", type=click.Choice(["claims", "simple"]))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--image",
+    default="",
+    show_default="none; a new folder needs one",
+    help=f"Image of extip; without a tag it is {__version__}.",
+)
+@click.option(
+    "--iface",
+    default="",
+    show_default="none; a new folder needs one",
+    help="Interface that IP addresses are put on.",
+)
+@click.option("--mask", default=32, type=click_type(whole(1, 32)), help="Prefix length of IPv4.")
+@click.option(
+    "--allow-cidr",
+    multiple=True,
+    type=click_type(NETWORK),
+    help="Only external IPs inside this network. Repeatable.",
+)
+def manifests(
+    *,
+    mode: str,
+    folder: Path,
+    image: str,
+    iface: str,
+    mask: int,
+    allow_cidr: tuple[IPNetwork, ...],
+) -> None:
+    """Write a folder for `kubectl apply -k`, with all that runs extip.
+
+    Flags go into FOLDER/kustomization.yaml. A FOLDER that was written before gets the manifests of
+    this version, and keeps its kustomization.yaml.
+    """
+    from extip.manifests.folder import Choices, write  # noqa: PLC0415
+    from extip.settings.address import AddressSettings  # noqa: PLC0415
+
+    if iface:
+        AddressSettings(iface=iface)  # it knows what an interface can be called
+    write(
+        folder,
+        Choices(mode=mode, image=image, iface=iface, mask=mask, allow_cidr=allow_cidr),
+    )

@@ -1,0 +1,1 @@
+"""`extip doctor`: what would keep extip from working, told before it does."""

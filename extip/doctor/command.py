@@ -1,0 +1,52 @@
+"""`extip doctor`: gather facts, run all checks, tell what was found."""
+
+import os
+import sys
+
+import msgspec
+
+from extip.clock import LoopClock
+from extip.doctor.cluster import read_cluster
+from extip.doctor.node import read_node
+from extip.doctor.policy.finding import Severity
+from extip.doctor.policy.report import as_text, examine
+from extip.doctor.wish import Wish
+from extip.errors import ApiUnavailableError, ConfigurationError
+from extip.kube.client import connect
+from extip.kube.place import Place
+from extip.metrics import Metrics
+from extip.settings.controller import ControllerSettings
+from extip.terminal import has_colours
+
+_NODE_NAME = "NODE_NAME"
+"""The variable by which the manifests give a controller its --hostname."""
+
+
+async def run(place: Place, wish: Wish) -> bool:
+    """Print the findings; return whether none is an error.
+
+    A cluster that cannot be asked keeps nobody from looking at this machine. Raises ApiError and
+    ConfigurationError when there is nothing else to look at.
+    """
+    clock = LoopClock()
+    cluster, unread = None, tuple[str, ...]()
+    try:
+        opened = connect(place.kubeconfig, context=place.context, metrics=Metrics("doctor"))
+        async with opened as client:
+            cluster = await read_cluster(client, wish.role, clock=clock)
+            unread = cluster.unread
+    except (ApiUnavailableError, ConfigurationError) as error:
+        if not wish.iface:
+            raise
+        unread = (f"the cluster: {error}",)
+    node = None
+    if wish.iface:
+        own = os.environ.get(_NODE_NAME) or ControllerSettings().node
+        node = await read_node(wish.iface, wish.hostname or own, clock=clock)
+    findings = examine(cluster, node)
+    if wish.output == "json":
+        told = {"findings": findings, "unread": unread}
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
+    else:
+        sys.stdout.write(as_text(findings, unread=unread, colour=has_colours(sys.stdout)))
+    return all(one.severity is not Severity.ERROR for one in findings)

@@ -1,0 +1,52 @@
+"""Findings → what a person reads. Pure."""
+
+from collections.abc import Iterable, Sequence
+from textwrap import fill
+
+from extip.doctor.policy import cluster_checks, node_checks
+from extip.doctor.policy.facts import ClusterFacts, NodeFacts
+from extip.doctor.policy.finding import Finding, Severity
+
+_WIDTH = 100
+_COLOURS = {Severity.ERROR: "\x1b[31m", Severity.WARNING: "\x1b[33m", Severity.NOTE: ""}
+_PLAIN = "\x1b[0m"
+
+
+def examine(cluster: ClusterFacts | None, node: NodeFacts | None) -> list[Finding]:
+    """Return the findings of all checks that have their facts, the gravest first.
+
+    None stands for facts that nobody gathered.
+    """
+    found: list[Finding] = []
+    if cluster is not None:
+        found += [one for check in cluster_checks.CHECKS for one in check(cluster)]
+    if node is not None:
+        known = cluster or ClusterFacts.unknown()
+        found += [one for check in node_checks.CHECKS for one in check(node, known)]
+    order = tuple(Severity)
+    return [one for severity in order for one in found if one.severity is severity]
+
+
+def as_text(findings: Sequence[Finding], *, unread: Iterable[str], colour: bool) -> str:
+    """Return a paragraph for each finding, and a line that counts."""
+    parts = [_paragraph(one, colour=colour) for one in findings]
+    parts += [f"not checked: {text}\n" for text in unread]
+    return "\n".join((*parts, _count(findings) + "\n"))
+
+
+def _paragraph(one: Finding, *, colour: bool) -> str:
+    mark = _COLOURS[one.severity] if colour else ""
+    head = f"{one.severity.value.upper()} {one.check}: {one.what}"
+    painted = f"{mark}{head}{_PLAIN}" if mark else head
+    lines = [
+        fill(f"{label}{text}", _WIDTH, initial_indent="  ", subsequent_indent="       ")
+        for label, text in (("why: ", one.why), ("do:  ", one.do))
+    ]
+    return "\n".join((painted, *lines)) + "\n"
+
+
+def _count(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "nothing is wrong"
+    counts = {s: sum(one.severity is s for one in findings) for s in Severity}
+    return ", ".join(f"{n} {s.value}{'s' * (n != 1)}" for s, n in counts.items() if n)

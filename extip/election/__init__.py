@@ -1,0 +1,1 @@
+"""One scheduler leads; a Lease says which."""

@@ -1,0 +1,1 @@
+"""Where services are served, for ``externalTrafficPolicy: Local``."""

@@ -1,0 +1,1 @@
+"""Refuses IPs that would hurt the node, the cluster or the network."""

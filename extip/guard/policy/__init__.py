@@ -1,0 +1,1 @@
+"""Pure: which IP may come up, and why another may not."""

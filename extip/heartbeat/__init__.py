@@ -1,1 +1,0 @@
-"""Heartbeats over Leases: `publisher` on each node, `monitor` where nodes are watched."""

@@ -1,0 +1,1 @@
+"""The inputs of each mode from the API server, kept up to date by watches."""

@@ -1,0 +1,109 @@
+"""The facts about all nodes, over which the scheduler decides; read anew when one may differ."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import inf
+
+from extip.api.ipcontroller_v1 import IpNode
+from extip.api.meta_v1 import LabelSelector
+from extip.clock import Clock
+from extip.liveness.node_monitor import NodeMonitor
+from extip.liveness.policy import Verdict
+from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
+from extip.scheduling.policy.node_facts import located, node_facts
+from extip.scheduling.policy.snapshot import Snapshot
+from extip.uplink.inputs import UplinkSource
+
+_LAST_S = 1.0
+"""Seconds after which facts are read again without news. Some rules wait for time to pass."""
+
+
+class ClusterFacts:
+    """Brings heartbeats, IpNodes, Nodes and interfaces together; passes ask for it."""
+
+    def __init__(  # noqa: PLR0913 - all sources of facts
+        self,
+        monitor: NodeMonitor,
+        records: Mapping[str, IpNode],
+        uplinks: UplinkSource,
+        *,
+        kubernetes: Callable[[], Mapping[str, KubernetesNode]],
+        ignored: frozenset[Unfit],
+        rebalance_after_s: float,
+        clock: Clock,
+    ) -> None:
+        """`rebalance_after_s` is the time after which a node is steady; 0 for never."""
+        self._monitor = monitor
+        self._records = records
+        self._uplinks = uplinks
+        self._kubernetes = kubernetes
+        self._ignored = ignored
+        self._rebalance_after_s = rebalance_after_s
+        self._clock = clock
+        self._known: tuple[Snapshot, frozenset[str]] | None = None
+        self._until = -inf
+
+    def have_changed(self) -> None:
+        """Note that something about a node has changed."""
+        self._until = -inf
+
+    def current(
+        self, local: Mapping[str, frozenset[str]], selectors: Mapping[str, LabelSelector]
+    ) -> tuple[Snapshot, frozenset[str]]:
+        """Return the facts, with these endpoints and node selectors, and the steady nodes.
+
+        The facts are the same object until something about a node, or an argument, is another one.
+        """
+        now = self._clock.monotonic()
+        if self._known is None or now >= self._until:
+            self._known, self._until = self._read(local, selectors), now + _LAST_S
+        cluster, steady = self._known
+        if cluster.local_endpoints is not local or cluster.node_selectors is not selectors:
+            cluster = replace(cluster, local_endpoints=local, node_selectors=selectors)
+            self._known = cluster, steady
+        return self._known
+
+    def of(self, name: str) -> NodeFacts:
+        """Return the facts of one node."""
+        return node_facts(
+            name,
+            self._records.get(name),
+            self._kubernetes().get(name),
+            alive=self._monitor.verdict(name) is Verdict.ALIVE,
+            leaving=bool(self._monitor.leaving(name)),
+            isolated=self._monitor.isolated(name),
+            unread=self._monitor.unread(name),
+        )
+
+    def _read(
+        self, local: Mapping[str, frozenset[str]], selectors: Mapping[str, LabelSelector]
+    ) -> tuple[Snapshot, frozenset[str]]:
+        monitor, uplinks, records = self._monitor, self._uplinks, self._records
+        names = sorted({*monitor.nodes(), *records})
+        cluster = Snapshot(
+            nodes=tuple(map(self.of, names)),
+            unknown=frozenset(n for n in names if monitor.verdict(n) is Verdict.UNKNOWN),
+            successors=monitor.successors(),
+            unsettled=uplinks.unsettled(),
+            returning=uplinks.returning(names),
+            registered={name: record.metadata.created for name, record in records.items()},
+            ignored=self._ignored,
+            node_selectors=selectors,
+            located=located(records.values()),
+            local_endpoints=local,
+        )
+        if self._known is not None and self._known[0] == cluster:
+            cluster = self._known[0]
+        return cluster, frozenset(name for name in names if self._is_steady(name))
+
+    def _is_steady(self, name: str) -> bool:
+        monitor = self._monitor
+        if not self._rebalance_after_s or monitor.verdict(name) is not Verdict.ALIVE:
+            return False
+        if monitor.isolated(name) or monitor.unread(name):
+            return False
+        since = monitor.since(name)
+        if since is None:
+            return False
+        since = max(since, self._uplinks.back_at(name))
+        return self._clock.monotonic() - since >= self._rebalance_after_s

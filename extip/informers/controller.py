@@ -1,0 +1,379 @@
+"""A controller's inputs from the API server: its claims, former claims, the other controllers."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from extip.addresses.observation import Inputs
+from extip.api.core_v1 import Node
+from extip.api.ipcontroller_v1 import IpClaim, IpNode
+from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
+from extip.api.resources import IP_CLAIMS, IP_NODES, NODES
+from extip.cache.informer import Informer
+from extip.cache.vanished import Vanished
+from extip.cache.waking import WakingClock
+from extip.claims.policy.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
+from extip.clock import Clock
+from extip.definitions.kinds import Kinds
+from extip.definitions.orphans import Orphans
+from extip.errors import ApiAccessError
+from extip.fencing.cache_freshness import CacheFreshness
+from extip.fencing.claim_reader import ClaimReader
+from extip.guard.reserved_inputs import ReservedSources
+from extip.handover.drain_wait import DrainWait
+from extip.handover.keeper import Handover
+from extip.handover.policy import version_of
+from extip.handover.takeovers import Takeovers
+from extip.kube.client import ApiClient, Scope
+from extip.metrics import Metrics
+from extip.net.interfaces import IPAddress
+from extip.nodes.policy.report import macs
+from extip.services.policy.requests import Masks, Owner
+from extip.supervisor import Component
+from extip.uplink.neighbourhood import Neighbourhood
+
+_SPREAD_S = 2.0
+"""Within this time the watches are opened anew that may be dead: all nodes may learn that at once,
+when the API server was only slow, and what is heard of meanwhile is left alone."""
+
+_DEAF_S = 10.0
+"""A watch of claims that fails for so long beside heartbeats that do not is not about to come back.
+Until then it may be the API server that is."""
+
+_LATE_S = 0.5
+"""Seconds that a node whose Lease is stale may take to notice that its IP was given away."""
+
+_FOLLOWERS = 4
+"""Claims that left and are asked for at once."""
+
+
+class ClaimInputs:
+    """Informers, what may be believed of them, and what follows from it.
+
+    Only the claims of this node are watched, so the cost is that of what it holds. Kubernetes Nodes
+    change with each status of a kubelet, and the scheduler looks at them before it makes a claim.
+    So they are not watched before this node gets a claim that somebody made by hand.
+    """
+
+    def __init__(  # noqa: PLR0913 - a composition of parts and plain values
+        self,
+        client: ApiClient,
+        *,
+        node: str,
+        iface: str,
+        masks: Masks,
+        cache_valid_s: float,
+        handover_s: float,
+        isolated: Callable[[], bool],
+        is_up: Callable[[IPAddress], bool],
+        kinds: Kinds,
+        on_change: Callable[[], None],
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        """Compose; `on_change` is called when the inputs differ, durations are in seconds.
+
+        `masks` are the prefix lengths that this process was told.
+        `isolated` says whether nobody on the interface answers this node any more, `is_up` whether
+        an IP is on the interface.
+        """
+        self._rng = rng
+        self._waking = waking = WakingClock(clock)
+        self._node = node
+        self._iface = iface
+        self._masks = masks
+        self._isolated = isolated
+        self._is_up = is_up
+        self._tell = on_change
+        scope = Scope(label_selector=f"{NODE_LABEL}={label_value(node)}")
+        former = f"{PREVIOUS_NODE_LABEL}={label_value(node)}"
+        self._orphans = Orphans(kinds.claims, clock=clock, rng=rng)
+        self.claims: Informer[IpClaim] = Informer(
+            "ipclaims",
+            client.lister_watcher(IP_CLAIMS, label_selector=scope.label_selector),
+            clock=waking,
+            rng=rng,
+            metrics=metrics,
+            vanished=self._orphans.vanished,
+        )
+        self._former: Informer[IpClaim] = Informer(
+            "former-ipclaims",
+            client.lister_watcher(IP_CLAIMS, label_selector=former),
+            clock=waking,
+            rng=rng,
+            metrics=metrics,
+        )
+        self._nodes: Informer[Node] = Informer(
+            "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
+        )
+        self.ip_nodes: Informer[IpNode] = Informer(
+            "ipnodes",
+            client.lister_watcher(IP_NODES),
+            clock=waking,
+            rng=rng,
+            metrics=metrics,
+            vanished=Vanished(kinds.nodes),
+        )
+        self.neighbourhood = Neighbourhood(node, self.ip_nodes)
+        self._reserved = ReservedSources(
+            client, self._nodes, self.ip_nodes, on_change=self._changed, clock=waking, rng=rng
+        )
+        self._reader = ClaimReader(
+            client,
+            self._orphans.vanished,
+            node=node,
+            scope=scope,
+            limit_s=cache_valid_s,
+            nodes=lambda: len(self.ip_nodes.store),
+            on_lost=self._lost,
+        )
+        self.freshness: CacheFreshness = CacheFreshness(
+            self.claims.store,
+            read=self._reader.read,
+            limit_s=cache_valid_s,
+            on_change=self._changed,
+            clock=clock,
+            rng=rng,
+        )
+        self._handover = Handover(
+            node=node,
+            watched=self._former.store.get,
+            fetch=self._reader.get,
+            timeout_s=handover_s,
+            on_change=self._changed,
+            clock=clock,
+            rng=rng,
+        )
+        self.takeovers = Takeovers(
+            node,
+            self.ip_nodes.store,
+            macs=lambda name: macs(n for n in (self.ip_nodes.store.get(name),) if n is not None),
+            wait_s=cache_valid_s + _LATE_S,
+            on_change=self._changed,
+        )
+        self._nodes_needed = asyncio.Event()
+        self._unjudged: set[str] = set()
+        """New claims made by hand that wait for Nodes; at the start everything waits for them."""
+        self._begun = False
+        self._mine: dict[str, tuple[HeldClaim, int]] = {}
+        self._together: tuple[bool, NodeClaims] | None = None
+        self._acted_on: frozenset[str] | None = None
+        self.drain_wait = DrainWait(self._is_needed)
+        self._back_at = 0.0
+        self._heard_at = float("-inf")
+        self._clock = clock
+        self.claims.add_handler(self._on_claim)
+        self._former.add_handler(self._seen_elsewhere)
+        self._former.add_handler(self._handover.on_claim)
+
+    def current(self) -> Inputs | None:
+        """Return the inputs; None while not all is known, or while it may be out of date.
+
+        While the API server is away they are those of before, less what the watch took away.
+        """
+        if not all(source.has_synced for source in self._needed()):
+            return None
+        self._begun = True
+        if not self.freshness.is_fresh() and (self._acted_on is None or self.freshness.stalled()):
+            return None
+        return Inputs(requests=self.together().requests, reserved=self._reserved.current())
+
+    def node_ips(self) -> frozenset[IPAddress]:
+        """Return the addresses of nodes, as far as known."""
+        return self._reserved.current().nodes
+
+    def together(self) -> NodeClaims:
+        """Return the claims to act on; the very same object until something changes."""
+        trusted = self.freshness.is_fresh()
+        if self._together is None or self._together[0] != trusted:
+            known = [c for c, _ in self._mine.values() if not self.freshness.is_outdated(c.name)]
+            known = [claim for claim in known if claim.name not in self._unjudged]
+            if trusted:
+                self._acted_on = frozenset(claim.name for claim in known)
+            else:
+                known = [claim for claim in known if claim.name in (self._acted_on or ())]
+            kept = self._handover.kept()
+            self._together = trusted, bring_together(known, iface=self._iface, kept=kept)
+        return self._together[1]
+
+    def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
+        """Return who asks for an IP: the claim, and the services behind it."""
+        wanted = self.together().requests.wanted
+        return next((owners for interface, owners in wanted.items() if interface.ip == ip), ())
+
+    def leaving(self) -> frozenset[IPAddress]:
+        """Return the IPs that are kept for their next holder."""
+        kept = self._handover.kept()
+        return frozenset(c.interface.ip for c in kept if c.interface is not None)
+
+    def held(self) -> tuple[str, ...]:
+        """Return what is kept though its claim went with its kind, as CIDRs, in order."""
+        orphans = self._orphans.vanished.orphans
+        return tuple(sorted(c.cidr for c, _ in self._mine.values() if c.name in orphans))
+
+    async def is_ours(self, ip: IPAddress) -> bool:
+        """Return whether the API server says now that an IP is this node's.
+
+        A claim that turns out to have left is not acted on any more. Raises ApiError.
+        """
+        for name in [
+            c.name
+            for c, _ in self._mine.values()
+            if c.interface and c.interface.ip == ip and not c.refused
+        ]:
+            if await self._reader.is_still_ours(name):
+                return True
+        return False
+
+    def _lost(self, name: str, version: int) -> None:
+        self.freshness.mark_lost(name, version=version)
+
+    def on_heartbeat(self, sent_at: float) -> None:
+        """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""
+        self._heard_at = sent_at
+        if self.freshness.on_heartbeat(sent_at):
+            self._back_at = sent_at
+            self._waking.wake()  # it is back: the caches need not wait out their backoff
+
+    def wake(self) -> None:
+        """Try at once what failed: a kind that was missing is back."""
+        self._waking.wake()
+
+    def unread(self) -> str:
+        """Return why this node does not hear of its claims, though its heartbeats are taken.
+
+        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`, and not while
+        no heartbeat is taken either: then it is the API server that is away.
+        """
+        if self.claims.trouble is None:
+            return ""
+        error, since = self.claims.trouble
+        now = self._clock.monotonic()
+        alone = now - self._heard_at <= self.freshness.limit_s
+        late = alone and now - max(since, self._back_at) > _DEAF_S
+        deaf = late or isinstance(error, ApiAccessError)
+        return f"claims cannot be read: {error}" if deaf else ""
+
+    def doubt(self, since_s: float) -> None:
+        """Watch anew, soon, what has been silent since that time: its connection may be dead."""
+        loop = asyncio.get_running_loop()
+        for informer in self._informers():
+            loop.call_later(_SPREAD_S * self._rng.random(), informer.doubt, since_s)
+
+    def _is_needed(self) -> bool:
+        return bool(self._handover.kept()) or any(
+            claim.interface is not None and self._is_up(claim.interface.ip)
+            for claim in self.together().claims
+        )
+
+    def components(self) -> list[Component]:
+        """Return what has to run."""
+        return [
+            *(Component(i.name, i.run) for i in self._informers() if i is not self._nodes),
+            Component(self._nodes.name, self._run_nodes),
+            *self._reserved.components(),
+            *(Component(f"handover-{n}", self._handover.run) for n in range(_FOLLOWERS)),
+            Component("cache-freshness", self._run_freshness),
+            Component("stalls", self.freshness.detect_stalls),
+            Component("first-sync", self._announce_first_sync),
+            Component("orphans", partial(self._orphans.adopt, self._node, self._reader.get)),
+        ]
+
+    def _informers(
+        self,
+    ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode], ...]:
+        return self.claims, self._former, self._nodes, self.ip_nodes
+
+    def record(self) -> IpNode | None:
+        """Return this node's IpNode as far as known."""
+        return self.ip_nodes.store.get(self._node)
+
+    def controller_macs(self) -> frozenset[bytes]:
+        """Return the MACs of all nodes that have a controller, as far as known."""
+        return macs(self.ip_nodes.store.values())
+
+    def problem(self) -> str:
+        """Return which caches have never been filled; empty when all have (a readiness check)."""
+        nodes = (self._nodes,) if self._nodes_needed.is_set() else ()
+        missing = [i.name for i in (self.claims, *nodes, self.ip_nodes) if not i.has_synced]
+        missing += [self._reserved.problem()] if self._reserved.problem() else []
+        return f"not synced yet: {', '.join(missing)}" if missing else ""
+
+    async def _announce_first_sync(self) -> None:
+        """Call `on_change` when all inputs are known: with no claim at all, no key ever does."""
+        for source in self._needed():
+            await source.wait_synced()
+        self._changed()
+        await self._nodes_needed.wait()
+        await self._nodes.wait_synced()
+        self._unjudged.clear()
+        self._changed()
+        await asyncio.get_running_loop().create_future()
+
+    def _needed(
+        self,
+    ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode] | ReservedSources, ...]:
+        """Return what must be known before anything is brought up."""
+        nodes = (self._nodes,) if self._nodes_needed.is_set() and not self._begun else ()
+        return self.claims, self.ip_nodes, self._reserved, *nodes
+
+    def _on_claim(self, name: str) -> None:
+        """Take a claim that came, changed or left; ask for a pass when that matters here."""
+        claim = self.claims.store.get(name)
+        before = self._mine.pop(name, None)
+        was_lost = self.freshness.caught_up(name)
+        if claim is not None and claim.spec.node_name == self._node:
+            self._mine[name] = held, _ = held_claim(claim, self._masks), version_of(claim)
+            if not claim.managed:  # no scheduler has compared it with the IPs of Nodes
+                self._nodes_needed.set()
+                # What was up elsewhere was judged there, and its clients do not wait for a list.
+                known = held.established or self._nodes.has_synced
+                if before is None and self._begun and not known:
+                    self._unjudged.add(name)
+            if before is None:
+                self.takeovers.begin(held)
+            self._handover.cancel(name)
+            if before is not None and before[0] == self._mine[name][0] and not was_lost:
+                return  # its status, or something else that does not matter here
+        elif before is None:
+            return
+        else:
+            self._unjudged.discard(name)
+            self.takeovers.end(name)
+            if not was_lost:
+                self._claim_left(*before)
+        self._changed()
+
+    def _seen_elsewhere(self, name: str) -> None:
+        """Let go of a claim that is another node's by now: it has not vanished with its kind."""
+        claim, mine = self._former.store.get(name), self._mine.get(name)
+        if claim is None or mine is None or claim.spec.node_name == self._node:
+            return
+        if version_of(claim) > mine[1]:
+            self._orphans.vanished.left(name)
+
+    def _claim_left(self, claim: HeldClaim, version: int) -> None:
+        """Keep its address for the next holder, if it was moved while this node is known to live.
+
+        Otherwise others went on without this node, and it must be quick to make way. And where
+        nobody hears it there is no gap to avoid.
+        """
+        if claim.interface is None or not self._is_up(claim.interface.ip):
+            return
+        if self.freshness.in_contact() and not self._isolated():
+            self._handover.begin(claim, version=version)
+
+    def _changed(self) -> None:
+        self._together = None
+        self.drain_wait.trigger()
+        self._tell()
+
+    async def _run_nodes(self) -> None:
+        await self._nodes_needed.wait()
+        await self._nodes.run()
+
+    async def _run_freshness(self) -> None:
+        await self.claims.wait_synced()  # what was listed first is looked at, too
+        await self.freshness.run()

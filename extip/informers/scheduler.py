@@ -1,0 +1,383 @@
+"""The scheduler's inputs from the API server, kept up to date on standby, too."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from random import Random
+from typing import Any
+
+from extip.api.coordination_v1 import Lease
+from extip.api.core_v1 import DetailedService, LabelledNamespace, Node
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
+from extip.api.meta_v1 import Condition
+from extip.api.names import HEARTBEAT_SELECTOR
+from extip.api.resources import (
+    DETAILED_SERVICES,
+    IP_CLAIM_POOLS,
+    IP_CLAIMS,
+    IP_NODES,
+    LABELLED_NAMESPACES,
+    LEASES,
+    NODES,
+)
+from extip.cache.derived import Derived, Parts
+from extip.cache.informer import Informer
+from extip.cache.tracked import TrackedListerWatcher
+from extip.cache.vanished import Vanished
+from extip.cache.waking import WakingClock
+from extip.clock import Clock
+from extip.definitions.kinds import Kinds
+from extip.definitions.orphans import Orphans
+from extip.endpoints.inputs import EndpointSources
+from extip.guard.pod_inputs import PodSources
+from extip.guard.reserved_inputs import ReservedSources
+from extip.informers.cluster_facts import ClusterFacts
+from extip.informers.relevance import relevant_parts_of_claim, relevant_parts_of_node
+from extip.kube.client import ApiClient
+from extip.kube.lease_lock import HeartbeatReader
+from extip.liveness.node_monitor import NodeMonitor
+from extip.liveness.policy import Verdict
+from extip.liveness.suspects import Suspects
+from extip.metrics import Metrics
+from extip.nodes.garbage import StaleNodeCollector
+from extip.nodes.verdict_sources import VerdictSources
+from extip.pools.inputs import AllocationSources
+from extip.pools.pooled_cluster_ips import PooledClusterIps
+from extip.scheduling.inputs import SchedulerInputs
+from extip.scheduling.policy.filters import KubernetesNode, Unfit
+from extip.scheduling.policy.node_facts import kubernetes_node
+from extip.services.lingering import linger
+from extip.services.policy.permissions import Permissions
+from extip.services.policy.requests import Masks, Requests
+from extip.services.policy.written_ips import WrittenIPs, collect_written, written_ips
+from extip.supervisor import Component
+from extip.uplink.inputs import UplinkSource
+
+_KubernetesNodes = dict[str, KubernetesNode]
+
+
+class SchedulingInputs:
+    """Informers, the heartbeat monitor, and what follows from them."""
+
+    on_change: Callable[[], None]
+    """Called when a pass may come to another result."""
+    on_node_change: Callable[[], None]
+    """Called instead when that is because of a node."""
+    on_verdict_change: Callable[[], None]
+    """Called when the verdict on a node may be another one."""
+
+    def __init__(  # noqa: PLR0913 - a composition of parts and plain values
+        self,
+        client: ApiClient,
+        *,
+        masks: Masks,
+        lb_class: str,
+        permissions: Permissions,
+        namespace: str,
+        monitor_s: float,
+        rebalance_after_s: float,
+        ignored: frozenset[Unfit],
+        kinds: Kinds,
+        clock: Clock,
+        rng: Random,
+        metrics: Metrics,
+    ) -> None:
+        self.on_change = self.on_node_change = self.on_verdict_change = lambda: None
+        self._clock = clock
+        self._waking = waking = WakingClock(clock)
+        self._rebalance_after_s = rebalance_after_s
+        self._monitor_s = monitor_s
+        self._ignored = ignored | {Unfit.NO_SUBNET}  # every controller is told its interface
+        self._warm = False
+
+        def informer(
+            name: str,
+            lister_watcher: Any,  # noqa: ANN401
+            vanished: Vanished[Any] | None = None,
+        ) -> Informer[Any]:
+            return Informer(
+                name, lister_watcher, clock=waking, rng=rng, metrics=metrics, vanished=vanished
+            )
+
+        self.orphans = Orphans(kinds.claims, on_settled=self._tell, clock=clock, rng=rng)
+        self._services: Informer[DetailedService] = informer(
+            "services", client.lister_watcher(DETAILED_SERVICES)
+        )
+        self._pools: Informer[IpClaimPool] = informer(
+            "ipclaimpools", client.lister_watcher(IP_CLAIM_POOLS), Vanished(kinds.pools)
+        )
+        self._namespaces: Informer[LabelledNamespace] = informer(
+            "namespaces", client.lister_watcher(LABELLED_NAMESPACES)
+        )
+        self.claims: Informer[IpClaim] = informer(
+            "ipclaims", client.lister_watcher(IP_CLAIMS), self.orphans.vanished
+        )
+        self._ip_nodes: Informer[IpNode] = informer(
+            "ipnodes", client.lister_watcher(IP_NODES), Vanished(kinds.nodes)
+        )
+        self._nodes: Informer[Node] = informer("nodes", client.lister_watcher(NODES))
+        leases = client.lister_watcher(
+            LEASES, namespace=namespace, label_selector=HEARTBEAT_SELECTOR
+        )
+        self._leases: Informer[Lease] = informer(
+            "leases",
+            TrackedListerWatcher(
+                leases,
+                on_open=lambda: self.monitor.watch_opened(),  # noqa: PLW0108 - made below
+                on_close=lambda: self.monitor.watch_closed(),  # noqa: PLW0108
+            ),
+        )
+        self.monitor = NodeMonitor(
+            HeartbeatReader(client, namespace=namespace).read,
+            get=self._leases.store.get,
+            monitor_s=monitor_s,
+            on_change=self._on_verdict,
+            on_doubt=self.doubt,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._leases.add_handler(self.monitor.on_lease)
+        self._stale_nodes = StaleNodeCollector(
+            self.monitor,
+            records=self._ip_nodes.store,
+            leases=self._leases.store,
+            claims=self.claims.store,
+            namespace=namespace,
+            after_s=monitor_s,
+            ready=lambda: all(source.has_synced for source in self._sources()),
+            on_change=self._tell_of_nodes,
+        )
+        self._leases.add_handler(self._stale_nodes.on_lease)
+        self._ip_nodes.add_handler(self._stale_nodes.on_record)
+        self._uplinks = self._follow_uplinks()
+        self.suspects = self._follow_suspects(self._uplinks, metrics)
+        self.claims.add_handler(self._stale_nodes.on_claim)
+        self.allocation = AllocationSources(
+            services=self._services,
+            pools=self._pools,
+            namespaces=self._namespaces,
+            lb_class=lb_class,
+            allowed=permissions.networks(),
+            on_change=self._tell,
+        )
+        self._requests: Derived[DetailedService, WrittenIPs, Requests] = Derived(
+            get=self._services.store.get,
+            extract=written_ips,
+            combine=partial(collect_written, parse=masks.parse, permit=permissions.refuse),
+            on_change=self._tell,
+            linger=linger,
+        )
+        self._cluster_ips = PooledClusterIps(self._services.store.get, on_change=self._tell)
+        self._reserved = ReservedSources(
+            client, self._nodes, self._ip_nodes, on_change=self._tell, clock=waking, rng=rng
+        )
+        self._endpoints = EndpointSources(
+            client, self._services, on_change=self._tell, clock=waking, rng=rng, metrics=metrics
+        )
+        slices, need = self._endpoints.slices, self._endpoints.need
+        self._pods = PodSources(self._nodes, slices, begin=need, on_change=self._tell, clock=waking)
+        self._kubernetes = self._follow_nodes()
+        self._facts = self._gather_facts()
+        self._verdicts = VerdictSources(
+            self.monitor,
+            facts=self._facts.of,
+            lease=self._leases.store.get,
+            kubernetes=lambda: self._kubernetes.value(),  # noqa: PLW0108 - it is another one later
+            namespace=namespace,
+            patience_s=monitor_s,
+            ignored=self._ignored,
+            clock=clock,
+        )
+        self._services.add_handler(self._requests.update)
+        self._services.add_handler(self._cluster_ips.update)
+        self._ip_nodes.add_handler(
+            Parts(
+                get=self._ip_nodes.store.get,
+                extract=relevant_parts_of_node,
+                on_change=self._tell_of_nodes,
+            ).update
+        )
+        self._claim_parts = Parts(
+            get=self.claims.store.get, extract=relevant_parts_of_claim, on_change=self._tell
+        )
+        self.claims.add_handler(self._on_claim)
+
+    def _follow_uplinks(self) -> UplinkSource:
+        source = UplinkSource(
+            self._ip_nodes.store,
+            heard_again_at=self.monitor.back_at,
+            steady_s=self._rebalance_after_s,
+            on_change=self._tell_of_nodes,
+            clock=self._clock,
+        )
+        self._ip_nodes.add_handler(source.on_record)
+        return source
+
+    def _follow_suspects(self, uplinks: UplinkSource, metrics: Metrics) -> Suspects:
+        records, leases, clock = self._ip_nodes, self._leases, self._clock
+        source = Suspects(
+            self.monitor, records.store, leases.store, uplinks, clock=clock, metrics=metrics
+        )
+        records.add_handler(source.on_record)
+        leases.add_handler(source.on_lease)
+        return source
+
+    def _follow_nodes(self) -> Derived[Node, tuple[str, KubernetesNode], _KubernetesNodes]:
+        source: Derived[Node, tuple[str, KubernetesNode], _KubernetesNodes] = Derived(
+            get=self._nodes.store.get,
+            extract=lambda node: (node.metadata.name, kubernetes_node(node)),
+            combine=dict,
+            on_change=self._tell_of_nodes,
+        )
+        self._nodes.add_handler(source.update)
+        return source
+
+    def _gather_facts(self) -> ClusterFacts:
+        return ClusterFacts(
+            self.monitor,
+            self._ip_nodes.store,
+            self._uplinks,
+            kubernetes=self._kubernetes.value,
+            ignored=self._ignored,
+            rebalance_after_s=self._rebalance_after_s,
+            clock=self._clock,
+        )
+
+    def current(self) -> SchedulerInputs | None:
+        """Return the inputs; None until every cache has synced and liveness is known.
+
+        Liveness counts as known when nothing is unknown of any node, or at the latest one monitor
+        period after the caches have synced: before that, the first controller to be heard would
+        get everything. Nodes that are alive have so long to register and tell what they hold.
+
+        None also while the kind of claims is missing, and until claims that went with it are there
+        again.
+        """
+        if self.orphans.pending or not self._knows() or self._endpoints.awaited:
+            return None
+        pooled = self._cluster_ips.pooled(self.allocation.pools)
+        in_use = self._pods.in_use(self._requests.value(), self._cluster_ips, also=pooled)
+        reserved = self._reserved.current(in_use)
+        local, selectors = self._endpoints.current(), self.allocation.node_selectors()
+        cluster, steady = self._facts.current(local, selectors)
+        return SchedulerInputs(
+            requests=self._requests.value(), reserved=reserved, cluster=cluster, steady=steady
+        )
+
+    @property
+    def records(self) -> Mapping[str, IpNode]:
+        """The IpNodes, by name."""
+        return self._ip_nodes.store
+
+    def judge(self, node: str) -> Condition | None:
+        """Return the condition that an IpNode should have; None while it is not clear."""
+        return self._verdicts.judge(node) if self._knows() else None
+
+    def service(self, key: str) -> DetailedService | None:
+        """Return a service as the cache has it, by ``namespace/name``."""
+        return self._services.store.get(key)
+
+    async def wait_synced(self) -> None:
+        """Wait until every cache has been filled."""
+        for source in self._sources():
+            await source.wait_synced()
+
+    def components(self) -> list[Component]:
+        """Return what has to run."""
+        return [
+            *(Component(informer.name, informer.run) for informer in self._informers()),
+            *self._reserved.components(),
+            *self._endpoints.components(),
+            *self._pods.components(),
+            Component("liveness", self.monitor.run),
+            Component("suspects", self.suspects.run),
+            Component("first-sync", self._announce_first_sync),
+            Component("orphans", self.orphans.expire),
+        ]
+
+    def wake(self) -> None:
+        """Try at once what failed: the API server is back, and no cache need wait its backoff out.
+
+        Also when a kind is. Until the Leases are seen again no node is found dead.
+        """
+        self._waking.wake()
+
+    def doubt(self, since_s: float) -> None:
+        """Watch anew what has been silent since that time: its connection may be dead."""
+        for informer in self._informers():
+            informer.doubt(since_s)
+        self._endpoints.doubt(since_s)
+
+    def problem(self) -> str:
+        """Return which caches have never been filled; empty when all have (a readiness check)."""
+        missing = [i.name for i in self._informers() if not i.has_synced]
+        missing += [self._reserved.problem()] if self._reserved.problem() else []
+        return f"not synced yet: {', '.join(missing)}" if missing else ""
+
+    def _informers(self) -> tuple[Informer[Any], ...]:
+        return (
+            self._services,
+            self.claims,
+            self._ip_nodes,
+            self._nodes,
+            self._leases,
+            self._pools,
+            self._namespaces,
+        )
+
+    def _sources(self) -> tuple[Informer[Any] | ReservedSources, ...]:
+        return (*self._informers(), self._reserved)
+
+    def _all_registered(self) -> bool:
+        told = {n.metadata.name for n in self._ip_nodes.store.values() if n.status.links}
+        return all(n in told for n, v in self.monitor.nodes().items() if v is Verdict.ALIVE)
+
+    def _knows(self) -> bool:
+        self._warm = self._warm or (self.monitor.settled and self._all_registered())
+        known = all(source.has_synced for source in self._sources())
+        return self._warm and known and not self._pods.awaited
+
+    def _on_verdict(self, node: str) -> None:
+        self._tell_of_nodes()
+        self._stale_nodes.trigger()
+        self._uplinks.on_node_heard()
+        if self.monitor.verdict(node) is Verdict.UNKNOWN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._monitor_s, self._tell_of_verdicts)
+        if self._rebalance_after_s and self.monitor.verdict(node) is Verdict.ALIVE:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._rebalance_after_s + 0.1, self._tell_of_steady)
+
+    def _on_claim(self, key: str) -> None:
+        claim = self.claims.store.get(key)
+        if claim is not None and claim.spec.node_name and self._leases.has_synced:
+            if self.monitor.since(claim.spec.node_name) is None:
+                self._facts.have_changed()
+            self.monitor.expect(claim.spec.node_name)
+        self._claim_parts.update(key)
+
+    async def _announce_first_sync(self) -> None:
+        await self.wait_synced()
+        self._reserved.tell_gaps(self._pods.gap())
+        for key in self.claims.store:
+            self._on_claim(key)
+        self._stale_nodes.trigger()
+        await self._clock.sleep(self._monitor_s)
+        self._warm = True
+        self._tell_of_nodes()
+        await asyncio.get_running_loop().create_future()
+
+    def _tell(self) -> None:
+        self.on_change()
+
+    def _tell_of_steady(self) -> None:
+        self._facts.have_changed()
+        self._tell()
+
+    def _tell_of_nodes(self) -> None:
+        self._facts.have_changed()
+        self.on_node_change()
+        self._tell_of_verdicts()
+
+    def _tell_of_verdicts(self) -> None:
+        self.on_verdict_change()

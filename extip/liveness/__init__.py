@@ -1,0 +1,1 @@
+"""Heartbeats over Leases: `heartbeat` on each node, `node_monitor` in the scheduler."""

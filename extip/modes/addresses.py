@@ -1,0 +1,134 @@
+"""The parts that bring addresses up, in every mode with an interface.
+
+::
+
+    monitor (netlink events) ──► addresses (reconciler) ──► interface
+                                   ▲  ├──► announcer ──► neighbours
+                                   │  ├──► conflicts ◄── wire-watch ◄── other stations
+                                   │  └──► flows ──► connection tracking
+                                prober ◄──► other stations
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from extip.addresses.announce.announcer import Announcer
+from extip.addresses.conflict.watch import ConflictWatch
+from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
+from extip.addresses.ports import Fencing
+from extip.addresses.probe.prober import Prober
+from extip.addresses.reconciler import AddressReconciler
+from extip.addresses.stations import ClusterMacs, Rivals
+from extip.addresses.udp_flows import FlowSweeper
+from extip.clock import Clock
+from extip.guard.policy.rules import Guard
+from extip.metrics import Metrics
+from extip.modes.network import Network
+from extip.net.interfaces import IPAddress
+from extip.settings.address import AddressSettings
+from extip.supervisor import Component
+from extip.trigger import Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressParts:
+    """The parts that bring addresses up."""
+
+    observer: AddressObserver
+    reconciler: AddressReconciler
+    conflicts: ConflictWatch
+    components: tuple[Component, ...]
+
+
+def assemble_addresses(  # noqa: PLR0913 - a composition of parts
+    settings: AddressSettings,
+    net: Network,
+    *,
+    local: LocalAddresses,
+    inputs: Callable[[], Inputs | None],
+    changed: Trigger,
+    fencing: Fencing,
+    cluster_macs: Callable[[], frozenset[bytes]] | None = None,
+    opponents: Callable[[], Mapping[IPAddress, frozenset[bytes]]] = dict,
+    clock: Clock,
+    rng: Random,
+    metrics: Metrics,
+) -> AddressParts:
+    """Put the parts together.
+
+    `local` is told what is up. `changed` asks for a pass over the interface: whoever sees a reason
+    sets it. `fencing`
+    keeps other nodes from having the IPs as well. `cluster_macs` returns the MACs of the nodes of
+    this cluster, which may have had a new IP (default: nobody knows them, and an IP that is up is
+    left to no other station). `opponents` returns IPs whose former holder may still have them, each
+    with the MACs of that node.
+    """
+    options = address_options(settings)
+    observer = AddressObserver(options, inputs=inputs, links=net.links, table=net.addresses)
+    prober = Prober(
+        net.probe_wire(),
+        window_s=settings.probe_s,
+        ttl_s=settings.lifetime_s,
+        cluster_macs=ClusterMacs(net.links, cluster_macs).find,
+        opponents=opponents,
+        on_change=changed.set,
+        clock=clock,
+        rng=rng,
+        metrics=metrics,
+    )
+    announcer = Announcer(clock=clock, metrics=metrics, open_socket=net.open_sender)
+    conflicts = ConflictWatch(
+        fencing,
+        repeat=announcer.repeat,
+        links=net.links,
+        clock=clock,
+        rng=rng,
+        metrics=metrics,
+        rivals=Rivals(cluster_macs, prober.cease) if cluster_macs and settings.probe_s else None,
+    )
+    wire = net.conflict_wire(conflicts.on_neighbour_event)
+    conflicts.listen_on(wire)
+    flows = FlowSweeper(net.drop_untranslated, up=lambda: local.up, clock=clock)
+    for listener in (announcer, conflicts, flows):
+        local.add_listener(listener)
+    reconciler = AddressReconciler(
+        options,
+        observer=observer,
+        links=net.links,
+        table=net.addresses,
+        local=local,
+        fencing=fencing,
+        triggered=changed,
+        prober=prober,
+        clock=clock,
+        metrics=metrics,
+    )
+    return AddressParts(
+        observer=observer,
+        reconciler=reconciler,
+        conflicts=conflicts,
+        components=(
+            Component("monitor", partial(net.monitor, reconciler.on_notice)),
+            Component("announcer", announcer.run),
+            Component("wire-watch", wire.run),
+            Component("conflicts", conflicts.run),
+            Component("conflict-checks", conflicts.verify_conflicts),
+            Component("prober", prober.run),
+            Component("flows", flows.run),
+            Component("addresses", reconciler.run),
+        ),
+    )
+
+
+def address_options(settings: AddressSettings) -> AddressOptions:
+    """Translate what the operator chose into what the reconciler needs."""
+    return AddressOptions(
+        iface=settings.iface,
+        guard=Guard(allowed=settings.permissions.networks()),
+        ttl_s=settings.lifetime_s,
+        refresh_s=settings.refresh_s,
+        resync_s=settings.resync_s,
+    )

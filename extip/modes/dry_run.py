@@ -1,0 +1,75 @@
+"""`extip simple --dry-run`: what a first pass over the interface would do; changes nothing."""
+
+import asyncio
+import sys
+from random import Random
+
+from extip.addresses.observation import AddressObserver, Observation
+from extip.clock import LoopClock
+from extip.errors import UnansweredError
+from extip.kube.client import connect
+from extip.metrics import Metrics
+from extip.modes.addresses import address_options
+from extip.modes.simple import service_inputs
+from extip.net.routes import RouteTable
+from extip.net.rtnetlink import AddressSocket
+from extip.settings.simple import SimpleSettings
+from extip.supervisor import run_beside
+from extip.trigger import Trigger
+
+_DRY_RUN_S = 15.0
+"""How long a dry run waits for the API server."""
+
+_POLL_S = 0.05
+"""Between two looks whether it has answered."""
+
+
+async def run(settings: SimpleSettings) -> None:
+    """Print it; needs no capability.
+
+    Raises UnansweredError when the API server does not answer in time, ApiAccessError when it may
+    not be asked, LinkError when the kernel fails.
+    """
+    clock, metrics, rng = LoopClock(), Metrics("simple"), Random()  # noqa: S311 - jitter
+    async with (
+        connect(settings.kubeconfig, metrics=metrics) as kube,
+        AddressSocket(clock=clock) as table,
+        RouteTable(clock=clock) as links,
+    ):
+        inputs = service_inputs(settings, kube, Trigger(), clock=clock, rng=rng, metrics=metrics)
+
+        async def look() -> Observation:
+            try:
+                async with asyncio.timeout(_DRY_RUN_S):
+                    while inputs.problem():
+                        if denied := inputs.denied():
+                            raise denied
+                        await clock.sleep(_POLL_S)
+            except TimeoutError:
+                raise UnansweredError(
+                    f"the API server did not answer within {_DRY_RUN_S:.0f} s: {inputs.problem()}"
+                ) from None
+            observer = AddressObserver(
+                address_options(settings), inputs=inputs.current, links=links, table=table
+            )
+            return await observer.observe(refresh=False)
+
+        observation = await run_beside(inputs.components(), look)
+    sys.stdout.write(render(observation))
+
+
+def render(observation: Observation) -> str:
+    """Write a view as a table, a line for each address: what happens to it, and why."""
+    lines = [
+        (change.operation.value, str(change.interface), "") for change in observation.plan.changes
+    ]
+    changed = {change.interface.ip for change in observation.plan.changes}
+    lines += [("keep", str(ip), "") for ip in sorted(observation.plan.up - changed, key=str)]
+    if observation.admission is not None:
+        lines += [
+            ("refuse", rejection.text, f"{rejection.owner}: {rejection.refusal.message}")
+            for rejection in sorted(observation.admission.rejected, key=lambda r: (r.text, r.owner))
+        ]
+    if not lines:
+        return f"nothing to do on {observation.link.name}: no service asks for an external IP\n"
+    return "".join(f"{verb:<8}{what:<44}{why}".rstrip() + "\n" for verb, what, why in lines)

@@ -1,0 +1,75 @@
+"""A process of any mode: components that run until a signal, and an orderly end."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from extip import log
+from extip.health import Check, HealthServer
+from extip.supervisor import Component, NextSignal, run_beside
+
+
+async def _nothing_to_drain(_signal: str, _next_signal: NextSignal) -> None:
+    """End at once."""
+
+
+async def _nothing_to_release() -> None:
+    """Leave nothing behind."""
+
+
+async def _spare(cached: Callable[[], Awaitable[None]]) -> None:
+    """Spare every later garbage collection the walk through the caches."""
+    await cached()
+    gc.freeze()
+    await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A mode, put together. It has not begun, and has done nothing yet."""
+
+    mode: str
+    components: Sequence[Component]
+    live: Mapping[str, Check] = field(default_factory=dict)
+    """Checks whose failure a restart of this process would mend."""
+    ready: Mapping[str, Check]
+    drain: Callable[[str, NextSignal], Awaitable[None]] = _nothing_to_drain
+    """Called with the signal's name while all components run."""
+    release: Callable[[], Awaitable[None]] = _nothing_to_release
+    """Called after all components have ended."""
+
+    cached: Callable[[], Awaitable[None]] | None = None
+    """Returns when the large caches are filled; None where all are small."""
+
+    async def run(self, next_signal: NextSignal) -> None:
+        """Run until the first signal, then end in order. Raises an ExceptionGroup of failures.
+
+        When this is cancelled the parts end, and nothing else is done: as in a crash.
+        """
+
+        async def until_left() -> str:
+            signal = await next_signal()
+            await self.drain(signal, next_signal)
+            return signal
+
+        signal = await run_beside(self.components, until_left)
+        log.get_logger(self.mode).info("stopping", signal=signal)
+        await self.release()
+
+    def alone(self) -> "Process":
+        """Return the process for an interpreter that has no other: its caches are not collected."""
+        if self.cached is None:
+            return self
+        spared = Component("spared-caches", partial(_spare, self.cached))
+        return replace(self, components=(*self.components, spared))
+
+    def serving(self, listen: tuple[str, int] | None, registry: CollectorRegistry) -> "Process":
+        """Return the process with its health and metrics served there; None for nowhere."""
+        if listen is None:
+            return self
+        server = HealthServer(listen, live=self.live, ready=self.ready, registry=registry)
+        return replace(self, components=(*self.components, Component("http", server.run)))

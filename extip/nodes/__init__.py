@@ -1,0 +1,1 @@
+"""IpNodes: the report of each controller, and the verdict of the scheduler."""

@@ -1,0 +1,131 @@
+"""The report of a controller: the interfaces of its node, and whether it can hold claims. Pure."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from extip.api.conditions import with_condition
+from extip.api.ipcontroller_v1 import (
+    LINK_READY,
+    MAX_GATEWAYS,
+    MAX_HELD,
+    MAX_SILENT,
+    IpNode,
+    IpNodeStatus,
+    NodeLink,
+)
+from extip.api.meta_v1 import Condition
+from extip.net.interfaces import IPVS_LINK, Gateways, IPAddress, IPInterface, Link, ObservedAddress
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+")
+
+MAX_LINKS = 16
+"""Interfaces in a report. A node that runs pods has hundreds, and they come and go."""
+
+
+def node_links(
+    links: Iterable[Link], observed: Sequence[ObservedAddress], *, iface: str
+) -> tuple[NodeLink, ...]:
+    """Return the interfaces to report: `iface` first, also when missing, then others.
+
+    The addresses are the node's own: no external IPs, and no link-local addresses.
+    """
+    known = {link.name: link for link in links}
+    others = (
+        link.name
+        for link in sorted(known.values(), key=_index)
+        if link.name not in (iface, IPVS_LINK) and link.announces and _addresses(link, observed)
+    )
+    names = [iface, *others]
+    found = ((name, known.get(name)) for name in names[:MAX_LINKS])
+    return tuple(
+        NodeLink(name=name)
+        if link is None
+        else NodeLink(
+            name=name,
+            mac=link.mac.hex(":") if any(link.mac) else "",
+            addresses=_addresses(link, observed),
+            up=link.carrier,
+        )
+        for name, link in found
+    )
+
+
+def node_gateways(found: Gateways, *, nodes: frozenset[IPAddress]) -> tuple[str, ...] | None:
+    """Return the gateways to report, in order.
+
+    Link-local gateways are left out, since the guard refuses them anyway. Nodes with a controller
+    are left out, too: a pod network may have a route by way of each node. Nodes without one cannot
+    be told from routers, so those of default routes come first: a node that asks a few gateways
+    whether it is isolated asks those.
+    """
+    foreign = (ip for ip in found.every if ip not in nodes and not ip.is_link_local)
+    told = sorted(foreign, key=_numeric)
+    told.sort(key=found.of_default_routes.__contains__, reverse=True)  # stable
+    return tuple(str(ip) for ip in told[:MAX_GATEWAYS]) or None
+
+
+def macs(nodes: Iterable[IpNode]) -> frozenset[bytes]:
+    """Return the MACs of all reported interfaces."""
+    told = (link.mac for node in nodes for link in node.status.links or ())
+    return frozenset(bytes.fromhex(mac.replace(":", "")) for mac in told if _MAC.fullmatch(mac))
+
+
+def node_status(  # noqa: PLR0913 - all that a status says
+    before: IpNodeStatus,
+    links: tuple[NodeLink, ...],
+    *,
+    gateways: tuple[str, ...] | None = None,
+    isolated: bool = False,
+    held: tuple[str, ...] = (),
+    silent: tuple[str, ...] = (),
+    version: str,
+    claims: int,
+    now: str,
+) -> IpNodeStatus:
+    """Return the status that the node should get; equal to `before` when it has it already.
+
+    The first of `links` is the interface for claims. `isolated` means that no other station answers
+    on it. `now` is RFC 3339 in UTC.
+    """
+    iface = links[0]
+    status, reason, message = "False", "Isolated", f"no other station answers on {iface.name}"
+    if iface.up and not isolated:
+        status, reason, message = "True", "LinkUp", f"on {iface.name}"
+    elif not iface.up and (iface.mac or iface.addresses):
+        reason, message = "NoCarrier", f"interface {iface.name} has no carrier"
+    elif not iface.up:
+        reason, message = "LinkMissing", f"interface {iface.name} does not exist, or is down"
+    ready = Condition(type=LINK_READY, status=status, reason=reason, message=message)
+    return IpNodeStatus(
+        links=links,
+        version=version,
+        claims=claims,
+        gateways=gateways,
+        held=held[:MAX_HELD] or None,
+        silent=silent[:MAX_SILENT] or None,
+        conditions=with_condition(before.conditions, ready, now=now),
+    )
+
+
+def _index(link: Link) -> int:
+    return link.index
+
+
+def _order(interface: IPInterface) -> tuple[int, int]:
+    return _numeric(interface.ip)
+
+
+def _numeric(ip: IPAddress) -> tuple[int, int]:
+    return ip.version, int(ip)
+
+
+def _addresses(link: Link, observed: Sequence[ObservedAddress]) -> tuple[str, ...] | None:
+    own = (
+        address.interface
+        for address in observed
+        if address.link_index == link.index
+        and not address.ours
+        and not address.interface.ip.is_link_local
+    )
+    in_order = sorted(own, key=_order)
+    return tuple(str(interface) for interface in in_order) or None

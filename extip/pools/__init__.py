@@ -1,0 +1,1 @@
+"""Addresses from IpClaimPools for services that ask for one."""

@@ -1,0 +1,119 @@
+"""The inputs of allocation: address requests of services, pools, labels of namespaces."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from extip.api.core_v1 import DetailedService, LabelledNamespace
+from extip.api.ipcontroller_v1 import IpClaimPool
+from extip.api.meta_v1 import FullObjectMeta, LabelSelector
+from extip.api.names import label_value
+from extip.cache.derived import Derived, Followed, Parts
+from extip.cache.informer import Informer
+from extip.net.networks import IPNetwork
+from extip.pools.allocator import AllocationInputs
+from extip.pools.policy.address_request import AddressRequest, address_request, misunderstood
+from extip.pools.policy.pools import Pools, compile_pools
+from extip.services.lingering import linger
+from extip.services.policy.requests import Owner, Ports, service_owner
+
+_Labels = tuple[str, Mapping[str, str]]
+_Slip = tuple[Owner, str]
+
+
+class AllocationSources:
+    """Derives the inputs from informers that others run; calls `on_change` after each change."""
+
+    def __init__(
+        self,
+        *,
+        services: Informer[DetailedService],
+        pools: Informer[IpClaimPool],
+        namespaces: Informer[LabelledNamespace],
+        lb_class: str,
+        allowed: tuple[IPNetwork, ...],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._known_pools = pools.store
+        self._selectors: Mapping[str, LabelSelector] = {}
+        self._selectors_of: Pools | None = None
+        # Its ports linger as long as the request of a deleted service: no other service gets them.
+        self._ports: Parts[DetailedService, Ports] = Parts(
+            get=services.store.get, extract=_ports, on_change=on_change, linger=linger
+        )
+        self.address_requests: Followed[DetailedService, AddressRequest] = Followed(
+            get=services.store.get,
+            extract=partial(address_request, lb_class=lb_class),
+            on_change=on_change,
+            linger=linger,
+        )
+        self._pools: Derived[IpClaimPool, IpClaimPool, Pools] = Derived(
+            get=pools.store.get,
+            extract=_without_status,
+            combine=partial(compile_pools, allowed=allowed),
+            on_change=on_change,
+        )
+        self._namespaces: Derived[LabelledNamespace, _Labels, dict[str, Mapping[str, str]]] = (
+            Derived(
+                get=namespaces.store.get, extract=_labels, combine=_as_mapping, on_change=on_change
+            )
+        )
+        self._slips: Derived[DetailedService, _Slip, dict[Owner, str]] = Derived(
+            get=services.store.get, extract=_slip, combine=dict, on_change=on_change
+        )
+        services.add_handler(self._ports.update)
+        services.add_handler(self.address_requests.update)
+        services.add_handler(self._slips.update)
+        pools.add_handler(self._pools.update)
+        pools.add_handler(lambda _: on_change())  # also when a person has changed only a status
+        namespaces.add_handler(self._namespaces.update)
+
+    def current(self) -> AllocationInputs:
+        """Return the inputs of now."""
+        return AllocationInputs(
+            pools=self._pools.value(),
+            known_pools=self._known_pools,
+            namespaces=self._namespaces.value(),
+            ports=self._ports_of,
+            misunderstood=self._slips.value(),
+        )
+
+    @property
+    def pools(self) -> Pools:
+        """The pools; the same object until the spec of one differs."""
+        return self._pools.value()
+
+    def node_selectors(self) -> Mapping[str, LabelSelector]:
+        """Return the node selector of each pool that has one: the same object until one differs."""
+        pools = self._pools.value()
+        if pools is not self._selectors_of:
+            self._selectors_of = pools
+            self._selectors = {
+                label_value(pool.name): pool.spec.node_selector
+                for pool in pools.ordered
+                if pool.spec.node_selector is not None
+            }
+        return self._selectors
+
+    def _ports_of(self, owner: Owner) -> Ports:
+        return self._ports.get(str(owner)) or frozenset()
+
+
+def _without_status(pool: IpClaimPool) -> IpClaimPool:
+    return IpClaimPool(metadata=FullObjectMeta(name=pool.metadata.name), spec=pool.spec)
+
+
+def _ports(service: DetailedService) -> Ports | None:
+    return frozenset((port.protocol, port.port) for port in service.spec.ports or ()) or None
+
+
+def _slip(service: DetailedService) -> _Slip | None:
+    text = misunderstood(service)
+    return (service_owner(service), text) if text else None
+
+
+def _labels(namespace: LabelledNamespace) -> _Labels:
+    return namespace.metadata.name, namespace.metadata.labels or {}
+
+
+def _as_mapping(labels: Iterable[_Labels]) -> dict[str, Mapping[str, str]]:
+    return dict(labels)

@@ -1,0 +1,39 @@
+"""A part of the services and addresses, and dicts that stand for ordered sets. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from extip.net.interfaces import IPAddress
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(slots=True)
+class Part:
+    """The services and addresses that a change concerns."""
+
+    services: dict[str, None] = field(default_factory=dict)
+    ips: dict[IPAddress, None] = field(default_factory=dict)
+
+
+def note(noted: dict[K, None], keys: Iterable[K]) -> None:
+    """Add keys to a set."""
+    for key in keys:
+        noted[key] = None
+
+
+def keys_of(found: Mapping[K, object]) -> dict[K, None]:
+    """Return all keys as a set; it takes the hashes of a dict as they are."""
+    keys: dict[K, None] = dict.fromkeys(found, None)
+    return keys
+
+
+def remove(index: dict[K, dict[V, None]], key: K, value: V) -> None:
+    """Remove a value from an index, and a key without values."""
+    found = index.get(key)
+    if found is not None:
+        found.pop(value, None)
+        if not found:
+            del index[key]

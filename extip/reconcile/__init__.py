@@ -1,1 +1,0 @@
-"""Level-triggered loops: observe, plan, apply."""

@@ -1,0 +1,1 @@
+"""Pure: nodes x claims to the writes that place each claim."""

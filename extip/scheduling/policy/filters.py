@@ -1,0 +1,324 @@
+"""Filters: the nodes that may hold a claim, and one reason against each other node. Pure.
+
+The filters run in the order of `Unfit`, so that the reason is the same each time. First come the
+filters that a node fails for every claim, then those for the needs of this claim. Last come the
+filters that count only while another node passes.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+from extip.api.meta_v1 import LabelSelector
+from extip.api.selector import selects
+from extip.net.interfaces import IPAddress
+
+IPNetwork = IPv4Network | IPv6Network
+
+
+class Unfit(StrEnum):
+    """The filter that a node fails; the value is a reason of conditions."""
+
+    DEAD = "NodeDead"
+    DRAINING = "NodeDraining"
+    LINK_DOWN = "LinkDown"
+    UNREAD = "ClaimsUnread"
+    """Against new claims only: the node keeps its claims, since it would not hear of a move."""
+    DELETED = "NodeDeleted"
+    NOT_READY = "NodeNotReady"
+    EVICTING = "NodeEvicting"
+    EXCLUDED = "NodeExcluded"
+    NOT_SELECTED = "NodeNotSelected"
+    NO_ENDPOINT = "NoLocalEndpoint"
+    FEWER_ENDPOINTS = "FewerLocalEndpoints"
+    """The last filter: it compares the nodes that pass all others."""
+    NO_LINK = "NoSuchLink"
+    NO_SUBNET = "NoMatchingSubnet"
+    NO_NODE = "NoKubernetesNode"
+    """Only against claims that depend on facts of a Kubernetes node, and only while another node
+    passes."""
+    ISOLATED = "NodeIsolated"
+    """Against new claims only, until it is certain which nodes are not isolated."""
+
+
+EXPLANATIONS: Mapping[Unfit, str] = {
+    Unfit.DEAD: "its controller sends no heartbeats",
+    Unfit.DRAINING: "its controller is leaving, or it is being drained",
+    Unfit.LINK_DOWN: "its interface has no carrier, or is missing",
+    Unfit.UNREAD: "its controller cannot read its claims",
+    Unfit.DELETED: "its Kubernetes node is being deleted",
+    Unfit.NOT_READY: "its Kubernetes node is not ready",
+    Unfit.EVICTING: "its Kubernetes node has a taint that says that it goes",
+    Unfit.EXCLUDED: "its Kubernetes node is labelled to be left out of load balancing",
+    Unfit.NOT_SELECTED: "the pool's node selector does not match it",
+    Unfit.NO_ENDPOINT: "it has no ready endpoint of a service with externalTrafficPolicy Local",
+    Unfit.FEWER_ENDPOINTS: "another node has ready endpoints of more of the services that share "
+    "the IP",
+    Unfit.NO_LINK: "its controller does not have the interface that the claim asks for",
+    Unfit.NO_SUBNET: "no interface of it has a subnet that holds the IP",
+    Unfit.NO_NODE: "no Kubernetes node has its name, so its labels and endpoints are not known",
+    Unfit.ISOLATED: "no other station answers on its interface",
+}
+
+USELESS = frozenset({Unfit.DEAD, Unfit.DRAINING, Unfit.LINK_DOWN})
+"""A claim leaves a node that fails one of these for any other node, even for an isolated one."""
+
+PAST: Mapping[Unfit, str] = {
+    Unfit.DEAD: "its controller sent no heartbeats, or was stopped",
+    Unfit.DRAINING: "its controller was leaving, or it was drained",
+    Unfit.LINK_DOWN: "its interface had no carrier, or was missing",
+    Unfit.UNREAD: "its controller could not read its claims",
+    Unfit.DELETED: "its Kubernetes node was being deleted",
+    Unfit.NOT_READY: "its Kubernetes node was not ready",
+    Unfit.EVICTING: "its Kubernetes node had a taint that says that it goes",
+    Unfit.EXCLUDED: "its Kubernetes node was labelled to be left out of load balancing",
+    Unfit.NOT_SELECTED: "the pool's node selector did not match it",
+    Unfit.NO_ENDPOINT: "it had no ready endpoint of a service with externalTrafficPolicy Local",
+    Unfit.FEWER_ENDPOINTS: "another node had ready endpoints of more of the services that share "
+    "the IP",
+    Unfit.NO_LINK: "its controller did not have the interface that the claim asks for",
+    Unfit.NO_SUBNET: "no interface of it had a subnet that holds the IP",
+    Unfit.NO_NODE: "no Kubernetes node had its name, so its labels and endpoints were not known",
+    Unfit.ISOLATED: "no other station answered on its interface",
+}
+"""The same reasons for the history of a claim, which is read long after."""
+
+_SOFT = (Unfit.NO_NODE, Unfit.ISOLATED)
+"""Filters that count only while another node passes; the first is given up first."""
+
+CUT_OFF = frozenset({Unfit.LINK_DOWN, Unfit.ISOLATED})
+"""Filters that one fault of the network makes all nodes fail at once, until it ends."""
+
+OPTIONAL = frozenset(Unfit) - {Unfit.DEAD, Unfit.NO_LINK}
+"""Filters that an operator may switch off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesNode:
+    """The facts of a Node object."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    deleted: bool = False
+    """It has a deletion timestamp."""
+    ready: bool = True
+    evicting: bool = False
+    """A taint says that the node goes away, or is gone."""
+    excluded: bool = False
+    """Labelled ``node.kubernetes.io/exclude-from-external-load-balancers``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLinkFacts:
+    """The facts of an interface, from its controller."""
+
+    up: bool
+    """With carrier."""
+    subnets: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """The facts that the filters look at, for one node."""
+
+    name: str
+    alive: bool
+    draining: bool = False
+    isolated: bool = False
+    """Its controller reports that no other station answers on its interface."""
+    unread: bool = False
+    """Its controller reports that it cannot read its claims."""
+    link: str = ""
+    """The interface in the flags of its controller; empty when it chooses one by subnet."""
+    links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)
+    """By name. Empty before the first report of the controller: then no filter looks at links."""
+    kubernetes: KubernetesNode | None = None
+    """None: no Kubernetes node has the name of the controller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """The needs of one claim."""
+
+    ip: IPAddress
+    link: str = ""
+    """Interface that the claim names; empty for the controller's own choice."""
+    node_selector: LabelSelector | None = None
+    """The node selector of its pool."""
+    endpoint_nodes: tuple[frozenset[str], ...] = ()
+    """The nodes with ready endpoints, for each service with local traffic policy. A service without
+    endpoints has no entry beside services with endpoints."""
+
+    def served_by(self, node: str) -> int:
+        """Return how many services with local traffic policy have an endpoint on the node."""
+        return sum(node in nodes for nodes in self.endpoint_nodes)
+
+
+_NOTHING = Needs(ip=IPv4Address(0))
+"""The needs of a claim that every node meets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterResult:
+    """The filter result of every node."""
+
+    nodes: frozenset[str]
+    unfit: Mapping[str, Unfit]
+    """The reason against each other node, in the order of names."""
+    last_resort: bool = False
+    """All of `nodes` are isolated."""
+
+    def explain(self) -> str:
+        """Return one line for a condition: the reasons for which no node passes."""
+        if not self.unfit:
+            return "no node has registered"
+        reasons: dict[Unfit, list[str]] = {}
+        for node, reason in self.unfit.items():
+            reasons.setdefault(reason, []).append(node)
+        return "; ".join(
+            f"{_some(nodes)}: {EXPLANATIONS[reason]}" for reason, nodes in reasons.items()
+        )
+
+
+def filter_nodes(
+    nodes: Iterable[NodeFacts], needs: Needs, *, ignored: frozenset[Unfit] = frozenset()
+) -> FilterResult:
+    """Run the filters over every node.
+
+    `ignored` are filters that are switched off; only those in `OPTIONAL` can be. Isolation counts
+    only while another node passes: a node whose only neighbour died also hears no other station. A
+    missing Kubernetes node counts only while another node passes, too: in some clusters no
+    controller has the name of its node.
+    """
+    known, off = tuple(nodes), ignored & OPTIONAL
+    found = _filter_all(known, needs, off)
+    for soft in _SOFT:
+        if not found.nodes and soft in found.unfit.values():
+            off |= {soft}
+            isolated = soft is Unfit.ISOLATED
+            found = replace(_filter_all(known, needs, off), last_resort=isolated)
+    return found
+
+
+def failed_for_all(node: NodeFacts, *, ignored: frozenset[Unfit] = frozenset()) -> Unfit | None:
+    """Return the filter that a node fails for every claim, or None."""
+    return failed_filter(node, _NOTHING, ignored=ignored | {Unfit.NO_SUBNET})
+
+
+def failed_filter(
+    node: NodeFacts, needs: Needs, *, ignored: frozenset[Unfit] = frozenset()
+) -> Unfit | None:
+    """Return the filter that the node fails, whatever other nodes do; None for none."""
+    off = ignored & OPTIONAL
+    return next((o for o in _reasons(node, needs) if o not in off), None)
+
+
+def presumed_alive(nodes: Iterable[NodeFacts], names: frozenset[str]) -> tuple[NodeFacts, ...]:
+    """Return the nodes, with the nodes in `names` taken for alive.
+
+    This is for claims that have no node yet and are to join other claims on a node of unknown
+    liveness. Within a monitor period it is known whether that node lives. If it lives, the claim is
+    up there at once; on another node it would stay for long, and for ever without rebalancing. If
+    it is dead, the claim moves with the other claims, no later than they do. A claim that was up
+    and lost its node does not wait.
+    """
+    return tuple(replace(node, alive=True) if node.name in names else node for node in nodes)
+
+
+def _filter_all(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Unfit]) -> FilterResult:
+    eligible: set[str] = set()
+    unfit: dict[str, Unfit] = {}
+    for node in nodes:
+        reason = failed_filter(node, needs, ignored=off)
+        if reason is None:
+            eligible.add(node.name)
+        else:
+            unfit[node.name] = reason
+    if Unfit.NO_ENDPOINT not in off and Unfit.FEWER_ENDPOINTS not in off:
+        fewer = _serving_fewer((n.name for n in nodes if n.kubernetes is not None), eligible, needs)
+        eligible -= fewer
+        unfit |= dict.fromkeys(fewer, Unfit.FEWER_ENDPOINTS)
+    return FilterResult(nodes=frozenset(eligible), unfit=dict(sorted(unfit.items())))
+
+
+def _serving_fewer(known: Iterable[str], eligible: AbstractSet[str], needs: Needs) -> set[str]:
+    """Return the eligible nodes that serve fewer services than another eligible node.
+
+    Nodes that serve as many services are equal: a claim moves only to a node that serves more.
+    """
+    if len(needs.endpoint_nodes) < 2:  # noqa: PLR2004 - nothing to compare
+        return set()
+    served = {node: needs.served_by(node) for node in known if node in eligible}
+    most = max(served.values(), default=0)
+    return {node for node, count in served.items() if count < most}
+
+
+def _reasons(node: NodeFacts, needs: Needs) -> Iterable[Unfit]:
+    """Yield the filters that the node fails, in order."""
+    link = needs.link or node.link
+    yield from _of_controller(node, link)
+    yield from _of_kubernetes(node.kubernetes, needs)
+    yield from _of_endpoints(node, needs)
+    if link and node.links and link not in node.links:
+        yield Unfit.NO_LINK
+    if not link and not _has_subnet(node, needs.ip):
+        yield Unfit.NO_SUBNET
+    if node.kubernetes is None and _depends_on_kubernetes(node, needs):
+        yield Unfit.NO_NODE
+    if node.isolated and link == node.link:
+        yield Unfit.ISOLATED
+
+
+def _of_controller(node: NodeFacts, link: str) -> Iterable[Unfit]:
+    if not node.alive:
+        yield Unfit.DEAD
+    if node.draining:
+        yield Unfit.DRAINING
+    if link in node.links and not node.links[link].up:
+        yield Unfit.LINK_DOWN
+    if node.unread:
+        yield Unfit.UNREAD
+
+
+def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[Unfit]:
+    if kubernetes is not None:
+        for stands, reason in (
+            (kubernetes.deleted, Unfit.DELETED),
+            (not kubernetes.ready, Unfit.NOT_READY),
+            (kubernetes.evicting, Unfit.EVICTING),
+            (kubernetes.excluded, Unfit.EXCLUDED),
+        ):
+            if stands:
+                yield reason
+    labels = {} if kubernetes is None else kubernetes.labels
+    if not selects(needs.node_selector, labels):
+        yield Unfit.NOT_SELECTED
+
+
+def _of_endpoints(node: NodeFacts, needs: Needs) -> Iterable[Unfit]:
+    """Yield `NO_ENDPOINT` where the node has no endpoint of any of the services.
+
+    The endpoints of a controller without a Kubernetes node are unknown: that is `NO_NODE`, unless
+    no node at all has an endpoint.
+    """
+    known = node.kubernetes is not None or not any(needs.endpoint_nodes)
+    if known and needs.endpoint_nodes and not needs.served_by(node.name):
+        yield Unfit.NO_ENDPOINT
+
+
+def _depends_on_kubernetes(node: NodeFacts, needs: Needs) -> bool:
+    """Whether only the facts of a Kubernetes node could tell that the node fits the claim."""
+    served = not needs.endpoint_nodes or needs.served_by(node.name)
+    return not served or needs.node_selector not in (None, LabelSelector())
+
+
+def _has_subnet(node: NodeFacts, ip: IPAddress) -> bool:
+    return any(ip in subnet for link in node.links.values() if link.up for subnet in link.subnets)
+
+
+def _some(nodes: list[str]) -> str:
+    """Name up to three nodes, since a cluster may have thousands."""
+    shown = 3
+    names = ", ".join(nodes[:shown])
+    return names if len(nodes) <= shown else f"{names} and {len(nodes) - shown} more"

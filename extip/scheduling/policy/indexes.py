@@ -1,0 +1,35 @@
+"""An index from words (nodes, services, pools) to the IPs that depend on them. Pure."""
+
+from collections.abc import Collection, Iterable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+
+class KeysBy(Generic[K]):
+    """The keys of each word, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, dict[K, None]] = {}
+        self._words: dict[K, tuple[str, ...]] = {}
+
+    def of(self, word: str) -> Collection[K]:
+        """Return the keys that depend on a word."""
+        return self._keys.get(word, {}).keys()
+
+    def put(self, key: K, words: Iterable[str]) -> None:
+        """Note all words that a key depends on."""
+        new, old = tuple(sorted(words)), self._words.get(key, ())
+        if new == old:
+            return
+        for word in old:
+            keys = self._keys[word]
+            del keys[key]
+            if not keys:
+                del self._keys[word]
+        for word in new:
+            self._keys.setdefault(word, {})[key] = None
+        if new:
+            self._words[key] = new
+        else:
+            del self._words[key]

@@ -1,0 +1,358 @@
+"""Assign: wanted IPs, claims and nodes → the writes that put every wanted IP on a node.
+
+The stages are those of kube-scheduler. *Filter* (`candidates`) finds the nodes that may hold a
+claim. *Score* and *assign* (`placement`) choose one of them. This module makes the writes of it.
+
+Creating a claim and assigning it is one write. The order of writes is the order of urgency: claims
+whose node is gone, new claims, changes of a claim's services, deletions.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.claims.policy.claims import (
+    Action,
+    ClaimIndex,
+    Create,
+    Delete,
+    SetServices,
+    claim_name,
+    index_claims,
+    needs_label,
+    new_claim,
+    parse_cidr,
+    plan_claims,
+)
+from extip.claims.policy.same_ip import is_refused
+from extip.net.interfaces import IPInterface
+from extip.scheduling.policy.candidates import (
+    Filtered,
+    filter_claims,
+    needs_by_name,
+    pinned_load,
+)
+from extip.scheduling.policy.filters import Needs
+from extip.scheduling.policy.placement import Candidate, Move, Strategy, assign
+from extip.scheduling.policy.snapshot import Snapshot, needs_of_new, not_served
+from extip.scheduling.policy.standing import Standing
+from extip.services.policy.requests import Owner
+
+_NOBODY: frozenset[str] = frozenset()
+_NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateClaim:
+    """Write a new claim, with a node when one may hold it."""
+
+    claim: IpClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignClaim:
+    """Give a claim to another node."""
+
+    claim: IpClaim
+    node: str
+    why: str
+    """The reason for which it did not stay, in the past tense: it is read later."""
+
+
+Write = CreateClaim | AssignClaim | SetServices | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The writes of a pass, and the claims that have no place."""
+
+    writes: tuple[Write, ...]
+    waiting: Mapping[str, str]
+    """The reason for which no node may hold a claim, by the claim's name."""
+    in_the_way: Mapping[str, IPInterface]
+    """IPs whose claim cannot be created, by its name: a person gave that name to another claim."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """The reason for which a claim is refused, by name: its IP is on another node."""
+    not_served: Mapping[str, tuple[ServiceReference, ...]] = field(default_factory=dict)
+    """Services with local traffic policy that have no endpoint on the claim's node, by the claim's
+    name. Another service that shares the IP has one there."""
+    absent: frozenset[str] = _NOBODY
+    """Nodes in claims that have no controller: no IpNode and no heartbeats."""
+    counted: Mapping[str, str] = field(default_factory=dict)
+    """The node whose load counts a claim, by the claim's name."""
+    uneasy: frozenset[str] = _NOBODY
+    """Claims whose decision may change when any node does, by name."""
+    holders: Mapping[str, str] = field(default_factory=dict)
+    """The node of each claim that placement decides about, before the plan; empty for none."""
+
+
+def plan_schedule(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    claims: Sequence[IpClaim],
+    snapshot: Snapshot,
+    strategy: Strategy,
+    *,
+    pools: Mapping[IPInterface, str] = _NO_POOLS,
+) -> Schedule:
+    """Plan for all claims at once. After the writes, another plan soon has none.
+
+    All arguments must be complete: a managed claim of an IP that is not in `wanted` is deleted.
+    `pools` has the pool that an IP was allocated from.
+    """
+    return plan_some(wanted, claims, Standing(snapshot, strategy), pools=pools)
+
+
+def plan_some(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    claims: Sequence[IpClaim],
+    standing: Standing,
+    *,
+    pools: Mapping[IPInterface, str] = _NO_POOLS,
+) -> Schedule:
+    """Plan for some IPs, of which `wanted` and `claims` are all.
+
+    `standing` has the loads of the claims of all other IPs, and afterwards also of these.
+    """
+    changes = _changes(wanted, claims, pools)
+    snapshot = standing.snapshot
+    needs = _needs(changes, snapshot)
+    filtered = filter_claims(needs, _holders(changes, snapshot), changes.groups(), standing)
+    candidates = filtered.candidates()
+    fixed = pinned_load(changes.staying, filtered, standing.strategy)
+    placed = _place([*candidates, *fixed], changes, filtered, standing)
+    refused = placed.refused()
+    return Schedule(
+        writes=(
+            *_moves(changes, placed, needs),
+            *_creations(changes, placed),
+            *_labels(changes, placed, refused),
+            *_service_changes(changes),
+            *_deletions(changes, placed),
+        ),
+        waiting={
+            candidate.claim: filtered.filters.filter_nodes(needs[candidate.claim]).explain()
+            for candidate in candidates
+            if not candidate.eligible
+        },
+        in_the_way=changes.in_the_way,
+        refused=refused,
+        not_served=_not_served(changes.staying, placed, snapshot),
+        absent=_absent(claims, snapshot),
+        counted={c.claim: n for c in (*candidates, *fixed) if (n := placed.counted(c))},
+        uneasy=frozenset(name for name in needs if placed.is_uneasy(name, needs[name])),
+        holders={name: filtered.holders[name] for name in needs},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changes:
+    """The difference between wanted IPs and claims, before any claim has a node."""
+
+    index: ClaimIndex
+    actions: tuple[Action, ...]
+    staying: Mapping[str, IpClaim]
+    """Claims that are not deleted, by name."""
+    creates: Mapping[str, Create]
+    """Claims to create, by name."""
+    in_the_way: Mapping[str, IPInterface]
+
+    def groups(self) -> list[list[IpClaim]]:
+        """Return the claims that share an IP and stay."""
+        return [
+            [claim for claim in group if claim.metadata.name in self.staying]
+            for group in self.index.by_ip.values()
+            if len(group) > 1
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """The node of each claim after this plan."""
+
+    filtered: Filtered
+    moves: Mapping[str, Move]
+    """Claims that get another node, by name, in the order of urgency."""
+    parting: Mapping[str, AssignClaim | None]
+    """Claims that are to go while another one of their IP stays elsewhere: see `_parting`."""
+
+    def node_of(self, name: str) -> str:
+        """Return the node of a claim after the plan; empty for none."""
+        move = self.moves.get(name)
+        return self.filtered.holders[name] if move is None else move.target
+
+    def counted(self, candidate: Candidate) -> str:
+        """Return the node whose load counts the candidate after the plan; empty for none."""
+        move = self.moves.get(candidate.claim)
+        if move is not None:
+            return move.target
+        return candidate.node if candidate.node in candidate.eligible else ""
+
+    def is_uneasy(self, name: str, needs: Needs) -> bool:
+        """Whether a change of any node may change the decision about a claim.
+
+        A claim at rest, on a node that passes all filters, depends on its own node only.
+        """
+        return name in self.moves or not self.filtered.filters.is_plain(
+            needs, self.filtered.holders[name]
+        )
+
+    def refused(self) -> dict[str, str]:
+        """Return why pinned claims are refused: another claim has their IP on another node."""
+        return {
+            name: f"claim {leader} holds the same IP"
+            for name, leader in self.filtered.groups.conflicting.items()
+            if self.node_of(leader) != self.filtered.holders[name]
+        }
+
+
+def _changes(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    claims: Sequence[IpClaim],
+    pools: Mapping[IPInterface, str],
+) -> _Changes:
+    index = index_claims(claims)
+    actions = plan_claims(wanted, index, pools)
+    deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
+    staying = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
+    creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
+    return _Changes(
+        index=index,
+        actions=actions,
+        staying=staying,
+        in_the_way={n: creates.pop(n).interface for n in creates.keys() & staying.keys()},
+        creates=creates,
+    )
+
+
+def _needs(changes: _Changes, snapshot: Snapshot) -> dict[str, Needs]:
+    """Return the needs of each claim that gets a node, by name."""
+    new = {
+        name: needs_of_new(create, snapshot)
+        for name, create in changes.creates.items()
+        if not create.replaces
+    }
+    return new | needs_by_name(changes.staying.values(), snapshot)
+
+
+def _holders(changes: _Changes, snapshot: Snapshot) -> dict[str, str]:
+    """Return the node of each claim; for a new claim the node that has its IP up already."""
+    up_on = snapshot.located
+    new = {name: up_on.get(one.interface.ip, "") for name, one in changes.creates.items()}
+    return new | {name: claim.spec.node_name for name, claim in changes.staying.items()}
+
+
+def _place(
+    candidates: Sequence[Candidate], changes: _Changes, filtered: Filtered, standing: Standing
+) -> _Placed:
+    """Choose nodes; claims that follow another claim of their IP come after it."""
+    moves = {move.claim: move for move in assign(candidates, standing.placement)}
+    leading = _Placed(filtered=filtered, moves=moves, parting={})
+    following = {
+        name: Move(claim=name, source=filtered.holders[name], target=leading.node_of(leader))
+        for name, leader in filtered.groups.followers.items()
+        if leading.node_of(leader) != filtered.holders[name]
+    }
+    return _Placed(filtered=filtered, moves=moves | following, parting=_parting(changes, leading))
+
+
+def _parting(changes: _Changes, placed: _Placed) -> dict[str, AssignClaim | None]:
+    """Return claims that are to go while another claim of their IP stays elsewhere, by name.
+
+    A deletion may take long (`ClaimStore.delete`). So such a claim first goes to the node of the
+    claim that stays. While that one has no node, it stays as it is (None).
+    """
+    groups = placed.filtered.groups
+    going = {a.claim.metadata.name: a.claim for a in changes.actions if isinstance(a, Delete)}
+    found: dict[str, AssignClaim | None] = {}
+    for name, claim in going.items():
+        interface = parse_cidr(claim.spec.cidr)
+        of_its_ip = changes.index.by_ip[interface.ip] if interface else ()
+        stay = (other.metadata.name for other in of_its_ip if other.metadata.name not in going)
+        leader = next((n for n in stay if not groups.is_led(n)), "")
+        if not leader or claim.spec.node_name in ("", placed.node_of(leader)):
+            continue
+        target = placed.node_of(leader)
+        found[name] = _following(claim, target, leader) if target else None
+    return found
+
+
+def _moves(changes: _Changes, placed: _Placed, needs: Mapping[str, Needs]) -> list[AssignClaim]:
+    """Return the writes that give a claim another node: those that lead, follow, and go."""
+    followers = placed.filtered.groups.followers
+    existing = [move for name, move in placed.moves.items() if name in changes.staying]
+    leading = [
+        AssignClaim(
+            claim=changes.staying[move.claim],
+            node=move.target,
+            why=placed.filtered.filters.why_not(move.source, needs[move.claim]),
+        )
+        for move in existing
+        if move.claim not in followers
+    ]
+    following = [
+        _following(changes.staying[move.claim], move.target, followers[move.claim])
+        for move in existing
+        if move.claim in followers
+    ]
+    return leading + following + [one for one in placed.parting.values() if one is not None]
+
+
+def _following(claim: IpClaim, node: str, leader: str) -> AssignClaim:
+    return AssignClaim(claim=claim, node=node, why=f"claim {leader} held the same IP")
+
+
+def _creations(changes: _Changes, placed: _Placed) -> list[CreateClaim]:
+    """Return the writes of new claims; with another prefix length an IP stays where it is."""
+    return [
+        CreateClaim(claim=new_claim(create, node=placed.node_of(create.replaces or name)))
+        for name, create in changes.creates.items()
+    ]
+
+
+def _labels(changes: _Changes, placed: _Placed, refused: Mapping[str, str]) -> list[AssignClaim]:
+    """Return the writes that mend the label of a claim, by which its node sees it.
+
+    A person may have set only `nodeName`. A node sees a refused claim only after the refusal can be
+    read in it.
+    """
+    return [
+        AssignClaim(claim=claim, node=claim.spec.node_name, why="its label named another node")
+        for name, claim in changes.staying.items()
+        if (name not in refused or is_refused(claim))
+        and name not in placed.moves
+        and needs_label(claim)
+    ]
+
+
+def _service_changes(changes: _Changes) -> list[SetServices]:
+    actions = (one for one in changes.actions if isinstance(one, SetServices))
+    return [one for one in actions if one.claim.metadata.name in changes.staying]
+
+
+def _deletions(changes: _Changes, placed: _Placed) -> list[Delete]:
+    """Return the deletions of now: a claim that is parting goes to another node first."""
+    actions = (one for one in changes.actions if isinstance(one, Delete))
+    return [one for one in actions if one.claim.metadata.name not in placed.parting]
+
+
+def _absent(claims: Iterable[IpClaim], snapshot: Snapshot) -> frozenset[str]:
+    return frozenset({c.spec.node_name for c in claims if c.spec.node_name} - snapshot.present)
+
+
+def _not_served(
+    staying: Mapping[str, IpClaim], placed: _Placed, snapshot: Snapshot
+) -> dict[str, tuple[ServiceReference, ...]]:
+    """Return services without an endpoint where their claim is.
+
+    A claim that is on its way, or that waits for a node, is reported elsewhere.
+    """
+    if not snapshot.local_endpoints:
+        return {}
+    eligible = placed.filtered.eligible
+    at_rest = (
+        claim
+        for name, claim in staying.items()
+        if name not in placed.moves and claim.spec.node_name in eligible.get(name, _NOBODY)
+    )
+    return not_served(at_rest, snapshot)

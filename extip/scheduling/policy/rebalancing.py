@@ -1,0 +1,72 @@
+"""In quiet times: which claims move so that the strategy is fulfilled again."""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.claims.policy.same_ip import same_ip_groups
+from extip.scheduling.policy.candidates import (
+    Filtered,
+    filter_claims,
+    needs_by_name,
+    pinned_load,
+)
+from extip.scheduling.policy.placement import Candidate, Move, Strategy, consolidate, rebalance
+from extip.scheduling.policy.planner import AssignClaim
+from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.standing import Standing
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+def plan_rebalance(
+    claims: Iterable[IpClaim],
+    snapshot: Snapshot,
+    *,
+    steady: frozenset[str],
+    limit: int,
+    strategy: Strategy = Strategy.FAIR,
+    fixed: AbstractSet[str] = _NOBODY,
+) -> tuple[AssignClaim, ...]:
+    """Return up to `limit` moves, between `steady` nodes only.
+
+    `fixed` are the names of claims that stay where they are.
+
+    *Fair* moves towards an even load. *First alive* moves all claims to one node, and only while
+    each node that holds a claim is steady: before, the node to join is not certain.
+    """
+    by_name = {claim.metadata.name: claim for claim in claims}
+    filtered = _filtered(by_name, snapshot)
+    known = filtered.candidates() + pinned_load(by_name, filtered, strategy)
+    staying = filtered.groups.not_rebalanced | fixed
+    candidates = [_confined(candidate, steady, staying) for candidate in known]
+    if strategy is Strategy.FAIR:
+        moves = rebalance(candidates, limit=limit)
+        return tuple(_assign(by_name, move, "it held more than its share") for move in moves)
+    if any(c.node in c.eligible and c.node not in steady for c in known):
+        return ()
+    moves = consolidate(candidates, snapshot.registered, limit=limit)
+    return tuple(_assign(by_name, move, f"to join those on {move.target}") for move in moves)
+
+
+def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
+    holders = {name: claim.spec.node_name for name, claim in by_name.items()}
+    needs = needs_by_name(by_name.values(), snapshot)
+    groups = same_ip_groups(by_name.values())
+    # Each claim stays or moves between steady nodes: none waits for a node of unknown liveness.
+    return filter_claims(needs, holders, groups, Standing(snapshot, Strategy.FAIR))
+
+
+def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
+    """Return the candidate with the nodes that a rebalancing may move it to."""
+    if candidate.node not in steady:
+        nodes = _NOBODY
+    elif candidate.claim in staying:
+        nodes = frozenset({candidate.node}) & steady
+    else:
+        nodes = candidate.eligible & steady
+    return Candidate(claim=candidate.claim, node=candidate.node, eligible=nodes)
+
+
+def _assign(by_name: Mapping[str, IpClaim], move: Move, why: str) -> AssignClaim:
+    return AssignClaim(claim=by_name[move.claim], node=move.target, why=why)

@@ -1,0 +1,233 @@
+"""Snapshot: the facts that scheduling decides over, and filter results over it. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.meta_v1 import LabelSelector
+from extip.api.names import label_value
+from extip.claims.policy.claims import Create, parse_cidr, pool_of
+from extip.net.interfaces import IPAddress
+from extip.scheduling.policy.filters import (
+    CUT_OFF,
+    PAST,
+    USELESS,
+    FilterResult,
+    Needs,
+    NodeFacts,
+    Unfit,
+    failed_filter,
+    filter_nodes,
+)
+
+_NOBODY: frozenset[str] = frozenset()
+
+_REMEMBERED = 4096
+"""The number of filter results that are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The facts of one pass; nothing in it changes during the pass."""
+
+    nodes: tuple[NodeFacts, ...]
+    unknown: frozenset[str] = frozenset()
+    """Nodes of unknown liveness. They keep their claims. They get only new claims that are to join
+    those (`presumed_alive`)."""
+    successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The nodes that may take the claims of an isolated node; without one, it keeps its claims."""
+    unsettled: frozenset[str] = _NOBODY
+    """Nodes whose interface has just gone down. A common cause is possible, so they keep their
+    claims for now."""
+    returning: frozenset[str] = _NOBODY
+    """Nodes whose interface has just come back. Others may follow, so they take no claims of nodes
+    that are cut off."""
+    registered: Mapping[str, str] = field(default_factory=dict)
+    """The time at which each node registered, as text that sorts by time."""
+    ignored: frozenset[Unfit] = frozenset()
+    """Filters that are switched off."""
+    node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
+    """The node selector of a pool, by the `label_value` of its name. A pool without a selector has
+    no entry."""
+    located: Mapping[IPAddress, str] = field(default_factory=dict)
+    """The node that has an IP up without a claim: the claim vanished with its definition."""
+    local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Nodes with ready endpoints for each service with local traffic policy, by
+    ``namespace/name``. Other services have no entry."""
+
+    @cached_property
+    def present(self) -> frozenset[str]:
+        """The nodes that have a controller: an IpNode or heartbeats."""
+        alive = (facts.name for facts in self.nodes if facts.alive)
+        return frozenset(alive).union(self.registered, self.unknown)
+
+    @cached_property
+    def in_kubernetes(self) -> frozenset[str]:
+        """The nodes that Kubernetes knows."""
+        return frozenset(facts.name for facts in self.nodes if facts.kubernetes is not None)
+
+
+class NodeFilters:
+    """The filter results, computed once for all claims with the same needs."""
+
+    def __init__(self, cluster: Snapshot) -> None:
+        self._cluster = cluster
+        self._by_subnet = Unfit.NO_SUBNET not in cluster.ignored and any(
+            not node.link for node in cluster.nodes
+        )
+        self._known: dict[tuple[object, ...], FilterResult] = {}
+        self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
+        self._facts = {node.name: node for node in cluster.nodes}
+        self.ifaces = {node.name: node.link for node in cluster.nodes}
+        """The interface of each node's controller."""
+
+    def among(self, cluster: Snapshot) -> "NodeFilters":
+        """Return the filters for another snapshot; `self` when only endpoints differ."""
+        old = self._cluster
+        same = replace(old, local_endpoints=cluster.local_endpoints) == cluster
+        if not same or cluster.node_selectors is not old.node_selectors:
+            return NodeFilters(cluster)
+        self._cluster = cluster
+        return self
+
+    def is_plain(self, needs: Needs, holder: str) -> bool:
+        """Whether the holder passes all filters, whatever other nodes do."""
+        facts = self._facts.get(holder)
+        return (
+            facts is not None
+            and holder not in self._cluster.unknown
+            and len(needs.endpoint_nodes) < 2  # noqa: PLR2004 - other nodes may serve more
+            and failed_filter(facts, needs, ignored=self._cluster.ignored) is None
+        )
+
+    def filter_nodes(self, needs: Needs) -> FilterResult:
+        """Run the filters over every node."""
+        selector = id(needs.node_selector)  # those of the snapshot, which outlives this object
+        ip = needs.ip if self._by_subnet else None
+        key = (ip, needs.link, selector, needs.endpoint_nodes)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+                self._staying.clear()
+                self._shared.clear()
+            found = self._known[key] = filter_nodes(
+                self._cluster.nodes, needs, ignored=self._cluster.ignored
+            )
+        return found
+
+    def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
+        """Return the nodes that may take the claim, or keep it.
+
+        Four kinds of holders keep a claim though they fail a filter: a holder of unknown liveness;
+        one that is cut off from the network, until it is certain which nodes are not; one that
+        works, while every node that passes is isolated; and one that cannot read its claims, since
+        it would not hear of the move.
+        """
+        found = self.filter_nodes(needs)
+        reason = found.unfit.get(holder)
+        working = reason is not None and reason not in USELESS
+        deaf = reason is Unfit.UNREAD
+        if holder not in self._cluster.unknown and not (
+            deaf or reason in CUT_OFF or (working and found.last_resort)
+        ):
+            return found.nodes
+        key = found.nodes, holder
+        nodes = self._staying.get(key)
+        if nodes is None:
+            stay = frozenset({holder})
+            if reason in CUT_OFF:
+                nodes = self._connected(found.nodes, holder, reason) or stay
+            else:
+                nodes = stay if working else found.nodes | stay
+            nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
+        return nodes
+
+    def _connected(
+        self, nodes: frozenset[str], holder: str, reason: Unfit | None
+    ) -> frozenset[str]:
+        """Return the nodes that are certainly not cut off together with the holder."""
+        cluster = self._cluster
+        if holder in cluster.unsettled:
+            return _NOBODY
+        nodes -= cluster.returning
+        if reason is Unfit.ISOLATED:
+            nodes &= cluster.successors.get(holder, _NOBODY)
+        return nodes
+
+    def serves(self, claim: IpClaim) -> bool:
+        """Whether the node of a pinned claim can have its IP up, as far as the snapshot tells."""
+        node, needs = claim.spec.node_name, needs_of(claim, self._cluster)
+        if needs is None or not node:
+            return False
+        reason = self.filter_nodes(needs).unfit.get(node, Unfit.DEAD)
+        if node in self._cluster.unknown:
+            return reason is Unfit.DEAD
+        useless = USELESS | {Unfit.NO_LINK, Unfit.ISOLATED}
+        return node in self.filter_nodes(needs).nodes or reason not in useless
+
+    def why_not(self, node: str, needs: Needs) -> str:
+        """Return the reason for which a claim leaves a node, for its history."""
+        if not node:
+            return "it had no node"
+        reason = self.filter_nodes(needs).unfit.get(node)
+        return "it is not there any more" if reason is None else PAST[reason]
+
+
+def needs_of(claim: IpClaim, cluster: Snapshot) -> Needs | None:
+    """Return the needs of a claim; None when its `spec.cidr` is malformed."""
+    interface = parse_cidr(claim.spec.cidr)
+    if interface is None:
+        return None
+    return Needs(
+        ip=interface.ip,
+        link=claim.spec.link,
+        node_selector=cluster.node_selectors.get(pool_of(claim)),
+        endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
+    )
+
+
+def needs_of_new(create: Create, cluster: Snapshot) -> Needs:
+    """Return the needs of a claim that is to be created."""
+    return Needs(
+        ip=create.interface.ip,
+        node_selector=cluster.node_selectors.get(label_value(create.pool)),
+        endpoint_nodes=_endpoint_nodes(create.services, cluster),
+    )
+
+
+def not_served(
+    claims: Iterable[IpClaim], cluster: Snapshot
+) -> dict[str, tuple[ServiceReference, ...]]:
+    """Return the services with local traffic policy that have no endpoint on the claim's node.
+
+    The key is the claim's name. Claims on a node that Kubernetes does not know have no entry.
+    """
+    known = cluster.local_endpoints
+    nodes = cluster.in_kubernetes
+    found = {
+        claim.metadata.name: tuple(
+            service
+            for service in claim.spec.services or ()
+            if claim.spec.node_name not in known.get(str(service), nodes)
+        )
+        for claim in claims
+        if claim.spec.node_name in nodes
+    }
+    return {name: services for name, services in found.items() if services}
+
+
+def _endpoint_nodes(
+    services: Iterable[ServiceReference], cluster: Snapshot
+) -> tuple[frozenset[str], ...]:
+    """Return the nodes with endpoints, for each service with local traffic policy.
+
+    A service without endpoints counts only when no service has one: then no node serves the IP.
+    """
+    known = cluster.local_endpoints
+    if not known:
+        return ()
+    each = [nodes for service in services if (nodes := known.get(str(service))) is not None]
+    return tuple(nodes for nodes in each if nodes) or tuple(each[:1])

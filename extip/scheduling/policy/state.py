@@ -1,0 +1,356 @@
+"""The scheduler's state: each IP is decided anew when something about it has changed. Pure.
+
+The state has the claims and the wants of each IP, and the loads of nodes. A change makes IPs due:
+
+- a claim, or a want: its IP;
+- the facts of a node: the IPs of its claims, and IPs whose decision depends on all nodes;
+- the endpoints of a service with local traffic policy: the IPs of that service.
+
+`decide` takes due IPs, the most urgent first, and plans for them as `planner` does for all. Each IP
+is decided once, however often it was touched.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import label_value
+from extip.claims.policy.claims import claim_name, parse_cidr, pool_of
+from extip.net.interfaces import IPAddress, IPInterface
+from extip.scheduling.policy.indexes import KeysBy
+from extip.scheduling.policy.placement import Strategy, is_balanced
+from extip.scheduling.policy.planner import CreateClaim, Schedule, Write, plan_some
+from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.standing import Standing
+from extip.services.policy.requests import Owner
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Key = IPAddress | str
+"""An IP. The key of a claim with a malformed `spec.cidr` is its name."""
+
+
+class Wanted(NamedTuple):
+    """The request for one IP."""
+
+    interface: IPInterface
+    owners: tuple[Owner, ...]
+    pool: str = ""
+    """The pool that the IP was allocated from."""
+
+
+class Urgency(IntEnum):
+    """The order in which IPs are decided."""
+
+    LEAVING = 0
+    """Something about the node of a claim has changed."""
+    NEW = 1
+    """There is no claim, or a claim without a certain place."""
+    COSMETIC = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The decision about some IPs."""
+
+    keys: frozenset[Key]
+    claims: tuple[IpClaim, ...]
+    """All claims of those IPs."""
+    schedule: Schedule
+    before: frozenset[str]
+    """Claims, by name, for which earlier decisions about these IPs had writes, or that are gone."""
+
+
+class ScheduleState:
+    """Claims, wants, loads, and the IPs that are due."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self._standing: Standing | None = None
+        self._claims: dict[str, IpClaim] = {}
+        self._names: dict[Key, tuple[str, ...]] = {}
+        self._wanted: dict[Key, Wanted] = {}
+        self._due: tuple[dict[Key, None], ...] = tuple({} for _ in Urgency)
+        self._counted: dict[Key, tuple[str, ...]] = {}
+        self._held: dict[Key, tuple[str, ...]] = {}
+        self._uneasy: dict[Key, None] = {}
+        self._by_node = KeysBy[Key]()
+        self._by_service = KeysBy[Key]()
+        self._by_pool = KeysBy[Key]()
+        self._round: list[Key] = []
+        """The IPs that this round of `audit` has still to look at."""
+        self.version = 0
+        """It grows with each change of a claim or a node."""
+        self.writes: dict[Key, tuple[Write, ...]] = {}
+        """The writes that are decided and not made."""
+        self._gone: dict[Key, tuple[str, ...]] = {}
+        """The claims that are gone since the last decision, by name."""
+        self._creating: dict[str, Key] = {}
+        """The IPs of claims that are to be created, by the claim's name."""
+        self.in_the_way: dict[str, IPInterface] = {}
+        """IPs whose claim cannot be created, by its name."""
+
+    @property
+    def claims(self) -> Mapping[str, IpClaim]:
+        """All claims by name."""
+        return self._claims
+
+    def claims_of(self, ip: IPAddress) -> tuple[IpClaim, ...]:
+        """Return the claims of an IP."""
+        return tuple(self._claims[name] for name in self._names.get(ip, ()))
+
+    @property
+    def standing(self) -> Standing | None:
+        """The nodes with their loads; None before the first snapshot."""
+        return self._standing
+
+    @property
+    def pending(self) -> int:
+        """The number of IPs that are due."""
+        return sum(map(len, self._due))
+
+    def take_claims(self, changes: Mapping[str, IpClaim | None]) -> None:
+        """Take the new versions of claims by name; None for a claim that is gone."""
+        for name, new in changes.items():
+            old = self._claims.get(name)
+            if old is new:
+                continue
+            self.version += 1
+            if old is not None and (new is None or new.spec.cidr != old.spec.cidr):
+                self._drop(_key(old), name)
+            if new is None:
+                del self._claims[name]
+            else:
+                self._claims[name] = new
+                self._add(_key(new), name)
+                self.touch(_key(new), _urgency(new))
+            if name in self.in_the_way:
+                self.touch(self.in_the_way[name].ip, Urgency.NEW)
+            if name in self._creating:
+                self.touch(self._creating[name], Urgency.NEW)
+
+    def take_wants(self, changes: Mapping[Key, Wanted | None]) -> None:
+        """Take the new requests for IPs; None for an IP that nobody wants any more."""
+        for ip, new in changes.items():
+            if self._wanted.get(ip) == new:
+                continue
+            if new is None:
+                del self._wanted[ip]
+            else:
+                self._wanted[ip] = new
+            self.touch(ip, Urgency.COSMETIC if ip in self._names else Urgency.NEW)
+
+    def take_snapshot(self, new: Snapshot) -> None:
+        """Take the facts of the nodes."""
+        if self._standing is None:
+            self._standing = Standing(new, self._strategy)
+            return
+        old = self._standing.snapshot
+        if new is old:
+            return
+        self.version += 1
+        self._standing.renew(new)
+        nodes = _changed_nodes(old, new)
+        self._touch_all(self._by_node, nodes, Urgency.LEAVING)
+        if nodes or old.returning != new.returning:
+            for key in self._uneasy:
+                self.touch(key, Urgency.NEW)
+        served = _differing(old.local_endpoints, new.local_endpoints)
+        self._touch_all(self._by_service, served, Urgency.COSMETIC)
+        selected = _differing(old.node_selectors, new.node_selectors)
+        self._touch_all(self._by_pool, selected, Urgency.COSMETIC)
+        for ip in _differing(old.located, new.located):
+            if ip in self._wanted:
+                self.touch(ip, Urgency.NEW)
+
+    def _touch_all(self, index: KeysBy[Key], words: Iterable[str], urgency: Urgency) -> None:
+        for word in words:
+            for key in index.of(word):
+                self.touch(key, urgency)
+
+    def is_balanced(self, steady: Collection[str]) -> bool:
+        """Whether it is certain that rebalancing moves nothing between these nodes."""
+        if self._standing is None or self.writes:  # the loads count claims that may never come
+            return False
+        return is_balanced(self._standing.placement, steady, self._strategy)
+
+    def touch(self, key: Key, urgency: Urgency = Urgency.COSMETIC) -> None:
+        """Make an IP due."""
+        for other in Urgency:
+            if other <= urgency and key in self._due[other]:
+                return
+            self._due[other].pop(key, None)
+        self._due[urgency][key] = None
+
+    def touch_claim(self, claim: IpClaim) -> None:
+        """Make the IP of a claim due; the claim need not exist."""
+        self.touch(_key(claim))
+
+    def decide(self, most: int) -> Decided | None:
+        """Decide up to about `most` due IPs; return None when none is due."""
+        standing = self._standing
+        if standing is None or not self.pending:
+            return None
+        keys = self._take(most)
+        before = standing.awaited()
+        told = self._retract(keys)
+        wants = [want for key in keys if (want := self._wanted.get(key)) is not None]
+        claims = tuple(self._claims[name] for key in keys for name in self._names.get(key, ()))
+        schedule = plan_some(
+            {want.interface: want.owners for want in wants},
+            claims,
+            standing,
+            pools={want.interface: want.pool for want in wants if want.pool},
+        )
+        self._record(keys, claims, schedule)
+        if standing.awaited() != before:
+            for key in self._uneasy:
+                self.touch(key, Urgency.NEW)
+        return Decided(keys=frozenset(keys), claims=claims, schedule=schedule, before=told)
+
+    def audit(self, most: int) -> Decided | None:
+        """Decide some IPs anew, though nothing about them has changed: the same should come out.
+
+        All IPs have their turn, round after round. Return None while any IP is due.
+        """
+        if self._standing is None or self.pending:
+            return None
+        if not self._round:
+            self._round = [*self._wanted, *self._names]
+            self._standing.refilter()
+        for key in self._round[-most:]:
+            self.touch(key)
+        del self._round[-most:]
+        return self.decide(most)
+
+    def _take(self, most: int) -> dict[Key, None]:
+        """Take due IPs, with IPs whose claims have the names of claims to create."""
+        keys: dict[Key, None] = {}
+        for due in self._due:
+            for key in list(islice(due, max(0, most - len(keys)))):
+                del due[key]
+                keys[key] = None
+        for key in list(keys):
+            want = self._wanted.get(key)
+            if want is not None:
+                other = self._claims.get(claim_name(want.interface))
+                if other is not None:
+                    keys[_key(other)] = None
+        for key in keys:
+            for due in self._due:
+                due.pop(key, None)
+        return keys
+
+    def _retract(self, keys: Collection[Key]) -> frozenset[str]:
+        """Forget earlier decisions; return the claims that they had writes for."""
+        standing = self._standing
+        assert standing is not None  # noqa: S101 - `decide` has looked
+        told: list[str] = []
+        for key in keys:
+            for node in self._counted.pop(key, ()):
+                standing.placement.release(node)
+            for node in self._held.pop(key, ()):
+                standing.holding[node] -= 1
+            names = [write.claim.metadata.name for write in self.writes.pop(key, ())]
+            for name in names:
+                self._creating.pop(name, None)
+            told += (*names, *self._gone.pop(key, ()))
+            self._uneasy.pop(key, None)
+        for name in [name for name, one in self.in_the_way.items() if one.ip in keys]:
+            del self.in_the_way[name]
+        return frozenset(told)
+
+    def _record(self, keys: Iterable[Key], claims: Iterable[IpClaim], schedule: Schedule) -> None:
+        of_name = {claim.metadata.name: _key(claim) for claim in claims}
+        writes: dict[Key, list[Write]] = {}
+        for write in schedule.writes:
+            if isinstance(write, CreateClaim):
+                name = write.claim.metadata.name
+                of_name.setdefault(name, _key(write.claim))
+                self._creating[name] = of_name[name]
+            writes.setdefault(_key(write.claim), []).append(write)
+        self.writes |= {key: tuple(found) for key, found in writes.items()}
+        self.in_the_way |= schedule.in_the_way
+        self._count(of_name, schedule)
+        for key in keys:
+            if len(self._names.get(key, ())) > 1:
+                self._uneasy[key] = None
+            self._index(key)
+
+    def _count(self, of_name: Mapping[str, Key], schedule: Schedule) -> None:
+        standing = self._standing
+        assert standing is not None  # noqa: S101 - `decide` has looked
+        for name, node in schedule.counted.items():
+            key = of_name[name]
+            self._counted[key] = (*self._counted.get(key, ()), node)
+        for name in schedule.uneasy:
+            self._uneasy[of_name[name]] = None
+        if self._strategy is Strategy.FIRST_ALIVE:
+            for name, node in schedule.holders.items():
+                if node and name in of_name:
+                    key = of_name[name]
+                    self._held[key] = (*self._held.get(key, ()), node)
+                    standing.holding[node] += 1
+
+    def _index(self, key: Key) -> None:
+        """Note the nodes, services and pools that the decision about an IP depends on."""
+        claims = [self._claims[name] for name in self._names.get(key, ())]
+        want = self._wanted.get(key)
+        nodes = {claim.spec.node_name for claim in claims} | {*self._counted.get(key, ())}
+        services = {str(one) for claim in claims for one in claim.spec.services or ()}
+        pools = {pool_of(claim) for claim in claims}
+        if want is not None:
+            services |= {str(owner) for owner in want.owners}
+            pools.add(label_value(want.pool))
+        self._by_node.put(key, nodes - {""})
+        self._by_service.put(key, services)
+        self._by_pool.put(key, pools - {""})
+
+    def _add(self, key: Key, name: str) -> None:
+        names = self._names.get(key, ())
+        if name not in names:
+            self._names[key] = tuple(sorted((*names, name)))
+
+    def _drop(self, key: Key, name: str) -> None:
+        self._gone[key] = (*self._gone.get(key, ()), name)
+        rest = tuple(other for other in self._names[key] if other != name)
+        if rest:
+            self._names[key] = rest
+        else:
+            del self._names[key]
+        self.touch(key, Urgency.NEW)
+
+
+def _key(claim: IpClaim) -> Key:
+    interface = parse_cidr(claim.spec.cidr)
+    return claim.metadata.name if interface is None else interface.ip
+
+
+def _urgency(claim: IpClaim) -> Urgency:
+    return Urgency.COSMETIC if claim.spec.node_name else Urgency.NEW
+
+
+def _changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
+    """Return the nodes of which some fact has changed, in the order of names."""
+    changed = {
+        *_differing(
+            {facts.name: facts for facts in old.nodes}, {facts.name: facts for facts in new.nodes}
+        ),
+        *_differing(old.successors, new.successors),
+        *_differing(old.registered, new.registered),
+        *(old.unknown ^ new.unknown),
+        *(old.unsettled ^ new.unsettled),
+    }
+    return sorted(changed)
+
+
+def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
+    """Return the keys whose values differ."""
+    if old is new:
+        return []
+    changed = [key for key, value in new.items() if old.get(key) != value]
+    return changed + [key for key in old if key not in new]

@@ -1,0 +1,42 @@
+"""Reports about decisions, each once: a claim's name is taken, a service has no endpoint."""
+
+from collections.abc import Mapping
+
+from extip import log
+from extip.api.ipcontroller_v1 import ServiceReference
+from extip.net.interfaces import IPInterface
+from extip.scheduling.events import PlacementEvents
+from extip.scheduling.policy.state import Decided
+
+
+class DecisionReports:
+    """Reports each of them, and remembers it for as long as it lasts."""
+
+    def __init__(self, events: PlacementEvents) -> None:
+        self._events = events
+        self._log = log.get_logger("scheduling")
+        self._taken: set[str] = set()
+        self._not_served: dict[str, tuple[str, tuple[ServiceReference, ...]]] = {}
+
+    def report_names(self, in_the_way: Mapping[str, IPInterface]) -> None:
+        """Log each claim that has the name of another IP's claim, once."""
+        self._taken &= in_the_way.keys()
+        for name in sorted(in_the_way.keys() - self._taken):
+            self._taken.add(name)
+            ip = str(in_the_way[name].ip)
+            reason = "this claim has its name and another cidr; delete or rename it"
+            self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
+
+    def report_not_served(self, decided: Decided) -> None:
+        """Report each service without an endpoint on its IP's node, once for each node."""
+        claims = {claim.metadata.name: claim for claim in decided.claims}
+        for name in decided.before - claims.keys():
+            self._not_served.pop(name, None)
+        for name in sorted(claims):
+            node, services = claims[name].spec.node_name, decided.schedule.not_served.get(name, ())
+            told_node, told = self._not_served.pop(name, ("", ()))
+            for service in sorted(services):
+                if told_node != node or service not in told:
+                    self._events.not_served(service, claims[name])
+            if services:
+                self._not_served[name] = node, services

@@ -1,0 +1,160 @@
+"""The IPs that are wanted: what services ask for and pools give, without what is refused.
+
+A change concerns some IPs, and only those are looked at: requests for them, their allocation, the
+facts about them that the guard looks at. An IP that several namespaces ask for is looked at each
+time, since its claims decide which of them has it.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.claims.policy.claims import current_owners
+from extip.guard.policy.admission import Admission, admit
+from extip.guard.policy.reserved import Reserved
+from extip.guard.policy.rules import Guard, Surroundings, Verdicts
+from extip.net.interfaces import IPAddress, IPInterface
+from extip.pools.policy.outcome import Allocation
+from extip.scheduling.policy.state import Key, Wanted
+from extip.services.policy.namespace_sharing import resolve_sharing
+from extip.services.policy.requests import Owner, Rejection, Requests
+
+_Request = tuple[IPInterface, tuple[Owner, ...]]
+
+
+class WantedIps:
+    """Brings requests, allocation and guard together."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        on_admission: Callable[[Admission], None],
+        claims_of: Callable[[IPAddress], Iterable[IpClaim]],
+    ) -> None:
+        """`on_admission` gets each refusal with its reason. `claims_of` returns an IP's claims."""
+        self._guard = guard
+        self._around = Surroundings()
+        self._on_admission = on_admission
+        self._claims_of = claims_of
+        self._requests = Requests()
+        self._allocation = Allocation()
+        self._explicit: dict[IPAddress, _Request] = {}
+        self._due: dict[IPAddress, None] = {}
+        self._asked: dict[IPAddress, None] = {}
+        """The IPs that somebody asks for, refused or not."""
+        self._contested: dict[IPAddress, None] = {}
+        self._rejections: dict[IPAddress, frozenset[Rejection]] = {}
+        self._doubts: dict[IPAddress, frozenset[Rejection]] = {}
+        """Warnings about IPs that are wanted all the same."""
+        self._admission = Admission(wanted=frozenset(), rejected=frozenset())
+        self._stale = True
+        """Whether somebody else may be refused than was told."""
+
+    def update(
+        self,
+        requests: Requests,
+        allocation: Allocation,
+        reserved: Reserved,
+        most: int = sys.maxsize,
+    ) -> Mapping[Key, Wanted | None]:
+        """Return wanted IPs that may differ from the last time; None for a refused one.
+
+        About `most` IPs are looked at; `pending` tells whether others are due.
+        """
+        due = self._due
+        _note(due, self._take_requests(requests))
+        if allocation is not self._allocation:
+            _note(due, allocation.changed)
+            self._allocation = allocation
+        _note(due, self._take_surroundings(reserved))
+        changed = dict.fromkeys(islice(due, most), None)
+        for ip in changed:
+            del due[ip]
+        _note(changed, self._contested)
+        before = [self._objections(ip) for ip in changed]
+        wanted: dict[Key, Wanted | None] = {ip: self._wanted(ip) for ip in changed}
+        if self._stale or before != [self._objections(ip) for ip in changed]:
+            self._stale = False
+            others = replace(self._requests, wanted={})  # malformed ones, and denied ones
+            rejected = admit(others, Verdicts(self._guard, self._around)).rejected
+            self._admission = Admission(
+                wanted=frozenset(),
+                rejected=rejected.union(*self._rejections.values()),
+                doubtful=frozenset().union(*self._doubts.values()),
+            )
+        return wanted
+
+    @property
+    def pending(self) -> bool:
+        """Whether IPs are due that were not looked at."""
+        return bool(self._due)
+
+    def report(self) -> None:
+        """Tell who is refused now."""
+        self._on_admission(self._admission)
+
+    def _take_requests(self, requests: Requests) -> Iterable[IPAddress]:
+        """Take the requests; return the IPs whose owners differ."""
+        old, self._requests = self._requests, requests
+        if requests is old:
+            return ()
+        self._stale |= (requests.malformed, requests.denied) != (old.malformed, old.denied)
+        before = self._explicit
+        new = {interface.ip: (interface, owners) for interface, owners in requests.wanted.items()}
+        self._explicit = new
+        return {ip for ip in before.keys() | new.keys() if before.get(ip) != new.get(ip)}
+
+    def _take_surroundings(self, reserved: Reserved) -> Iterable[IPAddress]:
+        """Take the facts that the guard looks at; return the IPs that they concern."""
+        old = self._around
+        kept = frozenset(
+            ip
+            for ip in reserved.hearsay()
+            if any(claim.status.holder for claim in self._claims_of(ip))
+        )
+        if reserved is old.reserved and kept == old.kept:
+            return ()
+        self._around = Surroundings(reserved=reserved, kept=kept)
+        found = reserved.differing(old.reserved)
+        return self._asked if found is None else found | (kept ^ old.kept)
+
+    def _objections(self, ip: IPAddress) -> tuple[frozenset[Rejection] | None, ...]:
+        return self._rejections.get(ip), self._doubts.get(ip)
+
+    def _wanted(self, ip: IPAddress) -> Wanted | None:
+        """Look at one IP; return its request, or None when nobody wants it or it is refused."""
+        self._asked.pop(ip, None)
+        self._contested.pop(ip, None)
+        self._rejections.pop(ip, None)
+        self._doubts.pop(ip, None)
+        request = self._allocation.request_for(ip, self._explicit.get(ip))
+        if request is None:
+            return None
+        self._asked[ip] = None
+        one = Requests(wanted=dict([request]))
+        resolved = resolve_sharing(
+            one, current_owners(self._claims_of(ip)), self._allocation.namespaces_together
+        )
+        if resolved is not one:
+            self._contested[ip] = None
+        interface, owners = request[0], resolved.wanted[request[0]]
+        refusal = self._guard.refuse(interface, self._around)
+        rejected = {*resolved.denied}
+        if refusal is not None:
+            rejected |= {Rejection(str(ip), owner, refusal) for owner in owners}
+        if rejected:
+            self._rejections[ip] = frozenset(rejected)
+        if refusal is not None:
+            return None
+        doubt = self._guard.doubt(interface, self._around)
+        if doubt is not None:
+            self._doubts[ip] = frozenset(Rejection(str(ip), owner, doubt) for owner in owners)
+        found = self._allocation.allocated.get(ip)
+        return Wanted(interface, owners, "" if found is None else found.pool)
+
+
+def _note(noted: dict[IPAddress, None], ips: Iterable[IPAddress]) -> None:
+    for ip in ips:
+        noted[ip] = None

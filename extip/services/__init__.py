@@ -1,0 +1,1 @@
+"""The external IPs that services ask for, and who may ask for which."""

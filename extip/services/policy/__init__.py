@@ -1,0 +1,1 @@
+"""Pure: services to requests."""

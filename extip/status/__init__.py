@@ -1,0 +1,1 @@
+"""`extip status`: where each IP is, since when, and why."""

@@ -1,0 +1,170 @@
+"""Reads what `extip status` shows; what may not be read is left out, and told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
+
+from extip.api.coordination_v1 import Lease
+from extip.api.core_v1 import DetailedService, Event
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
+from extip.api.meta_v1 import KubernetesObject
+from extip.api.names import HEARTBEAT_SELECTOR
+from extip.api.resources import (
+    DETAILED_SERVICES,
+    EVENTS,
+    IP_CLAIM_POOLS,
+    IP_CLAIMS,
+    IP_NODES,
+    LEASES,
+    Resource,
+)
+from extip.cache.listwatch import MOST_RECENT, Page
+from extip.clock import LoopClock
+from extip.definitions.wait import UNKNOWN
+from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
+from extip.kube.client import ApiClient, Scope
+from extip.kube.events import COMPONENT
+from extip.settings.process import own_namespace
+from extip.settings.scheduler import SchedulerSettings
+from extip.status.policy.pending import PendingService, pending_services
+
+T = TypeVar("T", bound=KubernetesObject)
+
+_AGAIN_S = (0.5, 1.0, 2.0)
+
+_EVERYWHERE = Scope()
+_TOLD = Scope(field_selector=f"involvedObject.kind=Service,type=Warning,source={COMPONENT}")
+"""The Warnings about services whose request is not met."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """All that was read."""
+
+    claims: tuple[IpClaim, ...]
+    nodes: tuple[IpNode, ...]
+    beats: tuple[Lease, ...]
+    """The heartbeats of controllers."""
+    missing: str
+    """The meaning of a node without a heartbeat."""
+    elections: tuple[Lease, ...]
+    """The Leases by which schedulers elect one."""
+    elections_unread: str
+    """The reason for which they could not be read; empty when they were."""
+    pools: tuple[IpClaimPool, ...]
+    services: tuple[DetailedService, ...]
+    lacking: tuple[PendingService, ...]
+    """Requests of services that have no claim."""
+    told: tuple[Event, ...]
+    """The Warnings about services; read only when something is lacking."""
+    notes: tuple[str, ...]
+    """A sentence for each kind that may not be read."""
+
+
+async def read_cluster(client: ApiClient, lease_namespace: str) -> Cluster:
+    """Read all. Leases are looked for in one namespace; empty: in all.
+
+    Raises UnansweredError where the definitions are missing, and ApiError.
+    """
+    notes: list[str] = []
+    try:
+        claims = (await _patiently(client, IP_CLAIMS)).items
+        nodes = (await _patiently(client, IP_NODES)).items
+        pools = await _allowed(client, IP_CLAIM_POOLS, "pools are not shown", notes)
+    except NotFoundError as error:
+        raise UnansweredError(UNKNOWN) from error
+    beats, missing = await _heartbeats(client, lease_namespace)
+    elections, unread = await _elections(client, lease_namespace)
+    services = await _allowed(client, DETAILED_SERVICES, "IPs without a claim are not shown", notes)
+    lacking = tuple(pending_services(services, claims))
+    told: tuple[Event, ...] = ()
+    if lacking:
+        told = await _allowed(client, EVENTS, "why IPs have no claim is not known", notes, _TOLD)
+    return Cluster(
+        claims=claims,
+        nodes=nodes,
+        beats=beats,
+        missing=missing,
+        elections=elections,
+        elections_unread=unread,
+        pools=pools,
+        services=services,
+        lacking=lacking,
+        told=told,
+        notes=tuple(notes),
+    )
+
+
+async def events_about(client: ApiClient, claims: Sequence[IpClaim]) -> tuple[Event, ...]:
+    """Return the Events of some claims; none where they may not be read. Raises ApiError."""
+    found: list[Event] = []
+    for claim in claims:
+        name = claim.metadata.name
+        about = f"involvedObject.kind={IP_CLAIMS.kind},involvedObject.name={name}"
+        found += await _allowed(client, EVENTS, "", [], Scope(field_selector=about))
+    return tuple(found)
+
+
+async def _allowed(
+    client: ApiClient,
+    resource: Resource[T],
+    lost: str,
+    notes: list[str],
+    scope: Scope = _EVERYWHERE,
+) -> tuple[T, ...]:
+    """List all; where that is not allowed, nothing, and a note of what is `lost` by it."""
+    try:
+        return (await client.list(resource, scope, resource_version=MOST_RECENT)).items
+    except ApiAccessError as error:
+        notes.append(f"{lost}: {error}")
+        return ()
+
+
+async def _patiently(client: ApiClient, resource: Resource[T]) -> Page[T]:
+    """List all; a kind that has just been made known is not served in its first second (429)."""
+    clock = LoopClock()
+    for wait_s in _AGAIN_S:
+        try:
+            return await client.list(resource, _EVERYWHERE, resource_version=MOST_RECENT)
+        except ApiUnavailableError as error:
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+        await clock.sleep(wait_s)
+    return await client.list(resource, _EVERYWHERE, resource_version=MOST_RECENT)
+
+
+async def _heartbeats(client: ApiClient, namespace: str) -> tuple[tuple[Lease, ...], str]:
+    """Return the heartbeats, and what it means that a node has none."""
+    leases, where, denied = await _leases(client, namespace, label_selector=HEARTBEAT_SELECTOR)
+    if denied:
+        return (), "its Lease cannot be read"  # `elections_unread` says why, once
+    if not where:
+        return leases, "no namespace has a Lease of it"
+    text = f"namespace {where} has no Lease of it: is its controller's --namespace another one?"
+    return leases, text
+
+
+async def _elections(client: ApiClient, namespace: str) -> tuple[tuple[Lease, ...], str]:
+    name = SchedulerSettings().lease_name
+    leases, _, denied = await _leases(client, namespace, field_selector=f"metadata.name={name}")
+    return leases, denied
+
+
+async def _leases(
+    client: ApiClient, namespace: str, *, label_selector: str = "", field_selector: str = ""
+) -> tuple[tuple[Lease, ...], str, str]:
+    """Return Leases, the namespace that was looked into (empty: all), and why none could be read.
+
+    Whoever may not read those of all namespaces gets those of its own: that is so in our own pods.
+    """
+    denied = ""
+    for where in (namespace,) if namespace else ("", own_namespace()):
+        scope = Scope(namespace=where, label_selector=label_selector, field_selector=field_selector)
+        try:
+            page = await client.list(LEASES, scope, resource_version=MOST_RECENT)
+        except ApiAccessError as error:
+            denied = denied or str(error)
+            continue
+        return page.items, where, ""
+    return (), "", denied

@@ -1,0 +1,116 @@
+"""`extip status`: what the API server knows of every external IP and every controller."""
+
+import sys
+
+import msgspec
+
+from extip.clock import LoopClock
+from extip.errors import FatalError
+from extip.kube.client import ApiClient, connect
+from extip.kube.place import Place
+from extip.metrics import Metrics
+from extip.status.cluster import Cluster, events_about, read_cluster
+from extip.status.policy.explanation import Explanation, explain, who_could_give
+from extip.status.policy.overview import (
+    Overview,
+    in_order,
+    leader_of,
+    nodes_in_order,
+    problems,
+)
+from extip.status.policy.pending import pending_rows
+from extip.status.policy.pools import pool_rows
+from extip.status.policy.selection import Selection, plain_ip, select
+from extip.status.policy.table import claim_rows, node_rows
+from extip.status.policy.text import as_text
+from extip.status.question import Question
+from extip.status.screen import Screen
+from extip.terminal import has_colours
+
+
+async def run(place: Place, question: Question) -> bool:
+    """Print the answer; return whether all that was asked for is up.
+
+    Raises FatalError when something of it is not known, and ApiError.
+    """
+    opened = connect(place.kubeconfig, context=place.context, metrics=Metrics("status"))
+    async with opened as client:
+        overview, notes = await _answer(client, question)
+    for note in notes:
+        sys.stderr.write(f"extip: {note}\n")
+    sys.stdout.write(_shown(overview, question, colour=has_colours(sys.stdout)))
+    return overview.all_up
+
+
+async def watch(place: Place, question: Question) -> None:
+    """Show the answer on the terminal, and keep it up to date until Ctrl-C. Raises FatalError."""
+    opened = connect(place.kubeconfig, context=place.context, metrics=Metrics("status"))
+    async with opened as client:
+
+        async def answer() -> str:
+            overview, notes = await _answer(client, question)
+            text = _shown(overview, question, colour=has_colours(sys.stdout))
+            return "".join((*(f"extip: {note}\n" for note in notes), text))
+
+        await Screen(clock=LoopClock()).follow(answer)
+
+
+async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tuple[str, ...]]:
+    """Return the overview, and what could not be read for it."""
+    cluster = await read_cluster(client, question.lease_namespace)
+    registered = {node.metadata.name for node in cluster.nodes}
+    ips = claim_rows(cluster.claims, registered=registered)
+    ips += pending_rows(cluster.lacking, cluster.told)
+    nodes = node_rows(cluster.nodes, cluster.beats, cluster.claims, missing=cluster.missing)
+    found = select(question.about, question.namespace, ips, nodes)
+    if found.unknown:
+        hints = (who_could_give(plain_ip(word), cluster.pools) for word in question.about)
+        raise FatalError("; ".join(found.unknown) + next(filter(None, hints), ""))
+    pools = tuple(pool_rows(cluster.pools))
+    leader = leader_of(cluster.elections, unread=cluster.elections_unread, now=LoopClock().utcnow())
+    overview = Overview(
+        problems=problems(leader, found.ips, found.nodes, pools if question.whole else ()),
+        leader=leader,
+        ips=tuple(in_order(found.ips, question.sort)),
+        nodes=tuple(nodes_in_order(found.nodes, question.sort)),
+        pools=pools if question.whole else (),
+        explanation=await _explanation(client, question, cluster, found),
+    )
+    return overview, cluster.notes
+
+
+async def _explanation(
+    client: ApiClient, question: Question, cluster: Cluster, found: Selection
+) -> Explanation | None:
+    """Return it when one IP is asked for."""
+    words = {plain_ip(word) for word in question.about}
+    if len(words) != 1 or not (word := words.pop()) or all(row.ip != word for row in found.ips):
+        return None
+    claims = [claim for claim in cluster.claims if plain_ip(claim.spec.cidr) == word]
+    return explain(
+        word,
+        rows=found.ips,
+        claims=claims,
+        services=cluster.services,
+        events=await events_about(client, claims),
+    )
+
+
+def _shown(overview: Overview, question: Question, *, colour: bool) -> str:
+    if question.output == "json":
+        return msgspec.json.format(msgspec.json.encode(overview), indent=2).decode() + "\n"
+    if question.output == "yaml":
+        import yaml  # noqa: PLC0415 - takes time, and is seldom wanted
+
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        shown = yaml.dump(
+            msgspec.to_builtins(overview), Dumper=dumper, sort_keys=False, allow_unicode=True
+        )
+        return str(shown)
+    return as_text(
+        overview,
+        now=LoopClock().utcnow(),
+        wide=question.output == "wide",
+        colour=colour,
+        whole=question.whole,
+    )

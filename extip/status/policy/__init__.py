@@ -1,0 +1,1 @@
+"""Pure: objects → rows of the table."""

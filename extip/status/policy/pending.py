@@ -1,0 +1,191 @@
+"""Services x claims → the requested external IPs without a claim, and the reasons. Pure.
+
+A refused IP, or an address that no pool can give, has only an Event on the service. Events are kept
+for an hour. Without one, the row tells where to look.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from extip.api.core_v1 import DetailedService, Event
+from extip.api.ipcontroller_v1 import MAX_SERVICES, IpClaim
+from extip.api.names import label_value
+from extip.claims.policy.claims import ClaimIndex, index_claims, pool_of
+from extip.net.interfaces import IPAddress
+from extip.pools.policy.address_request import AddressRequest, address_request, misunderstood
+from extip.services.policy.refusal import NOT_ALLOCATED
+from extip.services.policy.requests import Owner, cut, parse_ip, service_owner
+from extip.services.policy.written_ips import unproxied
+from extip.status.policy.table import ClaimRow, ClaimState
+
+_NO_CLAIM = (
+    "it has no claim: a scheduler refused it (`address_refused` in its log says why), or none runs"
+)
+_NO_ADDRESS = (
+    "it has no address from a pool: `kubectl get ipclaimpools` shows what is free; or no scheduler "
+    "runs"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingService:
+    """A service without an IP that it asks for."""
+
+    owner: Owner
+    ip: str
+    """The IP, or the malformed text; empty for any address of a pool."""
+    why: str = ""
+    """The reason, when services and claims alone tell it."""
+    if_told: bool = False
+    """Only an Event can tell whether it asks extip or another load balancer."""
+
+
+def pending_services(
+    services: Iterable[DetailedService], claims: Iterable[IpClaim]
+) -> list[PendingService]:
+    """Return the requests without an IP, in the order of services' names."""
+    index = index_claims(claims)
+    found: list[PendingService] = []
+    for service in sorted(services, key=_name):
+        owner, refusal = service_owner(service), unproxied(service)
+        why = "" if refusal is None else refusal.message
+        found += _external(owner, service.spec.external_ips or (), index, why)
+        if _is_refused(service, why):
+            found.append(PendingService(owner=owner, ip="", why=why))
+        elif _waits_for_pool(service, index):
+            of_a_class = bool(service.spec.load_balancer_class)
+            found.append(
+                PendingService(owner=owner, ip="", why=_unclear(service), if_told=of_a_class)
+            )
+        elif _is_others(service, index):
+            found.append(PendingService(owner=owner, ip="", if_told=True))
+        elif _asks_for_nothing(service) and (slip := misunderstood(service)):
+            found.append(PendingService(owner=owner, ip="", why=slip))
+    return found
+
+
+def pending_rows(lacking: Iterable[PendingService], events: Iterable[Event]) -> list[ClaimRow]:
+    """Return the rows of pending services, each with extip's latest Warning about it."""
+    told: dict[tuple[str, str], list[Event]] = {}
+    for event in sorted(events, key=_when, reverse=True):
+        about = event.involved_object
+        told.setdefault((about.namespace, about.name), []).append(event)
+    rows: list[ClaimRow] = []
+    for one in lacking:
+        of_it = told.get((one.owner.namespace, one.owner.name), ())
+        latest = next((event for event in of_it if _is_about(event, one)), None)
+        if latest is not None or not one.if_told:
+            rows.append(_row(one, latest))
+    return rows
+
+
+def _is_refused(service: DetailedService, why: str) -> bool:
+    """Whether the service asks for addresses of a pool, and may have none."""
+    if not why or service.spec.external_ips:
+        return False  # each IP that it wrote has a row of its own
+    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+    return request is not None and bool(request.unproxied)
+
+
+def _external(
+    owner: Owner, texts: Sequence[str], index: ClaimIndex, why: str
+) -> Iterable[PendingService]:
+    for text in texts:
+        ip = parse_ip(text)
+        if ip is None:
+            shown = cut(text)
+            yield PendingService(owner=owner, ip=shown, why=f"{shown!r} is not an IP address")
+        elif not any(_serves(claim, owner) for claim in index.by_ip.get(ip, ())):
+            of_others = _whose(index.by_ip.get(ip, ()), owner)
+            yield PendingService(owner=owner, ip=str(ip), why=why or of_others)
+
+
+def _serves(claim: IpClaim, owner: Owner) -> bool:
+    """Whether the claim serves the service; a claim of a person serves every service."""
+    named = claim.spec.services or ()
+    return (
+        not claim.managed
+        or len(named) >= MAX_SERVICES  # the claim does not name more
+        or any((one.namespace, one.name) == (owner.namespace, owner.name) for one in named)
+    )
+
+
+def _whose(claims: Iterable[IpClaim], owner: Owner) -> str:
+    others = {one.namespace for claim in claims for one in claim.spec.services or ()}
+    others.discard(owner.namespace)
+    if not others:
+        return ""
+    return f"services of namespace {', '.join(sorted(others))} have it"
+
+
+def _unclear(service: DetailedService) -> str:
+    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+    return "" if request is None else "; ".join(request.unclear)
+
+
+def _asks_for_nothing(service: DetailedService) -> bool:
+    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+    return not service.spec.external_ips and (request is None or not request.families)
+
+
+def _is_others(service: DetailedService, index: ClaimIndex) -> bool:
+    """Whether another load balancer serves the service."""
+    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+    return (
+        request is not None
+        and bool(request.families and request.ingress)
+        and not any(ip in index.by_ip for ip in (*request.given, *request.external))
+    )
+
+
+def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
+    """Whether the service asks for an address of a pool, and has none."""
+    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+    if request is None or not request.families:
+        return False
+    has = {*(request.given if request.to_status else request.external)}
+    if _is_others(service, index):
+        return False
+    if request.unclear or any(ip not in has for ip in request.requested):
+        return True
+    if not request.requested:
+        has -= {ip for ip in has if _is_of_another_pool(ip, request, index)}
+    missing = [v for v in request.families if not any(ip.version == v for ip in has)]
+    return bool(missing) and (request.every_family or not has)
+
+
+def _is_of_another_pool(ip: IPAddress, request: AddressRequest, index: ClaimIndex) -> bool:
+    """Whether the IP is of a pool that the service does not name: it keeps the IP for now."""
+    named = {label_value(name) for name in request.pools}
+    of = {pool for claim in index.by_ip.get(ip, ()) if (pool := pool_of(claim))}
+    return bool(named and of) and not named & of
+
+
+def _is_about(event: Event, lack: PendingService) -> bool:
+    uid = event.involved_object.uid
+    if uid and lack.owner.uid and uid != lack.owner.uid:
+        return False  # about a deleted service of that name
+    if not lack.ip:
+        return event.reason == NOT_ALLOCATED
+    return event.message.startswith((f"{lack.ip} ", f"{lack.ip},"))
+
+
+def _row(lack: PendingService, event: Event | None) -> ClaimRow:
+    refused = bool(lack.ip) and (event is not None or bool(lack.why))
+    unknown = _NO_CLAIM if lack.ip else _NO_ADDRESS
+    return ClaimRow(
+        ip=lack.ip,
+        node="",
+        state=ClaimState.REFUSED if refused else ClaimState.WAITING,
+        since="" if event is None else event.first_timestamp or "",
+        services=(str(lack.owner),),
+        why=lack.why or unknown if event is None else event.message,
+    )
+
+
+def _when(event: Event) -> str:
+    return event.last_timestamp or event.first_timestamp or ""
+
+
+def _name(service: DetailedService) -> tuple[str, str]:
+    return service.metadata.namespace, service.metadata.name

@@ -1,0 +1,204 @@
+"""Claims, nodes and heartbeats → the rows of `extip status`: where, since when, why. Pure.
+
+Times are those in the objects, from the writers' wall clocks. No decision depends on them.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from extip.api.conditions import find_condition
+from extip.api.coordination_v1 import Lease
+from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
+from extip.api.meta_v1 import Condition
+from extip.api.names import LEAVING_ANNOTATION, PREVIOUS_NODE_LABEL, node_of_lease
+from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
+from extip.claims.policy.same_ip import refusal
+from extip.nodes.policy.verdict import NOT_FOUND
+
+
+class ClaimState(StrEnum):
+    """The state of a claim. Every state but UP has a reason."""
+
+    UP = "up"
+    MOVING = "moving"
+    """Its node has not reported it yet."""
+    DOWN = "down"
+    """Its node has accepted it, but it is not on the interface."""
+    REFUSED = "refused"
+    WAITING = "waiting"
+    """No node may hold it, or it has no claim yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRow:
+    """One external IP."""
+
+    ip: str
+    """Empty for a service that waits for any address of a pool."""
+    node: str
+    """Empty while it has no node."""
+    state: ClaimState
+    since: str
+    """RFC 3339: the begin of that state; empty when it is not known."""
+    services: tuple[str, ...]
+    why: str
+    """The reason for its node, or for its state."""
+    link: str = ""
+    """The interface that it is on."""
+    pool: str = ""
+    """The pool that it comes from; empty when a service or a person wrote it."""
+    before: str = ""
+    """Its former node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """One controller."""
+
+    node: str
+    state: str
+    heartbeat: str
+    """RFC 3339: the last renewal of its Lease, by the node's clock; empty for none."""
+    claims: int
+    why: str
+    version: str = ""
+    """The version of its controller."""
+    links: str = ""
+    """Its interfaces that are up, with commas in between."""
+
+
+def claim_rows(claims: Iterable[IpClaim], *, registered: Collection[str]) -> list[ClaimRow]:
+    """Return a row for each claim, in the order of IPs; malformed claims come last.
+
+    `registered` are the names of the IpNodes.
+    """
+    return [_claim_row(claim, registered) for claim in sorted(claims, key=_by_ip)]
+
+
+def node_rows(
+    nodes: Iterable[IpNode], leases: Iterable[Lease], claims: Iterable[IpClaim], *, missing: str
+) -> list[NodeRow]:
+    """Return a row for each node that has an IpNode, a Lease or a claim.
+
+    Of several Leases of a node, in different namespaces, the one with the last renewal counts.
+    `missing` is the text for a node without a Lease.
+    """
+    registered = {node.metadata.name: node for node in nodes}
+    in_order = sorted(leases, key=_renewed)
+    beats = {node: lease for lease in in_order if (node := node_of_lease(lease.metadata.name))}
+    held: dict[str, int] = {}
+    for claim in claims:
+        if claim.spec.node_name:
+            held[claim.spec.node_name] = held.get(claim.spec.node_name, 0) + 1
+    return [
+        _node_row(name, registered.get(name), beats.get(name), held, missing)
+        for name in sorted({*registered, *beats, *held})
+    ]
+
+
+def _claim_row(claim: IpClaim, registered: Collection[str]) -> ClaimRow:
+    interface = parse_cidr(claim.spec.cidr)
+    state, condition, why = _claim_state(claim)
+    node = claim.spec.node_name
+    if state is ClaimState.MOVING and node not in registered:
+        state, why = ClaimState.WAITING, f"there is no controller on a node of the name {node}"
+    since = condition.last_transition_time if condition is not None else ""
+    return ClaimRow(
+        ip=claim.spec.cidr if interface is None else str(interface.ip),
+        node=node,
+        state=state,
+        since=(claim.status.since if state is ClaimState.UP else since) or "",
+        services=tuple(str(service) for service in claim.spec.services or ()),
+        why=why,
+        link=claim.status.link,
+        pool=pool_of(claim),
+        before=(claim.metadata.labels or {}).get(PREVIOUS_NODE_LABEL, ""),
+    )
+
+
+def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
+    accepted, assigned, up = (
+        find_condition(claim.status.conditions, kind) for kind in (ACCEPTED, ASSIGNED, UP)
+    )
+    if parse_cidr(claim.spec.cidr) is None:
+        why = f"{claim.spec.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
+        return ClaimState.REFUSED, accepted, why
+    if not claim.spec.node_name:
+        return ClaimState.WAITING, assigned, _message(assigned, "no scheduler has looked at it yet")
+    elsewhere = refusal(claim)
+    reported = claim.status.holder == claim.spec.node_name or _of_now(up, claim)
+    if not elsewhere and not reported:
+        coming = f"{claim.status.holder} had it; " if claim.status.holder else ""
+        return ClaimState.MOVING, assigned, f"{coming}{_message(assigned, 'not reported yet')}"
+    refused = assigned if elsewhere else accepted
+    if refused is not None and refused.status == "False":
+        return ClaimState.REFUSED, refused, elsewhere or _message(refused, refused.reason)
+    if up is None or up.status != "True":
+        return ClaimState.DOWN, up, _message(up, "not reported yet")
+    return ClaimState.UP, up, _why_there(claim, assigned)
+
+
+def _why_there(claim: IpClaim, assigned: Condition | None) -> str:
+    if is_pinned(claim):
+        return "pinned by hand"
+    if assigned is not None and assigned.status == "False":
+        return assigned.message  # its node may not hold it, and no other node may
+    place = f"to {claim.spec.node_name}"
+    return _message(assigned, place).removeprefix(place).lstrip(",; ") or "there from the start"
+
+
+def _of_now(condition: Condition | None, claim: IpClaim) -> bool:
+    """Whether the condition is about the current generation of the claim."""
+    return condition is not None and condition.observed_generation == claim.metadata.generation
+
+
+def _node_row(
+    name: str, node: IpNode | None, lease: Lease | None, held: Mapping[str, int], missing: str
+) -> NodeRow:
+    verdict = None if node is None else find_condition(node.status.conditions, READY)
+    leaving = "" if lease is None else (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION)
+    if node is not None and node.spec.draining:
+        state, why = "draining", "spec.draining is set"
+    elif leaving:
+        state, why = "leaving", leaving
+    elif lease is not None and not lease.holder:
+        state, why = "stopped", "its Lease is not held"
+    elif verdict is not None and verdict.status != "True":
+        state = "unknown" if verdict.status == "Unknown" else "not ready"
+        where = "" if lease is None else f" (there is one in {lease.metadata.namespace})"
+        why = _message(verdict, verdict.reason) + (where if verdict.reason == NOT_FOUND else "")
+    elif lease is None:
+        state, why = "unknown", missing
+    elif verdict is None:
+        state, why = "unknown", "no scheduler has looked at it yet"
+    else:
+        state, why = "ready", verdict.message
+    return NodeRow(
+        node=name,
+        state=state,
+        heartbeat="" if lease is None else lease.spec.renew_time or "",
+        claims=held.get(name, 0),
+        why=why,
+        version="" if node is None else node.status.version,
+        links="" if node is None else _links(node),
+    )
+
+
+def _links(node: IpNode) -> str:
+    return ",".join(link.name for link in node.status.links or () if link.up)
+
+
+def _renewed(lease: Lease) -> tuple[bool, str]:
+    return bool(lease.holder), lease.spec.renew_time or ""
+
+
+def _message(condition: Condition | None, default: str) -> str:
+    return default if condition is None else condition.message or default
+
+
+def _by_ip(claim: IpClaim) -> tuple[int, int, str]:
+    interface = parse_cidr(claim.spec.cidr)
+    if interface is None:
+        return 99, 0, claim.metadata.name
+    return interface.version, int(interface.ip), claim.metadata.name

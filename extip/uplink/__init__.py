@@ -1,0 +1,1 @@
+"""Finds out whether another station on the segment still hears this node."""

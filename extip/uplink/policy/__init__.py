@@ -1,0 +1,1 @@
+"""Pure decisions: which neighbours to ask, and what their silence means."""

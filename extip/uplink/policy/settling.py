@@ -1,0 +1,73 @@
+"""Interfaces that go down and come up x local time → the nodes whose IPs wait before a move. Pure.
+
+A switch that restarts takes the interfaces of all its nodes down, and brings them up, at about the
+same time. But each node reports only its own. A scheduler that acted on each report would move IPs
+to nodes that are about to report the same. Later it would move IPs from nodes that are about to
+return. So
+
+- for `SETTLE_S` after an interface went down its IPs stay: its neighbours may go down with it;
+- for `RETURN_S` after a node came back, it takes no IP from a node that is still cut off, which may
+  come back with it. A node comes back by its carrier, when others answer it again, or when it is
+  heard again.
+
+An IP that waits so is on an interface that leads nowhere. The first wait costs a node whose fault
+is its own that much. The second costs only the IPs of nodes whose ports stay dead.
+
+All instants are seconds on one monotonic timeline.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+
+SETTLE_S = 0.5
+"""Longer than the kernels of several nodes take to report one event to a scheduler. Shorter than a
+fail-over may last."""
+
+RETURN_S = 5.0
+"""Ports of one switch negotiate for some seconds. A node that is reached needs some rounds of
+questions to find out."""
+
+
+@dataclass(slots=True)
+class _Uplink:
+    up: bool
+    changed_at: float = -inf
+    """When it went down or came up; minus infinity for the state at the first report."""
+
+
+@dataclass(slots=True)
+class Uplinks:
+    """The interfaces on which nodes bring IPs up."""
+
+    _nodes: dict[str, _Uplink] = field(default_factory=dict)
+
+    def on_link_state(self, node: str, *, up: bool, now: float) -> float | None:
+        """Record a node's report; return the seconds until answers change, None for no change."""
+        known = self._nodes.setdefault(node, _Uplink(up))
+        if known.up == up:
+            return None
+        known.up, known.changed_at = up, now
+        return RETURN_S if up else SETTLE_S
+
+    def forget(self, node: str) -> None:
+        """Drop a node whose record is gone."""
+        self._nodes.pop(node, None)
+
+    def back_at(self, node: str) -> float:
+        """Return when its interface came up after it was down; minus infinity for never."""
+        known = self._nodes.get(node)
+        return known.changed_at if known is not None and known.up else -inf
+
+    def unsettled(self, now: float) -> frozenset[str]:
+        """Return the nodes whose interface has just gone down."""
+        return frozenset(
+            name
+            for name, known in self._nodes.items()
+            if not known.up and now - known.changed_at < SETTLE_S
+        )
+
+
+def returning(back_at: Iterable[tuple[str, float]], now: float) -> frozenset[str]:
+    """Return the nodes that have just come back, given when each did."""
+    return frozenset(name for name, at in back_at if now - at < RETURN_S)

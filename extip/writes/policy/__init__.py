@@ -1,0 +1,1 @@
+"""Pure: when to write again, and who else writes."""

@@ -1,0 +1,113 @@
+"""What one event costs the scheduler, by the number of claims; a plan over everything is beside it.
+
+Nothing is written and nothing is asked: the caches are filled by hand. The baseline is the same
+work by the functions that the scheduler compares itself with: allocation, the guard and the
+placement, each over all claims, as each pass did it before.
+"""
+
+import asyncio
+import gc
+import logging
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from extip.guard.policy.admission import admit
+from extip.guard.policy.rules import Guard, Surroundings, Verdicts
+from extip.pools.policy.allocation import plan_allocation
+from extip.pools.policy.allocation_index import Facts
+from extip.scheduling.policy.placement import Strategy
+from extip.scheduling.policy.planner import plan_schedule
+from tests.bench.figure import Figure
+from tests.bench.sampling import MS, median
+from tests.bench.scheduler_world import SchedulerWorld
+
+_SIZES = ((1_000, 50), (10_000, 100), (100_000, 1_000))
+_ROUNDS = 5
+
+
+def measure() -> Iterator[Figure]:
+    """Measure each size in turn."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    for claims, nodes in _SIZES:
+        yield from asyncio.run(_figures(claims, nodes))
+
+
+async def _figures(claims: int, nodes: int) -> list[Figure]:
+    gc.collect()
+    before_mb = _memory_mb()
+    world = SchedulerWorld(claims, nodes)
+    gc.collect()
+    size = f"{claims:,} claims on {nodes} nodes"
+    change = await world.settle()
+    longest = max(world.pacer.steps)
+    memory_kb = 1024 * (_memory_mb() - before_mb) / claims
+    await world.settle()
+    everything = _everything(world)
+    figures = [
+        _value(f"{size}: a new leader decides everything", MS * change, "ms"),
+        _value(f"{size}: the longest step of that", MS * longest, "ms"),
+        _value(f"{size}: memory of a service with its claim", memory_kb, "KB"),
+    ]
+    events: dict[str, Callable[[int], None]] = {
+        "one claim's status": lambda n: world.claim(n, f"node-{n % nodes:04}", up=False),
+        "one heartbeat": lambda n: world.beat(f"node-{n % nodes:04}", number=n + 1),
+        "one more service": lambda n: world.service(claims + n),
+    }
+    for what, happen in events.items():
+        took = []
+        for number in range(_ROUNDS):
+            began = time.process_time()
+            happen(number)
+            took.append(time.process_time() - began + await world.settle())
+        figures.append(
+            Figure(
+                what=f"{size}: {what}",
+                measured=MS * median(took),
+                unit="ms",
+                at_most=0.1,
+                baseline=MS * everything,
+                baseline_name="over everything",
+            )
+        )
+    world.drain("node-0001")
+    held = -(-claims // nodes)
+    what = f"{size}: a node with {held} claims is drained"
+    figures.append(_value(what, MS * await world.settle(), "ms"))
+    return figures
+
+
+def _value(what: str, measured: float, unit: str) -> Figure:
+    return Figure(what=what, measured=measured, unit=unit, at_most=None, kind="value")
+
+
+def _memory_mb() -> float:
+    """Return the resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
+
+
+def _everything(world: SchedulerWorld) -> float:
+    """Return the processor time of a plan over everything that has nothing to do."""
+    inputs, pools = world.inputs.current(), world.inputs.allocation.current()
+    assert inputs is not None
+    claims = list(world.inputs.claims.store.values())
+    began = time.process_time()
+    asking = list(world.inputs.allocation.address_requests._parts.values())
+    facts = Facts(requests=inputs.requests, node_ips=inputs.reserved.single(), ports=pools.ports)
+    allocation = plan_allocation(asking, pools.pools, claims, facts)
+    requests = allocation.extend(inputs.requests)
+    admission = admit(requests, Verdicts(Guard(), Surroundings(reserved=inputs.reserved)))
+    schedule = plan_schedule(
+        {interface: requests.wanted[interface] for interface in admission.wanted},
+        claims,
+        inputs.cluster,
+        Strategy.FAIR,
+        pools=allocation.pools(),
+    )
+    took = time.process_time() - began
+    assert not schedule.writes
+    return took

@@ -1,0 +1,126 @@
+"""`extip manifests`: kubectl builds the folder, and the workloads have the flags and the image."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from extip import __version__
+from tests.meta.manifests import ROOT, WORKLOADS, build, build_wheel
+
+FLAGS = ["--image=registry.example:5000/extip", "--iface=bond0", "--mask=24"]
+FLAGS += ["--allow-cidr=10.1.0.0/24", "--allow-cidr=fd00::/64"]
+ALLOWED = ["--allow-cidr=10.1.0.0/24", "--allow-cidr=fd00::/64"]
+
+
+def write(*arguments, place=ROOT):
+    """Run the command as a process, in a folder from which Python finds the package."""
+    return subprocess.run(
+        [sys.executable, "-m", "extip", "manifests", *map(str, arguments)],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def containers(folder):
+    """Return the container of each workload that kubectl builds, by the workload's name."""
+    return {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"]["containers"][0]
+        for one in build(folder)
+        if one["kind"] in WORKLOADS
+    }
+
+
+def test_kubectl_builds_claims_mode_from_the_folder(tmp_path):
+    done = write("claims", tmp_path / "mine", *FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"kubectl apply -k {tmp_path / 'mine'}\n")
+    found = containers(tmp_path / "mine")
+    assert found.keys() == {"extip-controller", "extip-scheduler"}
+    images = {container["image"] for container in found.values()}
+    assert images == {f"registry.example:5000/extip:{__version__}"}
+    controller, scheduler = (found[f"extip-{part}"]["args"] for part in ("controller", "scheduler"))
+    assert controller[:2] == ["controller", "--iface=bond0"]
+    assert scheduler[:2] == ["scheduler", "--mask=24"]
+    assert scheduler[-2:] == ALLOWED
+    assert "--leader-elect" in scheduler
+
+
+def test_kubectl_builds_simple_mode_from_the_folder(tmp_path):
+    assert write("simple", tmp_path, *FLAGS[1:], "--image=extip@sha256:ab12").returncode == 0
+    (container,) = containers(tmp_path).values()
+    assert container["image"] == "extip@sha256:ab12"
+    assert container["args"][:3] == ["simple", "--iface=bond0", "--mask=24"]
+    assert container["args"][-2:] == ALLOWED
+
+
+def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
+    folder = tmp_path / "mine"
+    write("claims", folder, *FLAGS)
+    overlay = folder / "kustomization.yaml"
+    changed = yaml.safe_load(overlay.read_text()) | {"commonAnnotations": {"team": "edge"}}
+    overlay.write_text(yaml.safe_dump(changed))
+    (folder / "claims" / "of-the-former-version.yaml").write_text("nonsense")
+    (folder / "claims" / "scheduler.yaml").write_text("nonsense")
+    done = write("claims", folder)
+    assert done.returncode == 0, done.stderr
+    assert "stayed as it is" in done.stdout
+    assert yaml.safe_load(overlay.read_text()) == changed
+    assert containers(folder)["extip-controller"]["args"][1] == "--iface=bond0"
+    assert not (folder / "claims" / "of-the-former-version.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--iface=bond0"], "--image and --iface are needed"),
+        (["--image=extip"], "--image and --iface are needed"),
+        (["--image=extip", "--iface=a/b"], "cannot be the name of an interface"),
+        (["--image=extip", "--iface=bond0", "--allow-cidr=10.0.0.1/24"], "--allow-cidr"),
+        (["--image=extip", "--iface=bond0", "--mask=33"], "--mask"),
+    ],
+)
+def test_a_mistake_leaves_nothing_behind(tmp_path, arguments, said):
+    done = write("claims", tmp_path / "mine", *arguments)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["simple", "claims"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, mode):
+    other = {"simple": "claims", "claims": "simple"}[mode]
+    write(other, tmp_path / "theirs", *FLAGS)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "kustomization.yaml").write_text("resources: []\n")
+    (tmp_path / "notes" / mode).mkdir()
+    (tmp_path / "notes" / mode / "mine.yaml").write_text("kind: ConfigMap\n")
+    for folder in (tmp_path / "theirs", tmp_path / "notes"):
+        before = sorted(folder.rglob("*"))
+        done = write(mode, folder, *FLAGS)
+        assert (done.returncode, "name a new folder" in done.stderr) == (2, True)
+        assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = write("claims", tmp_path / "file" / "mine", *FLAGS)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+def test_the_wheel_writes_the_same_folder(tmp_path):
+    zipfile.ZipFile(build_wheel(tmp_path)).extractall(tmp_path / "unpacked")
+    for place, name in ((ROOT, "of-checkout"), (tmp_path / "unpacked", "of-wheel")):
+        done = write("claims", tmp_path / name, *FLAGS, place=place)
+        assert done.returncode == 0, done.stderr
+    assert _files(tmp_path / "of-wheel") == _files(tmp_path / "of-checkout")
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}

@@ -1,0 +1,29 @@
+"""The mutations, by the part of extip that they change."""
+
+from tests.mutants.catalogue import (
+    addresses,
+    cache,
+    election,
+    fencing,
+    guard,
+    liveness,
+    pools,
+    scheduling,
+    silence,
+    wire,
+    writes,
+)
+
+MUTATIONS = (
+    *fencing.MUTATIONS,
+    *election.MUTATIONS,
+    *liveness.MUTATIONS,
+    *silence.MUTATIONS,
+    *scheduling.MUTATIONS,
+    *writes.MUTATIONS,
+    *pools.MUTATIONS,
+    *guard.MUTATIONS,
+    *addresses.MUTATIONS,
+    *wire.MUTATIONS,
+    *cache.MUTATIONS,
+)

@@ -1,0 +1,313 @@
+"""Which node has which claim."""
+
+from tests.mutants.mutation import Mutation
+
+_FILTERS = ("unit/scheduling/test_filters.py",)
+_PLANNER = ("unit/scheduling/test_planner.py",)
+_CLAIMS = ("unit/claims/test_claims.py",)
+_STORE = ("unit/scheduling/test_claim_store.py",)
+
+
+def _of_state(name: str, promise: str, old: str, new: str) -> Mutation:
+    return Mutation(
+        name=name,
+        promise=promise,
+        file="scheduling/policy/state.py",
+        old=old,
+        new=new,
+        tests=("unit/scheduling/test_state.py",),
+    )
+
+
+def _of_standing(name: str, promise: str, old: str, new: str) -> Mutation:
+    return Mutation(
+        name=name,
+        promise=promise,
+        file="scheduling/policy/standing.py",
+        old=old,
+        new=new,
+        tests=("unit/scheduling/test_state.py",),
+    )
+
+
+def _rule(name: str, promise: str, old: str, new: str) -> Mutation:
+    return Mutation(
+        name=name,
+        promise=promise,
+        file="scheduling/policy/filters.py",
+        old=old,
+        new=new,
+        tests=_FILTERS,
+    )
+
+
+MUTATIONS = (
+    _rule(
+        "dead-node-gets-claims",
+        "its controller sends no heartbeats, or was stopped",
+        "if not node.alive:",
+        "if not node.name:",
+    ),
+    _rule(
+        "drained-node-gets-claims",
+        "its controller is leaving, or somebody ran `extip drain`",
+        "if node.draining:",
+        "if not node.name:",
+    ),
+    _rule(
+        "unread-node-gets-claims",
+        "its controller may not, or cannot, read its claims",
+        "if node.unread:",
+        "if not node.name:",
+    ),
+    _rule(
+        "unready-node-gets-claims",
+        "its Kubernetes node says that it is not ready",
+        "(not kubernetes.ready, Unfit.NOT_READY)",
+        "(False, Unfit.NOT_READY)",
+    ),
+    _rule(
+        "deleted-node-gets-claims",
+        "its Kubernetes node is being deleted",
+        "(kubernetes.deleted, Unfit.DELETED)",
+        "(False, Unfit.DELETED)",
+    ),
+    _rule(
+        "evicting-node-gets-claims",
+        "its Kubernetes node has a taint of a node that goes, or has gone",
+        "(kubernetes.evicting, Unfit.EVICTING)",
+        "(False, Unfit.EVICTING)",
+    ),
+    _rule(
+        "excluded-node-gets-claims",
+        "its Kubernetes node has the label",
+        "(kubernetes.excluded, Unfit.EXCLUDED)",
+        "(False, Unfit.EXCLUDED)",
+    ),
+    _rule(
+        "node-selector-ignored",
+        "the `nodeSelector` of the IP's pool does not match its labels",
+        "if not selects(needs.node_selector, labels):",
+        "if labels is None:",
+    ),
+    _rule(
+        "local-traffic-policy-ignored",
+        "the IP is on a node with a ready endpoint",
+        "if known and needs.endpoint_nodes and not needs.served_by(node.name):",
+        "if known and needs.endpoint_nodes and not node.name:",
+    ),
+    _rule(
+        "wrong-interface-fits",
+        "the claim names an interface that it does not have",
+        "if link and node.links and link not in node.links:",
+        "if link and node.links and link is None:",
+    ),
+    Mutation(
+        name="well-placed-claims-move",
+        promise="nothing moves when an older node comes back",
+        file="scheduling/policy/placement.py",
+        old="if candidate.node in candidate.eligible:\n            placement.hold(candidate.node)\n"
+        "        elif",
+        new="if candidate.node == min(candidate.eligible, default=None):\n"
+        "            placement.hold(candidate.node)\n        elif",
+        tests=_PLANNER,
+    ),
+    Mutation(
+        name="balancing-never-ends",
+        promise="Balance is for quiet times",
+        file="scheduling/policy/placement.py",
+        old="placement.load(source) - placement.load(best[0]) <= 1:",
+        new="placement.load(source) - placement.load(best[0]) <= 0:",
+        tests=("unit/scheduling/test_placement.py",),
+    ),
+    Mutation(
+        name="replaced-claim-goes-first",
+        promise="Claims of the same IP",
+        file="scheduling/policy/planner.py",
+        old="if one.claim.metadata.name not in placed.parting]",
+        new="if one.claim.metadata.name]",
+        tests=_PLANNER,
+    ),
+    Mutation(
+        name="refused-claim-comes-up",
+        promise="A claim that is pinned to another node stays down",
+        file="claims/policy/same_ip.py",
+        old='return told.message or "another claim holds the same IP"',
+        new='return ""',
+        tests=("unit/claims/test_same_ip.py", "unit/claims/test_node_claims.py"),
+    ),
+    Mutation(
+        name="claim-by-hand-is-deleted",
+        promise="A claim made by hand is honoured and never deleted",
+        file="claims/policy/claims.py",
+        old="made = [claim for claim in existing if claim.managed]",
+        new="made = list(existing)",
+        tests=_CLAIMS,
+    ),
+    Mutation(
+        name="pinned-claim-moves",
+        promise="With `spec.nodeName` it stays on that node",
+        file="claims/policy/claims.py",
+        old="        bool(claim.spec.node_name)\n        and not claim.managed",
+        new="        bool(claim.spec.node_name)\n        and claim.managed",
+        tests=_CLAIMS + _PLANNER,
+    ),
+    Mutation(
+        name="patch-without-precondition",
+        promise="No IP is given, moved or taken away",
+        file="claims/policy/claims.py",
+        old='{"resourceVersion": claim.metadata.resource_version}',
+        new="{}",
+        tests=_CLAIMS,
+    ),
+    Mutation(
+        name="status-of-an-ipnode-without-precondition",
+        promise="The scheduler that leads writes its conclusion into the condition `Ready`",
+        file="nodes/policy/verdict.py",
+        old='{"metadata": {"resourceVersion": record.metadata.resource_version}, "status": status}',
+        new='{"metadata": {"resourceVersion": ""}, "status": status}',
+        tests=("unit/nodes/test_verdict.py",),
+    ),
+    Mutation(
+        name="deletion-without-precondition",
+        promise="A service that is replaced keeps its IPs",
+        file="scheduling/claim_store.py",
+        old="name=claim.metadata.name, seen=claim)",
+        new="name=claim.metadata.name, seen=None)",
+        tests=_STORE,
+    ),
+    Mutation(
+        name="deletion-by-a-cache-that-is-behind",
+        promise="A service that is replaced keeps its IPs",
+        file="scheduling/claim_store.py",
+        old="if known is None or known.metadata.resource_version",
+        new="if known is not None and known.metadata.resource_version",
+        tests=_STORE,
+    ),
+    Mutation(
+        name="unanswered-confirmation-deletes",
+        promise="A service that is replaced keeps its IPs",
+        file="scheduling/claim_store.py",
+        old="            raise failures[0]",
+        new="            failures.clear()",
+        tests=_STORE,
+    ),
+    Mutation(
+        name="news-of-a-node-decide-nothing",
+        promise="fail-over takes `--monitor` from the last heartbeat",
+        file="scheduling/policy/state.py",
+        old="self._touch_all(self._by_node, nodes, Urgency.LEAVING)",
+        new="_ = nodes",
+        tests=("unit/scheduling/test_state.py",),
+    ),
+    Mutation(
+        name="news-of-endpoints-decide-nothing",
+        promise="the IP is on a node with a ready endpoint",
+        file="scheduling/policy/state.py",
+        old="self._touch_all(self._by_service, served, Urgency.COSMETIC)",
+        new="_ = served",
+        tests=("unit/scheduling/test_state.py",),
+    ),
+    Mutation(
+        name="load-of-a-former-decision-stays",
+        promise="`fair` also counts claims that people pinned to a node",
+        file="scheduling/policy/state.py",
+        old="standing.placement.release(node)",
+        new="_ = node",
+        tests=("unit/scheduling/test_state.py",),
+    ),
+    Mutation(
+        name="balancing-moves-to-a-node-that-has-just-come",
+        promise="to nodes that have been alive for `--rebalance-after`",
+        file="scheduling/policy/rebalancing.py",
+        old="nodes = candidate.eligible & steady",
+        new="nodes = candidate.eligible",
+        tests=_PLANNER,
+    ),
+    Mutation(
+        name="ended-write-is-not-decided-anew",
+        promise="The interface converges",
+        file="scheduling/scheduler.py",
+        old="            self._state.touch_claim(claim)",
+        new="            _ = claim",
+        tests=("unit/scheduling/test_scheduler.py",),
+    ),
+    _of_state(
+        "chores-are-decided-first",
+        "the most urgent first",
+        "        for due in self._due:\n            for key in list(",
+        "        for due in reversed(self._due):\n            for key in list(",
+    ),
+    _of_state(
+        "carrier-that-settles-decides-nothing",
+        "the IPs of a node without carrier stay for half a second",
+        "        *(old.unsettled ^ new.unsettled),\n",
+        "",
+    ),
+    _of_state(
+        "reached-neighbours-decide-nothing",
+        "Its IPs go to nodes that are reached and have said so since",
+        "        *_differing(old.successors, new.successors),\n",
+        "",
+    ),
+    _of_state(
+        "end-of-a-return-decides-nothing",
+        "For 5 s after a node is back it takes nothing from nodes that are not back yet",
+        "if nodes or old.returning != new.returning:",
+        "if nodes:",
+    ),
+    _of_state(
+        "unsettled-places-are-not-looked-at",
+        "A node may hold an IP",
+        "                self.touch(key, Urgency.NEW)\n        served",
+        "                pass\n        served",
+    ),
+    _of_state(
+        "pools-for-other-nodes-decide-nothing",
+        "the `nodeSelector` of the IP's pool does not match its labels",
+        "self._touch_all(self._by_pool, selected, Urgency.COSMETIC)",
+        "_ = selected",
+    ),
+    _of_state(
+        "name-that-is-free-again-decides-nothing",
+        "claims that people pinned to a node",
+        "self.touch(self.in_the_way[name].ip, Urgency.NEW)",
+        "pass",
+    ),
+    _of_state(
+        "name-that-is-taken-decides-nothing",
+        "claims that people pinned to a node",
+        "self.touch(self._creating[name], Urgency.NEW)",
+        "pass",
+    ),
+    _of_state(
+        "first-alive-counts-holders-that-left",
+        "puts all IPs on the node that has most of them",
+        "standing.holding[node] -= 1",
+        "_ = node",
+    ),
+    _of_standing(
+        "filters-of-yesterday",
+        "its controller is alive and neither leaving nor drained",
+        "self.filters = self._of_new = self.filters.among(snapshot)",
+        "self._of_new = self.filters",
+    ),
+    _of_standing(
+        "order-of-registration-of-yesterday",
+        "the node that registered first gets them",
+        "self.placement.reregister(snapshot.registered)",
+        "_ = snapshot.registered",
+    ),
+    _of_standing(
+        "late-holder-is-not-waited-for",
+        "also while a late heartbeat leaves it open for a moment whether that one lives",
+        "if self.holding[name] > 0",
+        "if self.holding[name] < 0",
+    ),
+    _of_standing(
+        "node-that-lives-again-is-waited-for",
+        "also while a late heartbeat leaves it open for a moment whether that one lives",
+        "if awaited != self._awaited:",
+        "if awaited and not self._awaited:",
+    ),
+)

@@ -1,0 +1,115 @@
+"""Writes to the API server, and what counts until the watch has caught up."""
+
+from tests.mutants.mutation import Mutation
+
+_LANES = ("unit/writes/test_lanes.py",)
+_BACKOFF = ("unit/writes/test_backoff.py",)
+_OVERLAY = ("unit/cache/test_mutation.py",)
+_ALONE = "A write that is not answered delays only its own object"
+
+MUTATIONS = (
+    Mutation(
+        name="write-outlives-leadership",
+        promise="With `--leader-elect` schedulers elect one that acts",
+        file="writes/lanes.py",
+        old="async with asyncio.timeout(WRITE_S):",
+        new="async with asyncio.timeout(None):",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="hung-write-keeps-its-place",
+        promise=_ALONE,
+        file="writes/lanes.py",
+        old="held = len(self._in_flight) - min(len(self._slow), _MOST_SLOW)",
+        new="held = len(self._in_flight)",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="hung-writes-without-bound",
+        promise=_ALONE,
+        file="writes/lanes.py",
+        old="min(len(self._slow), _MOST_SLOW)",
+        new="len(self._slow)",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="suspects-take-all-places",
+        promise=_ALONE,
+        file="writes/lanes.py",
+        old="len(self._retried) < max(1, places // _SUSPECTS)",
+        new="len(self._retried) < places",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="object-is-written-twice-at-once",
+        promise=_ALONE,
+        file="writes/lanes.py",
+        old="return self._in_flight.keys() | self.backoff.names()",
+        new="return self.backoff.names()",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="server-that-is-away-gets-all-writes",
+        promise="The API server may go away",
+        file="writes/lanes.py",
+        old="narrow = self._contact.away or self._behind()",
+        new="narrow = self._behind()",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="urgent-lane-waits-for-the-others",
+        promise="Of many claims the last one waits for all writes before its own",
+        file="writes/lanes.py",
+        old="narrow = self._contact.away or self._behind()",
+        new="narrow = self._contact.away",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="refused-write-is-repeated-at-once",
+        promise=_ALONE,
+        file="writes/backoff.py",
+        old="REFUSED = Backoff(initial_s=0.2, cap_s=60.0)",
+        new="REFUSED = Backoff(initial_s=0.0, cap_s=60.0)",
+        tests=_BACKOFF,
+    ),
+    Mutation(
+        name="one-failure-delays-another-object",
+        promise=_ALONE,
+        file="writes/backoff.py",
+        old="return known is not None and known.until > self._clock.monotonic()",
+        new="return bool(self.names())",
+        tests=_BACKOFF + _LANES,
+    ),
+    Mutation(
+        name="two-programs-fight-at-full-speed",
+        promise="writes them back at once the first time, and then ever more rarely",
+        file="writes/policy/rewrites.py",
+        old="due_s = 0.0 if count < _AT_ONCE else",
+        new="due_s = 0.0 if count else",
+        tests=("unit/writes/test_rewrites.py", "unit/pools/test_contention.py"),
+    ),
+    Mutation(
+        name="older-answer-undoes-a-newer-one",
+        promise="An address is never given twice",
+        file="cache/mutation.py",
+        old="_version(known) > _version(new)",
+        new="_version(known) < 0",
+        tests=_OVERLAY,
+    ),
+    Mutation(
+        name="own-write-forgotten-before-the-watch-has-it",
+        promise="An address is never given twice",
+        file="cache/mutation.py",
+        old="found is not None and _version(found) >= _version(ours)",
+        new="found is not None",
+        tests=_OVERLAY,
+    ),
+    Mutation(
+        name="own-write-believed-for-ever",
+        promise="The interface converges",
+        file="cache/mutation.py",
+        old="if now > until or (found",
+        new="if (found",
+        tests=_OVERLAY,
+    ),
+)

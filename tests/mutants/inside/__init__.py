@@ -1,0 +1,1 @@
+"""What runs inside a mutated tree; nothing here imports the rest of `tests`."""

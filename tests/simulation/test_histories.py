@@ -1,0 +1,88 @@
+"""Histories drawn from seeds keep every promise; so do the ones that once did not."""
+
+import os
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from random import SystemRandom
+
+import pytest
+
+from tests.simulation.faults import Fault
+from tests.simulation.faults.processes import Freeze, Kill
+from tests.simulation.faults.server import Throttled
+from tests.simulation.faults.users import ServiceAdded
+from tests.simulation.faults.wire import Lossy
+from tests.simulation.history import History, play
+from tests.simulation.runs import Report, run_seeds
+from tests.simulation.shrink import shrink
+from tests.simulation.world import World
+
+FIXED, FRESH = 16, 8
+CORES = len(os.sched_getaffinity(0))
+
+pytestmark = pytest.mark.timeout(1200)  # a minute on idle processors, and much more on busy ones
+
+
+FOUND = {
+    "clients-of-an-ipv6-ip-are-fetched-back-from-a-frozen-holder": History(
+        12, (Freeze(12.71, 8.72, ("n3",), 0.078),)
+    ),
+    "the-last-refresh-is-later-than-the-last-heartbeat": History(1, (Kill(15.0, 14.0, ("n1",)),)),
+    "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
+}
+"""Histories that broke a promise once, each with the reason in its name."""
+
+
+@dataclass(frozen=True)
+class Forgotten(Fault):
+    """An address that nobody refreshes, nor the kernel ends: what no TTL would look like."""
+
+    def begin(self, world: World) -> None:
+        kernel = world.nodes["n1"].kernel
+        kernel.insert(1, ip_interface("10.99.0.1/32"), valid_s=10**6, ours=True)
+
+
+def report_of(seeds: range) -> Report:
+    report = Report()
+    for run in run_seeds(seeds, workers=CORES):
+        report.add(run)
+    return report
+
+
+def text_of(report: Report) -> str:
+    return "\n".join(f"SEED={run.seed}\n{run.violations}\n{run.shortest}" for run in report.failed)
+
+
+def test_every_promise_is_kept_in_histories_that_are_always_the_same() -> None:
+    report = report_of(range(1, FIXED + 1))
+    assert report.runs == FIXED
+    assert not report.failed, text_of(report)
+    assert report.pairs
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_broken_once_is_not_again(name: str) -> None:
+    assert play(FOUND[name]).violations == []
+
+
+def test_every_promise_is_kept_in_fresh_histories() -> None:
+    first = SystemRandom().randrange(10**9)
+    print(f"seeds from {first}")  # noqa: T201 - pytest shows it of a test that fails
+    report = report_of(range(first, first + FRESH))
+    assert not report.failed, text_of(report)
+
+
+def test_a_promise_that_is_broken_is_reported_with_the_shortest_history() -> None:
+    freeze = Freeze(15.0, 12.0, ("n1",), 0.5)
+    forgotten = Forgotten(20.0, 1.0)
+    others = (Lossy(14.0, 3.0, (), 0.1), ServiceAdded(40.0, 3.0, ("shop", "x", "10.88.1.40")))
+    history = History(1, (others[0], freeze, forgotten, others[1]))
+    (violation,) = play(history).violations
+    assert violation.invariant == "NothingOutlivesItsTtl"
+    assert shrink(history, violation.invariant).faults == (freeze, forgotten)
+
+
+def test_a_history_replays_in_another_process_to_the_last_request() -> None:
+    (first,) = run_seeds([3], workers=1)
+    (second,) = run_seeds([3], workers=1)
+    assert first.requests == second.requests

@@ -1,0 +1,303 @@
+"""Statuses follow what became of the claims; only what differs is written, in virtual time."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+from typing import cast
+
+import msgspec
+
+from extip.api.conditions import find_condition
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.claims.policy.node_claims import Outcome
+from extip.claims.status import CONCURRENCY, ClaimStatusWriter
+from extip.clock import LoopClock
+from extip.errors import ApiUnavailableError, ConflictError, NotFoundError
+from extip.kube.client import ApiClient
+from tests.fakes.conditions import condition_of
+from tests.fakes.tasks import beside
+from tests.fakes.virtual_time import run_virtually
+
+CIDR = "10.0.0.1/32"
+UP = Outcome(cidr=CIDR, accepted=True, up=True, reason="", message="")
+DOWN = Outcome(cidr=CIDR, accepted=True, up=False, reason="AddressMissing", message="why")
+
+
+class World:
+    """Claims at the API server, and what the watch has shown of them."""
+
+    def __init__(self):
+        self.claims: dict[str, IpClaim] = {}
+        self.cache: dict[str, IpClaim] = {}
+        self.patches: list[tuple[float, str]] = []
+        self.lag_s = 0.05
+        self.latency_s = 0.01
+        self.away = False
+        self.busy = self.busiest = 0
+        self.revision = 0
+        self.writer = ClaimStatusWriter(
+            self.cache,
+            cast("ApiClient", self),
+            node="n1",
+            link="eth0",
+            clock=LoopClock(),
+            rng=Random(1),  # noqa: S311
+        )
+
+    def put(self, name, *, node="n1", status=None, deliver=True):
+        self.revision += 1
+        known = self.claims.get(name)
+        if status is None:
+            status = known.status if known else IpClaimStatus()
+        self.claims[name] = IpClaim(
+            metadata=FullObjectMeta(name=name, resource_version=str(self.revision), generation=1),
+            spec=IpClaimSpec(cidr=CIDR, node_name=node),
+            status=status,
+        )
+        if deliver:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.lag_s, self.arrive, name, self.claims[name])
+        return self.claims[name]
+
+    def arrive(self, name, claim):
+        self.cache[name] = claim
+        self.writer.on_claim(name)
+
+    async def get(self, _claims, *, name):
+        await asyncio.sleep(self.latency_s)
+        if name not in self.claims:
+            raise NotFoundError("gone", status=404)
+        return self.claims[name]
+
+    async def patch(self, _claims, patch, *, name, subresource):
+        assert subresource == "status"
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await asyncio.sleep(self.latency_s)
+        finally:
+            self.busy -= 1
+        if self.away:
+            raise ApiUnavailableError("away")
+        if name not in self.claims:
+            raise NotFoundError("gone", status=404)
+        known = self.claims[name]
+        if patch["metadata"]["resourceVersion"] != known.metadata.resource_version:
+            raise ConflictError("changed", status=409)
+        merged = {k: v for k, v in patch["status"].items() if v is not None}
+        status = msgspec.convert(msgspec.to_builtins(merged), IpClaimStatus)
+        self.patches.append((asyncio.get_running_loop().time(), name))
+        return self.put(name, node=known.spec.node_name, status=status)
+
+    def up(self, name):
+        found = find_condition(self.claims[name].status.conditions, "Up")
+        return None if found is None else found.status
+
+    @asynccontextmanager
+    async def running(self):
+        async with beside(*(self.writer.run() for _ in range(CONCURRENCY))):
+            yield self
+
+
+def play(scenario):
+    async def main():
+        async with World().running() as world:
+            await scenario(world)
+
+    run_virtually(main())
+
+
+def test_one_write_for_one_change():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        assert world.patches == []
+        for _ in range(5):
+            world.writer.on_outcomes({"a": UP})
+            await asyncio.sleep(1)
+        assert world.up("a") == "True"
+        assert len(world.patches) == 1
+
+    play(scenario)
+
+
+def test_a_thousand_at_once_with_bounded_concurrency():
+    async def scenario(world):
+        names = [f"c{n}" for n in range(1000)]
+        for name in names:
+            world.put(name)
+        await asyncio.sleep(1)
+        world.writer.on_outcomes(dict.fromkeys(names, UP))
+        await asyncio.sleep(2)
+        assert all(world.up(name) == "True" for name in names)
+        assert len(world.patches) == 1000
+        assert world.busiest == CONCURRENCY
+
+    play(scenario)
+
+
+async def arrive_one_by_one(world, count, *, every_s):
+    """Claims come up one after another; the first of them is there already."""
+    up: dict[str, Outcome] = {}
+    for n in range(count):
+        world.put(f"c{n}")
+        await asyncio.sleep(every_s)
+        up = {**up, f"c{n}": UP}
+        world.writer.on_outcomes(up)
+
+
+def test_reports_wait_while_many_claims_arrive():
+    async def scenario(world):
+        await arrive_one_by_one(world, 100, every_s=0.02)
+        last = asyncio.get_running_loop().time()
+        await asyncio.sleep(2)
+        assert all(world.up(f"c{n}") == "True" for n in range(100))
+        early = [name for at, name in world.patches if at < last]
+        assert len(early) <= 16
+
+    play(scenario)
+
+
+def test_reports_do_not_wait_for_ever():
+    async def scenario(world):
+        await arrive_one_by_one(world, 500, every_s=0.02)
+        last = asyncio.get_running_loop().time()
+        early = [name for at, name in world.patches if at < last]
+        assert 50 < len(early) < 200
+        await asyncio.sleep(2)
+        assert all(world.up(f"c{n}") == "True" for n in range(500))
+
+    play(scenario)
+
+
+def test_a_conflict_is_decided_anew_and_keeps_what_the_other_wrote():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        theirs = Condition(type="Assigned", status="True", reason="Assigned")
+        world.put("a", status=IpClaimStatus(conditions=(theirs,)), deliver=False)
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(0.2)
+        assert world.up("a") == "True"
+        assert condition_of(world.claims["a"].status.conditions, "Assigned") == theirs
+
+    play(scenario)
+
+
+def test_a_claim_that_has_another_node_by_now_is_not_told_about():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        world.put("a", node="n2", deliver=False)
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(5)
+        assert world.patches == []
+
+    play(scenario)
+
+
+def test_what_somebody_else_overwrites_is_told_again():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(1)
+        world.put("a", status=IpClaimStatus(holder="nobody"))
+        await asyncio.sleep(1)
+        assert world.up("a") == "True"
+        assert world.claims["a"].status.holder == "n1"
+
+    play(scenario)
+
+
+def test_an_address_that_is_gone_for_a_moment_is_not_told():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(1)
+        world.writer.on_outcomes({"a": DOWN})
+        await asyncio.sleep(0.1)
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(1)
+        assert len(world.patches) == 1
+        world.writer.on_outcomes({"a": DOWN})
+        await asyncio.sleep(1)
+        assert world.up("a") == "False"
+
+    play(scenario)
+
+
+def test_the_server_comes_back():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        world.away = True
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(60)
+        world.away = False
+        await asyncio.sleep(20)
+        assert world.up("a") == "True"
+
+    play(scenario)
+
+
+def test_a_deleted_claim_is_let_go():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        del world.claims["a"]
+        world.writer.on_outcomes({"a": UP})
+        await asyncio.sleep(5)
+        assert world.patches == []
+
+    play(scenario)
+
+
+def test_another_cidr_waits_for_the_next_pass():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        world.writer.on_outcomes({"a": replace(UP, cidr="10.0.0.9/32")})
+        await asyncio.sleep(1)
+        assert world.patches == []
+
+    play(scenario)
+
+
+def test_the_last_word_is_that_it_stopped():
+    async def main():
+        world = World()
+        async with world.running():
+            for name in "ab":
+                world.put(name)
+            await asyncio.sleep(1)
+            world.writer.on_outcomes({"a": UP, "b": UP})
+            await asyncio.sleep(1)
+            world.put("b", node="n2")
+            await asyncio.sleep(1)
+        await world.writer.stop()
+        found = condition_of(world.claims["a"].status.conditions, "Up")
+        assert (found.status, found.reason) == ("False", "ControllerStopped")
+        assert world.claims["a"].status.holder == ""
+        assert world.up("b") == "True"
+
+    run_virtually(main())
+
+
+def test_the_end_is_bounded_when_the_server_hangs():
+    async def main():
+        world = World()
+        async with world.running():
+            world.put("a")
+            await asyncio.sleep(1)
+            world.writer.on_outcomes({"a": UP})
+            await asyncio.sleep(1)
+        world.latency_s = 1e6
+        started = asyncio.get_running_loop().time()
+        await world.writer.stop()
+        assert asyncio.get_running_loop().time() - started < 1
+
+    run_virtually(main())

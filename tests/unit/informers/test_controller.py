@@ -1,0 +1,813 @@
+"""What a controller wants on its interface, whatever the API server and its watches do."""
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from random import Random
+from typing import cast
+
+import msgspec
+import pytest
+
+from extip.api.apiextensions_v1 import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionStatus,
+)
+from extip.api.core_v1 import Node
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, SERVICE_CIDRS
+from extip.cache.listwatch import EventType, Page, WatchEvent
+from extip.clock import LoopClock
+from extip.definitions.kinds import Kinds
+from extip.definitions.orphans import PATIENCE_S
+from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, NotFoundError
+from extip.informers.controller import ClaimInputs
+from extip.kube.client import EVERYTHING, ApiClient
+from extip.kube.events import EventRecorder
+from extip.metrics import Metrics
+from extip.services.policy.requests import Masks
+from tests.fakes.tasks import beside
+from tests.fakes.virtual_time import jump, run_virtually
+
+TRUST_S = 4.0
+HANDOVER_S = 5.0
+
+
+class Api:
+    """Claims, with watches by label that may lag behind or be cut off."""
+
+    def __init__(self):
+        self.claims: dict[str, IpClaim] = {}
+        self.revision = 10
+        self.away = False
+        self.lag_s = {"ipnode": 0.01, "ip-previous-node": 0.02}
+        self.streams: list[_Stream] = []
+        self.refusal: ApiError | None = None
+        """The answer to new watches."""
+        self.silent_about_kinds = False
+        self.known: dict[str, asyncio.Event] = {}
+        """Kinds that may be listed, by name; all by default."""
+        self.listed: list[str] = []
+        """Kinds of nodes that were listed."""
+        self.definition: CustomResourceDefinition | None = CustomResourceDefinition(
+            metadata=FullObjectMeta(uid="first")
+        )
+
+    async def addresses(self):
+        return ("192.0.2.1",)
+
+    def lister_watcher(self, resource, *, label_selector=""):
+        if label_selector:
+            return _Claims(self, label_selector)
+        known = self.known.setdefault(resource.plural, _happened())
+        return _Nodes(lambda: self.listed.append(resource.plural), known)
+
+    def select(self, selector):
+        key, value = selector.split("=")
+        return tuple(c for c in self.claims.values() if (c.metadata.labels or {}).get(key) == value)
+
+    async def list(self, resource, scope=EVERYTHING, *, resource_version="", limit=0):
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise ApiUnavailableError("away")
+        if limit:
+            return Page(items=(), resource_version=str(self.revision))
+        if resource is SERVICE_CIDRS:
+            raise NotFoundError("an old server", status=404)
+        return Page(items=self.select(scope.label_selector), resource_version=str(self.revision))
+
+    async def get(self, resource, *, name, namespace=""):
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise ApiUnavailableError("away")
+        if resource is CUSTOM_RESOURCE_DEFINITIONS:
+            if self.silent_about_kinds:
+                raise ApiUnavailableError("no answer")
+            if self.definition is None:
+                raise NotFoundError("no such definition", status=404)
+            return self.definition
+        if name not in self.claims:
+            raise NotFoundError("gone", status=404)
+        return self.claims[name]
+
+    # What people and schedulers do.
+
+    def put(  # noqa: PLR0913
+        self, name, node, *, ip="10.0.0.1", previous="", holder="", told=None, managed=False
+    ):
+        self.revision += 1
+        labels = {"ipnode": node} | ({"ip-previous-node": previous} if previous else {})
+        labels |= {MANAGED_BY_LABEL: MANAGED_BY} if managed else {}
+        up = Condition(type="Up", status="True") if holder else None
+        conditions = tuple(condition for condition in (up, told) if condition is not None)
+        before = self.claims.get(name)
+        self.claims[name] = IpClaim(
+            metadata=FullObjectMeta(
+                name=name, resource_version=str(self.revision), labels=labels, generation=1
+            ),
+            spec=IpClaimSpec(cidr=f"{ip}/32", node_name=node),
+            status=IpClaimStatus(conditions=conditions or None, holder=holder),
+        )
+        self.deliver(name, before, self.claims[name])
+
+    def delete(self, name):
+        self.revision += 1
+        self.deliver(name, self.claims.pop(name), None)
+
+    def deliver(self, name, before, after):
+        for stream in self.streams:
+            was, now = stream.selects(before), stream.selects(after)
+            if now:
+                stream.send(WatchEvent(EventType.MODIFIED, after))
+            elif was:
+                version = str(self.revision)
+                meta = msgspec.structs.replace(before.metadata, resource_version=version)
+                gone = msgspec.structs.replace(before, metadata=meta)
+                stream.send(WatchEvent(EventType.DELETED, gone))
+
+    def silence(self):
+        """Let open streams fall silent, and nobody know."""
+        for stream in self.streams:
+            stream.lag_s = 1e9
+
+    def end_watches(self):
+        for stream in list(self.streams):
+            stream.pending.append(ApiUnavailableError("ended"))
+            stream.wake.set()
+
+    def cut(self):
+        self.away = True
+        for stream in list(self.streams):
+            stream.pending.append(ApiUnavailableError("cut"))
+            stream.wake.set()
+
+
+class _Stream:
+    def __init__(self, api, selector):
+        self.key, self.value = selector.split("=")
+        self.lag_s = api.lag_s[self.key]
+        self.pending: deque[WatchEvent[IpClaim] | ApiUnavailableError] = deque()
+        self.wake = asyncio.Event()
+
+    def selects(self, claim):
+        return claim is not None and (claim.metadata.labels or {}).get(self.key) == self.value
+
+    def send(self, event):
+        asyncio.get_running_loop().call_later(self.lag_s, self._arrive, event)
+
+    def _arrive(self, event):
+        self.pending.append(event)
+        self.wake.set()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        while not self.pending:
+            self.wake.clear()
+            await self.wake.wait()
+        event = self.pending.popleft()
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+
+class _Claims:
+    def __init__(self, api, selector):
+        self.api, self.selector = api, selector
+
+    async def list(self, *, resource_version):
+        await asyncio.sleep(0.01)
+        if self.api.away:
+            raise ApiUnavailableError("away")
+        return Page(items=self.api.select(self.selector), resource_version=str(self.api.revision))
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        await asyncio.sleep(0.01)
+        if self.api.away:
+            raise ApiUnavailableError("away")
+        if self.api.refusal is not None:
+            raise self.api.refusal
+        stream = _Stream(self.api, self.selector)
+        for claim in self.api.select(self.selector):
+            stream.pending.append(WatchEvent(EventType.MODIFIED, claim))
+        self.api.streams.append(stream)
+        try:
+            yield stream
+        finally:
+            self.api.streams.remove(stream)
+
+
+def _happened():
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+class _Nodes:
+    def __init__(self, on_list, known):
+        self._on_list = on_list
+        self._known = known
+
+    async def list(self, *, resource_version):
+        self._on_list()
+        await self._known.wait()
+        return Page(items=(), resource_version="1")
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        yield _Silence()
+
+
+class _Silence:
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self) -> WatchEvent[Node]:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nothing ever happens to nodes")
+
+
+class World:
+    """The inputs of node n1, its heartbeat, and an interface that does what is wanted."""
+
+    def __init__(self):
+        self.api = Api()
+        self.beating = True
+        self.paused = False
+        self.isolated = False
+        self.up: frozenset[str] = frozenset()
+        self.history: list[frozenset[str]] = []
+        client, clock, metrics = cast("ApiClient", self.api), LoopClock(), Metrics("test")
+        self.events = EventRecorder(client, clock=clock, metrics=metrics)
+        self.kinds = Kinds(client, self.events, clock=clock, rng=Random(1), metrics=metrics)  # noqa: S311
+        self.inputs = ClaimInputs(
+            client,
+            node="n1",
+            iface="eth0",
+            masks=Masks(),
+            cache_valid_s=TRUST_S,
+            handover_s=HANDOVER_S,
+            isolated=lambda: self.isolated,
+            is_up=lambda ip: str(ip) in self.up,
+            kinds=self.kinds,
+            on_change=self.apply,
+            clock=clock,
+            rng=Random(2),  # noqa: S311 - jitter
+            metrics=metrics,
+        )
+        self.kinds.add_handler(self.inputs.wake)
+
+    def now(self):
+        return asyncio.get_running_loop().time()
+
+    def apply(self):
+        current = self.inputs.current()
+        if current is None or self.paused:
+            return
+        self.up = frozenset(str(interface.ip) for interface in current.requests.wanted)
+        if not self.history or self.history[-1] != self.up:
+            self.history.append(self.up)
+        self.inputs.drain_wait.trigger()
+
+    async def beat(self):
+        while True:
+            if self.beating and not self.api.away:
+                self.inputs.on_heartbeat(self.now())
+            await asyncio.sleep(1)
+
+    async def passes(self):
+        while True:
+            await asyncio.sleep(0.5)
+            self.apply()
+
+    @asynccontextmanager
+    async def running(self):
+        components = [component.run for component in self.inputs.components()]
+        async with beside(*(run() for run in (*components, self.beat, self.passes))):
+            await asyncio.sleep(1)
+            yield self
+
+
+def play(scenario):
+    async def main():
+        world = World()
+        world.api.put("a", "n1")
+        async with world.running():
+            assert world.up == {"10.0.0.1"}
+            await scenario(world)
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("kind", ["nodes", "ipnodes"])
+def test_nothing_comes_up_before_it_is_known_which_addresses_nodes_have(kind):
+    """It could be the address of one of them."""
+
+    async def main():
+        world = World()
+        known = world.api.known[kind]
+        known.clear()
+        world.api.put("a", "n1")
+        async with world.running():
+            await asyncio.sleep(30)
+            assert world.inputs.current() is None
+            assert world.up == frozenset()
+            known.set()
+            await asyncio.sleep(1)
+            assert world.up == {"10.0.0.1"}
+
+    run_virtually(main())
+
+
+def test_nodes_are_not_read_for_claims_of_the_scheduler():
+    """It has looked at them, and each of them changes every few minutes."""
+
+    async def main():
+        world = World()
+        known = world.api.known["nodes"]
+        known.clear()
+        world.api.put("a", "n1", managed=True)
+        async with world.running():
+            assert world.up == {"10.0.0.1"}
+            assert world.api.listed == ["ipnodes"]
+            assert world.inputs.problem() == ""
+            world.api.put("mine", "n1", ip="10.0.0.2")
+            await asyncio.sleep(1)
+            assert world.api.listed == ["ipnodes", "nodes"]
+            assert "nodes" in world.inputs.problem()
+            assert world.up == {"10.0.0.1"}  # 10.0.0.2 may be the address of a node
+            world.api.put("more", "n1", ip="10.0.0.3", managed=True)
+            await asyncio.sleep(0.1)
+            assert world.up == {"10.0.0.1", "10.0.0.3"}
+            world.api.put("a", "n2", previous="n1", holder="n2", managed=True)
+            await asyncio.sleep(0.1)
+            assert world.up == {"10.0.0.3"}  # and nothing else waits for that
+            known.set()
+            await asyncio.sleep(0.1)
+            assert world.up == {"10.0.0.2", "10.0.0.3"}
+
+    run_virtually(main())
+
+
+def test_a_claim_made_by_hand_fails_over_without_waiting_for_nodes():
+    """All survivors list them at that moment; the former holder had judged it."""
+
+    async def main():
+        world = World()
+        known = world.api.known["nodes"]
+        known.clear()
+        world.api.put("a", "n1", managed=True)
+        async with world.running():
+            world.api.put("mine", "n1", ip="10.0.0.2", previous="n2", holder="n2")
+            await asyncio.sleep(0.1)
+            assert world.up == {"10.0.0.1", "10.0.0.2"}
+            assert world.api.listed == ["ipnodes", "nodes"]
+            known.set()  # from now on it is compared with them
+            await asyncio.sleep(0.1)
+            assert world.up == {"10.0.0.1", "10.0.0.2"}
+            assert world.inputs.problem() == ""
+
+    run_virtually(main())
+
+
+def freeze(seconds):
+    jump(seconds)
+
+
+def test_a_claim_whose_label_and_node_disagree_is_not_ours():
+    async def scenario(world):
+        world.api.claims["a"] = msgspec.structs.replace(
+            world.api.claims["a"], spec=IpClaimSpec(cidr="10.0.0.1/32", node_name="n2")
+        )
+        world.api.revision += 1
+        meta = msgspec.structs.replace(world.api.claims["a"].metadata, resource_version="99")
+        world.api.claims["a"] = msgspec.structs.replace(world.api.claims["a"], metadata=meta)
+        world.api.deliver("a", None, world.api.claims["a"])
+        await asyncio.sleep(HANDOVER_S + 1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_a_move_is_handed_over():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        assert not world.inputs.together().claims
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+        await asyncio.sleep(10)
+        assert world.history == [{"10.0.0.1"}, frozenset()]
+
+    play(scenario)
+
+
+def test_a_node_that_nobody_hears_keeps_nothing_for_the_next_holder():
+    """There is no gap to avoid, and when its network is mended two would answer."""
+
+    async def scenario(world):
+        world.isolated = True
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_a_move_whose_second_watch_is_late():
+    async def scenario(world):
+        for stream in world.api.streams:
+            stream.lag_s = 0.4 if stream.key == "ip-previous-node" else 0.01
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_a_deleted_claim_goes_at_once():
+    async def scenario(world):
+        world.api.delete("a")
+        await asyncio.sleep(0.2)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_away_and_back_again_without_a_flap():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        world.api.put("a", "n1", previous="n2")
+        await asyncio.sleep(20)
+        assert world.history == [{"10.0.0.1"}]
+
+    play(scenario)
+
+
+def test_an_outage_changes_nothing_and_news_come_soon_after():
+    async def scenario(world):
+        world.api.cut()
+        await asyncio.sleep(60)
+        assert world.up == {"10.0.0.1"}
+        world.api.claims.pop("a")
+        world.api.put("a", "n1")
+        world.api.put("b", "n1", ip="10.0.0.2")
+        world.api.away = False
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        assert world.history == [{"10.0.0.1"}, {"10.0.0.1", "10.0.0.2"}]
+
+    play(scenario)
+
+
+def test_what_was_moved_in_an_outage_is_not_handed_over():
+    """Others went on without this node: it is in the way."""
+
+    async def scenario(world):
+        world.api.cut()
+        await asyncio.sleep(30)
+        world.api.put("a", "n2", previous="n1")
+        world.api.away = False
+        await asyncio.sleep(2)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_what_the_watch_takes_away_goes_while_heartbeats_fail():
+    async def scenario(world):
+        world.beating = False
+        await asyncio.sleep(30)
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_nothing_new_comes_up_while_only_the_watch_works():
+    """The node may count as dead: what it is given now may be taken away before it is told."""
+
+    async def scenario(world):
+        world.api.away = True
+        await asyncio.sleep(30)
+        world.api.put("b", "n1", ip="10.0.0.2")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        world.api.away = False
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+def test_a_loss_that_was_read_before_the_watch_tells_is_not_handed_over():
+    async def scenario(world):
+        for stream in world.api.streams:
+            stream.lag_s = 3.0
+        world.api.away = True
+        await asyncio.sleep(30)
+        world.paused = True  # a long pass over the interface
+        world.api.put("a", "n2", previous="n1")
+        world.api.away = False
+        await asyncio.sleep(3.2)
+        world.paused = False
+        world.apply()
+        assert world.up == frozenset()
+
+    play(scenario)
+
+
+def test_after_a_standstill_nothing_is_wanted_before_the_claims_are_read():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")  # not delivered before the standstill
+        freeze(TRUST_S + 10)
+        assert world.inputs.current() is None
+        await asyncio.sleep(1)
+        assert world.up == frozenset()
+        assert world.history == [{"10.0.0.1"}, frozenset()]
+
+    play(scenario)
+
+
+def test_drain_ends_when_everything_is_up_elsewhere():
+    async def scenario(world):
+        waiting = asyncio.ensure_future(world.inputs.drain_wait.wait())
+        await asyncio.sleep(1)
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(0.1)
+        assert waiting.done()
+
+    play(scenario)
+
+
+def test_drain_can_be_given_up():
+    async def scenario(world):
+        waiting = asyncio.ensure_future(world.inputs.drain_wait.wait())
+        await asyncio.sleep(1)
+        world.inputs.drain_wait.give_up()
+        await asyncio.sleep(0)
+        await waiting
+
+    play(scenario)
+
+
+IP = ip_address("10.0.0.1")
+
+
+def test_whose_an_ip_is_is_asked_for():
+    async def scenario(world):
+        assert await world.inputs.is_ours(IP)
+        assert not await world.inputs.is_ours(ip_address("10.0.0.9"))
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_the_ip_of_a_claim_that_the_scheduler_refused_is_given_up_at_once():
+    """Another claim holds it, on a node that this one cannot see."""
+
+    async def scenario(world):
+        told = Condition(type="Assigned", status="False", reason="DuplicateAddress", message="b")
+        world.api.put("a", "n1", told=told)
+        await asyncio.sleep(0.1)
+        assert world.up == frozenset()
+        assert not await world.inputs.is_ours(IP)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_claim_that_turns_out_to_have_left_is_not_handed_over(deleted):
+    """Its new holder was heard: this node is in the way, whatever its watch will tell."""
+
+    async def scenario(world):
+        for stream in world.api.streams:
+            stream.lag_s = 5.0
+        if deleted:
+            world.api.delete("a")
+        else:
+            world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1"}
+        assert not await world.inputs.is_ours(IP)
+        assert world.up == frozenset()
+        assert not world.inputs.leaving()
+        await asyncio.sleep(20)
+        assert world.history == [{"10.0.0.1"}, frozenset()]
+
+    play(scenario)
+
+
+def test_an_ip_between_two_holders_is_leaving():
+    async def scenario(world):
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(0.5)
+        assert world.inputs.leaving() == {IP}
+        assert not await world.inputs.is_ours(IP)
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(0.5)
+        assert not world.inputs.leaving()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("count", "lists"), [(3, False), (100, True)])
+def test_a_few_claims_are_read_one_by_one_and_many_by_a_list(count, lists):
+    async def scenario(world):
+        for n in range(count):
+            world.api.put(f"c{n}", "n1", ip=f"10.0.1.{n}")
+        await asyncio.sleep(1)
+        before = len(world.inputs.together().claims)
+        assert before >= count
+        scopes = []
+        listed = world.api.list
+
+        async def noted(resource, scope=EVERYTHING, *, resource_version=""):
+            scopes.append(scope.label_selector)
+            return await listed(resource, scope, resource_version=resource_version)
+
+        world.api.list = noted
+        world.inputs.freshness.invalidate()
+        await asyncio.sleep(TRUST_S)
+        assert world.inputs.freshness.is_fresh()
+        assert ("ipnode=n1" in scopes) == lists
+        assert len(world.inputs.together().claims) == before
+
+    play(scenario)
+
+
+def test_a_claim_that_a_dead_stream_missed_comes_up_once_that_is_doubted():
+    async def scenario(world):
+        await asyncio.sleep(5)
+        world.api.silence()
+        world.api.put("b", "n1", ip="10.0.0.2")
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1"}
+        world.inputs.doubt(world.now() - 2)
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+# The kind ends, and comes back.
+
+
+def delete_kind(api):
+    """Its objects go first, once the definition has a deletion timestamp."""
+    meta = msgspec.structs.replace(api.definition.metadata, deletion_timestamp="now")
+    api.definition = msgspec.structs.replace(api.definition, metadata=meta)
+    for name in list(api.claims):
+        api.delete(name)
+
+
+def bring_back(api):
+    established = Condition(type="Established", status="True")
+    api.definition = CustomResourceDefinition(
+        metadata=FullObjectMeta(uid="second"),
+        status=CustomResourceDefinitionStatus(conditions=(established,)),
+    )
+
+
+def test_claims_that_vanish_with_their_kind_stay_up_and_come_back_without_a_flap():
+    async def scenario(world):
+        delete_kind(world.api)
+        await asyncio.sleep(2)
+        world.api.definition = None
+        await asyncio.sleep(600)
+        assert world.inputs.held() == ("10.0.0.1/32",)
+        assert "deleted" in world.kinds.problem()
+        world.api.put("b", "n1", ip="10.0.0.2")
+        bring_back(world.api)
+        await asyncio.sleep(5)
+        world.api.put("a", "n1")
+        await asyncio.sleep(120)
+        assert world.history == [{"10.0.0.1"}, {"10.0.0.1", "10.0.0.2"}]
+        assert world.inputs.held() == ()
+        assert world.kinds.problem() == ""
+
+    play(scenario)
+
+
+def test_a_claim_that_comes_back_on_another_node_is_handed_over():
+    async def scenario(world):
+        delete_kind(world.api)
+        await asyncio.sleep(10)
+        bring_back(world.api)
+        await asyncio.sleep(3)
+        world.api.put("a", "n2")
+        await asyncio.sleep(2.5)
+        assert world.up == {"10.0.0.1"}
+        world.api.put("a", "n2", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_claim_that_nobody_makes_again_goes_after_a_while():
+    async def scenario(world):
+        delete_kind(world.api)
+        await asyncio.sleep(600)
+        bring_back(world.api)
+        await asyncio.sleep(PATIENCE_S - 5)
+        assert world.up == {"10.0.0.1"}
+        await asyncio.sleep(20)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_reading_without_the_kind_takes_nothing_away():
+    """After a silence the claims are read anew: then all of them are missing."""
+
+    async def scenario(world):
+        world.beating = False
+        await asyncio.sleep(2 * TRUST_S)
+        delete_kind(world.api)
+        world.beating = True
+        await asyncio.sleep(60)
+        assert world.history == [{"10.0.0.1"}]
+        assert await world.inputs.is_ours(ip_address("10.0.0.1"))
+
+    play(scenario)
+
+
+def test_a_deleted_claim_of_a_kind_that_stands_goes_as_fast_as_ever():
+    async def scenario(world):
+        world.api.delete("a")
+        await asyncio.sleep(0.2)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_claim_that_was_moved_goes_though_nobody_tells_of_its_kind():
+    """It is seen with its next node: that is no kind that ends, and two would have the IP."""
+
+    async def scenario(world):
+        world.api.silent_about_kinds = True
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+        world.api.put("a", "n1", previous="n2")
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}
+        world.api.put("a", "n2", previous="n1")
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}, "until the next node has it up"
+        await asyncio.sleep(HANDOVER_S)
+        assert world.up == set()
+
+    play(scenario)
+
+
+def test_a_watch_of_claims_that_is_refused_is_told_at_once_and_other_trouble_later():
+    async def scenario(world):
+        assert world.inputs.unread() == ""
+        world.api.refusal = ApiAccessError("RBAC does not allow it", status=403)
+        world.api.end_watches()
+        await asyncio.sleep(1)
+        assert "RBAC" in world.inputs.unread()
+        assert world.up == {"10.0.0.1"}
+        world.api.refusal = None
+        await asyncio.sleep(90)
+        assert world.inputs.unread() == ""
+        world.api.refusal = ApiUnavailableError("a proxy in between")
+        world.api.end_watches()
+        await asyncio.sleep(5)
+        assert world.inputs.unread() == ""
+        await asyncio.sleep(10)
+        assert "a proxy" in world.inputs.unread()
+
+    play(scenario)
+
+
+def test_while_no_heartbeat_is_taken_either_it_is_the_server_that_is_away():
+    """The first heartbeat after that would say so, and the node be given nothing for a moment."""
+
+    async def scenario(world):
+        world.beating = False
+        world.api.refusal = ApiUnavailableError("nobody answers")
+        world.api.end_watches()
+        for _ in range(60):
+            await asyncio.sleep(1)
+            assert world.inputs.unread() == ""
+        world.beating, world.api.refusal = True, None
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            assert world.inputs.unread() == ""
+
+    play(scenario)

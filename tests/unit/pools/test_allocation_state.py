@@ -1,0 +1,149 @@
+"""Allocation that follows changes has the outcome of a plan over everything."""
+
+from ipaddress import ip_interface
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.pools.policy.allocation_index import Facts
+from extip.pools.policy.allocation_state import AllocationState
+from extip.pools.policy.pools import Pools
+from tests.unit.pools.allocation_world import pool
+from tests.unit.pools.test_allocation_faults import OPERATIONS, POOLS, Faulty
+
+
+class Followed(Faulty):
+    """A world whose every plan is also made from the changes since the last one."""
+
+    def __init__(self, *pools):
+        super().__init__(*pools)
+        self.state = AllocationState()
+        self.compiled = Pools()
+        self.told: set[str] = set()
+        self.asked: set[str] = set()
+
+    def plan(self):
+        reference, extended = super().plan()
+        address_requests, pools, facts = self.facts()
+        if pools != self.compiled:
+            self.compiled = pools
+        requests = {str(one.owner): one for one in address_requests}
+        self.state.take_requests(dict.fromkeys(self.asked - requests.keys()) | requests)
+        self.asked = {*requests}
+        self.state.take_claims(dict.fromkeys(self.told - self.claims.keys()) | self.claims)
+        self.told = {*self.claims}
+        self.state.take_explicit(facts.requests.wanted)
+        before = {ip: one.owners for ip, one in self.state.last.allocated.items()}
+        users = set(self.state.last.users)
+        mine = self.state.plan(self.compiled, facts)
+        for part in ("allocated", "upcoming", "disowned", "waiting", "arriving", "users"):
+            assert getattr(mine, part) == getattr(reference, part), part
+        written = (mine.service_updates, reference.service_updates)
+        assert len(written[0]) == len(written[1])
+        assert {one.owner: one for one in written[0]} == {one.owner: one for one in written[1]}
+        assert mine.extend(facts.requests) == extended
+        after = {ip: one.owners for ip, one in mine.allocated.items()}
+        differing = {ip for ip in {*before, *after} if before.get(ip) != after.get(ip)}
+        assert differing <= mine.changed
+        assert users - set(mine.users) <= set(mine.freed)
+        return reference, extended
+
+    def successor(self, most):
+        """Return the allocation of a new leader, which plans in steps."""
+        address_requests, pools, facts = self.facts()
+        state = AllocationState()
+        state.take_requests({str(one.owner): one for one in address_requests})
+        state.take_claims(self.claims)
+        state.take_explicit(facts.requests.wanted)
+        steps, changed = 1, {*state.plan(pools, facts, most).changed}
+        while state.pending:
+            changed |= state.plan(pools, facts, most).changed
+            steps += 1
+        return state.last, changed, steps
+
+
+@settings(max_examples=100)
+@given(st.lists(OPERATIONS, max_size=25), st.integers(1, 4))
+def test_a_new_leader_comes_to_the_same_in_steps(operations, most):
+    world = Followed(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+        _keeps(world, most)
+    world.settle()
+    reference, found = world.plan()[0], world.successor(most)[0]
+    for part in ("allocated", "upcoming", "disowned", "waiting", "arriving", "users"):
+        assert getattr(found, part) == getattr(reference, part), part
+
+
+def _keeps(world, most):
+    """Assert that a new leader leaves to each service what it has and keeps."""
+    reference, (found, changed, _steps) = world.plan()[0], world.successor(most)
+    assert found.users.keys() >= {ip for ip in reference.users if ip not in reference.allocated}
+    assert changed >= found.users.keys()
+    for claim in world.claims.values():
+        ip = ip_interface(claim.spec.cidr).ip
+        before = {str(service) for service in claim.spec.services or ()}
+        owners = reference.allocated[ip].owners if ip in reference.allocated else ()
+        if before and before == {*map(str, owners)}:
+            assert found.allocated[ip].owners == owners
+
+
+def test_steps_are_small():
+    world = Followed(POOLS[0])
+    for name in "abcdef":
+        world.add(name, type="LoadBalancer")
+    world.settle()
+    assert world.successor(1)[2] >= 6
+    assert world.successor(100)[2] == 1
+
+
+@settings(max_examples=100)
+@given(st.lists(OPERATIONS, max_size=25))
+def test_each_plan_is_that_of_everything(operations):
+    world = Followed(POOLS[0])
+    for operation in operations:
+        world.do(*operation)
+        world.plan()
+    world.settle()
+
+
+def test_claims_that_come_and_go_without_a_pool_leave_nothing_behind():
+    state = AllocationState()
+    for number in range(100):
+        name = f"web-{number}"
+        spec = {"cidr": "10.0.0.1/32", "services": [{"namespace": "shop", "name": name}]}
+        claim = msgspec.convert({"metadata": {"name": name}, "spec": spec}, IpClaim)
+        for claims in ({name: claim}, {name: None}):
+            state.take_claims(claims)
+            state.plan(Pools(), Facts())
+    assert (state._touched.services, state._touched.ips) == ({}, {})
+
+
+def test_an_address_that_a_service_showed_before_its_turn_is_free_again():
+    world = Followed(pool("p", "10.0.0.9/32"))
+    shows = {"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}}}
+    world.add("other", type="LoadBalancer", created="1")
+    world.change("other", shows)
+    requests, pools, facts = world.facts()
+    state = AllocationState()
+    state.take_requests({str(one.owner): one for one in requests})
+    world.change("other", {"status": None, "spec": {"type": "ClusterIP"}})
+    state.take_requests({str(one.owner): None for one in requests})
+    world.add("web", type="LoadBalancer", created="2")
+    del world.services["other"]
+    state.take_requests({str(one.owner): one for one in world.facts()[0]})
+    allocation = state.plan(pools, facts)
+    assert [[o.name for o in one.owners] for one in allocation.allocated.values()] == [["web"]]
+
+
+def test_addresses_of_the_last_pool_are_free_when_it_goes_with_the_last_service():
+    world = Followed(pool("p", "10.0.0.0/29"))
+    world.add("web", type="LoadBalancer")
+    world.settle()
+    del world.services["web"], world.pools["p"]
+    world.plan()
+    assert {str(ip): user for ip, user in world.state.last.freed.items()} == {
+        "10.0.0.1": "default/web"
+    }

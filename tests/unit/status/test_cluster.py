@@ -1,0 +1,106 @@
+"""Where `extip status` looks."""
+
+from typing import cast
+
+import pytest
+
+from extip.api.coordination_v1 import Lease
+from extip.api.resources import EVENTS, IP_CLAIMS
+from extip.cache.listwatch import Page
+from extip.errors import ApiAccessError, ApiUnavailableError
+from extip.kube.client import ApiClient
+from extip.status import cluster
+from tests.fakes.virtual_time import run_virtually
+from tests.unit.status.test_pending import service
+
+LEASE = Lease()
+NOT_ALLOWED = ApiAccessError("may not", request="list")
+
+
+class Server:
+    """Answers lists by resource and namespace, and forbids the others."""
+
+    def __init__(self, **found):
+        self.found = found
+        self.asked = []
+
+    async def list(self, resource, scope, *, resource_version):
+        self.asked.append((resource.plural, scope.namespace))
+        key = f"{resource.plural}_{scope.namespace}".rstrip("_")
+        if key not in self.found:
+            raise NOT_ALLOWED
+        return Page(items=self.found[key], resource_version="1")
+
+
+def client(server):
+    return cast("ApiClient", server)
+
+
+class Starting:
+    """Has just been told of a kind: it answers 429 for a moment."""
+
+    def __init__(self, status):
+        self.status = status
+        self.asked = 0
+
+    async def list(self, _resource, _scope, *, resource_version):
+        self.asked += 1
+        if self.asked < 3:
+            raise ApiUnavailableError("storage is (re)initializing", status=self.status)
+        return Page(items=(), resource_version=resource_version)
+
+
+def test_a_kind_that_has_just_been_made_known_is_asked_for_again():
+    server = Starting(429)
+    assert run_virtually(cluster._patiently(client(server), IP_CLAIMS)).items == ()
+    server = Starting(500)
+    with pytest.raises(ApiUnavailableError):
+        run_virtually(cluster._patiently(client(server), IP_CLAIMS))
+    assert server.asked == 1
+
+
+async def test_leases_are_looked_for_everywhere():
+    """The manifests have them in another namespace than a process outside of pods would."""
+    server = Server(leases=(LEASE,))
+    assert await cluster._heartbeats(client(server), "") == (
+        (LEASE,),
+        "no namespace has a Lease of it",
+    )
+    assert server.asked == [("leases", "")]
+
+
+async def test_a_namespace_narrows_the_look():
+    found, missing = await cluster._heartbeats(client(Server(leases_edge=())), "edge")
+    assert found == ()
+    assert missing.startswith("namespace edge has no Lease")
+
+
+async def test_whoever_may_not_look_everywhere_looks_at_home(monkeypatch):
+    monkeypatch.setattr(cluster, "own_namespace", lambda: "home")
+    assert (await cluster._heartbeats(client(Server(leases_home=(LEASE,))), ""))[0] == (LEASE,)
+    found, missing = await cluster._heartbeats(client(Server()), "")
+    assert (found, "cannot be read" in missing) == ((), True)
+
+
+async def test_events_are_read_only_when_something_is_in_the_way():
+    known = {"ipclaims": (), "ipnodes": (), "ipclaimpools": (), "leases": ()}
+    server = Server(**known, services=(service("web"),))
+    found = await cluster.read_cluster(client(server), "")
+    assert (found.lacking, found.notes) == ((), ())
+    assert (EVENTS.plural, "") not in server.asked
+    server = Server(**known, services=(service("web", ips=("10.0.0.1",)),))
+    found = await cluster.read_cluster(client(server), "")
+    assert [one.ip for one in found.lacking] == ["10.0.0.1"]
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "why IPs have no claim is not known"
+    ]
+
+
+async def test_what_may_not_be_read_is_told_and_all_else_is_shown():
+    found = await cluster.read_cluster(client(Server(ipclaims=(), ipnodes=())), "")
+    assert [note.partition(":")[0] for note in found.notes] == [
+        "pools are not shown",
+        "IPs without a claim are not shown",
+    ]
+    assert "may not" in found.elections_unread
+    assert found.missing == "its Lease cannot be read"

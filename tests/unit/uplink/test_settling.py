@@ -1,0 +1,31 @@
+"""What goes down together stays where it is, and what comes back takes nothing from its like."""
+
+from math import inf
+
+from extip.uplink.policy.settling import RETURN_S, SETTLE_S, Uplinks, returning
+
+
+def test_an_interface_is_unsettled_for_a_moment_after_it_went_down():
+    uplinks = Uplinks()
+    assert uplinks.on_link_state("n1", up=True, now=1.0) is None
+    assert uplinks.on_link_state("n1", up=True, now=5.0) is None
+    assert uplinks.on_link_state("n1", up=False, now=10.0) == SETTLE_S
+    assert uplinks.on_link_state("n1", up=False, now=10.1) is None
+    assert uplinks.unsettled(10.0) == {"n1"}
+    assert uplinks.unsettled(10.0 + SETTLE_S) == frozenset()
+    assert uplinks.back_at("n1") == -inf
+
+
+def test_a_node_is_back_from_when_its_interface_came_up():
+    uplinks = Uplinks()
+    uplinks.on_link_state("n1", up=False, now=10.0)
+    assert uplinks.unsettled(10.0) == frozenset(), "it may have been down for long"
+    assert uplinks.on_link_state("n1", up=True, now=20.0) == RETURN_S
+    assert uplinks.back_at("n1") == 20.0
+    uplinks.forget("n1")
+    assert uplinks.back_at("n1") == -inf
+
+
+def test_who_never_was_away_is_not_returning():
+    times = {"n1": 20.0, "n2": -inf, "n3": 20.0 - RETURN_S}
+    assert returning(times.items(), 20.0) == {"n1"}
