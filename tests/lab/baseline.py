@@ -15,6 +15,14 @@ from tests.lab.wait import wait_until
 if TYPE_CHECKING:
     from tests.lab.cluster import Lab
 
+COLLECTIONS = {
+    "service": "/api/v1/{}services",
+    "deployment": "/apis/apps/v1/{}deployments",
+    "daemon set": "/apis/apps/v1/{}daemonsets",
+}
+"""Paths of the kinds that extip looks at in all namespaces: a namespace that is deleted still shows
+them for some seconds, to the next test, too."""
+
 Links = dict[str, set[str]]
 """The interfaces of a node, each with its addresses but the link-local ones."""
 
@@ -22,8 +30,8 @@ Links = dict[str, set[str]]
 class Baseline:
     """Remembers links, addresses and namespaces of a fresh lab; undoes what tests add to it.
 
-    Objects in a namespace that a test made go with it; cluster-scoped objects other than namespaces
-    are the test's own to delete.
+    Objects in a namespace that a test made go with it, those of `COLLECTIONS` at once.
+    Cluster-scoped objects other than namespaces are the test's own to delete.
     """
 
     def __init__(self, lab: "Lab") -> None:
@@ -35,12 +43,12 @@ class Baseline:
     # What is there beyond the fresh lab.
 
     def leftovers(self) -> list[str]:
-        """Describe processes, links, addresses and services that a fresh lab does not have."""
+        """Describe processes, links, addresses and objects that a fresh lab does not have."""
         found = [f"process {pid} in {host.name}" for host, pid in self._strange_processes()]
         for node in self._lab.nodes.values():
             found += [f"link {link} in {node.name}" for link in self._strange_links(node)]
             found += [f"address {pair} in {node.name}" for pair in self._strange_addresses(node)]
-        found += [f"service {space}/{name}" for space, name in self._strange_services()]
+        found += [f"{kind} {space}/{name}" for kind, space, name in self._strange_objects()]
         found += [f"files of a ServiceAccount in {host.name}" for host, _ in self._mounted()]
         return found
 
@@ -86,10 +94,14 @@ class Baseline:
         items = self._lab.api.get("/api/v1/namespaces")["items"]
         return {item["metadata"]["name"] for item in items}
 
-    def _strange_services(self) -> set[tuple[str, str]]:
-        items = self._lab.api.get("/api/v1/services")["items"]
-        names = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items}
-        return names - {("default", "kubernetes")}
+    def _strange_objects(self) -> set[tuple[str, str, str]]:
+        """Find the objects of `COLLECTIONS`: kind, namespace and name of each."""
+        found = {
+            (kind, item["metadata"]["namespace"], item["metadata"]["name"])
+            for kind, path in COLLECTIONS.items()
+            for item in self._lab.api.get(path.format(""))["items"]
+        }
+        return found - {("service", "default", "kubernetes")}
 
     # Back to it.
 
@@ -101,8 +113,9 @@ class Baseline:
             self._restore_links(node)
         for _, folder in self._mounted():
             shutil.rmtree(folder)
-        for space, name in self._strange_services():
-            self._lab.api.discard(f"/api/v1/namespaces/{space}/services/{name}")
+        for kind, space, name in self._strange_objects():
+            collection = COLLECTIONS[kind].format(f"namespaces/{space}/")
+            self._lab.api.discard(f"{collection}/{name}")
         for name in self._list_namespaces() - self._namespaces:
             self._lab.api.discard(f"/api/v1/namespaces/{name}")
         for host in (self._lab.client, self._lab.router):
