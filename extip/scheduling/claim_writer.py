@@ -34,7 +34,7 @@ from extip.metrics import Metrics
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.policy.assigned import assigned_condition
-from extip.scheduling.policy.planner import AssignClaim, CreateClaim, Schedule, Write
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, Write
 from extip.writes.policy.rewrites import Rewrites
 
 

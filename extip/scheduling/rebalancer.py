@@ -7,8 +7,8 @@ from extip.clock import Clock
 from extip.scheduling.claim_writer import ClaimWriter
 from extip.scheduling.inputs import SchedulerInputs
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import Write
 from extip.scheduling.policy.rebalancing import plan_rebalance
+from extip.scheduling.policy.schedule import Write
 from extip.scheduling.policy.state import ScheduleState
 from extip.writes.lanes import Lane
 

@@ -46,7 +46,7 @@ from extip.scheduling.claim_writer import Chore, ClaimWriter
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.inputs import SchedulerInputs
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import Write
+from extip.scheduling.policy.schedule import Write
 from extip.scheduling.policy.state import ScheduleState
 from extip.scheduling.rebalancer import REBALANCE_S, Rebalancer
 from extip.scheduling.reports import DecisionReports

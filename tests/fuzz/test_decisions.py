@@ -37,7 +37,8 @@ from extip.pools.policy.pools import compile_pools
 from extip.scheduling.policy.filters import Unfit
 from extip.scheduling.policy.node_facts import kubernetes_node, node_facts
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import AssignClaim, CreateClaim, plan_schedule
+from extip.scheduling.policy.planner import plan_schedule
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.namespace_sharing import resolve_sharing
 from extip.services.policy.permissions import Permissions

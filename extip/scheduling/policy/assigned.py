@@ -8,7 +8,7 @@ from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import parse_cidr
 from extip.claims.policy.history import Placed, history_in
 from extip.claims.policy.same_ip import DUPLICATE
-from extip.scheduling.policy.planner import Schedule
+from extip.scheduling.policy.schedule import Schedule
 
 _SHOWN = 3
 """The number of services that a message names."""

@@ -12,7 +12,7 @@ from extip.scheduling.policy.candidates import (
     pinned_load,
 )
 from extip.scheduling.policy.placement import Candidate, Move, Strategy, consolidate, rebalance
-from extip.scheduling.policy.planner import AssignClaim
+from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.standing import Standing
 

@@ -22,7 +22,8 @@ from extip.claims.policy.claims import claim_name, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.indexes import KeysBy
 from extip.scheduling.policy.placement import Strategy, is_balanced
-from extip.scheduling.policy.planner import CreateClaim, Schedule, Write, plan_some
+from extip.scheduling.policy.planner import plan_some
+from extip.scheduling.policy.schedule import CreateClaim, Schedule, Write
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.requests import Owner

@@ -6,7 +6,7 @@ from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.claims.policy.history import Placed, placed
 from extip.scheduling.policy.assigned import assigned_condition
-from extip.scheduling.policy.planner import Schedule
+from extip.scheduling.policy.schedule import Schedule
 
 T = "2026-01-01T01:00:00Z"
 NOTHING = Schedule(writes=(), waiting={}, in_the_way={})

@@ -12,8 +12,9 @@ from extip.claims.policy.claims import is_pinned
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
 from extip.scheduling.policy.filters import NodeFacts, NodeLinkFacts, Unfit
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import AssignClaim, plan_schedule
+from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.rebalancing import plan_rebalance
+from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import Snapshot
 
 NODES = ["n1", "n2", "n3"]

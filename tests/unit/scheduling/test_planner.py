@@ -12,12 +12,9 @@ from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.claims.policy.claims import Delete, SetServices
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import (
-    AssignClaim,
-    CreateClaim,
-    plan_schedule,
-)
+from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.rebalancing import plan_rebalance
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.requests import Owner
 

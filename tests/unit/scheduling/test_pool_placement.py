@@ -8,7 +8,8 @@ from extip.api.meta_v1 import LabelSelector
 from extip.claims.policy.claims import Create, SetServices, new_claim, pool_of, services_patch
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import AssignClaim, CreateClaim, plan_schedule
+from extip.scheduling.policy.planner import plan_schedule
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.requests import Owner
 

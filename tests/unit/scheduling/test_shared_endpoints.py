@@ -8,7 +8,8 @@ import pytest
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import AssignClaim, plan_schedule
+from extip.scheduling.policy.planner import plan_schedule
+from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from tests.unit.scheduling.test_planner import NODES, apply, by_node, cluster, owner
 

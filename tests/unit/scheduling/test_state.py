@@ -15,7 +15,8 @@ from extip.claims.policy.claims import Delete, SetServices, parse_cidr
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts, Unfit
 from extip.scheduling.policy.placement import Strategy
-from extip.scheduling.policy.planner import AssignClaim, CreateClaim, plan_schedule
+from extip.scheduling.policy.planner import plan_schedule
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.state import Key, ScheduleState, Wanted
 from extip.services.policy.requests import Owner

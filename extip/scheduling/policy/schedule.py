@@ -1,0 +1,54 @@
+"""The decision about some IPs: the writes to their claims, and why other claims wait."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.claims.policy.claims import Delete, SetServices
+from extip.net.interfaces import IPInterface
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateClaim:
+    """Write a new claim, with a node when one may hold it."""
+
+    claim: IpClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignClaim:
+    """Give a claim to another node."""
+
+    claim: IpClaim
+    node: str
+    why: str
+    """The reason for which it did not stay, in the past tense: it is read later."""
+
+
+Write = CreateClaim | AssignClaim | SetServices | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The writes of a pass, and the claims that have no place."""
+
+    writes: tuple[Write, ...]
+    waiting: Mapping[str, str]
+    """The reason for which no node may hold a claim, by the claim's name."""
+    in_the_way: Mapping[str, IPInterface]
+    """IPs whose claim cannot be created, by its name: a person gave that name to another claim."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """The reason for which a claim is refused, by name: its IP is on another node."""
+    not_served: Mapping[str, tuple[ServiceReference, ...]] = field(default_factory=dict)
+    """Services with local traffic policy that have no endpoint on the claim's node, by the claim's
+    name. Another service that shares the IP has one there."""
+    absent: frozenset[str] = _NOBODY
+    """Nodes in claims that have no controller: no IpNode and no heartbeats."""
+    counted: Mapping[str, str] = field(default_factory=dict)
+    """The node whose load counts a claim, by the claim's name."""
+    uneasy: frozenset[str] = _NOBODY
+    """Claims whose decision may change when any node does, by name."""
+    holders: Mapping[str, str] = field(default_factory=dict)
+    """The node of each claim that placement decides about, before the plan; empty for none."""
