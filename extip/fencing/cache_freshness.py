@@ -10,8 +10,9 @@ and then none takes over. The exception is a process that stood still. The kerne
 its addresses, and adding them would take them from their new holder.
 
 The cache is fresh for `limit_s` from a heartbeat or a reading. Heartbeats that follow one another
-within that time extend it. The first heartbeat comes before everything: until then another
-controller may use this node's name.
+within that time extend it. Calls that take long get more time, up to `most_s`: otherwise each
+answer would be old when it arrives, and nothing could ever be added. The first heartbeat comes
+before everything: until then another controller may use this node's name.
 
 It does not guarantee that the cache is up to date while fresh: a watch may lag.
 
@@ -37,6 +38,9 @@ _MAX_BOUND_S = 30.0
 outage costs little, and a slow API server is still read. After a slow reading the next one gets
 twice the time that it took, as a heartbeat does."""
 
+_SLOW = 2.5
+"""The cache is fresh for as many times what a call takes: the next heartbeat is taken after two."""
+
 _RETRY = Backoff(initial_s=0.5, cap_s=15.0)
 """A reading costs the API server much, so a server without time for it is asked seldom."""
 
@@ -54,20 +58,29 @@ class Reading:
 class CacheFreshness:
     """Knows the age of the last answer of the API server, and which cached claims are lost."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a composition of parts and plain values
         self,
         cache: Mapping[str, IpClaim],
         *,
         read: Callable[[], Awaitable[Reading]],
         limit_s: float,
+        most_s: float,
         on_change: Callable[[], None],
         clock: Clock,
         rng: Random,
     ) -> None:
-        """`read` returns the node's claims as they are now, or raises ApiError."""
+        """`read` returns the node's claims as they are now, or raises ApiError.
+
+        `limit_s` and `most_s` are explained above; in seconds.
+        """
         self._cache = cache
         self._read = read
         self.limit_s = limit_s
+        self._most_s = most_s
+        self._took_s = 0.0
+        """Seconds that the last answered call took."""
+        self._too_slow = False
+        """The last reading was old when it arrived."""
         self._on_change = on_change
         self._clock = clock
         self._rng = rng
@@ -93,8 +106,9 @@ class CacheFreshness:
         """
         back = not self._recent(self._heard_at)
         self._heard_at = sent_at
+        self._took_s = self._clock.monotonic() - sent_at
         # Only an unbroken row of heartbeats proves that no other node took over in between.
-        if self._fresh_at is not None and sent_at - self._fresh_at <= self.limit_s:
+        if self._fresh_at is not None and sent_at - self._fresh_at <= self._valid_s:
             self._fresh_at = max(self._fresh_at, sent_at)
         elif back:
             self._failures = 0
@@ -148,7 +162,7 @@ class CacheFreshness:
             if self._heard_at is None:
                 await self._triggered.wait()
             elif self._fresh_at is not None and self.is_fresh():
-                rest_s = self._fresh_at + self.limit_s - self._clock.monotonic()
+                rest_s = self._fresh_at + self._valid_s - self._clock.monotonic()
                 await self._clock.sleep(rest_s + 0.001)
             elif await self._review():
                 self._failures = 0
@@ -177,7 +191,7 @@ class CacheFreshness:
             if isinstance(error, ApiUnavailableError):
                 self._retry_after_s = error.retry_after_s or 0.0
             return False
-        took_s = self._clock.monotonic() - started
+        took_s = self._took_s = self._clock.monotonic() - started
         self._bound_s = min(max(_FIRST_BOUND_S, 2 * took_s), _MAX_BOUND_S)
         if invalidations != self._invalidations:
             return False  # the answer may be older than the frame that invalidated the cache
@@ -191,8 +205,21 @@ class CacheFreshness:
         self.readings += 1
         self._stalled = self._stalled and not self.is_fresh()
         self._log.info("claims_read", count=len(reading.names), lost=len(self._lost))
+        self._warn_if_slow(took_s)
         self._on_change()
         return True
+
+    def _warn_if_slow(self, took_s: float) -> None:
+        too_slow = not self.is_fresh()
+        if too_slow and not self._too_slow:
+            self._log.warning(
+                "claims_read_too_slowly",
+                took_s=round(took_s, 1),
+                valid_s=round(self._valid_s, 1),
+                reason="new claims are not acted on: the API server answers too slowly to tell "
+                "that they are still this node's; a longer --address-ttl allows more",
+            )
+        self._too_slow = too_slow
 
     async def _pause(self) -> None:
         delay_s = _RETRY.delay_s(self._failures, self._rng.random())
@@ -200,5 +227,10 @@ class CacheFreshness:
         self._retry_after_s = 0.0
         await self._triggered.wait_at_most(delay_s)
 
+    @property
+    def _valid_s(self) -> float:
+        """Seconds for which an answer counts from the sending of its question."""
+        return max(self.limit_s, min(_SLOW * self._took_s, self._most_s))
+
     def _recent(self, at: float | None) -> bool:
-        return at is not None and self._clock.monotonic() - at <= self.limit_s
+        return at is not None and self._clock.monotonic() - at <= self._valid_s

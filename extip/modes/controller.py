@@ -97,6 +97,7 @@ def assemble(
         iface=settings.iface,
         masks=settings.masks,
         cache_valid_s=settings.cache_valid_s,
+        cache_valid_at_most_s=settings.cache_valid_at_most_s,
         handover_s=settings.drain_timeout_s,
         isolated=lambda: isolation.isolated,
         is_up=local.is_up,

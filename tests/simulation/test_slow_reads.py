@@ -26,6 +26,9 @@ FIRST_READ_S = MONITOR_S / 4
 LATE_S = 0.3
 """Looks, announcements, and clocks that differ."""
 
+TTL_S = 3.0
+"""Of addresses, with such heartbeats."""
+
 CUT_S, HEALED_S, DIES_S, BACK_S = 25.4, 33.0, 30.0, 38.5
 
 
@@ -88,7 +91,7 @@ def test_a_quick_server_adds_next_to_nothing() -> None:
     assert fail_over_s(0.01) <= MONITOR_S + LATE_S
 
 
-@pytest.mark.parametrize("answer_s", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("answer_s", [0.2, 0.5, 0.8, 1.2, 0.6 * TTL_S])
 def test_a_slow_server_adds_nine_answers_and_a_heartbeat(answer_s: float) -> None:
     given_up_s = FIRST_READ_S if answer_s > FIRST_READ_S else 0.0
     slow_s = 9 * answer_s + HEARTBEAT_S + given_up_s

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
+from structlog.testing import capture_logs
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import FullObjectMeta
@@ -14,7 +15,7 @@ from extip.fencing.cache_freshness import CacheFreshness, Reading
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import jump, run_virtually
 
-LIMIT_S = 4.0
+LIMIT_S, MOST_S = 4.0, 8.0
 HEARTBEAT_S = 2.0
 
 
@@ -30,7 +31,7 @@ class World:
         self.names: frozenset[str] = frozenset()
         self.version = 100
         self.away = self.busy = False
-        self.delay_s = 0.01
+        self.delay_s = self.beat_s = 0.01
         self.reads = []
         self.told: list[float] = []
         self.beating = True
@@ -38,6 +39,7 @@ class World:
             self.cache,
             read=self.read,
             limit_s=LIMIT_S,
+            most_s=MOST_S,
             on_change=lambda: self.told.append(self.now()),
             clock=LoopClock(),
             rng=Random(1),  # noqa: S311
@@ -60,7 +62,7 @@ class World:
         while True:
             if self.beating and not self.away:
                 sent_at = self.now()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(self.beat_s)
                 self.freshness.on_heartbeat(sent_at)
             await asyncio.sleep(HEARTBEAT_S)
 
@@ -161,6 +163,46 @@ def test_a_slow_server_is_read_in_the_end(delay_s):
     play(scenario)
 
 
+@pytest.mark.parametrize(("call_s", "fresh"), [(3.0, 0.9), (5.0, 0.4), (8.1, 0.0)])
+def test_calls_that_take_long_leave_time_to_act_on_claims(call_s, fresh):
+    """Up to `MOST_S`; `fresh` is the least part of the time."""
+
+    async def scenario(world):
+        world.delay_s = world.beat_s = call_s
+        await asyncio.sleep(60)
+        looks = []
+        for _ in range(600):
+            looks.append(world.freshness.is_fresh())
+            await asyncio.sleep(0.1)
+        assert fresh <= sum(looks) / len(looks) <= (1.0 if fresh else 0.0)
+
+    play(scenario)
+
+
+def test_calls_that_are_quick_again_give_no_more_time():
+    async def scenario(world):
+        world.delay_s = world.beat_s = 3.0
+        await asyncio.sleep(30)
+        world.delay_s = world.beat_s = 0.01
+        await asyncio.sleep(10)
+        world.away = True
+        await asyncio.sleep(LIMIT_S + 0.1)
+        assert not world.freshness.is_fresh()
+
+    play(scenario)
+
+
+def test_a_server_that_is_too_slow_to_act_on_claims_is_told_of_once():
+    async def scenario(world):
+        world.delay_s = world.beat_s = MOST_S + 1
+        with capture_logs() as lines:
+            await asyncio.sleep(120)
+        (told,) = [line for line in lines if line["event"] == "claims_read_too_slowly"]
+        assert (told["took_s"], told["valid_s"]) == (MOST_S + 1, MOST_S)
+
+    play(scenario)
+
+
 def freeze(seconds):
     """Stand still as after SIGSTOP: no task runs, the monotonic clock goes on."""
     jump(seconds)
@@ -176,7 +218,7 @@ def test_a_server_that_was_slow_is_not_asked_in_vain_again():
         world.beating = False
         tries, readings = len(world.reads), world.freshness.readings
         await asyncio.sleep(60)
-        assert world.freshness.readings - readings >= 60 / (LIMIT_S + 0.1) - 1
+        assert world.freshness.readings - readings >= 60 / (MOST_S + 0.1) - 1
         assert len(world.reads) - tries <= world.freshness.readings - readings + 1
 
     play(scenario)

@@ -258,6 +258,7 @@ async def test_slow_answers_do_not_keep_many_claims_from_being_acted_on():
             world.vanished.store,
             read=world.reader.read,
             limit_s=LIMIT_S,
+            most_s=LIMIT_S,
             on_change=lambda: None,
             clock=clock,
             rng=Random(1),  # noqa: S311

@@ -251,6 +251,7 @@ class World:
             iface="eth0",
             masks=Masks(),
             cache_valid_s=TRUST_S,
+            cache_valid_at_most_s=TRUST_S,
             handover_s=HANDOVER_S,
             isolated=lambda: self.isolated,
             is_up=lambda ip: str(ip) in self.up,
