@@ -100,7 +100,7 @@ class ServiceInputs:
         """Return the inputs; None until every cache has synced."""
         if not all(source.has_synced for source in (*self._informers(), self._reserved)):
             return None
-        if self._pods.awaited:
+        if self._pods.awaited or self._endpoints.awaited:
             return None
         requests = self._settle(self._requests.value())
         in_use = self._pods.in_use(requests, self._cluster_ips)

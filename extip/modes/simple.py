@@ -17,11 +17,13 @@
     └── http        /metrics /livez /readyz
 """
 
+from dataclasses import replace
 from random import Random
 
 from extip import __version__, log
 from extip.addresses.conflict.events import ConflictEvents
 from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.observation import Inputs
 from extip.addresses.release import release_in_time
 from extip.addresses.up_events import UpEvents
 from extip.clock import Clock, LoopClock
@@ -77,17 +79,6 @@ def assemble(
     local_addresses = LocalAddresses(settings.iface, metrics=metrics)
     arrivals = UpEvents(events, wanted=inputs.wanted, node=net.hostname, link=settings.iface)
     local_addresses.add_listener(arrivals)
-    addresses = assemble_addresses(
-        settings,
-        net,
-        local=local_addresses,
-        inputs=inputs.current,
-        changed=changed,
-        fencing=NoFencing(settings.lifetime_s),
-        clock=clock,
-        rng=rng,
-        metrics=metrics,
-    )
     local = LocalTraffic(
         events,
         endpoints=inputs.local_endpoints,
@@ -96,6 +87,22 @@ def assemble(
         own=lambda: addresses.observer.own,
         hostname=net.hostname,
         clock=clock,
+    )
+
+    def served() -> Inputs | None:
+        current = inputs.current()
+        return None if current is None else replace(current, requests=local.serve(current.requests))
+
+    addresses = assemble_addresses(
+        settings,
+        net,
+        local=local_addresses,
+        inputs=served,
+        changed=changed,
+        fencing=NoFencing(settings.lifetime_s),
+        clock=clock,
+        rng=rng,
+        metrics=metrics,
     )
     addresses.reconciler.add_handler(RefusalLedger(events, metrics).record)
     addresses.reconciler.add_handler(local.on_admission)

@@ -1,6 +1,7 @@
 """Where claims go: to who serves the service, to the interface that is asked for."""
 
 from functools import partial
+from ipaddress import ip_interface
 
 from tests.lab.api import GROUP
 from tests.lab.extip import Extip
@@ -104,13 +105,12 @@ def events(lab, cluster, service):
     return [e["message"] for e in found if e["involvedObject"]["name"] == service]
 
 
-def test_simple_mode_says_that_its_node_has_no_endpoint_of_a_service_with_local_traffic(
-    lab, namespace
-):
+def test_simple_mode_withholds_what_its_node_has_no_endpoint_of_and_says_so(lab, namespace):
     serve_on(lab, namespace, "n2")
     extip = Extip(lab.nodes["n1"], "simple", "--resync=1s", kubeconfig=lab.kubeconfig)
     lab.add_service("web", IPS[:2], namespace=namespace, spec=LOCAL)
     lab.add_service("other", IPS[2:3], namespace=namespace)
+    other = f"{IPS[2]}/32"
     said = extip.wait_for_event("no_local_endpoint", service=f"{namespace}/web", node="n1")
     assert set(said["addresses"]) == set(IPS[:2])
     events = f"/api/v1/namespaces/{namespace}/events"
@@ -123,9 +123,15 @@ def test_simple_mode_says_that_its_node_has_no_endpoint_of_a_service_with_local_
         ]
 
     wait_until(lambda: told() == [("web", 1)], "an Event")
+    assert extip.addresses() == {other}
     serve_on(lab, namespace, "n1", "n2")
     extip.wait_for_event("local_endpoint_ready", service=f"{namespace}/web")
+    extip.wait_for_addresses(other, *(str(ip_interface(ip)) for ip in IPS[:2]))
+    for ip in IPS[:2]:
+        assert lab.wait_for_http(ip) == "n1"
     assert told() == [("web", 1)]
+    serve_on(lab, namespace, "n2")
+    extip.wait_for_addresses(other)
     assert extip.process.terminate() == 0
 
 

@@ -1,4 +1,4 @@
-"""Services with ``externalTrafficPolicy: Local`` whose IPs are up without an endpoint there. Pure.
+"""Services with ``externalTrafficPolicy: Local`` that have no endpoint on a node. Pure.
 
 kube-proxy drops their traffic there.
 """
@@ -34,9 +34,9 @@ def without_endpoint(
     node: str,
     endpoints: Mapping[str, frozenset[str]],
     wanted: Mapping[IPInterface, Iterable[Owner]],
-    up: Collection[IPInterface],
+    among: Collection[IPInterface],
 ) -> dict[Owner, tuple[IPAddress, ...]]:
-    """Return the services without a ready endpoint on the node, with their IPs that are up.
+    """Return the services without a ready endpoint on the node, with their IPs `among` some.
 
     `endpoints` has the nodes of each service with local traffic policy, by ``namespace/name``.
     """
@@ -45,8 +45,27 @@ def without_endpoint(
     if not absent:
         return found
     for interface, owners in wanted.items():
-        if interface in up:
+        if interface in among:
             for owner in owners:
                 if str(owner) in absent:
                     found[owner] = (*found.get(owner, ()), interface.ip)
     return found
+
+
+def unserved(
+    node: str,
+    endpoints: Mapping[str, frozenset[str]],
+    wanted: Mapping[IPInterface, Iterable[Owner]],
+) -> frozenset[IPInterface]:
+    """Return the IPs for which every service wants local traffic and has no endpoint there.
+
+    `endpoints` is as above.
+    """
+    absent = {name for name, nodes in endpoints.items() if node not in nodes}
+    if not absent:
+        return frozenset()
+    return frozenset(
+        interface
+        for interface, owners in wanted.items()
+        if all(str(owner) in absent for owner in owners)
+    )

@@ -5,10 +5,10 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from extip.api.core_v1 import Node, NodeAddress, NodeMeta, NodeStatus
-from extip.endpoints.policy.unserved import own_node, without_endpoint
+from extip.endpoints.policy.unserved import own_node, unserved, without_endpoint
 from extip.endpoints.unserved_report import LocalTraffic
 from extip.guard.policy.admission import Admission
-from extip.services.policy.requests import Owner
+from extip.services.policy.requests import Owner, Requests
 
 LOCAL, OTHER = (
     Owner(kind="Service", namespace="shop", name=name, uid=name) for name in ("local", "other")
@@ -54,6 +54,14 @@ def test_only_what_is_up_and_wants_local_traffic_lacks_an_endpoint():
     assert without_endpoint("n1", {}, WANTED, {A, B, C}) == {}
 
 
+def test_an_ip_is_unserved_when_none_of_its_services_can_be_served():
+    endpoints = {"shop/local": frozenset({"n2"})}
+    assert unserved("n1", endpoints, WANTED) == {B}
+    assert unserved("n2", endpoints, WANTED) == frozenset()
+    assert unserved("n1", endpoints | {"shop/other": frozenset()}, WANTED) == {A, B, C}
+    assert unserved("n1", {}, WANTED) == frozenset()
+
+
 class Bench:
     def __init__(self):
         self.endpoints = {"shop/local": frozenset[str]()}
@@ -87,7 +95,7 @@ def test_it_is_told_once_when_it_lasts():
         bench.look(at)
     ((name, kind, reason, message),) = bench.events
     assert (name, kind, reason) == ("local", "Warning", "NoLocalEndpoint")
-    assert message.startswith("10.0.0.1, 10.0.0.2: up on node ")
+    assert message.startswith("10.0.0.1, 10.0.0.2: no answer, since node n1 ")
     bench.endpoints = {"shop/local": frozenset({"n1"})}
     bench.look(31.0)
     bench.endpoints = {"shop/local": frozenset()}
@@ -106,3 +114,40 @@ def test_nothing_is_said_where_the_node_or_the_endpoints_are_not_known():
     for at in (20.0, 30.0):
         bench.look(at)
     assert bench.events == []
+
+
+def test_what_cannot_be_served_is_withheld_and_comes_back_at_once():
+    bench = Bench()
+    requests = Requests(wanted=WANTED)
+    bench.endpoints = {"shop/local": frozenset({"n1"})}
+    assert bench.traffic.serve(requests) is requests
+    bench.endpoints = {"shop/local": frozenset()}
+    bench.now = 4.9  # a pod is replaced: it does not blink
+    assert bench.traffic.serve(requests) is requests
+    bench.now = 5.0
+    served = bench.traffic.serve(requests)
+    assert served.wanted.keys() == {A, C}
+    assert bench.traffic.serve(requests) is served
+    bench.endpoints = {"shop/local": frozenset({"n1"})}
+    assert bench.traffic.serve(requests) is requests
+
+
+def test_what_never_had_an_endpoint_never_comes_up_and_its_owner_is_told():
+    bench = Bench()
+    requests = Requests(wanted={B: (LOCAL,), C: (OTHER,)})
+    for at in (0.0, 6.0):
+        bench.now = at
+        assert bench.traffic.serve(requests).wanted == {C: (OTHER,)}
+        bench.traffic.on_admission(Admission(wanted=frozenset({C}), rejected=frozenset()))
+    ((_, _, reason, message),) = bench.events
+    assert reason == "NoLocalEndpoint"
+    assert message.startswith("10.0.0.2: not up, since node n1 has no ready endpoint")
+
+
+def test_nothing_is_withheld_where_the_node_or_the_endpoints_are_not_known():
+    bench = Bench()
+    requests = Requests(wanted=WANTED)
+    bench.nodes = []
+    assert bench.traffic.serve(requests) is requests
+    bench.nodes, bench.endpoints = [node("n1")], {}
+    assert bench.traffic.serve(requests) is requests
