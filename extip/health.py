@@ -1,4 +1,4 @@
-"""The HTTP endpoint: ``/livez``, ``/readyz`` and ``/metrics``.
+"""The HTTP endpoints: ``/livez``, ``/readyz`` and ``/metrics``; and ``/metrics`` alone elsewhere.
 
 Liveness answers whether this process still works; it never depends on the API server, since
 restarting extip cannot mend that. Readiness names each condition that does not hold.
@@ -9,7 +9,7 @@ metrics made at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -37,23 +37,48 @@ _BACKLOG = 32
 _SHUTDOWN_S = 0.5
 
 
-class HealthServer:
-    """Serves health and metrics on one TCP port until cancelled."""
+Page = Callable[[str], Awaitable[web.Response]]
+"""Makes a page for the client that has this IP."""
 
-    def __init__(
-        self,
-        listen: tuple[str, int],
-        *,
-        live: Mapping[str, Check],
-        ready: Mapping[str, Check],
-        registry: CollectorRegistry,
-    ) -> None:
-        self._host, self._port = listen
-        self._live = live
-        self._ready = ready
+
+class MetricsPage:
+    """The metrics, for those who may read them; it is made once at a time, however many ask."""
+
+    def __init__(self, registry: CollectorRegistry, *, may_read: Callable[[str], bool]) -> None:
         self._registry = registry
+        self._may_read = may_read
         self._clock = LoopClock()
         self._rendering = asyncio.Lock()
+
+    async def __call__(self, client: str) -> web.Response:
+        """Return the page, or 403 with the address as it was seen: it may be a translated one."""
+        if not self._may_read(client):
+            return web.Response(status=403, text=f"{client}: not in --metrics-allow-cidr\n")
+        async with self._rendering:
+            body = generate_latest(self._registry)
+            await self._clock.sleep(0)  # other tasks come before the next one
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def health_pages(live: Mapping[str, Check], ready: Mapping[str, Check]) -> dict[str, Page]:
+    """Return the pages that tell whether this process works, and whether it is of use now."""
+
+    async def livez(_client: str) -> web.Response:
+        return _report(live)
+
+    async def readyz(_client: str) -> web.Response:
+        return _report(ready)
+
+    return {"/livez": livez, "/healthz": livez, "/readyz": readyz}
+
+
+class HttpServer:
+    """Serves pages on one TCP port until cancelled; `flag` is the one that says where."""
+
+    def __init__(self, listen: tuple[str, int], pages: Mapping[str, Page], *, flag: str) -> None:
+        self._host, self._port = listen
+        self._pages = pages
+        self._flag = flag
 
     async def run(self) -> None:
         """Serve; raises ConfigurationError when the address cannot be bound."""
@@ -72,32 +97,21 @@ class HealthServer:
             await web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG).start()
         except OSError as error:
             raise ConfigurationError(
-                f"--http: cannot listen on {self._host}:{self._port} ({error.strerror}); "
+                f"{self._flag}: cannot listen on {self._host}:{self._port} ({error.strerror}); "
                 "choose another address, or an empty one for no endpoint"
             ) from error
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        page = self._pages.get(request.path)
         if request.method not in ("GET", "HEAD"):
             response = web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        elif page is None:
+            response = web.Response(status=404)
         else:
-            response = await self._page(request.path)
+            response = await page(request.remote or "")
         response.headers["Server"] = "extip"  # not which versions of what
         response.force_close()
         return response
-
-    async def _page(self, path: str) -> web.Response:
-        match path:
-            case "/livez" | "/healthz":
-                return _report(self._live)
-            case "/readyz":
-                return _report(self._ready)
-            case "/metrics":
-                async with self._rendering:
-                    body = generate_latest(self._registry)
-                    await self._clock.sleep(0)  # other tasks come before the next one
-                return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-            case _:
-                return web.Response(status=404)
 
 
 class _BoundedServer(web.Server):

@@ -32,7 +32,18 @@ from extip.settings.flags import NETWORK, whole
     type=click_type(NETWORK),
     help="Only external IPs inside this network. Repeatable.",
 )
-def manifests(
+@click.option(
+    "--metrics-allow-cidr",
+    multiple=True,
+    type=click_type(NETWORK),
+    help="Serve metrics on the node's address, to this network alone. Repeatable.",
+)
+@click.option(
+    "--monitoring",
+    is_flag=True,
+    help="Add alerts, a dashboard and what to scrape, for the Prometheus operator.",
+)
+def manifests(  # noqa: PLR0913 - an argument for each option
     *,
     mode: str,
     folder: Path,
@@ -40,6 +51,8 @@ def manifests(
     iface: str,
     mask: int,
     allow_cidr: tuple[IPNetwork, ...],
+    metrics_allow_cidr: tuple[IPNetwork, ...],
+    monitoring: bool,
 ) -> None:
     """Write a folder for `kubectl apply -k`, with all that runs extip.
 
@@ -53,5 +66,13 @@ def manifests(
         AddressSettings(iface=iface)  # it knows what an interface can be called
     write(
         folder,
-        Choices(mode=mode, image=image, iface=iface, mask=mask, allow_cidr=allow_cidr),
+        Choices(
+            mode=mode,
+            image=image,
+            iface=iface,
+            mask=mask,
+            allow_cidr=allow_cidr,
+            metrics_allow_cidr=metrics_allow_cidr,
+            monitoring=monitoring,
+        ),
     )

@@ -18,6 +18,9 @@ from extip.errors import ConfigurationError
 from extip.net.networks import IPNetwork
 
 OVERLAY = "kustomization.yaml"
+MONITORING = "monitoring"
+METRICS_PORT = 9189
+"""Of what is on the host's network: beside that of the probes, which stays on loopback."""
 MARKER = "replaced-by-extip-manifests"
 """A file of the base. Without it a folder of the same name is somebody else's, and stays."""
 
@@ -27,7 +30,13 @@ _HEADER = """\
 """
 _OF_WHEEL = Path(__file__).parent
 _OF_CHECKOUT = Path(__file__).parents[2] / "manifests"
-_ARGUMENTS = "/spec/template/spec/containers/0/args"
+_CONTAINER = "/spec/template/spec/containers/0"
+_ARGUMENTS = f"{_CONTAINER}/args"
+_NODE_IP = {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+_PORT = {"name": "metrics", "containerPort": METRICS_PORT, "hostPort": METRICS_PORT}
+
+Operation = dict[str, object]
+"""One of a JSON patch (RFC 6902)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +51,17 @@ class Choices:
     """The same holds for the interface."""
     mask: int
     allow_cidr: Sequence[IPNetwork] = ()
+    metrics_allow_cidr: Sequence[IPNetwork] = ()
+    """Where Prometheus asks from; none: only from the node itself, and the schedulers' network."""
+    monitoring: bool = False
+    """Whether the folder has what the Prometheus operator takes, too."""
 
 
 def write(folder: Path, choices: Choices) -> None:
     """Write base and overlay, and print the next step; raises ConfigurationError."""
     overlay, base = folder / OVERLAY, folder / choices.mode
     again = overlay.exists() and (base / MARKER).exists()
+    with_monitoring = (folder / MONITORING / MARKER).exists() if again else choices.monitoring
     try:
         if not again and folder.exists() and any(folder.iterdir()):
             raise ConfigurationError(
@@ -55,7 +69,13 @@ def write(folder: Path, choices: Choices) -> None:
             )
         if not again and not (choices.image and choices.iface):
             raise ConfigurationError("--image and --iface are needed for a new folder")
+        if choices.monitoring and not choices.metrics_allow_cidr:
+            raise ConfigurationError(
+                "--monitoring needs --metrics-allow-cidr: the network that Prometheus asks from"
+            )
         _replace_base(base, _source(choices.mode))
+        if with_monitoring:
+            _replace_base(folder / MONITORING, _source(MONITORING))
         if not again:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
@@ -82,8 +102,8 @@ def _render(overlay: dict[str, object]) -> str:
     return text
 
 
-def _lines(operations: Sequence[dict[str, str]]) -> str:
-    """Return a JSON patch (RFC 6902) as YAML, a line for each operation."""
+def _lines(operations: Sequence[Operation]) -> str:
+    """Return a JSON patch as YAML, a line for each operation."""
     return "".join(f"- {json.dumps(operation)}\n" for operation in operations)
 
 
@@ -111,7 +131,7 @@ def _overlay(choices: Choices) -> dict[str, object]:
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [choices.mode],
+        "resources": [choices.mode, *([MONITORING] if choices.monitoring else [])],
         "images": [{"name": "extip", **_image(choices.image)}],
         "patches": [
             {"target": {"kind": kind, "name": name}, "patch": _lines(operations)}
@@ -133,19 +153,32 @@ def _image(text: str) -> dict[str, str]:
     return {"newName": f"{path}{slash}{last}", "newTag": tag or __version__}
 
 
-def _patches(choices: Choices) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
+def _patches(choices: Choices) -> Iterator[tuple[str, str, list[Operation]]]:
     iface, mask = f"--iface={choices.iface}", f"--mask={choices.mask}"
-    networks = [_add(f"--allow-cidr={network}") for network in choices.allow_cidr]
+    networks = _flags("--allow-cidr", choices.allow_cidr)
+    readers = _flags("--metrics-allow-cidr", choices.metrics_allow_cidr)
     if choices.mode == "simple":
-        yield "Deployment", "extip-simple", [_replace(1, iface), _replace(2, mask), *networks]
+        opened = [_add("env", [_NODE_IP]), *_metrics()] if readers else []
+        flags = [_replace(1, iface), _replace(2, mask), *networks, *opened, *readers]
+        yield "Deployment", "extip-simple", flags
     else:
-        yield "DaemonSet", "extip-controller", [_replace(1, iface)]
-        yield "Deployment", "extip-scheduler", [_replace(1, mask), *networks]
+        opened = [_add("env/-", _NODE_IP), *_metrics()] if readers else []
+        yield "DaemonSet", "extip-controller", [_replace(1, iface), *opened, *readers]
+        yield "Deployment", "extip-scheduler", [_replace(1, mask), *networks, *readers]
 
 
-def _replace(position: int, flag: str) -> dict[str, str]:
+def _metrics() -> list[Operation]:
+    """Serve them on the node's own address. All addresses would be the external IPs, too."""
+    return [_add("args/-", f"--metrics=$(NODE_IP):{METRICS_PORT}"), _add("ports/-", _PORT)]
+
+
+def _replace(position: int, flag: str) -> Operation:
     return {"op": "replace", "path": f"{_ARGUMENTS}/{position}", "value": flag}
 
 
-def _add(flag: str) -> dict[str, str]:
-    return {"op": "add", "path": f"{_ARGUMENTS}/-", "value": flag}
+def _flags(name: str, networks: Sequence[IPNetwork]) -> list[Operation]:
+    return [_add("args/-", f"{name}={network}") for network in networks]
+
+
+def _add(place: str, value: object) -> Operation:
+    return {"op": "add", "path": f"{_CONTAINER}/{place}", "value": value}

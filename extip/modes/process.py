@@ -5,11 +5,14 @@ import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from ipaddress import ip_address
 
 from prometheus_client import CollectorRegistry
 
 from extip import log
-from extip.health import Check, HealthServer
+from extip.health import Check, HttpServer, MetricsPage, Page, health_pages
+from extip.net.networks import Networks
+from extip.settings.process import ProcessSettings
 from extip.supervisor import Component, NextSignal, run_beside
 
 
@@ -67,9 +70,26 @@ class Process:
         spared = Component("spared-caches", partial(_spare, self.cached))
         return replace(self, components=(*self.components, spared))
 
-    def serving(self, listen: tuple[str, int] | None, registry: CollectorRegistry) -> "Process":
-        """Return the process with its health and metrics served there; None for nowhere."""
-        if listen is None:
-            return self
-        server = HealthServer(listen, live=self.live, ready=self.ready, registry=registry)
-        return replace(self, components=(*self.components, Component("http", server.run)))
+    def serving(self, settings: ProcessSettings, registry: CollectorRegistry) -> "Process":
+        """Return the process with its health and metrics served where the settings say."""
+        metrics = MetricsPage(registry, may_read=partial(_may_read, settings.metrics_readers))
+        pages: dict[str, Page] = {**health_pages(self.live, self.ready), "/metrics": metrics}
+        alone: dict[str, Page] = {"/metrics": metrics}
+        served = [
+            Component(name, HttpServer(listen, shown, flag=f"--{name}").run)
+            for name, listen, shown in (
+                ("http", settings.http, pages),
+                ("metrics", settings.metrics, alone),
+            )
+            if listen is not None
+        ]
+        return replace(self, components=(*self.components, *served))
+
+
+def _may_read(readers: Networks, client: str) -> bool:
+    """Tell whether a client may read the metrics; whoever is on this machine always may."""
+    try:
+        ip = ip_address(client)
+    except ValueError:  # the connection is gone already
+        return False
+    return not readers or ip.is_loopback or ip in readers

@@ -62,7 +62,7 @@ async def run(settings: SchedulerSettings) -> None:
     )
     async with stop.ending(connect(settings.kubeconfig, metrics=metrics)) as kube:
         process = assemble(settings, kube, identity, clock=clock, rng=rng, metrics=metrics)
-        await process.serving(settings.http, metrics.registry).alone().run(stop.next)
+        await process.serving(settings, metrics.registry).alone().run(stop.next)
 
 
 def assemble(

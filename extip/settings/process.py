@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from extip.errors import ConfigurationError
-from extip.net.networks import IPNetwork
+from extip.net.networks import IPNetwork, Networks
 from extip.settings.flags import (
     GRANT,
     LISTEN,
@@ -82,6 +82,19 @@ class ProcessSettings:
         shown="in-cluster",
     )
     http: tuple[str, int] | None = http_flag("127.0.0.1:9188")
+    metrics: tuple[str, int] | None = flag(
+        "--metrics",
+        LISTEN,
+        "",
+        "Where /metrics alone is served as well, for those of --metrics-allow-cidr.",
+        shown="nowhere",
+    )
+    metrics_allow_cidr: tuple[IPNetwork, ...] = repeatable_flag(
+        "--metrics-allow-cidr",
+        NETWORK,
+        "Show metrics only to clients inside this network and on this machine's loopback."
+        " Repeatable.",
+    )
     log_format: Literal["console", "json"] = flag(
         "--log-format", choice("console", "json"), "console", "How log events are written."
     )
@@ -100,3 +113,12 @@ class ProcessSettings:
                 raise ConfigurationError(
                     f"{declared.name} must be at least {written_duration(least)}"
                 )
+        if self.metrics is not None and not self.metrics_allow_cidr:
+            raise ConfigurationError(
+                "--metrics needs --metrics-allow-cidr: the network that Prometheus asks from"
+            )
+
+    @property
+    def metrics_readers(self) -> Networks:
+        """The networks that may read the metrics; none for all."""
+        return Networks(frozenset(self.metrics_allow_cidr))

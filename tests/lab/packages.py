@@ -5,8 +5,9 @@ A program counts as there when it can be found; where it came from does not matt
 building the Kubernetes binaries takes (see `tests.lab.kubernetes_build`) is installed only when
 they are neither given nor in the cache.
 
-Daemons among the packages (etcd, BIRD, keepalived) are neither started nor left to start at boot:
-the lab runs its own in namespaces. No question is ever asked, no package is removed or upgraded.
+Daemons among the packages (etcd, BIRD, keepalived, Prometheus) are neither started nor left to
+start at boot: the lab runs its own in namespaces. No question is ever asked, no package is removed
+or upgraded.
 
 Only the standard library: it runs with the system's python3 before a virtual environment exists.
 """
@@ -48,6 +49,7 @@ RUN = (
     Need("nft", "nftables"),  # the lab's cuts
     Need("bird", "bird2", service="bird"),  # the ECMP router
     Need("keepalived", "keepalived", service="keepalived"),  # a baseline of the benchmarks
+    Need("promtool", "prometheus", service="prometheus"),  # it checks the alerts
     Need("curl", "curl"),
     Need("openssl", "openssl"),  # the service-account key
     Need("unshare", "util-linux"),

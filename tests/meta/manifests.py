@@ -15,6 +15,7 @@ from tests.lab.binaries import find_tool
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = sorted(path.parent for path in MANIFESTS.glob("*/kustomization.yaml"))
+MODES = [folder for folder in KUSTOMIZATIONS if folder.name != "monitoring"]
 CRDS = MANIFESTS / "claims" / "crds.yaml"
 CONTAINERFILE = MANIFESTS / "Containerfile"
 BINDINGS = ("RoleBinding", "ClusterRoleBinding")
@@ -90,9 +91,9 @@ class Workload:
         flags: list[str] = self.container["args"][1:]
         return flags
 
-    def arguments(self, node: str) -> list[str]:
+    def arguments(self, node: str, host_ip: str = "") -> list[str]:
         """Return the arguments as a pod on that node gets them: with variables filled in."""
-        fields = {"spec.nodeName": node}
+        fields = {"spec.nodeName": node, "status.hostIP": host_ip}
         values = {
             variable["name"]: fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
             for variable in self.container.get("env", [])

@@ -304,6 +304,8 @@ def test_the_overlay_of_claims_mode_works(tmp_path):
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: folder.name)
 def test_every_file_of_a_folder_is_built(folder):
-    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    generated = [f for made in kustomization.get("configMapGenerator", []) for f in made["files"]]
+    listed = [*kustomization["resources"], *generated]
     assert {"kustomization.yaml", *listed} == {path.name for path in folder.iterdir()}
     assert build(folder)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from extip import __version__
-from tests.meta.manifests import ROOT, WORKLOADS, build, build_wheel
+from tests.meta.manifests import ROOT, WORKLOADS, build, build_wheel, workloads
 
 FLAGS = ["--image=registry.example:5000/extip", "--iface=bond0", "--mask=24"]
 FLAGS += ["--allow-cidr=10.1.0.0/24", "--allow-cidr=fd00::/64"]
@@ -60,6 +60,33 @@ def test_kubectl_builds_simple_mode_from_the_folder(tmp_path):
     assert container["args"][-2:] == ALLOWED
 
 
+METRICS = ["--metrics-allow-cidr=10.244.0.0/16", "--metrics-allow-cidr=10.89.0.5"]
+
+
+@pytest.mark.parametrize("mode", ["simple", "claims"])
+def test_metrics_are_served_on_the_nodes_address_to_named_networks(tmp_path, mode):
+    assert write(mode, tmp_path / "mine", *FLAGS, *METRICS).returncode == 0
+    found = {w.command: w for w in workloads(tmp_path / "mine")}
+    for workload in found.values():
+        readers = [flag for flag in workload.flags if flag.startswith("--metrics-allow-cidr")]
+        assert readers == [METRICS[0], f"{METRICS[1]}/32"]
+    on_the_node = found["simple" if mode == "simple" else "controller"]
+    assert "--metrics=10.89.0.11:9189" in on_the_node.arguments("n1", host_ip="10.89.0.11")
+    ports = {port["name"]: port for port in on_the_node.container["ports"]}
+    assert ports["metrics"]["hostPort"] == ports["metrics"]["containerPort"] == 9189
+    assert ports["http"]["hostIP"] == "127.0.0.1"
+
+
+def test_monitoring_is_put_beside_and_replaced_by_a_later_version(tmp_path):
+    folder = tmp_path / "mine"
+    assert write("claims", folder, *FLAGS, *METRICS, "--monitoring").returncode == 0
+    kinds = {one["kind"] for one in build(folder)}
+    assert kinds >= {"PodMonitor", "PrometheusRule", "NetworkPolicy", "ConfigMap", "DaemonSet"}
+    (folder / "monitoring" / "rules.yaml").write_text("nonsense")
+    assert write("claims", folder).returncode == 0
+    assert {one["kind"] for one in build(folder)} == kinds
+
+
 def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
     folder = tmp_path / "mine"
     write("claims", folder, *FLAGS)
@@ -84,6 +111,7 @@ def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
         (["--image=extip", "--iface=a/b"], "cannot be the name of an interface"),
         (["--image=extip", "--iface=bond0", "--allow-cidr=10.0.0.1/24"], "--allow-cidr"),
         (["--image=extip", "--iface=bond0", "--mask=33"], "--mask"),
+        (["--image=extip", "--iface=bond0", "--monitoring"], "--metrics-allow-cidr"),
     ],
 )
 def test_a_mistake_leaves_nothing_behind(tmp_path, arguments, said):
@@ -117,7 +145,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
 def test_the_wheel_writes_the_same_folder(tmp_path):
     zipfile.ZipFile(build_wheel(tmp_path)).extractall(tmp_path / "unpacked")
     for place, name in ((ROOT, "of-checkout"), (tmp_path / "unpacked", "of-wheel")):
-        done = write("claims", tmp_path / name, *FLAGS, place=place)
+        done = write("claims", tmp_path / name, *FLAGS, *METRICS, "--monitoring", place=place)
         assert done.returncode == 0, done.stderr
     assert _files(tmp_path / "of-wheel") == _files(tmp_path / "of-checkout")
 

@@ -8,6 +8,7 @@ the system calls that its seccomp profile leaves, and nothing writable, `/proc/s
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -32,8 +33,11 @@ mount -o remount,bind,ro /proc/sys
 exec "$@"
 """
 
-_NOT_IN_THE_LAB = {"PodDisruptionBudget", *WORKLOADS}
-"""Nothing here evicts pods, and servers before 1.21 do not know policy/v1."""
+OF_THE_OPERATOR = {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
+"""Kinds of the Prometheus operator, with their plurals."""
+
+_NOT_IN_THE_LAB = {"PodDisruptionBudget", *OF_THE_OPERATOR, *WORKLOADS}
+"""Nothing here evicts pods, servers before 1.21 do not know policy/v1, and there is no operator."""
 
 
 def apply(lab: Lab, manifests: Sequence[dict[str, Any]]) -> None:
@@ -47,8 +51,10 @@ def delete(lab: Lab, manifests: Sequence[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def installed(lab: Lab, folder: str) -> Iterator[dict[str, Workload]]:
-    """Install a folder of manifests but for its workloads; yield these by their commands.
+def installed(lab: Lab, folder: str | Path) -> Iterator[dict[str, Workload]]:
+    """Install a folder of manifests, by name or elsewhere, but for its workloads.
+
+    Yields these by their commands.
 
     Definitions stay after it: other tests have theirs in the same lab.
     """
@@ -67,7 +73,7 @@ def start(lab: Lab, host: Host, workload: Workload, *flags: str) -> Process:
     environment = lab.mount_service_account(host, workload.namespace, workload.service_account)
     user = f"{context['runAsUser']}:{context['runAsGroup']}"
     host.run(["chown", "-R", user, SERVICE_ACCOUNT_FILES])
-    argv = ["extip", *workload.arguments(host.name), *flags]
+    argv = ["extip", *workload.arguments(host.name, getattr(host, "ip", "")), *flags]
     return host.start(
         ["unshare", "--mount", "sh", "-ec", _CONTAINER, "sh", *_confinement(context), *argv],
         env=environment,

@@ -16,7 +16,7 @@ from tests.lab.cluster import Lab
 from tests.lab.network import external_v4, external_v6
 from tests.lab.node import Node
 from tests.lab.wait import wait_until
-from tests.meta.manifests import KUSTOMIZATIONS, Workload, build
+from tests.meta.manifests import MODES, Workload, build
 from tests.system import pods
 from tests.system.pods import answers, apply, delete, denied_nothing, serves
 
@@ -100,7 +100,7 @@ def as_taken_by(version: str, manifests: list[dict[str, Any]]) -> list[dict[str,
     return taken if minor >= CEL_SINCE else [without(manifest, CEL) for manifest in taken]
 
 
-@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", MODES, ids=lambda folder: folder.name)
 def test_the_api_server_takes_every_field_as_written(lab: Lab, folder: Path) -> None:
     manifests = build(folder)
     expected = as_taken_by(lab.server_version, manifests)

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from extip.errors import ConfigurationError
-from extip.health import HealthServer
+from extip.health import HttpServer, MetricsPage, Page, health_pages
 from extip.metrics import Metrics
 from tests.fakes.tasks import beside
 
@@ -24,10 +24,16 @@ def free_address():
         return probe.getsockname()
 
 
+def server_of(address, live=None, ready=None, registry=None, may_read=lambda _client: True):
+    page = MetricsPage(registry or CollectorRegistry(), may_read=may_read)
+    pages: dict[str, Page] = {**health_pages(live or {}, ready or {}), "/metrics": page}
+    return HttpServer(address, pages, flag="--http")
+
+
 @asynccontextmanager
-async def serving(live, ready, registry):
+async def serving(live=None, ready=None, registry=None, **more):
     host, port = address = free_address()
-    server = HealthServer(address, live=live, ready=ready, registry=registry)
+    server = server_of(address, live, ready, registry, **more)
     session = aiohttp.ClientSession(f"http://{host}:{port}")
     async with beside(server.run()) as [task], session:
         while not task.done():
@@ -67,10 +73,21 @@ async def test_serves_metrics():
     assert 'extip_build_info{mode="simple",version=' in text
 
 
+async def test_who_may_not_read_metrics_is_told_his_address_and_still_sees_health():
+    async with serving(may_read=lambda client: client == "10.0.0.1") as session:
+        async with session.get("/metrics") as answer:
+            assert (answer.status, await answer.text()) == (
+                403,
+                "127.0.0.1: not in --metrics-allow-cidr\n",
+            )
+        async with session.get("/livez") as answer:
+            assert answer.status == 200
+
+
 async def test_a_port_in_use_is_named_with_the_flag():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        server = HealthServer(other.getsockname(), live={}, ready={}, registry=CollectorRegistry())
+        server = server_of(other.getsockname())
         with pytest.raises(ConfigurationError, match="--http"):
             await server.run()

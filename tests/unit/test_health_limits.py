@@ -6,9 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from extip import health
-from extip.health import HealthServer
 from extip.metrics import Metrics
-from tests.unit.test_health import free_address
+from tests.unit.test_health import free_address, server_of
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
@@ -47,12 +46,8 @@ async def connected(address):
 @pytest.fixture
 async def address():
     chosen = free_address()
-    server = HealthServer(
-        chosen,
-        live={},
-        ready={"caches": lambda: "not synced yet"},
-        registry=Metrics("test").registry,
-    )
+    not_ready = {"caches": lambda: "not synced yet"}
+    server = server_of(chosen, ready=not_ready, registry=Metrics("test").registry)
     task = asyncio.create_task(server.run())
     while True:
         try:

@@ -1,5 +1,7 @@
 """Flags are checked where they become settings, with a text that says what to do."""
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from extip.errors import ConfigurationError
@@ -37,6 +39,16 @@ def test_a_class_of_load_balancers_without_them_names_the_missing_flag():
     assert SimpleSettings().balanced_class is None
     assert SimpleSettings(load_balancers=True).balanced_class == ""
     assert SimpleSettings(load_balancers=True, lb_class="lab/edge").balanced_class == "lab/edge"
+
+
+def test_metrics_are_not_served_to_everybody_by_mistake():
+    with pytest.raises(ConfigurationError, match="--metrics-allow-cidr"):
+        SimpleSettings(metrics=("10.0.0.1", 9189))
+    allowed = SimpleSettings(
+        metrics=("10.0.0.1", 9189), metrics_allow_cidr=(ip_network("10.244.0.0/16"),)
+    )
+    assert ip_address("10.244.1.2") in allowed.metrics_readers
+    assert ip_address("10.0.0.2") not in allowed.metrics_readers
 
 
 def test_probing_can_be_switched_off():
