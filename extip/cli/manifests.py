@@ -6,8 +6,9 @@ import click
 
 from extip import __version__
 from extip.cli.types import click_type
+from extip.manifests.old_servers import NEWEST_CHANGE, parse_minor
 from extip.net.networks import IPNetwork
-from extip.settings.flags import NETWORK, whole
+from extip.settings.flags import NETWORK, FlagType, whole
 
 
 @click.command(context_settings={"show_default": True})
@@ -39,6 +40,12 @@ from extip.settings.flags import NETWORK, whole
     help="Serve metrics on the node's address, to this network alone. Repeatable.",
 )
 @click.option(
+    "--kubernetes",
+    default=f"1.{NEWEST_CHANGE}",
+    type=click_type(FlagType("version", parse_minor)),
+    help="Oldest version of your API servers; from 1.20.",
+)
+@click.option(
     "--monitoring",
     is_flag=True,
     help="Add alerts, a dashboard and what to scrape, for the Prometheus operator.",
@@ -52,6 +59,7 @@ def manifests(  # noqa: PLR0913 - an argument for each option
     mask: int,
     allow_cidr: tuple[IPNetwork, ...],
     metrics_allow_cidr: tuple[IPNetwork, ...],
+    kubernetes: int,
     monitoring: bool,
 ) -> None:
     """Write a folder for `kubectl apply -k`, with all that runs extip.
@@ -73,6 +81,7 @@ def manifests(  # noqa: PLR0913 - an argument for each option
             mask=mask,
             allow_cidr=allow_cidr,
             metrics_allow_cidr=metrics_allow_cidr,
+            kubernetes=kubernetes,
             monitoring=monitoring,
         ),
     )

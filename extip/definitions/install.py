@@ -37,6 +37,10 @@ AnyKind = Resource[KubernetesObject]
 
 _KINDS = cast("tuple[AnyKind, ...]", (IP_CLAIMS, IP_NODES, IP_CLAIM_POOLS))  # only ever listed
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation with the text that `kubectl apply` wrote last: without it kubectl warns, and never
+removes a field."""
+
 _SERVED_S = 30.0
 """Seconds within which a new definition must be served; a second is usual."""
 
@@ -114,7 +118,9 @@ class Definitions:
         except NotFoundError:
             await self._client.create(CUSTOM_RESOURCE_DEFINITIONS, wanted)
             return name, "created"
-        body = msgspec.structs.replace(found, spec=wanted.spec)
+        annotations = {**(found.metadata.annotations or {}), **(wanted.metadata.annotations or {})}
+        metadata = msgspec.structs.replace(found.metadata, annotations=annotations)
+        body = msgspec.structs.replace(found, metadata=metadata, spec=wanted.spec)
         written = await self._client.replace(CUSTOM_RESOURCE_DEFINITIONS, body)
         changed = written.metadata.generation != found.metadata.generation
         return name, "updated" if changed else "unchanged"
@@ -160,8 +166,15 @@ class Definitions:
 
 
 def wanted_definitions() -> list[CustomResourceDefinition]:
-    """Return the definitions as objects."""
+    """Return the definitions as objects, as `kubectl apply` would have written them."""
     from extip.definitions.documents import definitions  # noqa: PLC0415 - seldom needed
 
-    text = msgspec.json.encode(definitions())
-    return msgspec.json.decode(text, type=list[CustomResourceDefinition])
+    return [_applied(msgspec.json.encode(document)) for document in definitions()]
+
+
+def _applied(text: bytes) -> CustomResourceDefinition:
+    """Return the object with the note that kubectl keeps of its text."""
+    made = msgspec.json.decode(text, type=CustomResourceDefinition)
+    annotations = {LAST_APPLIED: text.decode()}
+    metadata = msgspec.structs.replace(made.metadata, annotations=annotations)
+    return msgspec.structs.replace(made, metadata=metadata)

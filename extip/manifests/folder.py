@@ -15,12 +15,13 @@ import yaml
 
 from extip import __version__
 from extip.errors import ConfigurationError
+from extip.manifests.old_servers import NEWEST_CHANGE, as_taken
 from extip.net.networks import IPNetwork
 
 OVERLAY = "kustomization.yaml"
 MONITORING = "monitoring"
 METRICS_PORT = 9189
-"""Of what is on the host's network: beside that of the probes, which stays on loopback."""
+"""Port of programs on the host's network; that of their probes stays on loopback."""
 MARKER = "replaced-by-extip-manifests"
 """A file of the base. Without it a folder of the same name is somebody else's, and stays."""
 
@@ -53,6 +54,8 @@ class Choices:
     allow_cidr: Sequence[IPNetwork] = ()
     metrics_allow_cidr: Sequence[IPNetwork] = ()
     """Where Prometheus asks from; none: only from the node itself, and the schedulers' network."""
+    kubernetes: int = NEWEST_CHANGE
+    """Minor version of the oldest API server."""
     monitoring: bool = False
     """Whether the folder has what the Prometheus operator takes, too."""
 
@@ -73,15 +76,16 @@ def write(folder: Path, choices: Choices) -> None:
             raise ConfigurationError(
                 "--monitoring needs --metrics-allow-cidr: the network that Prometheus asks from"
             )
-        _replace_base(base, _source(choices.mode))
+        _replace_base(base, _source(choices.mode), choices.kubernetes)
         if with_monitoring:
-            _replace_base(folder / MONITORING, _source(MONITORING))
+            _replace_base(folder / MONITORING, _source(MONITORING), choices.kubernetes)
         if not again:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error}") from None
     kept = f" {overlay} is yours and stayed as it is: set its newTag, then" if again else ""
-    said = f"{base} is that of extip {__version__}.{kept} kubectl apply -k {folder}"
+    servers = f"Kubernetes 1.{choices.kubernetes} and later"
+    said = f"{base} is that of extip {__version__}, for {servers}.{kept} kubectl apply -k {folder}"
     sys.stdout.write(f"{said}\n")
 
 
@@ -107,12 +111,14 @@ def _lines(operations: Sequence[Operation]) -> str:
     return "".join(f"- {json.dumps(operation)}\n" for operation in operations)
 
 
-def _replace_base(base: Path, source: Path) -> None:
+def _replace_base(base: Path, source: Path, kubernetes: int) -> None:
     """Replace the base as a whole; after an OSError the former one is still there."""
     new = base.with_name(f".{base.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:
         shutil.copytree(source, new)
+        for file in new.glob("*.yaml"):
+            file.write_text(as_taken(file.read_text(encoding="utf-8"), kubernetes))
         (new / MARKER).write_text(f"Written by extip {__version__}. Put nothing of yours here.\n")
         if base.exists():
             shutil.rmtree(base)

@@ -87,6 +87,24 @@ def test_monitoring_is_put_beside_and_replaced_by_a_later_version(tmp_path):
     assert {one["kind"] for one in build(folder)} == kinds
 
 
+def test_old_servers_get_what_they_know(tmp_path):
+    assert write("claims", tmp_path / "old", *FLAGS, "--kubernetes=1.20").returncode == 0
+    assert write("claims", tmp_path / "newer", *FLAGS, "--kubernetes=v1.24.3").returncode == 0
+    write("claims", tmp_path / "new", *FLAGS)
+    assert _versions(tmp_path / "old") == ("policy/v1beta1", False)
+    assert _versions(tmp_path / "newer") == ("policy/v1", False)
+    assert _versions(tmp_path / "new") == ("policy/v1", True)
+    write("claims", tmp_path / "old")
+    assert _versions(tmp_path / "old") == ("policy/v1", True)
+
+
+def _versions(folder: Path) -> tuple[str, bool]:
+    """Return the API of the budget, and whether definitions have rules."""
+    (budget,) = (one for one in build(folder) if one["kind"] == "PodDisruptionBudget")
+    text = (folder / "claims" / "crds.yaml").read_text()
+    return budget["apiVersion"], "x-kubernetes-validations" in text
+
+
 def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
     folder = tmp_path / "mine"
     write("claims", folder, *FLAGS)
@@ -112,6 +130,7 @@ def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
         (["--image=extip", "--iface=bond0", "--allow-cidr=10.0.0.1/24"], "--allow-cidr"),
         (["--image=extip", "--iface=bond0", "--mask=33"], "--mask"),
         (["--image=extip", "--iface=bond0", "--monitoring"], "--metrics-allow-cidr"),
+        (["--image=extip", "--iface=bond0", "--kubernetes=1.19"], "from 1.20 on"),
     ],
 )
 def test_a_mistake_leaves_nothing_behind(tmp_path, arguments, said):

@@ -119,3 +119,26 @@ def test_without_permission_one_line_says_what_is_missing(lab):
     (line,) = refused.stderr.splitlines()
     assert "RBAC does not allow it" in line
     assert "customresourcedefinitions" in line
+
+
+def test_kubectl_applies_a_folder_for_this_server_without_a_warning(private_lab, tmp_path):
+    """With kubectl's own check, on definitions that `extip crds --apply` has made before."""
+    lab = private_lab(nodes=1)
+    assert extip(lab, "--apply").returncode == 0
+    version = lab.server_version.removeprefix("v").rpartition(".")[0]
+    folder = tmp_path / "mine"
+    options = ("--image=extip", "--iface=eth0", f"--kubernetes={version}")
+    subprocess.run([*EXTIP, "manifests", "claims", str(folder), *options], check=True, timeout=60)
+    namespace = folder / "claims" / "namespace.yaml"
+    for what in (("-f", namespace), ("-k", folder)):
+        said = kubectl(lab, "apply", *what)
+        assert (said.returncode, said.stderr) == (0, "")
+    again = kubectl(lab, "apply", "-k", folder)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "poddisruptionbudget.policy/extip-scheduler unchanged" in again.stdout
+    assert kubectl(lab, "delete", "-k", folder).returncode == 0
+
+
+def kubectl(lab, *arguments):
+    command = [lab.binaries.kubectl, f"--kubeconfig={lab.outside_kubeconfig()}", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)

@@ -9,7 +9,7 @@ import pytest
 from extip.cache.listwatch import Page
 from extip.clock import LoopClock
 from extip.definitions.documents import definitions
-from extip.definitions.install import Definitions
+from extip.definitions.install import LAST_APPLIED, Definitions
 from extip.errors import (
     ApiAccessError,
     ApiUnavailableError,
@@ -31,6 +31,7 @@ class FakeClient:
         self.delay_s = delay_s
         self.faults = list(faults)
         self.created: list[tuple[str, object]] = []
+        self.written: dict[str, Any] = {}
         self.on_create: Exception | None = None
 
     async def list(self, kind, _scope, *, limit):
@@ -50,6 +51,16 @@ class FakeClient:
             raise ConflictError("exists")
         self.defined[name] = LoopClock().monotonic()
         self.created.append((name, msgspec.json.decode(body.spec)))
+        self.written[name] = body
+        return body
+
+    async def get(self, _kind, *, name):
+        if name not in self.written:
+            raise NotFoundError("there is none")
+        return self.written[name]
+
+    async def replace(self, _kind, body):
+        self.written[body.metadata.name] = body
         return body
 
 
@@ -97,3 +108,20 @@ def test_an_api_server_that_does_not_answer_is_waited_for():
 def test_a_definition_that_is_never_served_is_given_up():
     with pytest.raises(FatalError, match="30 s"):
         ensure(FakeClient(delay_s=1e9))
+
+
+def apply(client: Any):
+    return run_virtually(Definitions(client, clock=LoopClock(), rng=Random(1)).apply())  # noqa: S311
+
+
+def test_kubectl_finds_what_it_would_have_noted_itself_and_annotations_of_others_stay():
+    client = FakeClient()
+    apply(client)
+    for name, written in client.written.items():
+        metadata = msgspec.structs.replace(written.metadata, annotations={"team": "edge"})
+        client.written[name] = msgspec.structs.replace(written, metadata=metadata)
+    assert apply(client) == [(name, "unchanged") for name in NAMES]
+    for definition in WRITTEN:
+        annotations = client.written[definition["metadata"]["name"]].metadata.annotations
+        assert msgspec.json.decode(annotations[LAST_APPLIED]) == definition
+        assert annotations["team"] == "edge"
