@@ -83,6 +83,9 @@ HEARTBEAT_COMPONENT = "extip-heartbeat"
 HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"
 """Label selector of the Leases by which controllers say that they are alive."""
 
+SIMPLE_LEASE = "extip-simple"
+"""The Lease by which processes of simple mode elect the one that gives addresses of pools."""
+
 RIVAL_ANNOTATION = "ipcontroller.ext/rival"
 """On the Lease of schedulers: who wanted to act without election while another one does, and when.
 Whoever holds the Lease tells of it."""

@@ -6,7 +6,7 @@ from functools import partial
 from random import Random
 
 from extip.addresses.observation import Inputs
-from extip.api.core_v1 import Namespace, Node, Service
+from extip.api.core_v1 import DetailedService, Namespace, Node, Service
 from extip.api.resources import NAMESPACES, NODES, SERVICES
 from extip.cache.derived import Derived, Linger
 from extip.cache.informer import Informer
@@ -75,6 +75,11 @@ class ServiceInputs:
             on_change=on_change,
             linger=linger,
         )
+        self.on_selection: Callable[[str], None] = lambda _: None
+        """Called with the key of a service that may be selected now, or not any more; with
+        ``namespace/`` for all services of a namespace."""
+        self.namespaces_together: Callable[[IPAddress], frozenset[str]] = lambda _: frozenset()
+        """Returns the namespaces that may share an IP."""
         self._settled: tuple[Requests, Requests] | None = None
         self._having: dict[IPAddress, frozenset[str]] = {}
         self._services.add_handler(self._on_service)
@@ -106,6 +111,23 @@ class ServiceInputs:
         in_use = self._pods.in_use(requests, self._cluster_ips)
         return Inputs(requests=requests, reserved=self._reserved.current(in_use))
 
+    def selects(self, service: DetailedService) -> bool:
+        """Whether the selectors admit a service."""
+        meta = service.metadata
+        inside = self._namespaces is None or meta.namespace in self._namespaces.store
+        return inside and f"{meta.namespace}/{meta.name}" in self._services.store
+
+    def node_ips(self) -> frozenset[IPAddress] | None:
+        """Return the single addresses that the cluster itself uses; None until they are known."""
+        current = self.current()
+        return None if current is None else current.reserved.single()
+
+    def share_anew(self) -> None:
+        """Decide again which namespace has which IP: `namespaces_together` may say otherwise."""
+        if self._settled is not None and self._settled[1] is not self._settled[0]:
+            self._settled = None
+            self._on_change()
+
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
         """Return which services ask for an IP."""
         found = (owners for interface, owners in self.wanted().items() if interface.ip == ip)
@@ -123,7 +145,9 @@ class ServiceInputs:
     def _settle(self, asked: Requests) -> Requests:
         """Leave each IP to one namespace: whoever has it, as far as this process remembers."""
         if self._settled is None or self._settled[0] is not asked:
-            requests = resolve_sharing(asked, lambda ip: self._having.get(ip, ()))
+            requests = resolve_sharing(
+                asked, lambda ip: self._having.get(ip, ()), self.namespaces_together
+            )
             self._having = namespaces_of(requests.wanted)
             self._settled = asked, requests
         return self._settled[1]
@@ -193,7 +217,9 @@ class ServiceInputs:
             if not asking:
                 del self._asking[namespace]
         self._requests.update(key)
+        self.on_selection(key)
 
     def _on_namespace(self, namespace: str) -> None:
         for key in self._asking.get(namespace, ()):
             self._requests.update(key)
+        self.on_selection(f"{namespace}/")

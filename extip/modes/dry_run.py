@@ -15,7 +15,6 @@ from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
 from extip.settings.simple import SimpleSettings
 from extip.supervisor import run_beside
-from extip.trigger import Trigger
 
 _DRY_RUN_S = 15.0
 """How long a dry run waits for the API server."""
@@ -36,7 +35,7 @@ async def run(settings: SimpleSettings) -> None:
         AddressSocket(clock=clock) as table,
         RouteTable(clock=clock) as links,
     ):
-        inputs = service_inputs(settings, kube, Trigger(), clock=clock, rng=rng, metrics=metrics)
+        inputs = service_inputs(settings, kube, lambda: None, clock=clock, rng=rng, metrics=metrics)
 
         async def look() -> Observation:
             try:

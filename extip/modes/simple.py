@@ -11,12 +11,14 @@
     ├── monitor     netlink events ────────────────┤
     ├── prober      is a new IP free? ─────────────┘
     ├── informer-endpointslices   only while a service with external IPs wants local endpoints
+    ├── pools       gives addresses of pools, with --load-balancers (`extip.modes.simple_pools`)
     ├── conflicts   other stations with our IPs ◄── wire-watch
     ├── arrivals    IPs that have come up
     ├── events      these and refusals, as Kubernetes Events on the services
     └── http        /metrics /livez /readyz
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -37,6 +39,7 @@ from extip.metrics import Metrics
 from extip.modes.addresses import assemble_addresses
 from extip.modes.network import Network
 from extip.modes.process import Process
+from extip.modes.simple_pools import SimplePools
 from extip.net.host import open_host
 from extip.settings.simple import SimpleSettings
 from extip.supervisor import Component, StopSignals
@@ -75,7 +78,15 @@ def assemble(
     warn_when_unrestricted(settings.permissions, log.get_logger("simple"))
     changed = Trigger()  # a pass over the interface may come to another result
     events = EventRecorder(kube, clock=clock, metrics=metrics)
-    inputs = service_inputs(settings, kube, changed, clock=clock, rng=rng, metrics=metrics)
+
+    def look_again() -> None:
+        changed.set()
+        pools.trigger()
+
+    inputs = service_inputs(settings, kube, look_again, clock=clock, rng=rng, metrics=metrics)
+    pools = SimplePools(
+        settings, kube, inputs, events, node=net.hostname, clock=clock, rng=rng, metrics=metrics
+    )
     local_addresses = LocalAddresses(settings.iface, metrics=metrics)
     arrivals = UpEvents(events, wanted=inputs.wanted, node=net.hostname, link=settings.iface)
     local_addresses.add_listener(arrivals)
@@ -117,6 +128,7 @@ def assemble(
         components=[
             *inputs.components(),
             *addresses.components,
+            *([Component("pools", pools.run)] if settings.load_balancers else ()),
             Component("arrivals", arrivals.run),
             Component("events", events.run),
         ],
@@ -130,7 +142,7 @@ def assemble(
 def service_inputs(
     settings: SimpleSettings,
     kube: ApiClient,
-    changed: Trigger,
+    on_change: Callable[[], None],
     *,
     clock: Clock,
     rng: Random,
@@ -144,7 +156,7 @@ def service_inputs(
         service_selector=settings.service_selector,
         namespace_selector=settings.namespace_selector,
         balanced_class=settings.balanced_class,
-        on_change=changed.set,
+        on_change=on_change,
         clock=clock,
         rng=rng,
         metrics=metrics,

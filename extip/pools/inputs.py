@@ -20,10 +20,14 @@ _Labels = tuple[str, Mapping[str, str]]
 _Slip = tuple[Owner, str]
 
 
+def _anything(_service: DetailedService) -> bool:
+    return True
+
+
 class AllocationSources:
     """Derives the inputs from informers that others run; calls `on_change` after each change."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - informers and plain values
         self,
         *,
         services: Informer[DetailedService],
@@ -32,7 +36,9 @@ class AllocationSources:
         lb_class: str,
         allowed: tuple[IPNetwork, ...],
         on_change: Callable[[], None],
+        ours: Callable[[DetailedService], bool] = _anything,
     ) -> None:
+        """Compose; services that are not `ours` ask for nothing."""
         self._known_pools = pools.store
         self._selectors: Mapping[str, LabelSelector] = {}
         self._selectors_of: Pools | None = None
@@ -42,7 +48,7 @@ class AllocationSources:
         )
         self.address_requests: Followed[DetailedService, AddressRequest] = Followed(
             get=services.store.get,
-            extract=partial(address_request, lb_class=lb_class),
+            extract=lambda one: address_request(one, lb_class=lb_class) if ours(one) else None,
             on_change=on_change,
             linger=linger,
         )
@@ -58,7 +64,10 @@ class AllocationSources:
             )
         )
         self._slips: Derived[DetailedService, _Slip, dict[Owner, str]] = Derived(
-            get=services.store.get, extract=_slip, combine=dict, on_change=on_change
+            get=services.store.get,
+            extract=lambda one: _slip(one) if ours(one) else None,
+            combine=dict,
+            on_change=on_change,
         )
         services.add_handler(self._ports.update)
         services.add_handler(self.address_requests.update)
@@ -66,6 +75,11 @@ class AllocationSources:
         pools.add_handler(self._pools.update)
         pools.add_handler(lambda _: on_change())  # also when a person has changed only a status
         namespaces.add_handler(self._namespaces.update)
+
+    def look_again(self, key: str) -> None:
+        """Look again whether a service asks for an address: `ours` may say otherwise."""
+        self.address_requests.update(key)
+        self._slips.update(key)
 
     def current(self) -> AllocationInputs:
         """Return the inputs of now."""

@@ -14,6 +14,7 @@ from extip.settings.flags import (
 )
 from extip.settings.process import (
     allow_flag,
+    namespace_flag,
 )
 
 
@@ -36,8 +37,8 @@ class SimpleSettings(AddressSettings):
         "--load-balancers",
         SWITCH,
         "",
-        "Also bring up the addresses that an allocator wrote into status.loadBalancer of Services"
-        " of type LoadBalancer.",
+        "Also bring up the addresses in status.loadBalancer of Services of type LoadBalancer, and"
+        " give them addresses of IpClaimPools where there are any.",
     )
     lb_class: str = flag(
         "--lb-class",
@@ -46,6 +47,7 @@ class SimpleSettings(AddressSettings):
         "With --load-balancers: only Services of exactly this class.",
         shown="those without a class",
     )
+    namespace: str = namespace_flag("Where the Lease is that --load-balancers elects one with.")
     dry_run: bool = flag(
         "--dry-run", SWITCH, "", "Print what would be added and removed; change nothing."
     )

@@ -9,7 +9,7 @@ from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import DetailedService, Event
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.meta_v1 import KubernetesObject
-from extip.api.names import HEARTBEAT_SELECTOR
+from extip.api.names import HEARTBEAT_SELECTOR, SIMPLE_LEASE
 from extip.api.resources import (
     DETAILED_SERVICES,
     EVENTS,
@@ -49,7 +49,9 @@ class Cluster:
     missing: str
     """The meaning of a node without a heartbeat."""
     elections: tuple[Lease, ...]
-    """The Leases by which schedulers elect one."""
+    """The Leases by which schedulers elect one; without one of those, `givers`."""
+    givers: tuple[Lease, ...]
+    """The Leases by which processes of simple mode elect the one that gives addresses."""
     elections_unread: str
     """The reason for which they could not be read; empty when they were."""
     pools: tuple[IpClaimPool, ...]
@@ -57,7 +59,7 @@ class Cluster:
     lacking: tuple[PendingService, ...]
     """Requests of services that have no claim."""
     told: tuple[Event, ...]
-    """The Warnings about services; read only when something is lacking."""
+    """The Warnings about services; read only when something is lacking, or in simple mode."""
     notes: tuple[str, ...]
     """A sentence for each kind that may not be read."""
 
@@ -75,18 +77,20 @@ async def read_cluster(client: ApiClient, lease_namespace: str) -> Cluster:
     except NotFoundError as error:
         raise UnansweredError(UNKNOWN) from error
     beats, missing = await _heartbeats(client, lease_namespace)
-    elections, unread = await _elections(client, lease_namespace)
+    elections, unread = await _elections(client, lease_namespace, SchedulerSettings().lease_name)
+    givers, _ = await _elections(client, lease_namespace, SIMPLE_LEASE)
     services = await _allowed(client, DETAILED_SERVICES, "IPs without a claim are not shown", notes)
     lacking = tuple(pending_services(services, claims))
     told: tuple[Event, ...] = ()
-    if lacking:
+    if lacking or givers:
         told = await _allowed(client, EVENTS, "why IPs have no claim is not known", notes, _TOLD)
     return Cluster(
         claims=claims,
         nodes=nodes,
         beats=beats,
         missing=missing,
-        elections=elections,
+        elections=elections or givers,
+        givers=givers,
         elections_unread=unread,
         pools=pools,
         services=services,
@@ -145,8 +149,7 @@ async def _heartbeats(client: ApiClient, namespace: str) -> tuple[tuple[Lease, .
     return leases, text
 
 
-async def _elections(client: ApiClient, namespace: str) -> tuple[tuple[Lease, ...], str]:
-    name = SchedulerSettings().lease_name
+async def _elections(client: ApiClient, namespace: str, name: str) -> tuple[tuple[Lease, ...], str]:
     leases, _, denied = await _leases(client, namespace, field_selector=f"metadata.name={name}")
     return leases, denied
 

@@ -21,6 +21,7 @@ from extip.status.policy.overview import (
 from extip.status.policy.pending import pending_rows
 from extip.status.policy.pools import pool_rows
 from extip.status.policy.selection import Selection, plain_ip, select
+from extip.status.policy.simple_mode import given_rows
 from extip.status.policy.table import claim_rows, node_rows
 from extip.status.policy.text import as_text
 from extip.status.question import Question
@@ -60,6 +61,7 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
     cluster = await read_cluster(client, question.lease_namespace)
     registered = {node.metadata.name for node in cluster.nodes}
     ips = claim_rows(cluster.claims, registered=registered)
+    ips += given_rows(cluster.pools, cluster.claims, cluster.givers, cluster.told)
     ips += pending_rows(cluster.lacking, cluster.told)
     nodes = node_rows(cluster.nodes, cluster.beats, cluster.claims, missing=cluster.missing)
     found = select(question.about, question.namespace, ips, nodes)

@@ -205,6 +205,12 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
     )
 
 
+def claim_of(interface: IPInterface, owners: Sequence[Owner], pool: str) -> IpClaim:
+    """Return the claim of an address that a pool gave to services."""
+    services, ports = _references(owners), _ports(owners)
+    return new_claim(Create(interface=interface, services=services, pool=pool, ports=ports))
+
+
 def metadata_patch(claim: IpClaim) -> dict[str, object]:
     """Return the metadata of every merge patch of a claim.
 

@@ -89,7 +89,12 @@ _NEEDED = {
     ),
     "simple": (
         *_each("", "services nodes namespaces", "list watch"),
+        *_each("", "services", "get patch"),
+        *_each("", "services/status", "patch"),
+        *_each(GROUP, "ipclaimpools", "list watch"),
+        *_each(GROUP, "ipclaimpools/status", "patch"),
         *_each(_SLICES, "endpointslices", "list watch"),
+        *_each(_LEASES, "leases", "get create update", "."),
         *_ALWAYS,
     ),
 }

@@ -43,6 +43,13 @@ def written_ips(
     return WrittenIPs(service_owner(service), tuple(dict.fromkeys(ips, 0)), unproxied(service))
 
 
+def shown_ips(service: Service | DetailedService) -> WrittenIPs | None:
+    """Return the IPs that a service has from anybody: its external IPs, and those in its status."""
+    ways_in = service.status.load_balancer.ingress or ()
+    ips = (*(service.spec.external_ips or ()), *(way.ip for way in ways_in if way.ip))
+    return WrittenIPs(service_owner(service), tuple(dict.fromkeys(ips, 0)), None) if ips else None
+
+
 def _balanced_ips(service: Service | DetailedService, chosen: str | None) -> Iterable[str]:
     spec = service.spec
     if chosen is None or spec.type != _LOAD_BALANCER or (spec.load_balancer_class or "") != chosen:

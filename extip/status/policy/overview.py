@@ -8,7 +8,7 @@ from extip.api.coordination_v1 import Lease
 from extip.status.policy.explanation import Explanation
 from extip.status.policy.pools import PoolRow
 from extip.status.policy.selection import some
-from extip.status.policy.table import ClaimRow, ClaimState, NodeRow
+from extip.status.policy.table import FINE, ClaimRow, ClaimState, NodeRow
 
 _LATE = 2
 """Durations of its Lease after which a leader that has not renewed it is called late."""
@@ -40,12 +40,12 @@ class Overview:
 
     @property
     def all_up(self) -> bool:
-        """Whether each IP is up."""
-        return all(row.state is ClaimState.UP for row in self.ips)
+        """Whether each IP is up, as far as it is known."""
+        return all(row.state in FINE for row in self.ips)
 
 
 def leader_of(leases: Iterable[Lease], *, unread: str, now: datetime) -> Leader:
-    """Return who leads, from the Leases of schedulers in all namespaces.
+    """Return who leads, from the Leases of schedulers, or of simple mode, in all namespaces.
 
     `unread` is the reason for which they could not be read; empty when they were. `now` is the
     reader's wall clock: a late leader may be one whose clock differs.
@@ -79,7 +79,7 @@ def problems(
     found = [leader.problem] if leader.problem else []
     for state in ClaimState:
         of_state = [row for row in ips if row.state is state]
-        if state is not ClaimState.UP and of_state:
+        if state not in FINE and of_state:
             named = some([row.ip or (*row.services, "without an address")[0] for row in of_state])
             found.append(f"{state.value}: {_counted(len(of_state), 'IP')} ({named})")
     lame = [row for row in nodes if row.state != "ready"]
@@ -108,7 +108,7 @@ def in_order(rows: Iterable[ClaimRow], by: str) -> list[ClaimRow]:
     """
     found = list(rows)
     if by == "problems":
-        found.sort(key=lambda row: row.state is ClaimState.UP)
+        found.sort(key=lambda row: row.state in FINE)
     elif by == "node":
         found.sort(key=lambda row: (not row.node, row.node))
     elif by == "state":
@@ -131,9 +131,10 @@ def nodes_in_order(rows: Iterable[NodeRow], by: str) -> list[NodeRow]:
 def headline(overview: Overview) -> str:
     """Return one line that counts."""
     up = sum(row.state is ClaimState.UP for row in overview.ips)
+    given = sum(row.state is ClaimState.GIVEN for row in overview.ips)
     ready = sum(row.state == "ready" for row in overview.nodes)
     parts = [
-        f"{up} of {_counted(len(overview.ips), 'IP')} up",
+        f"{up} of {_counted(len(overview.ips), 'IP')} up" + (f", {given} given" if given else ""),
         f"{ready} of {_counted(len(overview.nodes), 'node')} ready",
     ]
     if overview.leader.name:

@@ -21,6 +21,8 @@ class ClaimState(StrEnum):
     """The state of a claim. Every state but UP has a reason."""
 
     UP = "up"
+    GIVEN = "given"
+    """Simple mode gave it to a service; no claim tells whether it is up."""
     MOVING = "moving"
     """Its node has not reported it yet."""
     DOWN = "down"
@@ -28,6 +30,10 @@ class ClaimState(StrEnum):
     REFUSED = "refused"
     WAITING = "waiting"
     """No node may hold it, or it has no claim yet."""
+
+
+FINE = frozenset({ClaimState.UP, ClaimState.GIVEN})
+"""The states in which nothing is known to be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

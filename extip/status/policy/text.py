@@ -5,7 +5,7 @@ from datetime import datetime
 
 from extip.status.policy.explanation import Explanation
 from extip.status.policy.overview import Overview, headline
-from extip.status.policy.table import ClaimRow, ClaimState, NodeRow
+from extip.status.policy.table import FINE, ClaimRow, NodeRow
 
 _IP_HEAD = ("IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY")
 _IP_HEAD_WIDE = ("IP", "NODE", "STATE", "SINCE", "LINK", "POOL", "BEFORE", "SERVICES", "WHY")
@@ -69,7 +69,7 @@ def age(text: str, now: datetime) -> str:
 def _ip(row: ClaimRow, now: datetime, *, wide: bool) -> Line:
     begin = (row.ip or "-", row.node or "-", row.state.value, age(row.since, now))
     more = (row.link or "-", row.pool or "-", row.before or "-") if wide else ()
-    return row.state is not ClaimState.UP, (*begin, *more, _services(row), row.why or "-")
+    return row.state not in FINE, (*begin, *more, _services(row), row.why or "-")
 
 
 def _node(row: NodeRow, now: datetime, *, wide: bool) -> Line:

@@ -1,0 +1,57 @@
+"""Simple mode: pools and Warnings → the rows of addresses that it gave. Pure.
+
+No claim tells whether such an address is up. Its Events, its log and its metrics do.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from extip.api.coordination_v1 import Lease
+from extip.api.core_v1 import Event
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool
+from extip.claims.policy.claims import index_claims
+from extip.net.interfaces import IPAddress
+from extip.services.policy.requests import parse_ip
+from extip.status.policy.table import ClaimRow, ClaimState
+
+
+def given_rows(
+    pools: Iterable[IpClaimPool],
+    claims: Iterable[IpClaim],
+    leases: Iterable[Lease],
+    told: Sequence[Event],
+) -> list[ClaimRow]:
+    """Return a row for each address of a pool that has no claim, in the order of IPs.
+
+    `leases` are those of simple mode: without a holder there is no row. `told` are Warnings.
+    """
+    node = next((one.holder.rpartition("_")[0] for one in leases if one.holder), "")
+    by_ip = index_claims(claims).by_ip
+    given = {
+        ip: (service, pool.metadata.name)
+        for pool in pools
+        for text, service in (pool.status.allocated or {}).items()
+        if node and (ip := parse_ip(text)) is not None and ip not in by_ip
+    }
+    return [_row(str(ip), *given[ip], node, told) for ip in sorted(given, key=_numeric)]
+
+
+def _row(ip: str, service: str, pool: str, node: str, told: Sequence[Event]) -> ClaimRow:
+    about = (event for event in told if event.message.startswith((f"{ip} ", f"{ip},", f"{ip}:")))
+    warning = max(about, key=_when, default=None)
+    return ClaimRow(
+        ip=ip,
+        node=node,
+        state=ClaimState.GIVEN if warning is None else ClaimState.REFUSED,
+        since="" if warning is None else warning.first_timestamp or "",
+        services=(service,),
+        why="by simple mode" if warning is None else warning.message,
+        pool=pool,
+    )
+
+
+def _numeric(ip: IPAddress) -> tuple[int, int]:
+    return ip.version, int(ip)
+
+
+def _when(event: Event) -> str:
+    return event.last_timestamp or ""

@@ -1,0 +1,182 @@
+"""Simple mode gives addresses of pools: each once, whoever leads, and none without a pool."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIM_POOLS, LEASES, SERVICES
+from tests.fakes.cluster_objects import Json
+from tests.fakes.virtual_time import run_virtually
+from tests.simulation.cluster import Cluster
+
+NAMESPACE = "kube-system"
+FIRST, FIRST_V6 = "10.88.2.1", "fd00:88::1"
+
+
+def balancer(cluster: Cluster, name: str, *, namespace: str = "default", **more: object) -> None:
+    cluster.api.create(
+        SERVICES,
+        name,
+        namespace=namespace,
+        spec={
+            "type": "LoadBalancer",
+            "clusterIP": "10.96.0.11",
+            "ports": [{"port": 80, "protocol": "TCP"}],
+            "ipFamilies": ["IPv4"],
+            **more,
+        },
+    )
+
+
+def pool(cluster: Cluster, cidr: str, name: str = "edge") -> None:
+    cluster.api.create(IP_CLAIM_POOLS, name, spec={"cidr": cidr})
+
+
+def shown(service: Json) -> list[str]:
+    ways_in = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+    return [way["ip"] for way in ways_in]
+
+
+def given(cluster: Cluster) -> dict[str, list[str]]:
+    return {one["metadata"]["name"]: shown(one) for one in cluster.api.all(SERVICES)}
+
+
+def each_once(cluster: Cluster, names: Iterable[str]) -> bool:
+    """Whether these services have an address each, and no address is that of two."""
+    found = given(cluster)
+    ips = [ip for name in names for ip in found[name]]
+    return len(ips) == len({*ips}) == len([*names])
+
+
+def has_any(cluster: Cluster, names: Iterable[str]) -> bool:
+    found = given(cluster)
+    return any(found[name] for name in names)
+
+
+def leader(cluster: Cluster) -> str:
+    """Return the node of the process that gives addresses."""
+    holders = [
+        lease["spec"].get("holderIdentity", "")
+        for lease in cluster.api.all(LEASES)
+        if lease["metadata"]["name"] == "extip-simple"
+    ]
+    return holders[0].partition("_")[0] if holders else ""
+
+
+def test_a_load_balancer_gets_an_address_of_each_family_and_gives_it_back() -> None:
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.88.2.0/28")
+            pool(cluster, "fd00:88::/112", "six")
+            simple = cluster.start_simple("n1", load_balancers=True)
+            families = ["IPv4", "IPv6"]
+            balancer(cluster, "web", ipFamilies=families, ipFamilyPolicy="RequireDualStack")
+            await cluster.until(lambda: cluster.holders(FIRST), within_s=10.0)
+            await cluster.until(lambda: cluster.holders(FIRST_V6), within_s=10.0)
+            assert given(cluster) == {"web": [FIRST, FIRST_V6]}
+            (edge, _six) = cluster.api.all(IP_CLAIM_POOLS)
+            assert edge["status"]["allocated"] == {FIRST: "default/web"}
+            cluster.api.delete(SERVICES, "web", namespace="default")
+            await cluster.until(lambda: not cluster.holders(FIRST), within_s=5.0)
+            balancer(cluster, "next")
+            await cluster.until(lambda: given(cluster)["next"], within_s=5.0)
+            assert given(cluster)["next"] != [FIRST], "a freed address is given last"
+            await simple.stop()
+            assert leader(cluster) == ""
+
+    run_virtually(scenario())
+
+
+def test_without_the_flag_or_without_pools_nothing_is_given() -> None:
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            cluster.add_node("n2")
+            name = "ipclaimpools.ipcontroller.ext"
+            cluster.api.delete(CUSTOM_RESOURCE_DEFINITIONS, name)
+            has = cluster.api.has
+            await cluster.until(lambda: not has(CUSTOM_RESOURCE_DEFINITIONS, name), within_s=30.0)
+            without_flag = cluster.start_simple("n1")
+            simple = cluster.start_simple("n2", load_balancers=True)
+            balancer(cluster, "web")
+            async with cluster.always(lambda: not given(cluster)["web"]):
+                await cluster.until(lambda: simple.not_ready() == {}, within_s=5.0)
+                assert leader(cluster) == ""
+                await simple.stop()
+                cluster.api.define(name)
+                await cluster.until(lambda: has(CUSTOM_RESOURCE_DEFINITIONS, name), within_s=5.0)
+                await cluster.until(
+                    lambda: IP_CLAIM_POOLS.path() in cluster.api.collections, within_s=5.0
+                )
+                pool(cluster, "10.88.2.0/28")
+            assert without_flag.not_ready() == {}
+            cluster.start_simple("n2", load_balancers=True)
+            await cluster.until(lambda: given(cluster)["web"], within_s=15.0)
+
+    run_virtually(scenario())
+
+
+def test_pools_that_are_defined_later_are_found() -> None:
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            name = "ipclaimpools.ipcontroller.ext"
+            cluster.api.delete(CUSTOM_RESOURCE_DEFINITIONS, name)
+            has = cluster.api.has
+            await cluster.until(lambda: not has(CUSTOM_RESOURCE_DEFINITIONS, name), within_s=30.0)
+            cluster.start_simple("n1", load_balancers=True)
+            balancer(cluster, "web")
+            cluster.api.define(name)
+            await cluster.until(
+                lambda: IP_CLAIM_POOLS.path() in cluster.api.collections, within_s=5.0
+            )
+            pool(cluster, "10.88.2.0/28")
+            await cluster.until(lambda: cluster.holders(FIRST), within_s=20.0)
+
+    run_virtually(scenario())
+
+
+def test_no_address_is_given_twice_when_the_leader_dies_again_and_again() -> None:
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            running = {}
+            for node in ("n1", "n2"):
+                cluster.add_node(node)
+                running[node] = cluster.start_simple(node, load_balancers=True)
+            pool(cluster, "10.88.2.0/27")
+            names: list[str] = []
+            for turn in range(4):
+                new = [f"web-{turn}-{number}" for number in range(5)]
+                names += new
+                for name in new:
+                    balancer(cluster, name)
+                await cluster.until(partial(has_any, cluster, new), within_s=40.0)
+                dead = leader(cluster)
+                await running[dead].kill()
+                running[dead] = cluster.start_simple(dead, load_balancers=True)
+            await cluster.until(lambda: each_once(cluster, names), within_s=40.0)
+
+    run_virtually(scenario())
+
+
+def test_services_that_a_selector_leaves_out_keep_what_they_show_and_get_nothing() -> None:
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.88.2.0/28")
+            balancer(cluster, "theirs")
+            status = {"loadBalancer": {"ingress": [{"ip": FIRST}]}}
+            cluster.api.patch(SERVICES, "theirs", {"status": status}, namespace="default")
+            balancer(cluster, "other")
+            cluster.start_simple("n1", load_balancers=True, service_selector="edge=yes")
+            edge = {"metadata": {"labels": {"edge": "yes"}}}
+            balancer(cluster, "web")
+            cluster.api.patch(SERVICES, "web", edge, namespace="default")
+            async with cluster.always(lambda: given(cluster)["theirs"] == [FIRST]):
+                await cluster.until(lambda: given(cluster)["web"], within_s=10.0)
+                assert given(cluster)["web"] != [FIRST]
+                assert not given(cluster)["other"]
+                cluster.api.patch(SERVICES, "other", edge, namespace="default")
+                await cluster.until(lambda: given(cluster)["other"], within_s=10.0)
+
+    run_virtually(scenario())

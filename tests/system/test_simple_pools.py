@@ -1,0 +1,77 @@
+"""`extip simple` gives addresses of pools on a real cluster, and they answer."""
+
+import sys
+from functools import partial
+
+import pytest
+
+from tests.lab.wait import wait_until
+from tests.system.pooled_cluster import DUAL, LOAD_BALANCER, PooledCluster, pool
+
+V4, V6 = "10.88.7.1", "fd00:88::7:1"
+NEXT = "10.88.7.2"
+
+
+def extip_status(lab):
+    """Return what a person sees."""
+    argv = [sys.executable, "-m", "extip", "status", f"--kubeconfig={lab.kubeconfig}"]
+    return lab.switch.run(argv).stdout
+
+
+@pytest.fixture
+def pooled(lab, namespace):
+    """Make the definitions known, without a program of claims mode."""
+    made = PooledCluster(lab, namespace)
+    made.install()
+    yield made
+    made.clean_up()
+
+
+def test_a_load_balancer_answers_on_both_families_and_keeps_its_addresses(pooled, lab, simple):
+    extip = simple("--load-balancers")
+    lab.apply(pool("v4", "10.88.7.0/28"))
+    lab.apply(pool("v6", "fd00:88::7:0/112"))
+    pooled.add("web", **LOAD_BALANCER, **DUAL)
+    pooled.wait_ingress("web", V4, V6)
+    extip.wait_for_addresses(f"{V4}/32", f"{V6}/128")
+    for ip in (V4, V6):
+        assert lab.wait_for_http(ip) in lab.nodes
+        assert lab.wait_for_http(ip, host=lab.far_client) in lab.nodes
+    pooled.wait_allocated("v4", {V4: f"{pooled.namespace}/web"})
+    status = extip_status(lab)
+    assert "2 IPs up, 2 given" in status
+    assert V4 in status
+    assert V6 in status
+
+    assert extip.process.terminate() == 0
+    pooled.add("other", **LOAD_BALANCER, port=81)
+    again = simple("--load-balancers", node="n2")
+    pooled.wait_ingress("other", NEXT)
+    again.wait_for_addresses(f"{V4}/32", f"{V6}/128", f"{NEXT}/32")
+    assert pooled.ingress("web") == [V4, V6]
+    assert lab.wait_for_http(V4) in lab.nodes
+
+    lab.delete_service("web", namespace=pooled.namespace)
+    again.wait_for_addresses(f"{NEXT}/32")
+    pooled.wait_allocated("v4", {NEXT: f"{pooled.namespace}/other"})
+
+
+def test_one_of_two_processes_gives_addresses_and_another_one_goes_on(pooled, lab, simple):
+    """The second one has another interface in mind, so that the two do not fight over the IPs."""
+    lab.apply(pool("v4", "10.88.7.0/28"))
+    first = simple("--load-balancers")
+    first.wait_for_event("leadership_acquired")
+    second = simple("--load-balancers", "--iface=lo", node="n2")
+    second.wait_for_event("leader_changed")
+    names = [f"web-{n}" for n in range(4)]
+    for name in names[:2]:
+        pooled.add(name, **LOAD_BALANCER)
+        wait_until(partial(pooled.ingress, name), "an address")
+    assert not second.events("service_written")
+    first.process.terminate()
+    second.wait_for_event("leadership_acquired")
+    for name in names[2:]:
+        pooled.add(name, **LOAD_BALANCER)
+        wait_until(partial(pooled.ingress, name), "an address")
+    given = [ip for name in names for ip in pooled.ingress(name)]
+    assert len({*given}) == len(names)

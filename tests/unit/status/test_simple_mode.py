@@ -1,0 +1,63 @@
+"""`extip status` in simple mode: which addresses pools gave, and what is in their way."""
+
+from extip.api.coordination_v1 import Lease, LeaseSpec
+from extip.api.core_v1 import Event, ObjectReference
+from extip.api.ipcontroller_v1 import (
+    IpClaim,
+    IpClaimPool,
+    IpClaimPoolSpec,
+    IpClaimPoolStatus,
+    IpClaimSpec,
+)
+from extip.api.meta_v1 import FullObjectMeta
+from extip.status.policy.simple_mode import given_rows
+from extip.status.policy.table import ClaimState
+
+POOL = IpClaimPool(
+    metadata=FullObjectMeta(name="edge"),
+    spec=IpClaimPoolSpec(cidr="10.0.0.0/24"),
+    status=IpClaimPoolStatus(allocated={"10.0.0.10": "shop/web", "10.0.0.9": "shop/api"}),
+)
+
+
+def lease(holder):
+    return Lease(
+        metadata=FullObjectMeta(name="extip-simple"), spec=LeaseSpec(holder_identity=holder)
+    )
+
+
+def warning(message, at):
+    return Event(
+        metadata=FullObjectMeta(name=at),
+        involved_object=ObjectReference(kind="Service", namespace="shop", name="web"),
+        reason="AddressInUse",
+        message=message,
+        first_timestamp=at,
+        last_timestamp=at,
+    )
+
+
+def test_addresses_are_given_by_the_node_that_holds_the_lease():
+    first, second = given_rows([POOL], [], [lease("n_1_uuid")], [])
+    assert (first.ip, first.node, first.services, first.pool) == (
+        "10.0.0.9",
+        "n_1",
+        ("shop/api",),
+        "edge",
+    )
+    assert (first.state, second.state) == (ClaimState.GIVEN, ClaimState.GIVEN)
+
+
+def test_a_warning_about_an_address_is_its_reason_and_the_last_one_counts():
+    told = [warning("10.0.0.10 is a's", "2026-01-02"), warning("10.0.0.1 is b's", "2026-01-03")]
+    told += [warning("10.0.0.10 was c's", "2026-01-01")]
+    _, web = given_rows([POOL], [], [lease("n1_uuid")], told)
+    assert (web.state, web.why) == (ClaimState.REFUSED, "10.0.0.10 is a's")
+
+
+def test_what_has_a_claim_or_no_simple_mode_has_no_such_row():
+    claim = IpClaim(metadata=FullObjectMeta(name="c"), spec=IpClaimSpec(cidr="10.0.0.9/24"))
+    (row,) = given_rows([POOL], [claim], [lease("n1_uuid")], [])
+    assert row.ip == "10.0.0.10"
+    assert given_rows([POOL], [], [lease("")], []) == []
+    assert given_rows([POOL], [], [], []) == []
