@@ -7,13 +7,13 @@ from typing import Annotated
 
 from extip.api.meta_v1 import Condition, FullObject, LabelSelector, Wire
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
+from extip.api.ranges import MAX_RANGES, OF_ONE_FAMILY, PlainRange, Range
 from extip.api.schema import (
     ATOMIC,
     ATOMIC_MAP,
     CIDR,
     INT32,
     INT64,
-    IP,
     LINK,
     LONGEST_CIDR,
     LONGEST_LINK,
@@ -43,6 +43,11 @@ OVERLAPPING = "Overlapping"
 """Condition of an IpClaimPool: it shares addresses with another pool."""
 
 
+MAX_PREFERENCES = 64
+"""Weighted selectors of a pool."""
+
+NEVER = "Never"
+"""A pool's `spec.rebalance`: its addresses move only when they must."""
 ACROSS_NAMESPACES = "Cluster"
 """A pool's `spec.sharing`: services of several namespaces may share its addresses."""
 
@@ -54,23 +59,9 @@ MAX_HELD = 4096
 """IPs without a claim that a node tells of."""
 MAX_SILENT = 16
 """Silent nodes that a node tells of."""
-_MAX_RANGES = 256
 _MAX_NETWORKS = 64
 _MAX_LINKS = 4096
 
-_NUMBER = "(({} * 256 + {}) * 256 + {}) * 256 + {}".format(
-    *(f"int(self[{{0}}].split('.')[{octet}])" for octet in range(4))
-)
-_IN_ORDER = rule(
-    f"self.exists(ip, ip.contains(':')) || {_NUMBER.format(0)} <= {_NUMBER.format(1)}",
-    "a range begins with its first address",
-)
-"""For IPv4 addresses only: the CEL of 1.25 cannot compare IPv6 addresses."""
-_OF_ONE_FAMILY = rule(
-    "!has(self.ranges) || !has(self.cidr) || "
-    "self.ranges.all(r, r.all(ip, ip.contains(':') == self.cidr.contains(':')))",
-    "ranges are of the same IP version as cidr",
-)
 _FIXED = rule("self == oldSelf", "a claim is for one IP: delete it and create another")
 
 Conditions = tuple[Condition, ...]
@@ -229,32 +220,25 @@ class IpNode(FullObject, frozen=True):
     status: IpNodeStatus = IpNodeStatus()
 
 
-_PlainRange = Annotated[
-    tuple[Annotated[str, says(**IP)], ...],
-    says("The first and the last address of a range.", minItems=2, maxItems=2, **ATOMIC),
-]
-"""Without a rule: servers limit the cost of rules, and those of nested lists count most."""
-
-_Range = Annotated[
-    tuple[Annotated[str, says(**IP)], ...],
-    says(
-        "The first and the last address of a range.",
-        minItems=2,
-        maxItems=2,
-        **ATOMIC,
-        **_IN_ORDER,
-    ),
-]
-
-
 class IpClaimPoolNetwork(Wire, frozen=True):
     """One network of a pool."""
 
     cidr: Annotated[str, says("The network, as spec.cidr.", required=True, **CIDR)] = ""
     ranges: Annotated[
-        tuple[_PlainRange, ...] | None,
-        says("Ranges to give addresses from, as spec.ranges.", maxItems=_MAX_RANGES, **ATOMIC),
+        tuple[PlainRange, ...] | None,
+        says("Ranges to give addresses from, as spec.ranges.", maxItems=MAX_RANGES, **ATOMIC),
     ] = None
+
+
+class PreferredNodes(Wire, frozen=True):
+    """Kubernetes nodes that are better than others; shaped as a preferred scheduling term."""
+
+    weight: Annotated[
+        int, says("How much better.", required=True, minimum=1, maximum=100, **INT32)
+    ] = 1
+    selector: Annotated[
+        LabelSelector, says("Nodes with these labels.", required=True, **ATOMIC_MAP)
+    ] = LabelSelector()
 
 
 class IpClaimPoolSpec(Wire, frozen=True):
@@ -270,12 +254,12 @@ class IpClaimPoolSpec(Wire, frozen=True):
         ),
     ] = ""
     ranges: Annotated[
-        tuple[_Range, ...] | None,
+        tuple[Range, ...] | None,
         says(
             "Ranges to give addresses from: [first, last] each, both included. Without any, the "
             "whole of cidr. Where pools overlap, the addresses belong to the one with the higher "
             "priority, then to the first by name.",
-            maxItems=_MAX_RANGES,
+            maxItems=MAX_RANGES,
             **ATOMIC,
         ),
     ] = None
@@ -314,6 +298,24 @@ class IpClaimPoolSpec(Wire, frozen=True):
         LabelSelector | None,
         says("Only Kubernetes nodes with these labels hold the addresses.", **ATOMIC_MAP),
     ] = None
+    preferred_nodes: Annotated[
+        tuple[PreferredNodes, ...] | None,
+        says(
+            "Kubernetes nodes that hold the addresses while they may: those with the greatest sum "
+            "of weights. While none of them may, other nodes do.",
+            maxItems=MAX_PREFERENCES,
+            **ATOMIC,
+        ),
+    ] = None
+    rebalance: Annotated[
+        str,
+        says(
+            "Whether addresses move in quiet times, to preferred nodes and to even the load out "
+            "(WhenQuiet), or only when they must (Never).",
+            enum=["WhenQuiet", "Never"],
+            defaulted=True,
+        ),
+    ] = "WhenQuiet"
     avoid_network_addresses: Annotated[
         bool,
         says(
@@ -370,7 +372,7 @@ class IpClaimPool(FullObject, frozen=True):
         says(
             required=True,
             anyOf=[{"required": ["cidr"]}, {"required": ["networks"]}],
-            **_OF_ONE_FAMILY,
+            **OF_ONE_FAMILY,
         ),
     ] = IpClaimPoolSpec()
     status: IpClaimPoolStatus = IpClaimPoolStatus()

@@ -49,6 +49,9 @@ same one when their ports differ."""
 SHARING_KEY_ANNOTATION = "ipcontroller.ext/sharing-key"
 """On a Service: services with the same text share an address when their ports differ."""
 
+PREFERRED_NODES_ANNOTATION = "ipcontroller.ext/preferred-nodes"
+"""On a Service: nodes where its IPs are to be, separated by commas, the best first."""
+
 ALLOCATED_ANNOTATION = "ipcontroller.ext/allocated"
 """On a Service: which of its `spec.externalIPs` come from a pool. Written together with them, so
 that they can be told from those that a person wrote."""
@@ -63,6 +66,7 @@ SERVICE_ANNOTATIONS = frozenset(
         POOL_ANNOTATION,
         ADDRESSES_ANNOTATION,
         SHARING_KEY_ANNOTATION,
+        PREFERRED_NODES_ANNOTATION,
         ALLOCATED_ANNOTATION,
     }
 )

@@ -5,13 +5,12 @@ from dataclasses import replace
 from math import inf
 
 from extip.api.ipcontroller_v1 import IpNode
-from extip.api.meta_v1 import LabelSelector
 from extip.clock import Clock
 from extip.liveness.node_monitor import NodeMonitor
 from extip.liveness.policy import Verdict
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
 from extip.scheduling.policy.node_facts import located, node_facts
-from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.snapshot import Snapshot, Wishes
 from extip.uplink.inputs import UplinkSource
 
 _LAST_S = 1.0
@@ -47,20 +46,18 @@ class ClusterFacts:
         """Note that something about a node has changed."""
         self._until = -inf
 
-    def current(
-        self, local: Mapping[str, frozenset[str]], selectors: Mapping[str, LabelSelector]
-    ) -> tuple[Snapshot, frozenset[str]]:
-        """Return the facts, with these endpoints and node selectors, and the steady nodes.
+    def current(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
+        """Return the facts, with these wishes, and the steady nodes.
 
-        The facts are the same object until something about a node, or an argument, is another one.
+        The facts are the same object until something about a node, or a wish, is another one.
         """
         now = self._clock.monotonic()
         if self._known is None or now >= self._until:
-            self._known, self._until = self._read(local, selectors), now + _LAST_S
+            self._known, self._until = self._read(wishes), now + _LAST_S
         cluster, steady = self._known
-        if cluster.local_endpoints is not local or cluster.node_selectors is not selectors:
-            cluster = replace(cluster, local_endpoints=local, node_selectors=selectors)
-            self._known = cluster, steady
+        new = wishes._asdict()
+        if any(getattr(cluster, name) is not wish for name, wish in new.items()):
+            self._known = replace(cluster, **new), steady
         return self._known
 
     def of(self, name: str) -> NodeFacts:
@@ -75,9 +72,7 @@ class ClusterFacts:
             unread=self._monitor.unread(name),
         )
 
-    def _read(
-        self, local: Mapping[str, frozenset[str]], selectors: Mapping[str, LabelSelector]
-    ) -> tuple[Snapshot, frozenset[str]]:
+    def _read(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
         monitor, uplinks, records = self._monitor, self._uplinks, self._records
         names = sorted({*monitor.nodes(), *records})
         cluster = Snapshot(
@@ -88,9 +83,8 @@ class ClusterFacts:
             returning=uplinks.returning(names),
             registered={name: record.metadata.created for name, record in records.items()},
             ignored=self._ignored,
-            node_selectors=selectors,
             located=located(records.values()),
-            local_endpoints=local,
+            **wishes._asdict(),
         )
         if self._known is not None and self._known[0] == cluster:
             cluster = self._known[0]

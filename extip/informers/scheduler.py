@@ -33,6 +33,7 @@ from extip.guard.pod_inputs import PodSources
 from extip.guard.reserved_inputs import ReservedSources
 from extip.informers.cluster_facts import ClusterFacts
 from extip.informers.relevance import relevant_parts_of_claim, relevant_parts_of_node
+from extip.informers.wishes import WishSources
 from extip.kube.client import ApiClient
 from extip.kube.lease_lock import HeartbeatReader
 from extip.liveness.node_monitor import NodeMonitor
@@ -174,8 +175,19 @@ class SchedulingInputs:
         self._endpoints = EndpointSources(
             client, self._services, on_change=self._tell, clock=waking, rng=rng, metrics=metrics
         )
-        slices, need = self._endpoints.slices, self._endpoints.need
-        self._pods = PodSources(self._nodes, slices, begin=need, on_change=self._tell, clock=waking)
+        self._wishes = WishSources(
+            self._services,
+            pools=lambda: self.allocation.pools,
+            endpoints=self._endpoints.current,
+            on_change=self._tell,
+        )
+        self._pods = PodSources(
+            self._nodes,
+            self._endpoints.slices,
+            begin=self._endpoints.need,
+            on_change=self._tell,
+            clock=waking,
+        )
         self._kubernetes = self._follow_nodes()
         self._facts = self._gather_facts()
         self._verdicts = VerdictSources(
@@ -258,8 +270,7 @@ class SchedulingInputs:
         pooled = self._cluster_ips.pooled(self.allocation.pools)
         in_use = self._pods.in_use(self._requests.value(), self._cluster_ips, also=pooled)
         reserved = self._reserved.current(in_use)
-        local, selectors = self._endpoints.current(), self.allocation.node_selectors()
-        cluster, steady = self._facts.current(local, selectors)
+        cluster, steady = self._facts.current(self._wishes.current())
         return SchedulerInputs(
             requests=self._requests.value(), reserved=reserved, cluster=cluster, steady=steady
         )

@@ -5,8 +5,7 @@ from functools import partial
 
 from extip.api.core_v1 import DetailedService, LabelledNamespace
 from extip.api.ipcontroller_v1 import IpClaimPool
-from extip.api.meta_v1 import FullObjectMeta, LabelSelector
-from extip.api.names import label_value
+from extip.api.meta_v1 import FullObjectMeta
 from extip.cache.derived import Derived, Followed, Parts
 from extip.cache.informer import Informer
 from extip.net.networks import IPNetwork
@@ -40,8 +39,6 @@ class AllocationSources:
     ) -> None:
         """Compose; services that are not `ours` ask for nothing."""
         self._known_pools = pools.store
-        self._selectors: Mapping[str, LabelSelector] = {}
-        self._selectors_of: Pools | None = None
         # Its ports linger as long as the request of a deleted service: no other service gets them.
         self._ports: Parts[DetailedService, Ports] = Parts(
             get=services.store.get, extract=_ports, on_change=on_change, linger=linger
@@ -95,18 +92,6 @@ class AllocationSources:
     def pools(self) -> Pools:
         """The pools; the same object until the spec of one differs."""
         return self._pools.value()
-
-    def node_selectors(self) -> Mapping[str, LabelSelector]:
-        """Return the node selector of each pool that has one: the same object until one differs."""
-        pools = self._pools.value()
-        if pools is not self._selectors_of:
-            self._selectors_of = pools
-            self._selectors = {
-                label_value(pool.name): pool.spec.node_selector
-                for pool in pools.ordered
-                if pool.spec.node_selector is not None
-            }
-        return self._selectors
 
     def _ports_of(self, owner: Owner) -> Ports:
         return self._ports.get(str(owner)) or frozenset()

@@ -35,7 +35,9 @@ def assigned_condition(
         status, reason = "False", "NoController"
         message = f"there is no controller on a node of the name {node}"
     elif node:
-        place = f"to {node}{_but(schedule.not_served.get(name, ()))}"
+        better = schedule.second_choice.get(name)
+        though = f", though {better}" if better else ""
+        place = f"to {node}{though}{_but(schedule.not_served.get(name, ()))}"
         why = history_in("" if known is None else known.message, node)
         if past is not None and past.node == node:
             why = past.text

@@ -24,6 +24,8 @@ class Filtered:
     """The node of each claim, by the claim's name; empty for a claim without a node."""
     eligible: Mapping[str, frozenset[str]]
     """The nodes that may hold a claim, by the claim's name; pinned claims have no entry."""
+    needs: Mapping[str, Needs]
+    """The needs of the same claims."""
     groups: SameIPGroups
     """Claims that share their IP with another claim."""
     filters: NodeFilters
@@ -32,10 +34,24 @@ class Filtered:
     def candidates(self) -> list[Candidate]:
         """Return the claims that get a node of their own: all but those that follow another."""
         return [
-            Candidate(claim=name, node=self.holders[name], eligible=nodes)
+            Candidate(
+                claim=name,
+                node=self.holders[name],
+                eligible=nodes,
+                preferred=self._preferred(name, nodes),
+            )
             for name, nodes in self.eligible.items()
             if name not in self.groups.followers
         ]
+
+    def _preferred(self, name: str, nodes: frozenset[str]) -> frozenset[str] | None:
+        preference = self.needs[name].preference
+        return None if preference is None else self.filters.preferred.among(nodes, preference)
+
+    def staying(self) -> frozenset[str]:
+        """Return the claims, by name, that move only when they must."""
+        preferences = ((name, need.preference) for name, need in self.needs.items())
+        return frozenset(name for name, one in preferences if one is not None and one.stays)
 
 
 def needs_by_name(claims: Iterable[IpClaim], snapshot: Snapshot) -> dict[str, Needs]:
@@ -66,6 +82,7 @@ def filter_claims(
     return Filtered(
         holders=holders,
         eligible=eligible,
+        needs=needs,
         groups=group_by_ip(
             groups,
             eligible,

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from extip.api.meta_v1 import LabelSelector
 from extip.api.selector import selects
 from extip.net.interfaces import IPAddress
+from extip.scheduling.policy.preference import Preference
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -149,6 +150,8 @@ class Needs:
     endpoint_nodes: tuple[frozenset[str], ...] = ()
     """The nodes with ready endpoints, for each service with local traffic policy. A service without
     endpoints has no entry beside services with endpoints."""
+    preference: Preference | None = None
+    """No filter looks at it: it orders the nodes that pass. None: they are equal."""
 
     def served_by(self, node: str) -> int:
         """Return how many services with local traffic policy have an endpoint on the node."""

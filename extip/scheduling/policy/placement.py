@@ -36,6 +36,22 @@ class Candidate(Struct, frozen=True, kw_only=True, gc=False):
     eligible: frozenset[str]
     """The nodes that may hold it. Claims with the same needs share one set object where possible:
     hashing large sets costs more than the decision."""
+    preferred: frozenset[str] | None = None
+    """The best of them, of which none is better; None when all are equal."""
+
+    @property
+    def best(self) -> frozenset[str]:
+        """The nodes to choose from."""
+        return self.eligible if self.preferred is None else self.preferred
+
+    @property
+    def is_astray(self) -> bool:
+        """Whether it is on a node that may hold it, and another one is better."""
+        return (
+            self.preferred is not None
+            and self.node in self.eligible
+            and self.node not in self.preferred
+        )
 
 
 class Move(Struct, frozen=True, kw_only=True, gc=False, order=True):
@@ -178,25 +194,27 @@ def assign(candidates: Iterable[Candidate], placement: Placement) -> tuple[Move,
             homeless.append(candidate)
     moves: list[Move] = []
     for candidate in sorted(homeless, key=_claim):
-        target = placement.place(candidate.eligible)
+        target = placement.place(candidate.best)
         if target is not None:
             moves.append(Move(claim=candidate.claim, source=candidate.node, target=target))
     return tuple(moves)
 
 
 def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...]:
-    """Return up to `limit` moves that even the load out.
+    """Return up to `limit` moves: claims go to better nodes first, then the load is evened out.
 
-    When every claim may go to every node, these are the fewest moves to a difference of at most one
-    claim. Each move narrows the gap between two nodes, so repetition ends. Where claims are
-    confined to some nodes, a repetition may find moves that earlier moves made room for. A claim on
-    a node that is not eligible does not count: `assign` is about to move it.
+    Load is evened out between nodes that are as good for a claim. When every claim may go to every
+    node, these are the fewest moves to a difference of at most one claim. Each move narrows the gap
+    between two nodes, so repetition ends. Where claims are confined to some nodes, a repetition may
+    find moves that earlier moves made room for. A claim on a node that is not eligible does not
+    count: `assign` is about to move it.
     """
     placement = Placement(Strategy.FAIR)
-    held = _hold_in_place(candidates, placement)
+    known = list(candidates)
+    held = _hold_in_place(known, placement)
+    moves = _bring_home(known, placement, limit=limit)
     fullest = [(-placement.load(node), node) for node in held]
     heapify(fullest)
-    moves: list[Move] = []
     while fullest and len(moves) < limit:
         _, source = fullest[0]
         best = _best_target(placement, held[source])
@@ -214,6 +232,18 @@ def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...
     return tuple(moves)
 
 
+def _bring_home(candidates: Iterable[Candidate], placement: Placement, *, limit: int) -> list[Move]:
+    """Move claims from nodes to better ones, in the order of claims' names."""
+    astray = nsmallest(limit, (one for one in candidates if one.is_astray), key=_claim)
+    moves: list[Move] = []
+    for candidate in astray:
+        target = placement.place(candidate.best)
+        if target is not None:
+            placement.release(candidate.node)
+            moves.append(Move(claim=candidate.claim, source=candidate.node, target=target))
+    return moves
+
+
 def is_balanced(placement: Placement, steady: Collection[str], strategy: Strategy) -> bool:
     """Whether it is certain that neither `rebalance` nor `consolidate` moves a claim."""
     if strategy is Strategy.FIRST_ALIVE:
@@ -229,7 +259,8 @@ def consolidate(
 
     They go to the node to which `assign` gives new claims: the node with the most claims, and of
     equals the one that registered first. So the fewest claims move, each once, also when an earlier
-    first node comes back. A claim that may not be on that node stays where it is.
+    first node comes back. A claim that may not be on that node, or has better ones, stays where it
+    is, or goes to the best one with the most claims.
     """
     held = [candidate for candidate in candidates if candidate.node in candidate.eligible]
     loads: dict[str, int] = {}
@@ -237,13 +268,21 @@ def consolidate(
         loads[candidate.node] = loads.get(candidate.node, 0) + 1
     if not loads:
         return ()
-    _, _, first = min(
-        (-load, registered.get(node, _UNREGISTERED), node) for node, load in loads.items()
-    )
+
+    def order(node: str) -> tuple[int, str, str]:
+        return -loads.get(node, 0), registered.get(node, _UNREGISTERED), node
+
+    first = min(loads, key=order)
+
+    def target(candidate: Candidate) -> str:
+        if first in candidate.best:
+            return first
+        return min(candidate.best, key=order) if candidate.is_astray else candidate.node
+
     moves = (
-        Move(claim=candidate.claim, source=candidate.node, target=first)
+        Move(claim=candidate.claim, source=candidate.node, target=node)
         for candidate in held
-        if candidate.node != first and first in candidate.eligible
+        if (node := target(candidate)) != candidate.node
     )
     return tuple(nsmallest(limit, moves))
 
@@ -251,13 +290,17 @@ def consolidate(
 def _hold_in_place(
     candidates: Iterable[Candidate], placement: Placement
 ) -> dict[str, dict[frozenset[str], list[str]]]:
-    """Count the claims that stay; return their names by node and eligible nodes, the last first."""
+    """Count the claims that stay; return their names by node and best nodes, the last first.
+
+    A claim that has better nodes has no entry.
+    """
     held: dict[str, dict[frozenset[str], list[str]]] = {}
     for candidate in sorted(candidates, key=_claim, reverse=True):
         if candidate.node in candidate.eligible:
             placement.hold(candidate.node)
             groups = held.setdefault(candidate.node, {})
-            groups.setdefault(candidate.eligible, []).append(candidate.claim)
+            if not candidate.is_astray:
+                groups.setdefault(candidate.best, []).append(candidate.claim)
     return held
 
 

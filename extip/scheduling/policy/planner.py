@@ -95,6 +95,8 @@ def plan_some(
         in_the_way=changes.in_the_way,
         refused=refused,
         not_served=_not_served(changes.staying, placed, snapshot),
+        second_choice=placed.second_choices(),
+        astray=placed.astray(candidates),
         absent=_absent(claims, snapshot),
         counted={c.claim: n for c in (*candidates, *fixed) if (n := placed.counted(c))},
         uneasy=frozenset(name for name in needs if placed.is_uneasy(name, needs[name])),
@@ -150,9 +152,29 @@ class _Placed:
 
         A claim at rest, on a node that passes all filters, depends on its own node only.
         """
-        return name in self.moves or not self.filtered.filters.is_plain(
-            needs, self.filtered.holders[name]
+        holder, filters = self.filtered.holders[name], self.filtered.filters
+        return (
+            name in self.moves
+            or not filters.is_plain(needs, holder)
+            or bool(filters.preferred.better(holder, needs.preference))
         )
+
+    def second_choices(self) -> dict[str, str]:
+        """Return which nodes claims prefer to their own before the plan, by the claim's name."""
+        better, holders = self.filtered.filters.preferred.better, self.filtered.holders
+        return {
+            name: clause
+            for name, need in self.filtered.needs.items()
+            if need.preference is not None
+            and holders[name]
+            and (clause := better(holders[name], need.preference))
+        }
+
+    def astray(self, candidates: Iterable[Candidate]) -> frozenset[str]:
+        """Return the claims, by name, that stay on a node though another one is better."""
+        fixed = self.filtered.groups.not_rebalanced | self.filtered.staying()
+        astray = (one.claim for one in candidates if one.is_astray)
+        return frozenset(name for name in astray if name not in fixed)
 
     def refused(self) -> dict[str, str]:
         """Return why pinned claims are refused: another claim has their IP on another node."""

@@ -32,21 +32,22 @@ def plan_rebalance(
 
     `fixed` are the names of claims that stay where they are.
 
-    *Fair* moves towards an even load. *First alive* moves all claims to one node, and only while
-    each node that holds a claim is steady: before, the node to join is not certain.
+    Claims go to nodes that they prefer. *Fair* moves towards an even load. *First alive* moves all
+    claims to one node, and only while each node that holds a claim is steady: before, the node to
+    join is not certain.
     """
     by_name = {claim.metadata.name: claim for claim in claims}
     filtered = _filtered(by_name, snapshot)
     known = filtered.candidates() + pinned_load(by_name, filtered, strategy)
-    staying = filtered.groups.not_rebalanced | fixed
+    staying = filtered.groups.not_rebalanced | filtered.staying() | fixed
     candidates = [_confined(candidate, steady, staying) for candidate in known]
     if strategy is Strategy.FAIR:
         moves = rebalance(candidates, limit=limit)
-        return tuple(_assign(by_name, move, "it held more than its share") for move in moves)
+        return _assignments(by_name, candidates, moves, "it held more than its share")
     if any(c.node in c.eligible and c.node not in steady for c in known):
         return ()
     moves = consolidate(candidates, snapshot.registered, limit=limit)
-    return tuple(_assign(by_name, move, f"to join those on {move.target}") for move in moves)
+    return _assignments(by_name, candidates, moves, "to join those on {node}")
 
 
 def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
@@ -59,14 +60,31 @@ def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
 
 def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
     """Return the candidate with the nodes that a rebalancing may move it to."""
+    preferred = None
     if candidate.node not in steady:
         nodes = _NOBODY
-    elif candidate.claim in staying:
-        nodes = frozenset({candidate.node}) & steady
+    elif candidate.claim in staying or not (better := candidate.best & steady):
+        nodes = frozenset({candidate.node})
     else:
         nodes = candidate.eligible & steady
-    return Candidate(claim=candidate.claim, node=candidate.node, eligible=nodes)
+        preferred = None if candidate.preferred is None else better
+    return Candidate(
+        claim=candidate.claim, node=candidate.node, eligible=nodes, preferred=preferred
+    )
 
 
-def _assign(by_name: Mapping[str, IpClaim], move: Move, why: str) -> AssignClaim:
-    return AssignClaim(claim=by_name[move.claim], node=move.target, why=why)
+def _assignments(
+    by_name: Mapping[str, IpClaim],
+    candidates: Iterable[Candidate],
+    moves: Iterable[Move],
+    why: str,
+) -> tuple[AssignClaim, ...]:
+    astray = {candidate.claim for candidate in candidates if candidate.is_astray}
+    return tuple(
+        AssignClaim(
+            claim=by_name[move.claim],
+            node=move.target,
+            why=("{node} is preferred" if move.claim in astray else why).format(node=move.target),
+        )
+        for move in moves
+    )

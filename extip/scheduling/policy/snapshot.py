@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
 
-from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, ServiceReference
 from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
 from extip.claims.policy.claims import Create, parse_cidr, pool_of
@@ -20,11 +22,24 @@ from extip.scheduling.policy.filters import (
     failed_filter,
     filter_nodes,
 )
+from extip.scheduling.policy.preference import Preference, Preferred, preference_of
 
 _NOBODY: frozenset[str] = frozenset()
 
 _REMEMBERED = 4096
 """The number of filter results that are kept."""
+
+
+class Wishes(NamedTuple):
+    """What services and pools ask of nodes: each is the same object until something in it differs.
+
+    `Snapshot` has the same fields.
+    """
+
+    node_selectors: Mapping[str, LabelSelector]
+    preferring_pools: Mapping[str, IpClaimPoolSpec]
+    local_endpoints: Mapping[str, frozenset[str]] = MappingProxyType({})
+    preferred_nodes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,12 @@ class Snapshot:
     local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes with ready endpoints for each service with local traffic policy, by
     ``namespace/name``. Other services have no entry."""
+    preferring_pools: Mapping[str, IpClaimPoolSpec] = field(default_factory=dict)
+    """The spec of each pool that has preferred nodes, or whose addresses stay in quiet times, by
+    the `label_value` of its name."""
+    preferred_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The nodes that a service prefers, the best first, by ``namespace/name``. Other services have
+    no entry."""
 
     @cached_property
     def present(self) -> frozenset[str]:
@@ -80,14 +101,24 @@ class NodeFilters:
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
         self._facts = {node.name: node for node in cluster.nodes}
+        self.preferred = Preferred(
+            {
+                node.name: None if node.kubernetes is None else node.kubernetes.labels
+                for node in cluster.nodes
+            }
+        )
+        """The preferred ones among the nodes that pass."""
         self.ifaces = {node.name: node.link for node in cluster.nodes}
         """The interface of each node's controller."""
 
     def among(self, cluster: Snapshot) -> "NodeFilters":
-        """Return the filters for another snapshot; `self` when only endpoints differ."""
+        """Return the filters for another snapshot; `self` when only facts of services differ."""
         old = self._cluster
-        same = replace(old, local_endpoints=cluster.local_endpoints) == cluster
-        if not same or cluster.node_selectors is not old.node_selectors:
+        same = cluster == replace(
+            old, local_endpoints=cluster.local_endpoints, preferred_nodes=cluster.preferred_nodes
+        )
+        pools = cluster.node_selectors, cluster.preferring_pools
+        if not same or pools[0] is not old.node_selectors or pools[1] is not old.preferring_pools:
             return NodeFilters(cluster)
         self._cluster = cluster
         return self
@@ -186,6 +217,7 @@ def needs_of(claim: IpClaim, cluster: Snapshot) -> Needs | None:
         link=claim.spec.link,
         node_selector=cluster.node_selectors.get(pool_of(claim)),
         endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
+        preference=_preference(claim.spec.services or (), pool_of(claim), cluster),
     )
 
 
@@ -195,6 +227,7 @@ def needs_of_new(create: Create, cluster: Snapshot) -> Needs:
         ip=create.interface.ip,
         node_selector=cluster.node_selectors.get(label_value(create.pool)),
         endpoint_nodes=_endpoint_nodes(create.services, cluster),
+        preference=_preference(create.services, label_value(create.pool), cluster),
     )
 
 
@@ -217,6 +250,15 @@ def not_served(
         if claim.spec.node_name in nodes
     }
     return {name: services for name, services in found.items() if services}
+
+
+def _preference(
+    services: Iterable[ServiceReference], pool: str, cluster: Snapshot
+) -> Preference | None:
+    """Return the preference of an IP: of several services, the list of the first that has one."""
+    lists = cluster.preferred_nodes
+    named = (found for one in services if (found := lists.get(str(one)))) if lists else iter(())
+    return preference_of(next(named, ()), cluster.preferring_pools.get(pool))
 
 
 def _endpoint_nodes(

@@ -79,6 +79,8 @@ class ScheduleState:
         self._counted: dict[Key, tuple[str, ...]] = {}
         self._held: dict[Key, tuple[str, ...]] = {}
         self._uneasy: dict[Key, None] = {}
+        self._astray: dict[Key, None] = {}
+        """The IPs that are on a node though a better one may hold them."""
         self._by_node = KeysBy[Key]()
         self._by_service = KeysBy[Key]()
         self._by_pool = KeysBy[Key]()
@@ -162,8 +164,14 @@ class ScheduleState:
                 self.touch(key, Urgency.NEW)
         served = _differing(old.local_endpoints, new.local_endpoints)
         self._touch_all(self._by_service, served, Urgency.COSMETIC)
+        named = _differing(old.preferred_nodes, new.preferred_nodes)
+        self._touch_all(self._by_service, named, Urgency.COSMETIC)
         selected = _differing(old.node_selectors, new.node_selectors)
         self._touch_all(self._by_pool, selected, Urgency.COSMETIC)
+        weighed = _differing(old.preferring_pools, new.preferring_pools)
+        if new.preferring_pools and _labels_differ(old, new, nodes):
+            weighed = [*new.preferring_pools, *weighed]
+        self._touch_all(self._by_pool, weighed, Urgency.COSMETIC)
         for ip in _differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)
@@ -176,6 +184,8 @@ class ScheduleState:
     def is_balanced(self, steady: Collection[str]) -> bool:
         """Whether it is certain that rebalancing moves nothing between these nodes."""
         if self._standing is None or self.writes:  # the loads count claims that may never come
+            return False
+        if self._astray:
             return False
         return is_balanced(self._standing.placement, steady, self._strategy)
 
@@ -261,6 +271,7 @@ class ScheduleState:
                 self._creating.pop(name, None)
             told += (*names, *self._gone.pop(key, ()))
             self._uneasy.pop(key, None)
+            self._astray.pop(key, None)
         for name in [name for name, one in self.in_the_way.items() if one.ip in keys]:
             del self.in_the_way[name]
         return frozenset(told)
@@ -290,6 +301,8 @@ class ScheduleState:
             self._counted[key] = (*self._counted.get(key, ()), node)
         for name in schedule.uneasy:
             self._uneasy[of_name[name]] = None
+        for name in schedule.astray:
+            self._astray[of_name[name]] = None
         if self._strategy is Strategy.FIRST_ALIVE:
             for name, node in schedule.holders.items():
                 if node and name in of_name:
@@ -347,6 +360,20 @@ def _changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
         *(old.unsettled ^ new.unsettled),
     }
     return sorted(changed)
+
+
+def _labels_differ(old: Snapshot, new: Snapshot, nodes: Iterable[str]) -> bool:
+    """Whether one of these nodes has other labels than before."""
+    changed = frozenset(nodes)
+    before, after = (
+        {
+            facts.name: facts.kubernetes.labels
+            for facts in one.nodes
+            if facts.name in changed and facts.kubernetes is not None
+        }
+        for one in (old, new)
+    )
+    return before != after
 
 
 def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:

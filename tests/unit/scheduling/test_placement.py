@@ -4,6 +4,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from extip.scheduling.policy.placement import (
     Candidate,
@@ -51,6 +52,49 @@ def situations(draw):
             draw(st.lists(st.tuples(held, st.sampled_from(sets)), max_size=80))
         )
     ]
+
+
+@st.composite
+def preferring(draw):
+    """Claims that may also prefer some of their nodes."""
+    sets = {}
+
+    def best(eligible):
+        if eligible not in sets:
+            options = st.frozensets(st.sampled_from(sorted(eligible)), min_size=1)
+            sets[eligible] = draw(st.none() | options) if eligible else None
+        return sets[eligible]
+
+    return [
+        Candidate(claim=c.claim, node=c.node, eligible=c.eligible, preferred=best(c.eligible))
+        for c in draw(situations())
+    ]
+
+
+@given(preferring(), strategies, st.integers(1, 5))
+def test_in_quiet_times_all_go_to_preferred_nodes_each_at_most_once_there_and_it_ends(
+    before, strategy, limit
+):
+    known = {candidate.claim: candidate for candidate in before}
+
+    def now(nodes_by_claim):
+        return [structs.replace(known[c], node=n) for c, n in nodes_by_claim.items()]
+
+    settled = applied(before, assign(before, Placement(strategy)))
+    for c in before:
+        assert c.node in c.eligible or not c.eligible or settled[c.claim] in c.best
+    for _ in range(400):
+        current = now(settled)
+        fair = strategy is Strategy.FAIR
+        moves = rebalance(current, limit=limit) if fair else consolidate(current, {}, limit=limit)
+        assert len(moves) <= limit
+        assert all(move.target in known[move.claim].best for move in moves)
+        settled = applied(current, moves)
+        if not moves:
+            break
+    else:
+        raise AssertionError("it never ends")
+    assert not any(candidate.is_astray for candidate in now(settled))
 
 
 @given(st.integers(0, 200), st.integers(1, 24))

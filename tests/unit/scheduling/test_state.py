@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed_struct
 
-from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, IpClaimSpec, PreferredNodes
 from extip.api.meta_v1 import FullObjectMeta, LabelSelector
 from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.claims.policy.claims import Delete, SetServices, parse_cidr
@@ -16,6 +16,7 @@ from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts, Unfit
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
+from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.state import Key, ScheduleState, Wanted
@@ -25,6 +26,11 @@ NAMES = ("n1", "n2", "n3", "n4")
 IPS = tuple(f"10.0.0.{n}" for n in range(1, 7))
 SERVICES = ("a", "b", "c")
 SELECTED = LabelSelector(match_labels={"rack": "r1"})
+IN_R1 = (PreferredNodes(weight=5, selector=SELECTED),)
+PREFERRING = (
+    IpClaimPoolSpec(preferred_nodes=IN_R1),
+    IpClaimPoolSpec(preferred_nodes=IN_R1, rebalance="Never"),
+)
 
 
 def owner(name):
@@ -96,6 +102,14 @@ EVENT = st.one_of(
         st.just("endpoints"),
         st.dictionaries(st.sampled_from([f"default/{s}" for s in SERVICES]), SOME_NODES),
     ),
+    st.tuples(
+        st.just("named"),
+        st.dictionaries(
+            st.sampled_from([f"default/{s}" for s in SERVICES]),
+            st.lists(st.sampled_from([*NAMES, "strange"]), min_size=1, max_size=2).map(tuple),
+        ),
+    ),
+    st.tuples(st.just("preferring"), st.sampled_from([None, *PREFERRING])),
     st.tuples(st.just("write"), st.integers(1, 4)),
     st.tuples(st.just("write"), st.just(99)),
 )
@@ -124,6 +138,10 @@ class History:
             self.snapshot = replace(self.snapshot, **{kind: what})
         elif kind == "endpoints":
             self.snapshot = replace(self.snapshot, local_endpoints=what)
+        elif kind == "named":
+            self.snapshot = replace(self.snapshot, preferred_nodes=what)
+        elif kind == "preferring":
+            self.snapshot = replace(self.snapshot, preferring_pools={"pool": what} if what else {})
         else:
             getattr(self, kind)(what)
 
@@ -201,6 +219,16 @@ class History:
             self.snapshot,
             self.strategy,
             pools={one.interface: one.pool for one in self.wanted.values() if one.pool},
+        )
+
+    def quiet(self):
+        """Return the moves of a rebalancing."""
+        return plan_rebalance(
+            self.claims.values(),
+            self.snapshot,
+            steady=frozenset(NAMES),
+            limit=99,
+            strategy=self.strategy,
         )
 
 
@@ -342,6 +370,19 @@ ONLY_N1_AND_LATE = [
     events=[HELD_BY_N1[0], ("hand", ("10-0-0-1-32", "10.0.0.2/32", "", False))],
 )
 @example(
+    strategy=Strategy.FAIR,
+    events=[
+        ("want", Wanted(ip_interface("10.0.0.1/32"), (owner("a"),), "pool")),
+        ("preferring", PREFERRING[0]),
+        ("write", 99),
+        ("node", replace(N1, name="n4", kubernetes=KubernetesNode(labels={"rack": "r1"}))),
+    ],
+)
+@example(
+    strategy=Strategy.FAIR,
+    events=[*HELD_BY_N1, ("named", {"default/a": ("n4",)}), ("node", replace(N1, name="n4"))],
+)
+@example(
     strategy=Strategy.FIRST_ALIVE,
     events=[
         *HELD_BY_N1,
@@ -369,6 +410,8 @@ def test_one_ip_at_a_time_or_all_at_once_is_the_same(strategy, events):
         again = [write for writes in history.state.writes.values() for write in writes]
         assert gists(again, history.claims) == gists(mine, history.claims)
         mine = again
+        if history.state.is_balanced(NAMES):
+            assert not history.quiet(), "it looked for nothing to move, and there is something"
         # The nodes that were chosen are as good: no claim moves on that would stay else.
         made, planned = after(history.claims, mine), after(history.claims, reference.writes)
         assert moving(history.plan(made)) == moving(history.plan(planned))

@@ -1,0 +1,58 @@
+"""What services and pools ask of nodes, from their informers."""
+
+from collections.abc import Callable, Mapping
+
+from extip.api.core_v1 import DetailedService
+from extip.api.ipcontroller_v1 import NEVER
+from extip.api.names import label_value
+from extip.cache.derived import Derived
+from extip.cache.informer import Informer
+from extip.pools.policy.pools import Pools
+from extip.scheduling.policy.snapshot import Wishes
+from extip.services.policy.preferred_nodes import NodeList, preferred_nodes
+
+
+class WishSources:
+    """Derives the wishes; calls `on_change` after a change of a service's."""
+
+    def __init__(
+        self,
+        services: Informer[DetailedService],
+        *,
+        pools: Callable[[], Pools],
+        endpoints: Callable[[], Mapping[str, frozenset[str]]],
+        on_change: Callable[[], None],
+    ) -> None:
+        """`pools` and `endpoints` return the same object until something in it differs."""
+        self._pools = pools
+        self._endpoints = endpoints
+        self._preferred: Derived[DetailedService, NodeList, dict[str, tuple[str, ...]]] = Derived(
+            get=services.store.get, extract=preferred_nodes, combine=dict, on_change=on_change
+        )
+        services.add_handler(self._preferred.update)
+        self._of_pools: tuple[Pools, Wishes] | None = None
+
+    def current(self) -> Wishes:
+        """Return the wishes of now."""
+        pools = self._pools()
+        if self._of_pools is None or self._of_pools[0] is not pools:
+            self._of_pools = pools, _wishes_of(pools)
+        return self._of_pools[1]._replace(
+            local_endpoints=self._endpoints(), preferred_nodes=self._preferred.value()
+        )
+
+
+def _wishes_of(pools: Pools) -> Wishes:
+    specs = {label_value(pool.name): pool.spec for pool in pools.ordered}
+    return Wishes(
+        node_selectors={
+            name: spec.node_selector
+            for name, spec in specs.items()
+            if spec.node_selector is not None
+        },
+        preferring_pools={
+            name: spec
+            for name, spec in specs.items()
+            if spec.preferred_nodes or spec.rebalance == NEVER
+        },
+    )
