@@ -103,6 +103,24 @@ MUTATIONS = (
         "if link and node.links and link is None:",
     ),
     Mutation(
+        name="preferred-nodes-ignored",
+        promise="An IP goes to a node that nobody's preference ranks below another",
+        file="scheduling/policy/placement.py",
+        old="target = placement.place(candidate.best)\n        if target is not None:\n"
+        "            moves.append",
+        new="target = placement.place(candidate.eligible)\n        if target is not None:\n"
+        "            moves.append",
+        tests=("unit/scheduling/test_preference.py",),
+    ),
+    Mutation(
+        name="ips-go-back-though-their-pool-says-never",
+        promise="With `rebalance: Never`, or `--rebalance-after=0`, it does not go back",
+        file="scheduling/policy/preference.py",
+        old="self.pool.rebalance == NEVER",
+        new="self.pool.rebalance == NEVER * 2",
+        tests=("unit/scheduling/test_preference.py",),
+    ),
+    Mutation(
         name="well-placed-claims-move",
         promise="nothing moves when an older node comes back",
         file="scheduling/policy/placement.py",
