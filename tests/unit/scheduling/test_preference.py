@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extip.api.core_v1 import DetailedService
+from extip.api.core_v1 import DetailedService, DetailedServiceMeta
 from extip.api.ipcontroller_v1 import IpClaimPoolSpec, PreferredNodes
-from extip.api.meta_v1 import FullObjectMeta, LabelSelector
+from extip.api.meta_v1 import LabelSelector
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
 from extip.scheduling.policy.placement import Strategy
@@ -196,7 +196,7 @@ def test_no_other_node_that_may_hold_it_is_better_than_a_preferred_one(eligible,
     [("n2,n1", ("n2", "n1")), (" n2 , ,n1,n2", ("n2", "n1")), ("", None), (" , ", None)],
 )
 def test_a_service_lists_nodes(text, nodes):
-    meta = FullObjectMeta(
+    meta = DetailedServiceMeta(
         namespace="default",
         name="web",
         annotations={"ipcontroller.ext/preferred-nodes": text},
