@@ -1,4 +1,4 @@
-"""What services and pools ask of nodes, from their informers."""
+"""The wishes of services and pools about nodes, from their informers."""
 
 from collections.abc import Callable, Mapping
 

@@ -45,7 +45,7 @@ class Schedule:
     """Services with local traffic policy that have no endpoint on the claim's node, by the claim's
     name. Another service that shares the IP has one there."""
     second_choice: Mapping[str, str] = field(default_factory=dict)
-    """Which nodes a claim prefers to its own, in a clause, by the claim's name."""
+    """A clause about nodes that a claim prefers to its own, by the claim's name."""
     astray: frozenset[str] = _NOBODY
     """Claims, by name, that rebalancing is to bring to a node that they prefer."""
     absent: frozenset[str] = _NOBODY

@@ -31,7 +31,7 @@ _REMEMBERED = 4096
 
 
 class Wishes(NamedTuple):
-    """What services and pools ask of nodes: each is the same object until something in it differs.
+    """The wishes of services and pools about nodes: each is the same object until one differs.
 
     `Snapshot` has the same fields.
     """
