@@ -259,8 +259,8 @@ def consolidate(
 
     They go to the node to which `assign` gives new claims: the node with the most claims, and of
     equals the one that registered first. So the fewest claims move, each once, also when an earlier
-    first node comes back. A claim that may not be on that node, or has better ones, stays where it
-    is, or goes to the best one with the most claims.
+    first node comes back. A claim that may not be on that node stays where it is. A claim
+    that prefers others goes to the one of those with the most claims.
     """
     held = [candidate for candidate in candidates if candidate.node in candidate.eligible]
     loads: dict[str, int] = {}
