@@ -64,6 +64,11 @@ def dry_run(lab, kind, **spec):
     return found.stdout + found.stderr
 
 
+def preferring(weight):
+    term = {"weight": weight, "selector": {"matchLabels": {"rack": "a"}}}
+    return {"cidr": "10.0.0.0/24", "preferredNodes": [term]}
+
+
 def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(private_lab):
     lab = private_lab(nodes=1)
     applied = extip(lab, "--apply")
@@ -98,6 +103,8 @@ def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(pri
         ("IpClaim", {"cidr": "10.0.0.1/24", "link": "a-name-that-is-too-long"}, "spec.link"),
         ("IpClaimPool", {"cidr": "10.0.0.0/24", "ranges": [["10.0.0.1"]]}, "spec.ranges"),
         ("IpClaimPool", {"cidr": "10.0.0.0/24", "ranges": [["10.0.0.1", "x"]]}, "spec.ranges"),
+        ("IpClaimPool", {"cidr": "10.0.0.0/24", "rebalance": "Often"}, "spec.rebalance"),
+        ("IpClaimPool", preferring(weight=0), "weight"),
     ):
         said = dry_run(lab, kind, **spec)
         assert complaint in said, (spec, said)
@@ -106,6 +113,7 @@ def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(pri
         ("IpClaim", {"cidr": "fd00::1/128", "nodeName": "node.example", "link": "eth1"}),
         ("IpNode", {}),
         ("IpNode", {"draining": True}),
+        ("IpClaimPool", preferring(weight=100)),
     ):
         assert "created" in dry_run(lab, kind, **accepted), accepted
 

@@ -123,6 +123,7 @@ def test_defaults_are_those_of_the_struct():
         "priority": 0,
         "autoAssign": True,
         "sharing": "Namespace",
+        "rebalance": "WhenQuiet",
         "avoidNetworkAddresses": False,
     }
 
