@@ -28,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## Bring a real cluster up in namespaces and show extip at work on it
 	@$(BIN)/python -m tests.demo
 
-lab: setup ## Leave a cluster in namespaces up, for a person to play with
+lab: setup ## Leave a cluster in namespaces up, with extip in it, for a person to play with
 	@$(BIN)/python -m tests.lab
 
 soak: setup ## Let chaos happen to a cluster for MINUTES=5, and explain every outage (SEED=, OUT=)

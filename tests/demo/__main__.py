@@ -3,7 +3,7 @@
 import sys
 import time
 
-from tests.demo import claims, simple
+from tests.demo import claims, pools, simple
 from tests.demo.stage import Stage
 from tests.lab.binaries import BinariesError
 from tests.lab.cluster import Lab
@@ -23,6 +23,7 @@ def main() -> int:
             )
             simple.play(stage, lab)
             claims.play(stage, lab)
+            pools.play(stage, lab)
             stage.title("Nothing is left")
             stage.show("processes, links, addresses", lab.leftovers() == [], "none in any node")
     except (BinariesError, LabError, AssertionError) as error:

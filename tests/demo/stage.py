@@ -24,7 +24,7 @@ class Stage:
 
     def row(self, *cells: str) -> None:
         """Print a line of the table."""
-        widths = (34, 12, 40)
+        widths = (38, 12, 40)
         self.say(
             "   " + "".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False))
         )

@@ -1,4 +1,4 @@
-"""`python -m tests.lab`: bring a lab up for a person to play with; Ctrl-C ends it.
+"""`python -m tests.lab`: a lab with extip in it, for a person to play with; Ctrl-C ends it.
 
 Exit code 0 after Ctrl-C or SIGTERM, 2 when the lab cannot be had.
 """
@@ -10,34 +10,24 @@ import sys
 from tests.lab.binaries import BinariesError
 from tests.lab.cluster import Lab
 from tests.lab.errors import LabError
-from tests.lab.network import external_v4
+from tests.lab.playground import Playground
+
+_END = """
+Logs are in {}/logs, extip's among them.
+Ctrl-C ends it; nothing is left.
+"""
 
 
 def _text(lab: Lab) -> str:
-    node = lab.nodes["n1"]
-    ip = external_v4(0)
-    enter = "nsenter --all --preserve-credentials --target"
-    hosts = [*lab.nodes.values(), *lab.outsiders.hosts]
+    hosts = [lab.switch, *lab.nodes.values(), *lab.outsiders.hosts]
     pids = ", ".join(f"{host.name} {host.holder_pid}" for host in hosts)
     return f"""
 Kubernetes {lab.server_version}, {len(lab.nodes)} nodes, up in {lab.startup_s:.1f} s
 
-kubeconfig      export KUBECONFIG={lab.outside_kubeconfig()}
-                kubectl get nodes,pods -o wide
-enter a node    {enter} {node.holder_pid} bash
-                (KUBECONFIG={lab.kubeconfig} in there)
-the switch      {enter} {lab.switch.holder_pid} bridge link
+    export KUBECONFIG={lab.outside_kubeconfig()}
 
-A service with external IPs, its address added by hand, a request of the client:
-
-  kubectl create service clusterip backend --tcp=80:8080
-  kubectl patch service backend -p '{{"spec": {{"externalIPs": ["{ip}"]}}}}'
-  {enter} {node.holder_pid} ip addr add {ip}/32 dev eth0
-  {enter} {lab.client.holder_pid} curl -s http://{ip}/
-
-Pids to enter by: {pids}.
-Logs: {lab.anchor.directory}/logs
-Ctrl-C ends it; nothing is left.
+Enter a host (nsenter --all --preserve-credentials --target PID bash; in there
+KUBECONFIG={lab.kubeconfig}): {pids}
 """
 
 
@@ -56,7 +46,10 @@ def main() -> int:
     try:
         print("starting a lab ...", flush=True)
         with Lab(arguments.nodes, ip_forward=not arguments.no_ip_forward) as lab:
-            print(_text(lab), flush=True)
+            playground = Playground(lab)
+            print("starting extip ...", flush=True)
+            playground.start()
+            print(_text(lab) + playground.text() + _END.format(lab.anchor.directory), flush=True)
             while True:
                 signal.pause()
     except KeyboardInterrupt:
