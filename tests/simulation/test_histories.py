@@ -8,8 +8,9 @@ from random import SystemRandom
 import pytest
 
 from tests.simulation.faults import Fault
+from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill
-from tests.simulation.faults.server import Throttled
+from tests.simulation.faults.server import Deaf, Throttled
 from tests.simulation.faults.users import ServiceAdded
 from tests.simulation.faults.wire import Lossy
 from tests.simulation.history import History, play
@@ -28,6 +29,14 @@ FOUND = {
         12, (Freeze(12.71, 8.72, ("n3",), 0.078),)
     ),
     "the-last-refresh-is-later-than-the-last-heartbeat": History(1, (Kill(15.0, 14.0, ("n1",)),)),
+    "an-ip-moves-on-while-its-new-holder-has-no-carrier-and-a-dead-watch": History(
+        50252,
+        (
+            Freeze(17.19, 9.23, ("n3", "n4", "s2"), 0.049),
+            Down(23.96, 1.61, ("n2",), 0.927),
+            Deaf(24.34, 8.58, ("n2", "n3", "s3"), 0.178),
+        ),
+    ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }
 """Histories that broke a promise once, each with the reason in its name."""

@@ -102,6 +102,8 @@ class ConflictWatch(AddressListener):
 
     def set_link(self, link: Link | None) -> None:
         """Take the interface that the IPs are on."""
+        if link is not None and link.carrier and self._link is not None and not self._link.carrier:
+            self._conflicts.end_grace()
         self._link = link
         self._own_read_at = float("-inf")
         self._listen()
@@ -232,7 +234,7 @@ class ConflictWatch(AddressListener):
                     yielded.setdefault(ip, mac)
                 case Reaction.DEFEND:
                     self._defend(ip, now)
-                case Reaction.VERIFY if ip in self._trials.ips():
+                case Reaction.VERIFY if ip in self._trials.ips() and not self._may_be_ours(mac):
                     self._defend(ip, now)  # the end of the trial reports it
                 case Reaction.VERIFY if ip not in self._claimants:
                     self._claimants[ip] = mac
@@ -242,7 +244,7 @@ class ConflictWatch(AddressListener):
         self._yield(yielded)
 
     def _reaction(self, event: NeighbourEvent, now: float, *, leaving: bool) -> Reaction:
-        ours = self._rivals is None or event.mac in self._cluster_macs
+        ours = self._may_be_ours(event.mac)
         if not (ours or self._stale or leaving):
             self._trials.on_neighbour_event(event, now)
         elif ours and event.kind is FrameKind.ANNOUNCEMENT and event.ip in self._trials.ips():
@@ -250,6 +252,10 @@ class ConflictWatch(AddressListener):
         return self._conflicts.on_neighbour_event(
             event, now, stale=self._stale, leaving=leaving, ours=ours
         )
+
+    def _may_be_ours(self, mac: bytes) -> bool:
+        """Whether a station may be a node of this cluster."""
+        return self._rivals is None or mac in self._cluster_macs
 
     def _yield(self, ips: Mapping[IPAddress, bytes]) -> None:
         if not ips:

@@ -117,6 +117,14 @@ MUTATIONS = (
         tests=_DEFENCE,
     ),
     Mutation(
+        name="next-holder-is-taken-for-the-former-one",
+        promise="unless the interface had no carrier in between",
+        file="addresses/conflict/watch.py",
+        old="self._conflicts.end_grace()",
+        new="pass",
+        tests=_WATCH,
+    ),
+    Mutation(
         name="two-stale-nodes-both-keep-it",
         promise="the one with the lower MAC keeps it",
         file="addresses/conflict/policy/defence.py",

@@ -10,8 +10,10 @@ A stale node also asks who else answers for its IPs. Two stale nodes that both h
 both make way. So of two nodes that ask, the one with the lower MAC keeps the IP.
 
 A planned move looks the same on the wire, and is no conflict. The former holder expects the next
-one. The new holder expects the former one for `grace_s`. A station outside this cluster is neither
-of them: `trial` decides between it and an IP that has just come up here.
+one. The new holder expects the former one for `grace_s`. When the interface had no carrier
+meanwhile, the station may as well be the next holder, of whom this node has not heard. A station
+outside this cluster is neither of them: `trial` decides between it and an IP that has just come up
+here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -92,6 +94,14 @@ class Conflicts:
         """Record IPs that came up."""
         for ip in ips:
             self._held[ip] = _Held(up_at=now)
+
+    def end_grace(self) -> None:
+        """Record that the interface had no carrier: the IPs may have been moved meanwhile.
+
+        The next frame about an IP counts, also soon after a defence against the one before.
+        """
+        for held in self._held.values():
+            held.up_at = held.defended_at = -inf
 
     def down(self, ips: Iterable[IPAddress]) -> None:
         """Record IPs that are not up any more."""

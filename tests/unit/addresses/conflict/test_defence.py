@@ -71,6 +71,14 @@ def test_ips_that_are_not_up_are_nobodys_business(stale):
     assert not made.conflict(IP, HIGH, LATER)
 
 
+def test_after_a_time_without_carrier_nobody_is_a_former_holder():
+    """The IPs may have been given away meanwhile, and this node may not have heard of it."""
+    made = book()
+    made.defended(IP, 1.0)
+    made.end_grace()
+    assert on_neighbour_event(made, 2.0) is Reaction.VERIFY
+
+
 @pytest.mark.parametrize("stale", [False, True])
 def test_a_question_takes_nothing_away(stale):
     event = NeighbourEvent(IP, HIGH, FrameKind.PROBE)

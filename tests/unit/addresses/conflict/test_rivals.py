@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -96,6 +97,20 @@ def test_one_that_is_past_its_trial_stays_under_any_storm():
             assert IP in node.announced
             assert len(node.asked) == count
             assert len(node.repeated) <= 20 / DEFEND_INTERVAL_S + 1
+
+    run_virtually(main())
+
+
+def test_an_ip_on_trial_that_was_moved_while_there_was_no_carrier_is_asked_for():
+    async def main():
+        node = Rival(HIGH, cluster_macs=[LOW])
+        async with node.running(IP):
+            node.set_link(replace(node.link, carrier=False))
+            await asyncio.sleep(0.5)
+            node.set_link(replace(node.link, carrier=True))
+            node.hear(mac=LOW)
+            await asyncio.sleep(1)
+            assert node.requests == 1
 
     run_virtually(main())
 
