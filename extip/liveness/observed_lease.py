@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from extip.api.coordination_v1 import Lease
 from extip.clock import Clock
 from extip.election.lease import LeaseStore
+from extip.liveness.answer_times import AnswerTimes
 
 
 class ObservedLease:
@@ -17,17 +18,19 @@ class ObservedLease:
         *,
         on_recovery: Callable[[float], None],
         on_heartbeat: Callable[[float], None] = lambda _: None,
+        times: AnswerTimes | None = None,
         clock: Clock,
     ) -> None:
         """`on_recovery` is called at the first answer after calls that timed out.
 
         Its argument is the time at which the first of them was sent. Connections that were open
         before may be dead without a notice. `on_heartbeat` is called after each write, with the
-        time at which it was sent.
+        time at which it was sent. `times` gets how long each call takes.
         """
         self._inner = inner
         self._on_recovery = on_recovery
         self._on_heartbeat = on_heartbeat
+        self._times = times or AnswerTimes()
         self._clock = clock
         self._unanswered_at: float | None = None
 
@@ -50,13 +53,17 @@ class ObservedLease:
 
     async def _follow(self, call: Awaitable[Lease]) -> tuple[Lease, float]:
         """Await a call; return its answer, and the time at which it was sent."""
-        sent_at = self._clock.monotonic()
+        sent_at, answered = self._clock.monotonic(), False
+        self._times.began(sent_at)
         try:
             answer = await call
+            answered = True
         except asyncio.CancelledError:  # the caller's bound on the time
             if self._unanswered_at is None:
                 self._unanswered_at = sent_at
             raise
+        finally:
+            self._times.ended(sent_at, self._clock.monotonic(), answered=answered)
         since, self._unanswered_at = self._unanswered_at, None
         if since is not None:
             self._on_recovery(since)

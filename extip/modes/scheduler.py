@@ -136,7 +136,9 @@ def assemble(
 
     lock = LeaseLock(kube, name=settings.lease_name, namespace=settings.lease_namespace)
     elector = LeaderElector(
-        ObservedLease(lock, on_recovery=inputs.doubt, clock=clock),
+        ObservedLease(
+            lock, on_recovery=inputs.doubt, times=inputs.monitor.answer_times, clock=clock
+        ),
         name=settings.lease_name,
         namespace=settings.lease_namespace,
         identity=identity,

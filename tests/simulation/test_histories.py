@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill
-from tests.simulation.faults.server import Deaf, Throttled
+from tests.simulation.faults.server import Deaf, Slow, Throttled
 from tests.simulation.faults.users import ServiceAdded
 from tests.simulation.faults.wire import Lossy
 from tests.simulation.history import History, play
@@ -36,6 +36,9 @@ FOUND = {
             Down(23.96, 1.61, ("n2",), 0.927),
             Deaf(24.34, 8.58, ("n2", "n3", "s3"), 0.178),
         ),
+    ),
+    "calls-are-slow-while-heartbeats-are-due-and-quick-when-the-leases-are-read": History(
+        50464, (Slow(59.37, 2.48, (), 0.981),)
     ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }

@@ -224,7 +224,7 @@ MUTATIONS = (
         name="own-cluster-is-on-trial",
         promise="Nodes of its own cluster do not count",
         file="addresses/conflict/watch.py",
-        old="ours = self._rivals is None or event.mac in self._cluster_macs",
+        old="return self._rivals is None or mac in self._cluster_macs",
         new="ours = self._rivals is None",
         tests=("unit/addresses/conflict/test_rivals.py",),
     ),

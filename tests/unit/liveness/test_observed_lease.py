@@ -3,13 +3,16 @@
 import asyncio
 from contextlib import suppress
 from random import Random
+from typing import cast
 
 import pytest
 
 from extip.api.coordination_v1 import Lease
 from extip.api.meta_v1 import FullObjectMeta
 from extip.clock import LoopClock
+from extip.election.lease import LeaseStore
 from extip.errors import ApiUnavailableError, NotFoundError
+from extip.liveness.answer_times import AnswerTimes
 from extip.liveness.heartbeat import Publisher
 from extip.liveness.observed_lease import ObservedLease
 from extip.metrics import Metrics
@@ -18,6 +21,16 @@ from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
 NAME = "extip-node-a"
+
+
+class SlowStore:
+    """Takes its time."""
+
+    TAKES_S = 4.0
+
+    async def get(self):
+        await asyncio.sleep(self.TAKES_S)
+        return Lease(metadata=FullObjectMeta(name=NAME))
 
 
 def now_s():
@@ -50,6 +63,25 @@ class World:
         async with beside(publisher.run()):
             await asyncio.sleep(9)
             await scenario
+
+
+def test_calls_are_timed_while_they_wait_and_when_they_are_answered():
+    async def main():
+        times = AnswerTimes()
+        store = cast("LeaseStore", SlowStore())
+        lease = ObservedLease(store, on_recovery=lambda _: None, times=times, clock=LoopClock())
+        call = asyncio.ensure_future(lease.get())
+        await asyncio.sleep(SlowStore.TAKES_S / 2)
+        assert times.slowest_s(now_s(), within_s=1.0) == SlowStore.TAKES_S / 2
+        await call
+        assert times.slowest_s(now_s(), within_s=1.0) == SlowStore.TAKES_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SlowStore.TAKES_S / 2):
+                await lease.get()
+        await asyncio.sleep(2)
+        assert times.slowest_s(now_s(), within_s=1.5) == 0.0
+
+    run_virtually(main())
 
 
 def test_a_connection_that_hangs_is_one_doubt_as_of_when_it_was_used():
