@@ -1,41 +1,21 @@
 """The HTTP endpoints: ``/livez``, ``/readyz`` and ``/metrics``; and ``/metrics`` alone elsewhere.
 
 Liveness answers whether this process still works; it never depends on the API server, since
-restarting extip cannot mend that. Readiness names each condition that does not hold.
-
-Whoever reaches the port may ask, so no client, slow, silent or one of thousands, may keep extip
-from its work: one request a connection, few connections, each for a few seconds, and one page of
-metrics made at a time.
+restarting extip cannot mend that. Readiness names each condition that does not hold. One page of
+metrics is made at a time.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from extip.clock import LoopClock
-from extip.errors import ConfigurationError
+from extip.http_server import BoundedServer
 
 Check = Callable[[], str]
 """Returns the empty string when all is well, otherwise what is in the way."""
-
-MAX_CONNECTIONS = 32
-"""A kubelet's probes and a few scrapers need one each, for milliseconds. When one more comes, the
-oldest is cut off: it is the one that has kept silent the longest, and a probe gets through."""
-
-CONNECTION_S = 10.0
-"""A connection is cut off this long after it was made; scrapers wait for 10 s by default."""
-
-_LIMITS = {"max_line_size": 4096, "max_headers": 64, "max_field_size": 8190, "lingering_time": 0.0}
-"""Limits of a request, in bytes. Its body is not read."""
-
-_BACKLOG = 32
-"""Connections that the kernel keeps waiting, and that are taken on between two other tasks."""
-
-_SHUTDOWN_S = 0.5
-
 
 Page = Callable[[str], Awaitable[web.Response]]
 """Makes a page for the client that has this IP."""
@@ -76,69 +56,16 @@ class HttpServer:
     """Serves pages on one TCP port until cancelled; `flag` is the one that says where."""
 
     def __init__(self, listen: tuple[str, int], pages: Mapping[str, Page], *, flag: str) -> None:
-        self._host, self._port = listen
+        self._server = BoundedServer(listen, self._answer, flag=flag, what="endpoint")
         self._pages = pages
-        self._flag = flag
 
     async def run(self) -> None:
         """Serve; raises ConfigurationError when the address cannot be bound."""
-        runner = web.ServerRunner(
-            _BoundedServer(self._answer, access_log=None, **_LIMITS), shutdown_timeout=_SHUTDOWN_S
-        )
-        await runner.setup()
-        try:
-            await self._bind(runner)
-            await asyncio.get_running_loop().create_future()  # until cancelled
-        finally:
-            await runner.cleanup()
+        await self._server.run()
 
-    async def _bind(self, runner: web.ServerRunner) -> None:
-        try:
-            await web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG).start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self._flag}: cannot listen on {self._host}:{self._port} ({error.strerror}); "
-                "choose another address, or an empty one for no endpoint"
-            ) from error
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         page = self._pages.get(request.path)
-        if request.method not in ("GET", "HEAD"):
-            response = web.Response(status=405, headers={"Allow": "GET, HEAD"})
-        elif page is None:
-            response = web.Response(status=404)
-        else:
-            response = await page(request.remote or "")
-        response.headers["Server"] = "extip"  # not which versions of what
-        response.force_close()
-        return response
-
-
-class _BoundedServer(web.Server):
-    """Keeps few connections, each for a short time."""
-
-    def __init__(self, handler: Any, **limits: Any) -> None:  # noqa: ANN401 - as in the library
-        super().__init__(handler, **limits)
-        self._ends: dict[web.RequestHandler, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection on, in place of the oldest when there are enough."""
-        super().connection_made(handler, transport)
-        if len(self._ends) >= MAX_CONNECTIONS:
-            oldest, timer = self._ends.pop(next(iter(self._ends)))
-            timer.cancel()
-            oldest.abort()
-        loop = asyncio.get_running_loop()
-        self._ends[handler] = transport, loop.call_later(CONNECTION_S, transport.abort)
-
-    def connection_lost(
-        self, handler: web.RequestHandler, exc: BaseException | None = None
-    ) -> None:
-        """Forget a connection."""
-        _, timer = self._ends.pop(handler, (None, None))
-        if timer is not None:
-            timer.cancel()
-        super().connection_lost(handler, exc)
+        return web.Response(status=404) if page is None else await page(request.remote or "")
 
 
 def _report(checks: Mapping[str, Check]) -> web.Response:

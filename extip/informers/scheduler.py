@@ -104,7 +104,7 @@ class SchedulingInputs:
         self._services: Informer[DetailedService] = informer(
             "services", client.lister_watcher(DETAILED_SERVICES)
         )
-        self._pools: Informer[IpClaimPool] = informer(
+        self.pools: Informer[IpClaimPool] = informer(
             "ipclaimpools", client.lister_watcher(IP_CLAIM_POOLS), Vanished(kinds.pools)
         )
         self._namespaces: Informer[LabelledNamespace] = informer(
@@ -113,14 +113,14 @@ class SchedulingInputs:
         self.claims: Informer[IpClaim] = informer(
             "ipclaims", client.lister_watcher(IP_CLAIMS), self.orphans.vanished
         )
-        self._ip_nodes: Informer[IpNode] = informer(
+        self.ip_nodes: Informer[IpNode] = informer(
             "ipnodes", client.lister_watcher(IP_NODES), Vanished(kinds.nodes)
         )
         self._nodes: Informer[Node] = informer("nodes", client.lister_watcher(NODES))
         leases = client.lister_watcher(
             LEASES, namespace=namespace, label_selector=HEARTBEAT_SELECTOR
         )
-        self._leases: Informer[Lease] = informer(
+        self.leases: Informer[Lease] = informer(
             "leases",
             TrackedListerWatcher(
                 leases,
@@ -130,32 +130,32 @@ class SchedulingInputs:
         )
         self.monitor = NodeMonitor(
             HeartbeatReader(client, namespace=namespace).read,
-            get=self._leases.store.get,
+            get=self.leases.store.get,
             monitor_s=monitor_s,
             on_change=self._on_verdict,
             on_doubt=self.doubt,
             clock=clock,
             metrics=metrics,
         )
-        self._leases.add_handler(self.monitor.on_lease)
+        self.leases.add_handler(self.monitor.on_lease)
         self._stale_nodes = StaleNodeCollector(
             self.monitor,
-            records=self._ip_nodes.store,
-            leases=self._leases.store,
+            records=self.ip_nodes.store,
+            leases=self.leases.store,
             claims=self.claims.store,
             namespace=namespace,
             after_s=monitor_s,
             ready=lambda: all(source.has_synced for source in self._sources()),
             on_change=self._tell_of_nodes,
         )
-        self._leases.add_handler(self._stale_nodes.on_lease)
-        self._ip_nodes.add_handler(self._stale_nodes.on_record)
+        self.leases.add_handler(self._stale_nodes.on_lease)
+        self.ip_nodes.add_handler(self._stale_nodes.on_record)
         self._uplinks = self._follow_uplinks()
         self.suspects = self._follow_suspects(self._uplinks, metrics)
         self.claims.add_handler(self._stale_nodes.on_claim)
         self.allocation = AllocationSources(
             services=self._services,
-            pools=self._pools,
+            pools=self.pools,
             namespaces=self._namespaces,
             lb_class=lb_class,
             allowed=permissions.networks(),
@@ -170,7 +170,7 @@ class SchedulingInputs:
         )
         self._cluster_ips = PooledClusterIps(self._services.store.get, on_change=self._tell)
         self._reserved = ReservedSources(
-            client, self._nodes, self._ip_nodes, on_change=self._tell, clock=waking, rng=rng
+            client, self._nodes, self.ip_nodes, on_change=self._tell, clock=waking, rng=rng
         )
         self._endpoints = EndpointSources(
             client, self._services, on_change=self._tell, clock=waking, rng=rng, metrics=metrics
@@ -193,7 +193,7 @@ class SchedulingInputs:
         self._verdicts = VerdictSources(
             self.monitor,
             facts=self._facts.of,
-            lease=self._leases.store.get,
+            lease=self.leases.store.get,
             kubernetes=lambda: self._kubernetes.value(),  # noqa: PLW0108 - it is another one later
             namespace=namespace,
             patience_s=monitor_s,
@@ -202,9 +202,9 @@ class SchedulingInputs:
         )
         self._services.add_handler(self._requests.update)
         self._services.add_handler(self._cluster_ips.update)
-        self._ip_nodes.add_handler(
+        self.ip_nodes.add_handler(
             Parts(
-                get=self._ip_nodes.store.get,
+                get=self.ip_nodes.store.get,
                 extract=relevant_parts_of_node,
                 on_change=self._tell_of_nodes,
             ).update
@@ -216,17 +216,17 @@ class SchedulingInputs:
 
     def _follow_uplinks(self) -> UplinkSource:
         source = UplinkSource(
-            self._ip_nodes.store,
+            self.ip_nodes.store,
             heard_again_at=self.monitor.back_at,
             steady_s=self._rebalance_after_s,
             on_change=self._tell_of_nodes,
             clock=self._clock,
         )
-        self._ip_nodes.add_handler(source.on_record)
+        self.ip_nodes.add_handler(source.on_record)
         return source
 
     def _follow_suspects(self, uplinks: UplinkSource, metrics: Metrics) -> Suspects:
-        records, leases, clock = self._ip_nodes, self._leases, self._clock
+        records, leases, clock = self.ip_nodes, self.leases, self._clock
         source = Suspects(
             self.monitor, records.store, leases.store, uplinks, clock=clock, metrics=metrics
         )
@@ -247,7 +247,7 @@ class SchedulingInputs:
     def _gather_facts(self) -> ClusterFacts:
         return ClusterFacts(
             self.monitor,
-            self._ip_nodes.store,
+            self.ip_nodes.store,
             self._uplinks,
             kubernetes=self._kubernetes.value,
             ignored=self._ignored,
@@ -278,7 +278,7 @@ class SchedulingInputs:
     @property
     def records(self) -> Mapping[str, IpNode]:
         """The IpNodes, by name."""
-        return self._ip_nodes.store
+        return self.ip_nodes.store
 
     def judge(self, node: str) -> Condition | None:
         """Return the condition that an IpNode should have; None while it is not clear."""
@@ -329,10 +329,10 @@ class SchedulingInputs:
         return (
             self._services,
             self.claims,
-            self._ip_nodes,
+            self.ip_nodes,
             self._nodes,
-            self._leases,
-            self._pools,
+            self.leases,
+            self.pools,
             self._namespaces,
         )
 
@@ -340,7 +340,7 @@ class SchedulingInputs:
         return (*self._informers(), self._reserved)
 
     def _all_registered(self) -> bool:
-        told = {n.metadata.name for n in self._ip_nodes.store.values() if n.status.links}
+        told = {n.metadata.name for n in self.ip_nodes.store.values() if n.status.links}
         return all(n in told for n, v in self.monitor.nodes().items() if v is Verdict.ALIVE)
 
     def _knows(self) -> bool:
@@ -361,7 +361,7 @@ class SchedulingInputs:
 
     def _on_claim(self, key: str) -> None:
         claim = self.claims.store.get(key)
-        if claim is not None and claim.spec.node_name and self._leases.has_synced:
+        if claim is not None and claim.spec.node_name and self.leases.has_synced:
             if self.monitor.since(claim.spec.node_name) is None:
                 self._facts.have_changed()
             self.monitor.expect(claim.spec.node_name)

@@ -16,12 +16,14 @@
     │   ├── arrivals     where IPs have come up, as Events
     │   └── restoration  claims that went with their kind
     ├── events      what was decided, as Kubernetes Events
+    ├── page        with --ui: the page, and its rows
     └── http        /metrics /livez /readyz
 """
 
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -42,6 +44,8 @@ from extip.metrics import Metrics
 from extip.modes.process import Process
 from extip.nodes.silence_events import SilenceEvents
 from extip.nodes.verdicts import NodeVerdicts
+from extip.page.feed import Feed, Sources
+from extip.page.server import PageServer
 from extip.pools.allocator import Allocator
 from extip.pools.publisher import AllocationEvents, AllocationWriter
 from extip.scheduling.arrivals import ArrivalEvents
@@ -182,7 +186,36 @@ def assemble(
             ),
             Component("elector", partial(elector.run, lambda: leading)),
             Component("events", events.run),
+            *_page(settings, inputs, lambda: elector.holder, clock=clock),
         ],
         ready={"caches": inputs.problem, "definitions": kinds.problem},
         cached=inputs.wait_synced,
     )
+
+
+def _page(
+    settings: SchedulerSettings,
+    inputs: SchedulingInputs,
+    leader: Callable[[], str],
+    *,
+    clock: Clock,
+) -> list[Component]:
+    """Return what serves the page; nothing without `--ui`."""
+    if settings.ui is None:
+        return []
+    sources = Sources(
+        claims=inputs.claims.store,
+        nodes=inputs.ip_nodes.store,
+        leases=inputs.leases.store,
+        pools=inputs.pools.store,
+        namespace=settings.namespace,
+        synced=inputs.wait_synced,
+        leader=leader,
+    )
+    feed = Feed(sources, clock=clock)
+    inputs.claims.add_handler(feed.on_claim)
+    inputs.ip_nodes.add_handler(feed.on_node)
+    inputs.leases.add_handler(feed.on_lease)
+    inputs.pools.add_handler(feed.on_pool)
+    server = PageServer(settings.ui, feed)
+    return [Component("page-feed", feed.run), Component("page", server.run)]

@@ -10,6 +10,7 @@ from extip.services.policy.requests import Masks
 from extip.settings.flags import (
     BOOLEAN,
     DURATION,
+    LISTEN,
     NAME,
     NAMESPACE,
     TEXT,
@@ -107,6 +108,14 @@ class SchedulerSettings(ProcessSettings):
         "",
         "Namespace of the Lease.",
         shown="that of --namespace",
+    )
+
+    ui: tuple[str, int] | None = flag(
+        "--ui",
+        LISTEN,
+        "",
+        "Where a page is served that shows each IP as it moves, for example 127.0.0.1:9189; empty:"
+        " nowhere. Read-only, without a password.",
     )
 
     @property

@@ -126,7 +126,7 @@ class SchedulerWorld:
             self.drain(name, draining=False)
             self.beat(name)
         pool = {"cidr": "10.64.0.0/10"}
-        self.put(inputs._pools, IpClaimPool, metadata={"name": "pool"}, spec=pool)
+        self.put(inputs.pools, IpClaimPool, metadata={"name": "pool"}, spec=pool)
         for number in range(claims):
             self.service(number, shown=True)
             self.claim(number, f"node-{number % nodes:04}")
@@ -147,7 +147,7 @@ class SchedulerWorld:
     def drain(self, node: str, *, draining: bool = True) -> None:
         """Deliver the record of a node, which a person may have drained."""
         self.put(
-            self.inputs._ip_nodes,
+            self.inputs.ip_nodes,
             IpNode,
             metadata={"name": node},
             spec={"draining": draining},
@@ -159,7 +159,7 @@ class SchedulerWorld:
         self.version += 1
         spec = LeaseSpec(holder_identity=node, renew_time=f"2026-01-01T00:00:00.{number:06}Z")
         metadata = {"name": heartbeat_lease(node), "namespace": "extip"}
-        self.put(self.inputs._leases, Lease, metadata=metadata, spec=msgspec.to_builtins(spec))
+        self.put(self.inputs.leases, Lease, metadata=metadata, spec=msgspec.to_builtins(spec))
 
     def service(self, number: int, *, shown: bool = False, local: bool = False) -> None:
         """Deliver a service that asks for an address of the pool."""

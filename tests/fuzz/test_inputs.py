@@ -135,10 +135,10 @@ def test_the_scheduler(steps):
         informers: dict[str, Informer[Any]] = {
             "services": inputs._services,
             "nodes": inputs._nodes,
-            "ip_nodes": inputs._ip_nodes,
+            "ip_nodes": inputs.ip_nodes,
             "claims": inputs.claims,
-            "pools": inputs._pools,
-            "leases": inputs._leases,
+            "pools": inputs.pools,
+            "leases": inputs.leases,
         }
         synced(*inputs._informers(), inputs._endpoints.slices)
         inputs._reserved._control_plane._read_once.set()
@@ -147,7 +147,7 @@ def test_the_scheduler(steps):
             feed(informers[kind], kind, text, gone=gone)
             current = inputs.current()
             assert current is not None
-            assert {node.name for node in current.cluster.nodes} >= set(inputs._ip_nodes.store)
+            assert {node.name for node in current.cluster.nodes} >= set(inputs.ip_nodes.store)
             assert inputs.allocation.current().pools is not None
             assert inputs.allocation.address_requests.changes() is not None
 

@@ -50,6 +50,7 @@ RUN = (
     Need("bird", "bird2", service="bird"),  # the ECMP router
     Need("keepalived", "keepalived", service="keepalived"),  # a baseline of the benchmarks
     Need("promtool", "prometheus", service="prometheus"),  # it checks the alerts
+    Need("chromium-headless-shell", "chromium-headless-shell"),  # looks at the page
     Need("curl", "curl"),
     Need("openssl", "openssl"),  # the service-account key
     Need("unshare", "util-linux"),

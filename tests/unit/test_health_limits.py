@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from extip import health
+from extip import http_server
 from extip.metrics import Metrics
 from tests.unit.test_health import free_address, server_of
 
@@ -116,7 +116,7 @@ async def test_a_body_is_not_waited_for(address):
 
 
 async def test_who_says_nothing_is_cut_off_in_the_end(address, monkeypatch):
-    monkeypatch.setattr(health, "CONNECTION_S", 1.0)
+    monkeypatch.setattr(http_server, "CONNECTION_S", 1.0)
     for said in (b"", GET):
         async with connected(address) as client:
             await client.say(said)
@@ -125,7 +125,7 @@ async def test_who_says_nothing_is_cut_off_in_the_end(address, monkeypatch):
 
 async def test_who_goes_on_slowly_is_cut_off_as_well(address, monkeypatch):
     """A time-out that every byte starts anew would be none."""
-    monkeypatch.setattr(health, "CONNECTION_S", 1.0)
+    monkeypatch.setattr(http_server, "CONNECTION_S", 1.0)
     async with connected(address) as client:
         await client.say(GET)
         async with asyncio.timeout(40):
@@ -141,12 +141,15 @@ async def test_those_who_wait_do_not_keep_a_probe_out(address):
     """However many there are: only the last few of them are kept."""
     async with AsyncExitStack() as stack:
         silent = []
-        for _ in range(4 * health.MAX_CONNECTIONS):
+        for _ in range(4 * http_server.MAX_CONNECTIONS):
             client = await stack.enter_async_context(connected(address))
             await client.say(GET)
             silent.append(client)
         assert (await asked(address, GET + b"\r\n")).startswith("HTTP/1.1 200 ")
-        first, last = silent[: -health.MAX_CONNECTIONS], silent[1 - health.MAX_CONNECTIONS :]
+        first, last = (
+            silent[: -http_server.MAX_CONNECTIONS],
+            silent[1 - http_server.MAX_CONNECTIONS :],
+        )
         async with asyncio.timeout(40):
             while not all(client.is_cut_off() for client in first):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -154,7 +157,7 @@ async def test_those_who_wait_do_not_keep_a_probe_out(address):
 
 
 async def test_many_scrapes_at_once_are_all_answered_in_the_end(address, monkeypatch):
-    monkeypatch.setattr(health, "MAX_CONNECTIONS", 100)
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 100)
     request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     answers = await asyncio.gather(*(asked(address, request) for _ in range(90)))
     assert all("extip_addresses_up" in answer for answer in answers)

@@ -23,14 +23,15 @@ class PoolRow:
 
 def pool_rows(pools: Iterable[IpClaimPool]) -> list[PoolRow]:
     """Return a row for each pool, in the order of names."""
-    return [_row(pool) for pool in sorted(pools, key=_name)]
+    return [pool_row(pool) for pool in sorted(pools, key=_name)]
 
 
 def _name(pool: IpClaimPool) -> str:
     return pool.metadata.name
 
 
-def _row(pool: IpClaimPool) -> PoolRow:
+def pool_row(pool: IpClaimPool) -> PoolRow:
+    """Return the row of a pool."""
     exhausted = find_condition(pool.status.conditions, EXHAUSTED)
     overlapping = find_condition(pool.status.conditions, OVERLAPPING)
     if exhausted is None:

@@ -3,7 +3,7 @@
 Times are those in the objects, from the writers' wall clocks. No decision depends on them.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,7 +79,7 @@ def claim_rows(claims: Iterable[IpClaim], *, registered: Collection[str]) -> lis
 
     `registered` are the names of the IpNodes.
     """
-    return [_claim_row(claim, registered) for claim in sorted(claims, key=_by_ip)]
+    return [claim_row(claim, registered) for claim in sorted(claims, key=_by_ip)]
 
 
 def node_rows(
@@ -98,12 +98,19 @@ def node_rows(
         if claim.spec.node_name:
             held[claim.spec.node_name] = held.get(claim.spec.node_name, 0) + 1
     return [
-        _node_row(name, registered.get(name), beats.get(name), held, missing)
+        node_row(
+            name,
+            registered.get(name),
+            beats.get(name),
+            claims=held.get(name, 0),
+            missing=missing,
+        )
         for name in sorted({*registered, *beats, *held})
     ]
 
 
-def _claim_row(claim: IpClaim, registered: Collection[str]) -> ClaimRow:
+def claim_row(claim: IpClaim, registered: Collection[str]) -> ClaimRow:
+    """Return the row of a claim; `registered` are the names of the IpNodes."""
     interface = parse_cidr(claim.spec.cidr)
     state, condition, why = _claim_state(claim)
     node = claim.spec.node_name
@@ -159,9 +166,10 @@ def _of_now(condition: Condition | None, claim: IpClaim) -> bool:
     return condition is not None and condition.observed_generation == claim.metadata.generation
 
 
-def _node_row(
-    name: str, node: IpNode | None, lease: Lease | None, held: Mapping[str, int], missing: str
+def node_row(
+    name: str, node: IpNode | None, lease: Lease | None, *, claims: int, missing: str
 ) -> NodeRow:
+    """Return the row of a node; `missing` is the text for a node without a Lease."""
     verdict = None if node is None else find_condition(node.status.conditions, READY)
     leaving = "" if lease is None else (lease.metadata.annotations or {}).get(LEAVING_ANNOTATION)
     if node is not None and node.spec.draining:
@@ -184,7 +192,7 @@ def _node_row(
         node=name,
         state=state,
         heartbeat="" if lease is None else lease.spec.renew_time or "",
-        claims=held.get(name, 0),
+        claims=claims,
         why=why,
         version="" if node is None else node.status.version,
         links="" if node is None else _links(node),

@@ -1,0 +1,113 @@
+"""The page is served to whoever asks directly, and its stream lasts."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from extip import http_server
+from extip.clock import LoopClock
+from extip.errors import ConfigurationError
+from extip.page.server import PageServer
+from tests.fakes.tasks import beside
+from tests.unit.page.rows import Cluster, claim, node
+from tests.unit.test_health import free_address
+
+
+@asynccontextmanager
+async def serving():
+    """Serve the page of a cluster; yield the cluster and a client's session."""
+    host, port = address = free_address()
+    cluster = Cluster(LoopClock())
+    cluster.put(node("n1"))
+    server = PageServer(address, cluster.feed)
+    session = aiohttp.ClientSession(f"http://{host}:{port}")
+    async with beside(cluster.feed.run(), server.run()) as tasks, session:
+        while not any(task.done() for task in tasks):
+            try:
+                async with session.get("/nothing"):
+                    break
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.01)
+        yield cluster, session
+
+
+async def events(answer):
+    """Yield what a stream tells."""
+    async for line in answer.content:
+        if line.startswith(b"data: "):
+            yield json.loads(line.removeprefix(b"data: "))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/", "html"), ("/page.css", "css"), ("/page.js", "javascript")]
+)
+async def test_each_file_is_there_and_may_load_nothing_from_elsewhere(path, kind):
+    async with serving() as (_, session), session.get(path) as answer:
+        assert answer.status == 200
+        assert kind in answer.content_type
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        text = await answer.text()
+        assert "https://" not in text  # it works offline
+        assert "http://" not in text
+
+
+async def test_what_is_no_part_of_it_is_not_there():
+    async with serving() as (_, session):
+        for path in ("/metrics", "/../view.py", "/static/page.js", "/page.js/"):
+            async with session.get(path) as answer:
+                assert answer.status == 404
+        async with session.post("/stream") as answer:
+            assert answer.status == 405
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:9189", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:9189", 200),
+        ("[::1]:9189", 200),
+        ("10.0.0.1", 200),
+        ("evil.example:9189", 421),
+        ("localhost.evil.example", 421),
+        ("evil.example", 421),
+    ],
+)
+async def test_a_page_of_another_site_cannot_read_it(host, status):
+    async with serving() as (_, session), session.get("/", headers={"Host": host}) as answer:
+        assert answer.status == status
+
+
+async def test_the_stream_lasts_longer_than_other_requests(monkeypatch):
+    monkeypatch.setattr(http_server, "CONNECTION_S", 0.2)
+    async with serving() as (cluster, session), session.get("/stream") as answer:
+        assert answer.content_type == "text/event-stream"
+        told = events(answer)
+        assert (await anext(told))["fresh"] is True
+        await asyncio.sleep(0.5)
+        cluster.put(claim("10.0.0.1", "n1"))
+        assert (await anext(told))["ips"]["10.0.0.1"]["node"] == "n1"
+
+
+async def test_a_browser_that_goes_is_forgotten():
+    async with serving() as (cluster, session):
+        async with session.get("/stream") as answer:
+            await anext(events(answer))
+        number = 0
+        async with asyncio.timeout(40):
+            while cluster.feed._viewers:
+                cluster.put(claim("10.0.0.1", f"n{number}"))
+                number += 1
+                await asyncio.sleep(0.1)
+
+
+async def test_a_port_in_use_is_one_clear_line():
+    host, port = free_address()
+    taken = await asyncio.start_server(lambda *_: None, host, port)
+    async with taken:
+        server = PageServer((host, port), Cluster(LoopClock()).feed)
+        with pytest.raises(ConfigurationError, match=r"--ui: cannot listen on .*for no page"):
+            await server.run()
