@@ -13,6 +13,7 @@ help: ## Print what each target does
 
 setup: packages $(STAMP) ## Install all that the other targets need, Debian packages included
 	@$(BIN)/python -m tests.lab.binaries
+	@$(BIN)/python -m tests.lab.helm
 
 packages:
 	@$(PYTHON) -m tests.lab.packages

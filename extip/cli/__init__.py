@@ -31,6 +31,7 @@ COMMANDS = {
     "drain": "Move all external IPs off NODE before it is worked on; claims mode.",
     "doctor": "Look for what keeps extip from working, or will; changes nothing.",
     "manifests": "Write a folder for `kubectl apply -k`, with all that runs extip.",
+    "chart": "Write a Helm chart of claims mode into a new FOLDER.",
     "crds": "Print the CustomResourceDefinitions of extip, or apply them.",
 }
 """The purpose of each command, in the order in which a person meets them. `extip.cli.NAME.NAME` is

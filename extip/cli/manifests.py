@@ -10,6 +10,13 @@ from extip.manifests.old_servers import NEWEST_CHANGE, parse_minor
 from extip.net.networks import IPNetwork
 from extip.settings.flags import NETWORK, FlagType, whole
 
+kubernetes_option = click.option(
+    "--kubernetes",
+    default=f"1.{NEWEST_CHANGE}",
+    type=click_type(FlagType("version", parse_minor)),
+    help="Oldest version of your API servers; from 1.20.",
+)
+
 
 @click.command(context_settings={"show_default": True})
 @click.argument("mode", type=click.Choice(["claims", "simple"]))
@@ -39,12 +46,7 @@ from extip.settings.flags import NETWORK, FlagType, whole
     type=click_type(NETWORK),
     help="Serve metrics on the node's address, to this network alone. Repeatable.",
 )
-@click.option(
-    "--kubernetes",
-    default=f"1.{NEWEST_CHANGE}",
-    type=click_type(FlagType("version", parse_minor)),
-    help="Oldest version of your API servers; from 1.20.",
-)
+@kubernetes_option
 @click.option(
     "--monitoring",
     is_flag=True,

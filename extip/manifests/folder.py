@@ -76,9 +76,9 @@ def write(folder: Path, choices: Choices) -> None:
             raise ConfigurationError(
                 "--monitoring needs --metrics-allow-cidr: the network that Prometheus asks from"
             )
-        _replace_base(base, _source(choices.mode), choices.kubernetes)
+        _replace_base(base, source_of(choices.mode), choices.kubernetes)
         if with_monitoring:
-            _replace_base(folder / MONITORING, _source(MONITORING), choices.kubernetes)
+            _replace_base(folder / MONITORING, source_of(MONITORING), choices.kubernetes)
         if not again:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
@@ -127,7 +127,7 @@ def _replace_base(base: Path, source: Path, kubernetes: int) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _source(mode: str) -> Path:
+def source_of(mode: str) -> Path:
     """Return the folder with the manifests of a mode, in a wheel or in a checkout."""
     of_wheel = _OF_WHEEL / mode
     return of_wheel if of_wheel.is_dir() else _OF_CHECKOUT / mode
