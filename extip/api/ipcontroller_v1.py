@@ -99,6 +99,15 @@ class IpClaimSpec(Wire, frozen=True):
         ),
     ] = ""
     """Empty while no node is chosen."""
+    standby: Annotated[
+        str,
+        says(
+            "The node that takes the IP when that of nodeName may not hold it any more. The "
+            "scheduler sets it in quiet times.",
+            **NODE,
+        ),
+    ] = ""
+    """Empty while no node is chosen; see `standby_of`."""
     link: Annotated[
         str, says("The interface to use, in place of the controller's --iface.", **LINK)
     ] = ""

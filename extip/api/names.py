@@ -19,6 +19,9 @@ PREVIOUS_NODE_LABEL = "ip-previous-node"
 """On an IpClaim: the node that held it before. Set with each move, so that the former holder can
 watch what becomes of its claims until the new one is up."""
 
+STANDBY_LABEL = "ip-standby-node"
+"""On an IpClaim: the node of its `spec.standby`, as `label_value` writes it."""
+
 POOL_LABEL = "ip-pool-name"
 """On an IpClaim: the pool that its IP comes from, as `label_value` writes it."""
 

@@ -85,6 +85,7 @@ _IP_CLAIM_COLUMNS = (
     _column("Reason", _first_false("reason")),
     _column("Since", ".status.since", "date"),
     _column("Service", ".spec.services[0].name"),
+    _column("Standby", ".spec.standby", wide=True),
     _column("Holder", ".status.holder", wide=True),
     _column("Link", ".status.link", wide=True),
     _column("Before", r".metadata.labels.ip-previous-node", wide=True),

@@ -7,6 +7,7 @@ claim, or carries the version that was decided over.
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import inf
 from random import Random
 
 import msgspec
@@ -29,12 +30,14 @@ from extip.claims.policy.claims import (
 )
 from extip.claims.policy.history import Placed, placed
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
+from extip.claims.policy.standby import standby_patch
 from extip.clock import Clock
 from extip.metrics import Metrics
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, Write
+from extip.scheduling.policy.standbys import SetStandby
 from extip.writes.policy.rewrites import Rewrites
 
 
@@ -66,7 +69,7 @@ class Mark:
     annotations: Mapping[str, str | None]
 
 
-Chore = Explain | Mark | ClearFieldOwners
+Chore = Explain | Mark | SetStandby | ClearFieldOwners
 """A write that nothing depends on."""
 
 
@@ -100,6 +103,9 @@ class ClaimWriter:
         self._rng = rng
         self._rewrites = Rewrites(_CONTESTED_S)
         self._marked = Rewrites()
+        self._prepared = Rewrites()
+        self.pruned_at = -inf
+        """When the API server last dropped a standby: its definition of IpClaim is an older one."""
         self._contested: set[str] = set()
         self._placed: dict[str, Placed] = {}
         self._cleared: set[str] = set()
@@ -108,6 +114,7 @@ class ClaimWriter:
         """Forget all moves and writes: another process may have led meanwhile."""
         self._placed.clear()
         self._rewrites, self._marked = Rewrites(_CONTESTED_S), Rewrites()
+        self._prepared = Rewrites()
 
     def is_due(self, write: Write) -> bool:
         """Whether the write need not wait. One that somebody undoes comes ever more rarely."""
@@ -118,6 +125,11 @@ class ClaimWriter:
     def waiting(self) -> dict[str, float]:
         """Return the claims whose writes somebody undoes, with the seconds that the next waits."""
         waiting = self._rewrites.waiting(self._clock.monotonic())
+        return {str(name): wait_s for name, wait_s in waiting.items()}
+
+    def unprepared(self) -> dict[str, float]:
+        """Return the claims whose standby somebody removes, with the seconds that it waits."""
+        waiting = self._prepared.waiting(self._clock.monotonic())
         return {str(name): wait_s for name, wait_s in waiting.items()}
 
     async def write(self, write: Write) -> IpClaim | None:
@@ -216,9 +228,22 @@ class ClaimWriter:
                 now, chance = self._clock.monotonic(), self._rng.random()
                 content = labels, annotations
                 self._marked.wrote(claim.metadata.name, content, now=now, chance=chance)
+            case SetStandby(node=node):
+                self._claims.wrote(await self._prepare(claim, node))
             case ClearFieldOwners():
                 self._claims.wrote(await self._store.patch(claim, {"metadata": metadata}))
                 self._cleared.add(claim.metadata.uid)
+
+    async def _prepare(self, claim: IpClaim, node: str) -> IpClaim:
+        written = await self._store.patch(claim, standby_patch(claim, node))
+        name, now = claim.metadata.name, self._clock.monotonic()
+        self._prepared.wrote(name, node, now=now, chance=self._rng.random())
+        self._cleared.add(claim.metadata.uid)  # the same write does that
+        if written.spec.standby != node:
+            self.pruned_at = now
+            reason = "the definition of IpClaim is an older one; apply that of `extip crds`"
+            self._log.warning("standby_dropped", claim=name, reason=reason)
+        return written
 
     def _now(self) -> str:
         return self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -45,10 +45,10 @@ from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.claim_writer import Chore, ClaimWriter
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.inputs import SchedulerInputs
+from extip.scheduling.leisure import Leisure
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.schedule import Write
 from extip.scheduling.policy.state import ScheduleState
-from extip.scheduling.rebalancer import REBALANCE_S, Rebalancer
 from extip.scheduling.reports import DecisionReports
 from extip.scheduling.wanted_ips import WantedIps
 from extip.scheduling.write_reports import WriteReports
@@ -177,8 +177,14 @@ class ClaimScheduler:
             made=self.trigger,
             behind=lambda: self._writing() or self._publication.waiting,
         )
-        self._rebalancer = Rebalancer(
-            strategy, self._writer, moves=self._moves, changes=self._changes, clock=clock
+        self._leisure = Leisure(
+            strategy,
+            self._writer,
+            moves=self._moves,
+            changes=self._changes,
+            chores=self._chores,
+            busy=self._busy,
+            clock=clock,
         )
         self._backlog = Backlog(
             self._writer, moves=self._moves, changes=self._changes, chores=self._chores
@@ -226,7 +232,7 @@ class ClaimScheduler:
         self._allocator.forget()
         self._state = ScheduleState(self._strategy)
         self._wanted = WantedIps(self._guard, self._on_admission, self._claims_of)
-        self._rebalancer.forget()
+        self._leisure.forget()
         self._backlog.forget()
         self._landed.clear()
         self._knows_all = self._starting = False
@@ -288,12 +294,12 @@ class ClaimScheduler:
         contested_s = self._backlog.look_again()
         service_updates, statuses_s = self._allocator.due(allocation)
         self._publication.offer(service_updates)
-        rebalance_s = self._rebalance(inputs)
+        leisure_s = self._leisure.step(self._state, inputs)
         self._write_reports.report(self._lanes())
         if self._state.pending or self._allocator.pending or self._wanted.pending:
             return 0.0
         self._starting = False
-        return _soonest(statuses_s, rebalance_s, contested_s)
+        return _soonest(statuses_s, leisure_s, contested_s)
 
     async def _take_claims(self) -> None:
         """Take the claims that have changed, in steps."""
@@ -346,14 +352,6 @@ class ClaimScheduler:
         if self._starting:
             gc.freeze()
         await self._clock.sleep(0)
-
-    def _rebalance(self, inputs: SchedulerInputs) -> float | None:
-        """Move a few claims to where the strategy wants them, while no other write waits."""
-        if not inputs.steady:
-            return None
-        if self._state.pending or self._busy():
-            return REBALANCE_S
-        return self._rebalancer.step(self._state, inputs)
 
     async def _write(self, write: Write) -> None:
         """Write to a claim, then to the services that get an address by it."""

@@ -27,6 +27,7 @@ from extip.api.names import (
     PREFIX_ANNOTATION,
     PREFIX_EXPLICIT,
     PREVIOUS_NODE_LABEL,
+    STANDBY_LABEL,
     is_service_label,
     label_value,
     service_label,
@@ -236,12 +237,15 @@ def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
     """
     before = claim.spec.node_name
     labels: dict[str, str | None] = {NODE_LABEL: label_value(node) if node else None}
+    spec: dict[str, object] = {"nodeName": node or None}
     if before and before != node:
         labels[PREVIOUS_NODE_LABEL] = label_value(before)
+    if node and node == claim.spec.standby:  # another one is chosen in quiet times
+        labels[STANDBY_LABEL] = spec["standby"] = None
     metadata = metadata_patch(claim) | {"labels": labels}
     if not claim.managed and before != node:  # without it, a person's claim counts as pinned
         metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
-    return {"metadata": metadata, "spec": {"nodeName": node or None}}
+    return {"metadata": metadata, "spec": spec}
 
 
 def services_patch(action: SetServices) -> dict[str, object]:

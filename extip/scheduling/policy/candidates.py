@@ -6,6 +6,7 @@ they count as load, and nothing moves them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import is_pinned, parse_cidr
@@ -14,6 +15,8 @@ from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.placement import Candidate, Strategy
 from extip.scheduling.policy.snapshot import NodeFilters, Snapshot, needs_of
 from extip.scheduling.policy.standing import Standing
+
+_NO_STANDBYS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +34,18 @@ class Filtered:
     filters: NodeFilters
     """The filters, with the results that they know by now."""
 
-    def candidates(self) -> list[Candidate]:
-        """Return the claims that get a node of their own: all but those that follow another."""
+    def candidates(self, standbys: Mapping[str, str] = _NO_STANDBYS) -> list[Candidate]:
+        """Return the claims that get a node of their own: all but those that follow another.
+
+        `standbys` has the standby of each claim that has one, by the claim's name.
+        """
         return [
             Candidate(
                 claim=name,
                 node=self.holders[name],
                 eligible=nodes,
                 preferred=self._preferred(name, nodes),
+                standby=standbys.get(name, ""),
             )
             for name, nodes in self.eligible.items()
             if name not in self.groups.followers

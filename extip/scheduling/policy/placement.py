@@ -38,6 +38,8 @@ class Candidate(Struct, frozen=True, kw_only=True, gc=False):
     hashing large sets costs more than the decision."""
     preferred: frozenset[str] | None = None
     """The best of them, of which none is better; None when all are equal."""
+    standby: str = ""
+    """The node that was chosen to take it from its node; empty for none."""
 
     @property
     def best(self) -> frozenset[str]:
@@ -62,7 +64,7 @@ class Move(Struct, frozen=True, kw_only=True, gc=False, order=True):
     target: str
 
 
-_Entry = tuple[int, str, str]
+Entry = tuple[int, str, str]
 """The score of a node: load, registration, name. The smallest wins."""
 
 _FEW = 16
@@ -91,7 +93,7 @@ class Placement:
         self._sign = -1 if first_alive else 1
         self._registered = dict(registered or {}) if first_alive else {}
         self._loads: dict[str, int] = {}
-        self._heaps: OrderedDict[frozenset[str], list[_Entry]] = OrderedDict()
+        self._heaps: OrderedDict[frozenset[str], list[Entry]] = OrderedDict()
 
     def reregister(self, registered: Mapping[str, str]) -> None:
         """Take other times of registration; the loads stay."""
@@ -118,7 +120,7 @@ class Placement:
     def choose(self, eligible: frozenset[str]) -> str | None:
         """Return the node for the next claim, or None. Loads do not change."""
         if len(eligible) <= _FEW:
-            return min(map(self._entry, eligible))[2] if eligible else None
+            return min(map(self.entry, eligible))[2] if eligible else None
         return self._first(eligible)[0][2]
 
     def place(self, eligible: frozenset[str]) -> str | None:
@@ -135,15 +137,16 @@ class Placement:
         heapreplace(heap, (load + 1, registered, node))
         return node
 
-    def _entry(self, node: str) -> _Entry:
-        rank = self._loads.get(node, 0) * self._sign
+    def entry(self, node: str, more: int = 0) -> Entry:
+        """Return the score of a node that gets so many more claims; the smallest is chosen."""
+        rank = (self._loads.get(node, 0) + more) * self._sign
         return rank, self._registered.get(node, _UNREGISTERED), node
 
     def _change(self, node: str, by: int) -> None:
         self._loads[node] = self._loads.get(node, 0) + by
         if by * self._sign > 0:
             return  # its score gets worse: `_first` finds the outdated entry when it is on top
-        entry = self._entry(node)
+        entry = self.entry(node)
         overgrown: list[frozenset[str]] = []
         for eligible, heap in self._heaps.items():
             if node in eligible:
@@ -153,7 +156,7 @@ class Placement:
         for eligible in overgrown:  # nobody has chosen among these nodes for long
             del self._heaps[eligible]
 
-    def _first(self, eligible: frozenset[str]) -> list[_Entry]:
+    def _first(self, eligible: frozenset[str]) -> list[Entry]:
         """Return the heap of a set of nodes, with an up-to-date entry on top.
 
         Each node has an entry with its score or a better one. So the first entry that is up to date
@@ -170,8 +173,8 @@ class Placement:
                 return heap
             heapreplace(heap, (actual, registered, node))
 
-    def _build(self, eligible: frozenset[str]) -> list[_Entry]:
-        heap = list(map(self._entry, eligible))
+    def _build(self, eligible: frozenset[str]) -> list[Entry]:
+        heap = list(map(self.entry, eligible))
         heapify(heap)
         self._heaps[eligible] = heap
         if len(self._heaps) > _MAX_GROUPS:
@@ -182,22 +185,28 @@ class Placement:
 def assign(candidates: Iterable[Candidate], placement: Placement) -> tuple[Move, ...]:
     """Give a node to each claim without a node, or with a node that is not eligible. Others stay.
 
+    A claim goes to its standby, if that one is eligible and no other is better. The others are
+    spread after those.
+
     A claim without an eligible node stays where it is: nothing moves when all nodes are dead. The
     result is in the order of claims' names, and does not depend on the order of the input.
     `placement` has the loads of all other claims, and afterwards also of these.
     """
     homeless: list[Candidate] = []
+    moves: list[Move] = []
     for candidate in candidates:
         if candidate.node in candidate.eligible:
             placement.hold(candidate.node)
+        elif candidate.standby in candidate.best:
+            placement.hold(candidate.standby)
+            moves.append(_move(candidate, candidate.standby))
         elif candidate.eligible:
             homeless.append(candidate)
-    moves: list[Move] = []
     for candidate in sorted(homeless, key=_claim):
         target = placement.place(candidate.best)
         if target is not None:
-            moves.append(Move(claim=candidate.claim, source=candidate.node, target=target))
-    return tuple(moves)
+            moves.append(_move(candidate, target))
+    return tuple(sorted(moves))
 
 
 def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...]:
@@ -318,6 +327,10 @@ def _best_target(
         return None
     _, node, _, eligible = min(options)
     return node, eligible
+
+
+def _move(candidate: Candidate, target: str) -> Move:
+    return Move(claim=candidate.claim, source=candidate.node, target=target)
 
 
 def _claim(candidate: Candidate) -> str:

@@ -26,6 +26,7 @@ from extip.claims.policy.claims import (
     plan_claims,
 )
 from extip.claims.policy.same_ip import is_refused
+from extip.claims.policy.standby import standby_of
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.candidates import (
     Filtered,
@@ -75,10 +76,17 @@ def plan_some(
     snapshot = standing.snapshot
     needs = _needs(changes, snapshot)
     filtered = filter_claims(needs, _holders(changes, snapshot), changes.groups(), standing)
-    candidates = filtered.candidates()
+    candidates = filtered.candidates(_standbys(changes))
     fixed = pinned_load(changes.staying, filtered, standing.strategy)
     placed = _place([*candidates, *fixed], changes, filtered, standing)
     refused = placed.refused()
+    standbys = {
+        candidate.claim: filtered.filters.standby(
+            needs[candidate.claim], candidate.node, candidate.standby
+        )
+        for candidate in candidates
+        if candidate.claim in changes.staying and placed.stays(candidate)
+    }
     return Schedule(
         writes=(
             *_moves(changes, placed, needs),
@@ -99,7 +107,12 @@ def plan_some(
         astray=placed.astray(candidates),
         absent=_absent(claims, snapshot),
         counted={c.claim: n for c in (*candidates, *fixed) if (n := placed.counted(c))},
-        uneasy=frozenset(name for name in needs if placed.is_uneasy(name, needs[name])),
+        uneasy=frozenset(
+            name
+            for name in needs
+            if placed.is_uneasy(name, needs[name], standby=standbys.get(name, ""))
+        ),
+        standbys=standbys,
         holders={name: filtered.holders[name] for name in needs},
     )
 
@@ -147,16 +160,21 @@ class _Placed:
             return move.target
         return candidate.node if candidate.node in candidate.eligible else ""
 
-    def is_uneasy(self, name: str, needs: Needs) -> bool:
+    def stays(self, candidate: Candidate) -> bool:
+        """Whether the candidate has a node that may hold it, and stays there."""
+        return candidate.claim not in self.moves and candidate.node in candidate.eligible
+
+    def is_uneasy(self, name: str, needs: Needs, *, standby: str) -> bool:
         """Whether a change of any node may change the decision about a claim.
 
-        A claim at rest, on a node that passes all filters, depends on its own node only.
+        A claim at rest, on a node that passes all filters and with such a standby, depends on
+        those two only. A claim without a standby gets one in quiet times.
         """
         holder, filters = self.filtered.holders[name], self.filtered.filters
-        return (
-            name in self.moves
-            or not filters.is_plain(needs, holder)
-            or bool(filters.preferred.better(holder, needs.preference))
+        better = filters.preferred.better
+        return name in self.moves or any(
+            not filters.is_plain(needs, node) or better(node, needs.preference)
+            for node in ([holder, standby] if standby else [holder])
         )
 
     def second_choices(self) -> dict[str, str]:
@@ -219,6 +237,10 @@ def _holders(changes: _Changes, snapshot: Snapshot) -> dict[str, str]:
     up_on = snapshot.located
     new = {name: up_on.get(one.interface.ip, "") for name, one in changes.creates.items()}
     return new | {name: claim.spec.node_name for name, claim in changes.staying.items()}
+
+
+def _standbys(changes: _Changes) -> dict[str, str]:
+    return {name: node for name, claim in changes.staying.items() if (node := standby_of(claim))}
 
 
 def _place(

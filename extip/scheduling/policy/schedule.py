@@ -54,5 +54,8 @@ class Schedule:
     """The node whose load counts a claim, by the claim's name."""
     uneasy: frozenset[str] = _NOBODY
     """Claims whose decision may change when any node does, by name."""
+    standbys: Mapping[str, str] = field(default_factory=dict)
+    """The standby of each claim that has a node and stays there, by the claim's name; empty where
+    there is none that may take its IP."""
     holders: Mapping[str, str] = field(default_factory=dict)
     """The node of each claim that placement decides about, before the plan; empty for none."""

@@ -176,6 +176,19 @@ class NodeFilters:
             nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
         return nodes
 
+    def standby(self, needs: Needs, holder: str, node: str) -> str:
+        """Return a claim's standby while it may take the IP, or may be back in a moment."""
+        if node in self._cluster.unknown:
+            return node
+        if node in self.filter_nodes(needs).nodes and needs.preference is None:
+            return node  # the hot path
+        return node if node in self.standbys(needs, holder) else ""
+
+    def standbys(self, needs: Needs, holder: str) -> frozenset[str]:
+        """Return the best of the nodes that may take a claim from its holder."""
+        others = self.filter_nodes(needs).nodes - {holder}
+        return self.preferred.among(others, needs.preference)
+
     def _connected(
         self, nodes: frozenset[str], holder: str, reason: Unfit | None
     ) -> frozenset[str]:

@@ -25,6 +25,7 @@ from extip.scheduling.policy.placement import Strategy, is_balanced
 from extip.scheduling.policy.planner import plan_some
 from extip.scheduling.policy.schedule import CreateClaim, Schedule, Write
 from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.standbys import Standbys
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.requests import Owner
 
@@ -94,6 +95,8 @@ class ScheduleState:
         """The claims that are gone since the last decision, by name."""
         self._creating: dict[str, Key] = {}
         """The IPs of claims that are to be created, by the claim's name."""
+        self.standbys = Standbys()
+        """The standbys of claims at rest. Choose some only while no IP is due."""
         self.in_the_way: dict[str, IPInterface] = {}
         """IPs whose claim cannot be created, by its name."""
 
@@ -159,6 +162,7 @@ class ScheduleState:
         self._standing.renew(new)
         nodes = _changed_nodes(old, new)
         self._touch_all(self._by_node, nodes, Urgency.LEAVING)
+        self._touch_standbys(nodes)
         if nodes or old.returning != new.returning:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
@@ -175,6 +179,14 @@ class ScheduleState:
         for ip in _differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)
+
+    def _touch_standbys(self, nodes: Iterable[str]) -> None:
+        """Decide anew whether these nodes may take what they are to take."""
+        for node in nodes:
+            self.standbys.nodes_changed()
+            for name in self.standbys.of(node):
+                if name in self._claims:
+                    self.touch_claim(self._claims[name])
 
     def _touch_all(self, index: KeysBy[Key], words: Iterable[str], urgency: Urgency) -> None:
         for word in words:
@@ -267,6 +279,8 @@ class ScheduleState:
             for node in self._held.pop(key, ()):
                 standing.holding[node] -= 1
             names = [write.claim.metadata.name for write in self.writes.pop(key, ())]
+            for name in (*self._names.get(key, ()), *self._gone.get(key, ())):
+                self.standbys.forget(name)
             for name in names:
                 self._creating.pop(name, None)
             told += (*names, *self._gone.pop(key, ()))
@@ -288,6 +302,8 @@ class ScheduleState:
         self.writes |= {key: tuple(found) for key, found in writes.items()}
         self.in_the_way |= schedule.in_the_way
         self._count(of_name, schedule)
+        for name, standby in schedule.standbys.items():
+            self.standbys.record(name, schedule.holders[name], standby)
         for key in keys:
             if len(self._names.get(key, ())) > 1:
                 self._uneasy[key] = None

@@ -8,6 +8,7 @@ from extip.api.core_v1 import DetailedService, Event
 from extip.api.ipcontroller_v1 import ASSIGNED, CONFLICT, IpClaim, IpClaimPool
 from extip.api.names import PREVIOUS_NODE_LABEL
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
+from extip.claims.policy.standby import standby_of
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import address_request
 from extip.services.policy.requests import parse_ip
@@ -91,7 +92,9 @@ def _claim(claim: IpClaim) -> str:
     pool = pool_of(claim)
     maker = "made by the scheduler" if claim.managed else "made by hand"
     source = f", of pool {pool}" if pool else ""
-    return f"{claim.metadata.name}, {maker}{source}: {_rule(claim)}"
+    standby = standby_of(claim)
+    after = f"; {standby} takes it when that one dies" if standby else ""
+    return f"{claim.metadata.name}, {maker}{source}: {_rule(claim)}{after}"
 
 
 def _rule(claim: IpClaim) -> str:

@@ -14,6 +14,7 @@ from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, PREVIOUS_NODE_LABEL, node_of_lease
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.claims.policy.same_ip import refusal
+from extip.claims.policy.standby import standby_of
 from extip.nodes.policy.verdict import NOT_FOUND
 
 
@@ -56,6 +57,8 @@ class ClaimRow:
     """The pool that it comes from; empty when a service or a person wrote it."""
     before: str = ""
     """Its former node."""
+    standby: str = ""
+    """The node that takes it when its node dies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +130,7 @@ def claim_row(claim: IpClaim, registered: Collection[str]) -> ClaimRow:
         link=claim.status.link,
         pool=pool_of(claim),
         before=(claim.metadata.labels or {}).get(PREVIOUS_NODE_LABEL, ""),
+        standby=standby_of(claim),
     )
 
 

@@ -8,7 +8,10 @@ from extip.status.policy.overview import Overview, headline
 from extip.status.policy.table import FINE, ClaimRow, NodeRow
 
 _IP_HEAD = ("IP", "NODE", "STATE", "SINCE", "SERVICES", "WHY")
-_IP_HEAD_WIDE = ("IP", "NODE", "STATE", "SINCE", "LINK", "POOL", "BEFORE", "SERVICES", "WHY")
+_IP_HEAD_WIDE = (
+    *("IP", "NODE", "STATE", "SINCE", "LINK", "POOL"),
+    *("BEFORE", "STANDBY", "SERVICES", "WHY"),
+)
 _NODE_HEAD = ("NODE", "STATE", "HEARTBEAT", "IPS", "WHY")
 _NODE_HEAD_WIDE = ("NODE", "STATE", "HEARTBEAT", "IPS", "VERSION", "LINKS", "WHY")
 _POOL_HEAD = ("POOL", "CIDR", "STATE", "USED", "FREE", "WHY")
@@ -68,7 +71,8 @@ def age(text: str, now: datetime) -> str:
 
 def _ip(row: ClaimRow, now: datetime, *, wide: bool) -> Line:
     begin = (row.ip or "-", row.node or "-", row.state.value, age(row.since, now))
-    more = (row.link or "-", row.pool or "-", row.before or "-") if wide else ()
+    details = row.link, row.pool, row.before, row.standby
+    more = tuple(text or "-" for text in details) if wide else ()
     return row.state not in FINE, (*begin, *more, _services(row), row.why or "-")
 
 

@@ -97,7 +97,7 @@ class ClaimServer:
             return self._store(claim, claim.metadata.labels, claim.spec, owners=owners)
 
     async def patch(self, claim, patch):
-        async with self._answering("patch" if "spec" in patch else "clear", claim):
+        async with self._answering(verb_of(patch), claim):
             if claim.metadata.name in self.refused:
                 raise InvalidRequestError("refused")
             old = self._current(claim, patch)
@@ -106,6 +106,7 @@ class ClaimServer:
             spec = IpClaimSpec(
                 cidr=old.spec.cidr,
                 node_name=changed.get("nodeName", old.spec.node_name) or "",
+                standby=changed.get("standby", old.spec.standby) or "",
                 services=changed.get("services", old.spec.services),
             )
             labels = {key: value for key, value in labels.items() if value is not None}
@@ -187,6 +188,12 @@ class ClaimServer:
                 self.cache[name] = new
 
         asyncio.get_running_loop().call_later(WATCH_S, show)
+
+
+def verb_of(patch):
+    """Return what a patch of the object itself is for."""
+    fields = {*patch.get("spec", {})}
+    return "standby" if fields == {"standby"} else "patch" if fields else "clear"
 
 
 class NoPools:

@@ -151,7 +151,7 @@ def test_the_text_counts_then_tells_what_is_wrong_then_lists():
 def test_the_wide_text_has_more_columns():
     lines = shown(wide=True, whole=False).splitlines()
     assert lines[2].split() == [
-        *("10.0.0.1", "n1", "up", "-", "eth0", "edge", "-", "shop/web", "-")
+        *("10.0.0.1", "n1", "up", "-", "eth0", "edge", "-", "-", "shop/web", "-")
     ]
     assert "VERSION" in lines[4]
 

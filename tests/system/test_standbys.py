@@ -1,0 +1,31 @@
+"""Each claim says beforehand which node takes its IP, and that node has it after a death."""
+
+from collections import Counter
+
+from tests.lab.wait import wait_until
+from tests.system.claims_cluster import IPS
+
+
+def standbys(cluster):
+    """Return the standby of each IP; empty for none."""
+    return {
+        claim["spec"]["cidr"].partition("/")[0]: claim["spec"].get("standby", "")
+        for claim in cluster.claims()
+    }
+
+
+def test_the_ips_of_a_dead_node_answer_on_the_standbys_that_their_claims_named(cluster, lab):
+    lab.add_service("web", IPS, namespace=cluster.namespace)
+    cluster.wait_settled(*IPS)
+    wait_until(lambda: all(standbys(cluster).values()), "a standby of each claim")
+    placed, named = cluster.placed(), standbys(cluster)
+    assert all(named[ip] != placed[ip] for ip in IPS)
+    lost = [ip for ip, node in placed.items() if node == "n2"]
+    assert Counter(named[ip] for ip in lost) == {"n1": 1, "n3": 1}, "spread over the others"
+    with lab.observe(lost) as observer:
+        lab.nodes["n2"].die()
+        for ip in lost:
+            observer.wait_for_owner(ip, named[ip])
+    assert {ip: cluster.placed()[ip] for ip in lost} == {ip: named[ip] for ip in lost}
+    wait_until(lambda: {*standbys(cluster).values()} == {"n1", "n3"}, "other standbys")
+    assert "STANDBY" in lab.kubectl("get", "ipc", "-o", "wide")
