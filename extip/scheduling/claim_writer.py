@@ -17,10 +17,10 @@ from extip.api.conditions import with_condition
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import Condition
 from extip.cache.mutation import Overlay
+from extip.claims.policy.assignment import assignment_patch, standby_patch
 from extip.claims.policy.claims import (
     Delete,
     SetServices,
-    assignment_patch,
     has_field_owners,
     metadata_patch,
     prefix_annotation,
@@ -30,7 +30,6 @@ from extip.claims.policy.claims import (
 )
 from extip.claims.policy.history import Placed, placed
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
-from extip.claims.policy.standby import standby_patch
 from extip.clock import Clock
 from extip.metrics import Metrics
 from extip.scheduling.claim_store import ClaimStore

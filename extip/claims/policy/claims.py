@@ -26,8 +26,6 @@ from extip.api.names import (
     PORTS_ANNOTATION,
     PREFIX_ANNOTATION,
     PREFIX_EXPLICIT,
-    PREVIOUS_NODE_LABEL,
-    STANDBY_LABEL,
     is_service_label,
     label_value,
     service_label,
@@ -229,27 +227,8 @@ def has_field_owners(claim: IpClaim) -> bool:
     return claim.managed and bool(claim.metadata.managed_fields)
 
 
-def assignment_patch(claim: IpClaim, node: str) -> dict[str, object]:
-    """Return the merge patch that gives the claim to `node`; an empty `node` takes its node away.
-
-    It fails with a conflict when the claim has changed since it was read, so that a stale decision
-    does not undo a newer one. Other labels stay. A label keeps the former node until the next move.
-    """
-    before = claim.spec.node_name
-    labels: dict[str, str | None] = {NODE_LABEL: label_value(node) if node else None}
-    spec: dict[str, object] = {"nodeName": node or None}
-    if before and before != node:
-        labels[PREVIOUS_NODE_LABEL] = label_value(before)
-    if node and node == claim.spec.standby:  # another one is chosen in quiet times
-        labels[STANDBY_LABEL] = spec["standby"] = None
-    metadata = metadata_patch(claim) | {"labels": labels}
-    if not claim.managed and before != node:  # without it, a person's claim counts as pinned
-        metadata["annotations"] = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}
-    return {"metadata": metadata, "spec": spec}
-
-
 def services_patch(action: SetServices) -> dict[str, object]:
-    """Return the merge patch of the services; it conflicts like that of `assignment_patch`."""
+    """Return the merge patch of the services; it conflicts like all patches of a claim."""
     metadata = metadata_patch(action.claim)
     pool = label_value(action.pool)
     labels = service_labels(action.claim, action.services)
@@ -350,12 +329,6 @@ def with_annotations(claim: IpClaim, changes: Mapping[str, str | None]) -> IpCla
     after = {**(claim.metadata.annotations or {}), **changes}
     kept = {name: value for name, value in after.items() if value is not None}
     return replace(claim, metadata=replace(claim.metadata, annotations=kept or None))
-
-
-def needs_label(claim: IpClaim) -> bool:
-    """Whether the claim's label names another node than its spec: its node cannot see it then."""
-    label = (claim.metadata.labels or {}).get(NODE_LABEL, "")
-    return label != (label_value(claim.spec.node_name) if claim.spec.node_name else "")
 
 
 def _may_be_default(claim: IpClaim, interface: IPInterface) -> bool:

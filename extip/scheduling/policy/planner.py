@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.claims.policy.assignment import needs_label, standby_of
 from extip.claims.policy.claims import (
     Action,
     ClaimIndex,
@@ -20,13 +21,11 @@ from extip.claims.policy.claims import (
     SetServices,
     claim_name,
     index_claims,
-    needs_label,
     new_claim,
     parse_cidr,
     plan_claims,
 )
 from extip.claims.policy.same_ip import is_refused
-from extip.claims.policy.standby import standby_of
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.candidates import (
     Filtered,

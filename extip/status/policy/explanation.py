@@ -7,8 +7,8 @@ from extip.api.conditions import find_condition
 from extip.api.core_v1 import DetailedService, Event
 from extip.api.ipcontroller_v1 import ASSIGNED, CONFLICT, IpClaim, IpClaimPool
 from extip.api.names import PREVIOUS_NODE_LABEL
+from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
-from extip.claims.policy.standby import standby_of
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import address_request
 from extip.services.policy.requests import parse_ip

@@ -12,9 +12,9 @@ from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, PREVIOUS_NODE_LABEL, node_of_lease
+from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.claims.policy.same_ip import refusal
-from extip.claims.policy.standby import standby_of
 from extip.nodes.policy.verdict import NOT_FOUND
 
 

@@ -19,17 +19,16 @@ from extip.api.names import (
     is_service_label,
     service_label,
 )
+from extip.claims.policy.assignment import assignment_patch, needs_label
 from extip.claims.policy.claims import (
     Action,
     Create,
     Delete,
     SetServices,
-    assignment_patch,
     claim_name,
     current_owners,
     index_claims,
     is_pinned,
-    needs_label,
     new_claim,
     parse_cidr,
     plan_claims,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from extip.claims.policy.standby import standby_of
+from extip.claims.policy.assignment import standby_of
 from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy, assign
 from extip.scheduling.policy.snapshot import NodeFilters, needs_of
 from tests.unit.scheduling.test_state import EVENT, History
