@@ -21,7 +21,7 @@ from extip.scheduling.policy.placement import Placement
 from extip.scheduling.policy.snapshot import needs_of
 from extip.scheduling.policy.standing import Standing
 
-_NODES, _CLAIMS = 4, 16
+_NODES, _CLAIMS = 4, 4
 """Nodes, and claims of each of them, that are tried for a better standby at once."""
 
 
@@ -127,8 +127,7 @@ class Standbys:
         if not self._round:
             self._round = sorted(node for node, takes in self._takes.items() if +takes)
         for node in self._round[-_NODES:]:
-            takes = +self._takes[node]
-            crowded = max(takes, key=_scores(standing.placement, takes), default="")
+            crowded = self._crowded(node, standing.placement, steady)
             for name in tuple(islice(self._by_standby.of(_pair(node, crowded)), _CLAIMS)):
                 better = "" if name in fixed else self._better(claims[name], standing, steady)
                 if better:
@@ -136,6 +135,17 @@ class Standbys:
                     return SetStandby(claims[name], better)
         del self._round[-_NODES:]
         return None
+
+    def _crowded(self, node: str, placement: Placement, steady: frozenset[str]) -> str:
+        """Return the standby that takes too many of a node's claims; empty for none."""
+        takes = self._takes[node]
+        score = _scores(placement, takes)
+        worst = max(+takes, key=score, default="")
+        best = min((one for one in steady if one != node), key=score, default="")
+        if not worst or not best:
+            return ""
+        without_one, _, _ = placement.entry(worst, takes[worst] - 1)
+        return worst if score(best)[0] < without_one else ""
 
     @property
     def is_round_over(self) -> bool:
