@@ -14,7 +14,8 @@ from extip.errors import LinkNotFoundError, NetlinkError
 from extip.guard.policy.admission import Admission, admit
 from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard, Surroundings, Verdicts, surroundings
-from extip.net.interfaces import IPVS_LINK, IPAddress, Link, ObservedAddress
+from extip.net.interfaces import IPVS_LINK, IPAddress, IPInterface, Link, ObservedAddress
+from extip.services.policy.refusal import Refusal
 from extip.services.policy.requests import Requests
 
 
@@ -145,6 +146,22 @@ class AddressObserver:
             requests=Requests() if inputs is None else inputs.requests,
             problem=problem,
         )
+
+    async def refusals(self, asked: Sequence[IPInterface]) -> dict[IPInterface, Refusal]:
+        """Return those that this node would refuse if it were given them, each with the reason.
+
+        Only what the node itself knows counts, as of the last observation. The addresses that the
+        cluster uses are left to the scheduler. Raises LinkError.
+        """
+        link = await self._links.link(self._options.iface)
+        behind = await self._others.behind_others(asked, link)
+        around = replace(
+            self._verdicts.around,
+            reserved=Reserved(),
+            stations={interface.ip: name for interface, name in behind.items()},
+        )
+        found = {one: self._options.guard.refuse(one, around) for one in asked}
+        return {one: refusal for one, refusal in found.items() if refusal is not None}
 
     async def _read_gateways(self) -> str:
         """Read the gateways when they may have changed; return why that failed, empty if not."""

@@ -7,7 +7,7 @@ so only the routes to IPs that are about to come up are read.
 It owns no task: the observer calls it.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from extip.addresses.policy.changes import AddressPlan
@@ -45,7 +45,7 @@ class OtherLinks:
         ours = {i.ip for i in adds if i.ip in up or i.ip in self._ours} | plan.up
         asked = [interface for interface in adds if interface.ip not in ours]
         asked += [interface for interface in self._found if interface in wanted]
-        found = await self._behind_others(asked, link) if asked else {}
+        found = await self.behind_others(asked, link) if asked else {}
         self._ours = ours
         if found == self._found:
             return False
@@ -53,7 +53,13 @@ class OtherLinks:
         self.known = {interface.ip: name for interface, name in found.items()}
         return True
 
-    async def _behind_others(self, asked: list[IPInterface], link: Link) -> dict[IPInterface, str]:
+    async def behind_others(
+        self, asked: Sequence[IPInterface], link: Link
+    ) -> dict[IPInterface, str]:
+        """Return those that are behind other interfaces than `link`, each with the name of that.
+
+        Raises NetlinkError.
+        """
         routes = await self._links.stations([interface.ip for interface in asked])
         if all(index == link.index for index in routes.values()):
             return {}

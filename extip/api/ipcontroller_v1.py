@@ -59,6 +59,8 @@ MAX_HELD = 4096
 """IPs without a claim that a node tells of."""
 MAX_SILENT = 16
 """Silent nodes that a node tells of."""
+MAX_REFUSED = 4096
+"""IPs that a node tells that it would refuse."""
 _MAX_NETWORKS = 64
 _MAX_LINKS = 4096
 
@@ -208,6 +210,14 @@ class IpNodeStatus(Wire, frozen=True):
         says(
             "Nodes that it watches on the segment and that do not answer any more.",
             maxItems=MAX_SILENT,
+            **ATOMIC,
+        ),
+    ] = None
+    refused: Annotated[
+        tuple[Annotated[str, says("One IP, in CIDR form.", **LONGEST_CIDR)], ...] | None,
+        says(
+            "IPs that it would refuse, of those whose standby it is or was.",
+            maxItems=MAX_REFUSED,
             **ATOMIC,
         ),
     ] = None

@@ -14,4 +14,5 @@ def relevant_parts_of_claim(claim: IpClaim) -> object:
 
 def relevant_parts_of_node(node: IpNode) -> object:
     """Return what a pass looks at: not how many claims it has, for one."""
-    return node.metadata.created, node.spec, node.status.links, node.status.held
+    status = node.status
+    return node.metadata.created, node.spec, status.links, status.held, status.refused

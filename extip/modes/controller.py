@@ -6,6 +6,7 @@
     ├── definitions our kinds are served ─► holds back the informers and the registration
     ├── informer-ipclaims          claims of this node ──┐
     ├── informer-former-ipclaims   claims that left ─────┼─► inputs ──► addresses ──► interface
+    ├── informer-standby-ipclaims  claims to take over ──► standby-check ──► registration
     ├── informer-ipnodes           other controllers ────┤                │   └──► announcer
     ├── informer-nodes             for claims by hand ───┘                │
     ├── handover    addresses kept until the next holder is up            ├──► claim-status
@@ -25,7 +26,10 @@ from random import Random
 from extip import __version__, log
 from extip.addresses.conflict.events import ConflictEvents
 from extip.addresses.local_addresses import LocalAddresses
-from extip.api.names import heartbeat_lease
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import STANDBY_LABEL, heartbeat_lease, label_value
+from extip.api.resources import IP_CLAIMS
+from extip.cache.informer import Informer
 from extip.claims.status import CONCURRENCY, ClaimStatusWriter
 from extip.clock import Clock, LoopClock
 from extip.definitions.kinds import Kinds
@@ -33,6 +37,7 @@ from extip.definitions.wait import DefinitionsGate
 from extip.fencing.lease_fencing import LeaseFencing
 from extip.fencing.unread_claims import UnreadClaims
 from extip.guard.refusals import RefusalLedger
+from extip.handover.standby_check import StandbyCheck
 from extip.informers.controller import ClaimInputs
 from extip.kube.client import ApiClient, connect
 from extip.kube.events import EventRecorder
@@ -141,6 +146,22 @@ def assemble(
         clock=clock,
         metrics=metrics,
     )
+    to_take: Informer[IpClaim] = Informer(
+        "standby-ipclaims",
+        kube.lister_watcher(
+            IP_CLAIMS, label_selector=f"{STANDBY_LABEL}={label_value(settings.node)}"
+        ),
+        clock=clock,
+        rng=rng,
+        metrics=metrics,
+    )
+    standby = StandbyCheck(
+        to_take.store,
+        refusals=addresses.observer.refusals,
+        masks=settings.masks,
+        resync_s=settings.resync_s,
+        clock=clock,
+    )
     registration = NodeRegistration(
         kube,
         watched=inputs.record,
@@ -152,6 +173,7 @@ def assemble(
         isolated=lambda: isolation.isolated,
         held=inputs.held,
         silent=uplink.silent,
+        refused=standby.refused,
         nodes=lambda: len(inputs.ip_nodes.store),
         links=net.idle_links,
         addresses=net.idle_addresses,
@@ -198,6 +220,8 @@ def assemble(
     addresses.conflicts.add_handler(outcomes.on_conflicts)
     inputs.claims.add_handler(statuses.on_claim)
     inputs.ip_nodes.add_handler(registration.on_record)
+    to_take.add_handler(standby.on_claim)
+    standby.add_handler(registration.trigger)
     outcomes.add_handler(inputs.drain_wait.trigger)
     outcomes.add_handler(registration.trigger)
     uplink.add_handler(heartbeat.trigger)
@@ -214,8 +238,12 @@ def assemble(
         mode="controller",
         components=[
             *DefinitionsGate(kube, clock=clock, rng=rng).before(
-                *inputs.components(), Component("registration", registration.run), patiently=True
+                *inputs.components(),
+                Component(to_take.name, to_take.run),
+                Component("registration", registration.run),
+                patiently=True,
             ),
+            Component("standby-check", standby.run),
             *addresses.components,
             Component("isolation", uplink.run),
             Component("heartbeat", heartbeat.run),

@@ -53,6 +53,7 @@ class _Glance(NamedTuple):
     isolated: bool
     held: tuple[str, ...]
     silent: tuple[str, ...]
+    refused: tuple[str, ...]
     claims: int
 
 
@@ -72,6 +73,7 @@ class NodeRegistration:
         isolated: Callable[[], bool],
         held: Callable[[], tuple[str, ...]] = lambda: (),
         silent: Callable[[], tuple[str, ...]] = lambda: (),
+        refused: Callable[[], tuple[str, ...]] = lambda: (),
         nodes: Callable[[], int] = lambda: 0,
         links: LinkTable,
         addresses: AddressTable,
@@ -90,6 +92,7 @@ class NodeRegistration:
         self._isolated = isolated
         self._held = held
         self._silent = silent
+        self._refused = refused
         self._nodes = nodes
         self._links = links
         self._addresses = addresses
@@ -162,6 +165,7 @@ class NodeRegistration:
             isolated=seen.isolated,
             held=seen.held,
             silent=seen.silent,
+            refused=seen.refused,
             version=self._version,
             claims=seen.claims,
             now=self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -213,7 +217,14 @@ class NodeRegistration:
             link = await self._links.link(self._iface)
         except LinkNotFoundError:
             link = None
-        return _Glance(link, self._isolated(), self._held(), self._silent(), self._claims())
+        return _Glance(
+            link=link,
+            isolated=self._isolated(),
+            held=self._held(),
+            silent=self._silent(),
+            refused=self._refused(),
+            claims=self._claims(),
+        )
 
     def _interval_s(self, before: int, after: int) -> float:
         """Return the seconds between two writes that differ in the number of claims alone."""
@@ -236,8 +247,8 @@ class NodeRegistration:
 def _can_wait(before: IpNodeStatus, after: IpNodeStatus) -> bool:
     """Whether no program acts on the difference."""
     could, can = (is_true(status.conditions, LINK_READY) for status in (before, after))
-    acted_on = (before.held, before.silent) != (after.held, after.silent)
-    return could == can and not acted_on
+    said, says = ((one.held, one.silent, one.refused) for one in (before, after))
+    return could == can and said == says
 
 
 def _version(node: IpNode) -> int:
@@ -263,6 +274,7 @@ def _patch(record: IpNode, status: IpNodeStatus) -> dict[str, object]:
             "gateways": status.gateways,
             "held": status.held,
             "silent": status.silent,
+            "refused": status.refused,
             "conditions": status.conditions,
         },
     }

@@ -1,7 +1,9 @@
 """Each claim says beforehand which node takes its IP, and that node has it after a death."""
 
 from collections import Counter
+from contextlib import contextmanager
 
+from tests.lab.api import GROUP
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
 
@@ -29,3 +31,29 @@ def test_the_ips_of_a_dead_node_answer_on_the_standbys_that_their_claims_named(c
     assert {ip: cluster.placed()[ip] for ip in lost} == {ip: named[ip] for ip in lost}
     wait_until(lambda: {*standbys(cluster).values()} == {"n1", "n3"}, "other standbys")
     assert "STANDBY" in lab.kubectl("get", "ipc", "-o", "wide")
+
+
+@contextmanager
+def pod_behind(node, ip):
+    """Have the node lead to an address as to one of its pods."""
+    node.run(["ip", "link", "add", "pod0", "type", "veth", "peer", "name", "pod1"])
+    try:
+        for link in ("pod0", "pod1"):
+            node.run(["ip", "link", "set", link, "up"])
+        node.run(["ip", "route", "add", f"{ip}/32", "dev", "pod0"])
+        yield
+    finally:
+        node.run(["ip", "link", "delete", "pod0"])
+
+
+def test_a_node_that_would_refuse_an_ip_says_so_before_it_has_to_take_it(cluster, lab):
+    with pod_behind(lab.nodes["n2"], IPS[0]):
+        lab.add_service("web", IPS[:1], namespace=cluster.namespace)
+        cluster.wait_settled(IPS[0])
+        assert cluster.placed() == {IPS[0]: "n1"}
+        wait_until(lambda: standbys(cluster)[IPS[0]] == "n3", "another standby than n2")
+        told = lab.api.get(f"{GROUP}/ipnodes/n2")["status"]["refused"]
+        assert told == [f"{IPS[0]}/32"]
+        with lab.observe(IPS[:1]) as observer:
+            lab.nodes["n1"].die()
+            observer.wait_for_owner(IPS[0], "n3")

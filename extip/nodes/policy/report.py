@@ -8,6 +8,7 @@ from extip.api.ipcontroller_v1 import (
     LINK_READY,
     MAX_GATEWAYS,
     MAX_HELD,
+    MAX_REFUSED,
     MAX_SILENT,
     IpNode,
     IpNodeStatus,
@@ -78,6 +79,7 @@ def node_status(  # noqa: PLR0913 - all that a status says
     isolated: bool = False,
     held: tuple[str, ...] = (),
     silent: tuple[str, ...] = (),
+    refused: tuple[str, ...] = (),
     version: str,
     claims: int,
     now: str,
@@ -103,6 +105,7 @@ def node_status(  # noqa: PLR0913 - all that a status says
         gateways=gateways,
         held=held[:MAX_HELD] or None,
         silent=silent[:MAX_SILENT] or None,
+        refused=refused[:MAX_REFUSED] or None,
         conditions=with_condition(before.conditions, ready, now=now),
     )
 

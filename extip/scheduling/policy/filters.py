@@ -130,6 +130,8 @@ class NodeFacts:
     """Its controller reports that no other station answers on its interface."""
     unread: bool = False
     """Its controller reports that it cannot read its claims."""
+    refuses: frozenset[IPAddress] = frozenset()
+    """IPs that its controller would refuse, of those whose standby it is or was."""
     link: str = ""
     """The interface in the flags of its controller; empty when it chooses one by subnet."""
     links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)

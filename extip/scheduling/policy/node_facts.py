@@ -73,6 +73,7 @@ def node_facts(  # noqa: PLR0913 - all sources of facts
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
         isolated=isolated,
         unread=unread,
+        refuses=frozenset() if ip_node is None else _ips(ip_node.status.refused or ()),
         link="" if iface is None else iface.name,
         links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up)},
         kubernetes=kubernetes,
@@ -83,9 +84,12 @@ def located(nodes: Iterable[IpNode]) -> dict[IPAddress, str]:
     """Return the node of each IP that is held without a claim; of several nodes, the first name."""
     found: dict[IPAddress, str] = {}
     for node in nodes:
-        for cidr in node.status.held or ():
-            interface = parse_cidr(cidr)
-            if interface is not None:
-                name = node.metadata.name
-                found[interface.ip] = min(name, found.get(interface.ip, name))
+        name = node.metadata.name
+        for ip in _ips(node.status.held or ()):
+            found[ip] = min(name, found.get(ip, name))
     return found
+
+
+def _ips(cidrs: Iterable[str]) -> frozenset[IPAddress]:
+    interfaces = map(parse_cidr, cidrs)
+    return frozenset(interface.ip for interface in interfaces if interface is not None)

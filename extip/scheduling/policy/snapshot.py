@@ -180,14 +180,23 @@ class NodeFilters:
         """Return a claim's standby while it may take the IP, or may be back in a moment."""
         if node in self._cluster.unknown:
             return node
-        if node in self.filter_nodes(needs).nodes and needs.preference is None:
-            return node  # the hot path
-        return node if node in self.standbys(needs, holder) else ""
+        if needs.preference is None:  # the hot path
+            takes = node in self.filter_nodes(needs).nodes and not self._refuses(node, needs)
+        else:
+            takes = node in self.standbys(needs, holder)
+        return node if takes else ""
 
     def standbys(self, needs: Needs, holder: str) -> frozenset[str]:
-        """Return the best of the nodes that may take a claim from its holder."""
-        others = self.filter_nodes(needs).nodes - {holder}
+        """Return the best of the nodes that may take a claim from its holder.
+
+        A node that has said that it would refuse the IP is none of them.
+        """
+        nodes = self.filter_nodes(needs).nodes
+        others = frozenset(n for n in nodes if n != holder and not self._refuses(n, needs))
         return self.preferred.among(others, needs.preference)
+
+    def _refuses(self, node: str, needs: Needs) -> bool:
+        return needs.ip in self._facts[node].refuses
 
     def _connected(
         self, nodes: frozenset[str], holder: str, reason: Unfit | None

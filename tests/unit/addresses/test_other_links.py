@@ -116,3 +116,22 @@ def test_what_nobody_wants_any_more_and_what_may_not_be_added_is_not_looked_up()
         assert world.asked() == []
 
     asyncio.run(scenario())
+
+
+def test_what_is_another_nodes_is_judged_beforehand_by_what_this_node_knows():
+    async def scenario():
+        world = World()
+        await world.look()
+        world.route(POD, world.pods)
+        own = ip_interface("10.0.0.3/24")
+        assert world.node.insert(world.index, own, valid_s=None, ours=False) == 0
+        await world.look()
+        asked = [ip_interface(f"{ip}/32") for ip in (POD, OTHER, "10.0.0.3", "10.0.0.255")]
+        found = await world.observer.refusals(asked)
+        assert {str(one.ip): refusal.reason for one, refusal in found.items()} == {
+            POD: Reason.OTHER_LINK,
+            "10.0.0.3": Reason.LOCAL,
+            "10.0.0.255": Reason.BROADCAST,
+        }
+
+    asyncio.run(scenario())

@@ -36,6 +36,7 @@ class World:
         self.nodes = 3
         self.isolated = False
         self.silent: tuple[str, ...] = ()
+        self.refused: tuple[str, ...] = ()
         self.routers = frozenset({ip_address("10.0.0.254"), ip_address("10.0.0.2")})
         self.node: IpNode | None = None
         self.watched: IpNode | None = None
@@ -55,6 +56,7 @@ class World:
             node_ips=lambda: frozenset({ip_address("10.0.0.2")}),
             isolated=lambda: self.isolated,
             silent=lambda: self.silent,
+            refused=lambda: self.refused,
             nodes=lambda: self.nodes,
             links=cast("LinkTable", self),
             addresses=cast("AddressTable", self),
@@ -282,6 +284,18 @@ def test_silent_neighbours_are_told_at_once_and_so_is_their_return():
             world.registration.trigger()
             await asyncio.sleep(0.1)
             assert world.node.status.silent == (silent or None)
+
+    play(scenario)
+
+
+def test_ips_that_it_would_refuse_are_told_at_once():
+    async def scenario(world):
+        await asyncio.sleep(1)
+        for refused in (("10.0.0.1/32",), ()):
+            world.refused = refused
+            world.registration.trigger()
+            await asyncio.sleep(0.1)
+            assert world.node.status.refused == (refused or None)
 
     play(scenario)
 

@@ -63,3 +63,9 @@ def test_nodes_tell_what_they_have_without_a_claim():
 
     nodes = [node("n2", "10.0.0.1/32", "fd00::1/128"), node("n1", "10.0.0.1/24", "x"), node("n3")]
     assert located(nodes) == {ip_address("10.0.0.1"): "n1", ip_address("fd00::1"): "n2"}
+
+
+def test_nodes_tell_what_they_would_refuse():
+    record = IpNode(status=IpNodeStatus(refused=("10.0.0.1/32", "x")))
+    facts = node_facts("n1", record, None, alive=True, leaving=False)
+    assert facts.refuses == {ip_address("10.0.0.1")}

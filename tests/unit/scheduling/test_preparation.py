@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from ipaddress import ip_address
 from typing import cast
 
 from msgspec.structs import replace
@@ -116,6 +117,17 @@ async def test_a_new_node_gets_its_share_slowly_once_it_is_steady():
         await asyncio.sleep(60)
         assert all(9 <= count <= 11 for count in standbys(world).values())
         assert len(writes(world, "standby")) - seen < 60
+
+
+@virtually
+async def test_a_node_that_would_refuse_an_ip_is_its_standby_no_more():
+    async with World().running() as world:
+        await world.ask("10.0.1.1", wait_s=PREPARED_S)
+        assert standbys(world) == {("n1", "n2"): 1}
+        world.refuses = {"n2": frozenset({ip_address("10.0.1.1")})}
+        world.scheduler.trigger_at_once()
+        await asyncio.sleep(PREPARED_S)
+        assert standbys(world) == {("n1", "n3"): 1}
 
 
 @virtually

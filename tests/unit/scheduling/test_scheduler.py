@@ -235,6 +235,7 @@ class World:
         self.rejected: list[frozenset[Rejection]] = []
         self.alive = {"n1", "n2", "n3"}
         self.steady: frozenset[str] = frozenset()
+        self.refuses: dict[str, frozenset[IPAddress]] = {}
         self.ips = ()
         self.names = ["web"]
         self.local: dict[str, frozenset[str]] = {}
@@ -280,7 +281,12 @@ class World:
             Owner(kind="Service", namespace="default", name=name, uid=name) for name in self.names
         ]
         nodes = tuple(
-            NodeFacts(name=n, alive=n in self.alive, kubernetes=self.kubernetes)
+            NodeFacts(
+                name=n,
+                alive=n in self.alive,
+                refuses=self.refuses.get(n, frozenset()),
+                kubernetes=self.kubernetes,
+            )
             for n in ("n1", "n2", "n3")
         )
         return SchedulerInputs(
