@@ -5,8 +5,16 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from functools import lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+)
 from typing import NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
@@ -21,22 +29,123 @@ class Gateways(NamedTuple):
     """Next hop objects of such routes count while ``net.ipv4.nexthop_compat_mode`` is on."""
 
 
-class CachedIPv4Interface(IPv4Interface):
-    """An interface that makes its address once: it may be the key of many indexes."""
+class CachedIPv4Address(IPv4Address):
+    """An address that computes its hash once: it is the key of many indexes."""
 
-    @cached_property
-    def ip(self) -> IPv4Address:
-        """The address without its prefix length."""
-        return super().ip
+    __slots__ = ("_hash",)
+
+    def __hash__(self) -> int:
+        """Return the hash that an equal `IPv4Address` has."""
+        try:
+            return self._hash
+        except AttributeError:
+            self._hash: int = super().__hash__()
+            return self._hash
 
 
-class CachedIPv6Interface(IPv6Interface):
+class CachedIPv6Address(IPv6Address):
     """The same for IPv6."""
 
-    @cached_property
-    def ip(self) -> IPv6Address:
-        """The address without its prefix length."""
-        return super().ip
+    __slots__ = ("_hash",)
+
+    def __hash__(self) -> int:
+        """Return the hash that an equal `IPv6Address` has."""
+        try:
+            return self._hash
+        except AttributeError:
+            self._hash: int = super().__hash__()
+            return self._hash
+
+
+# A service, its claim and its pool write one address. With one object for all, indexes find it
+# without a comparison of numbers.
+@lru_cache(maxsize=2**18)  # type: ignore[misc]  # its own type has Any
+def ip_address_of(text: str) -> IPAddress:
+    """Return the address that `text` writes. Raises ValueError when it writes none."""
+    return CachedIPv6Address(text) if ":" in text else CachedIPv4Address(text)
+
+
+class _Compact:
+    """What the compact interfaces of both families have in common."""
+
+    __slots__ = ()
+
+    length: int
+    _ip: int
+    """The address as the base class has it."""
+    _bits: int
+    """The length of an address."""
+
+    @property
+    def _prefixlen(self) -> int:  # the base class writes its texts with it
+        return self.length
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is type(self) and isinstance(other, _Compact):
+            return self.length == other.length and self._ip == other._ip
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        """Return the hash that an equal interface of the base class has."""
+        number, host = self._ip, self._bits - self.length
+        return hash((number, self.length, number >> host << host))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ip_interface, (str(self),)
+
+
+class CompactIPv4Interface(_Compact, IPv4Interface):
+    """An interface that makes its network for each use, and keeps none: there are many claims.
+
+    It equals an `IPv4Interface` with the same text.
+    """
+
+    __slots__ = ("ip", "length")
+    _bits = 32
+
+    def __init__(self, ip: IPv4Address, length: int) -> None:
+        """Take an address, and a prefix length from 0 to 32."""
+        IPv4Address.__init__(self, int(ip))
+        self.ip = ip  # type: ignore[misc]  # a property of the base class
+        self.length = length
+
+    @property
+    def network(self) -> IPv4Network:  # type: ignore[override]  # nobody sets it
+        """The network of the address."""
+        return IPv4Network((int(self), self.length), strict=False)
+
+
+class CompactIPv6Interface(_Compact, IPv6Interface):
+    """The same for IPv6, with a prefix length from 0 to 128."""
+
+    __slots__ = ("ip", "length")
+    _bits = 128
+
+    def __init__(self, ip: IPv6Address, length: int) -> None:
+        IPv6Address.__init__(self, int(ip))
+        self.ip = ip  # type: ignore[misc]  # a property of the base class
+        self.length = length
+
+    @property
+    def network(self) -> IPv6Network:  # type: ignore[override]  # nobody sets it
+        """The network of the address."""
+        return IPv6Network((int(self), self.length), strict=False)
+
+
+def compact(ip: IPAddress, length: int) -> IPInterface:
+    """Return an address with a prefix length. Raises ValueError when its family has no such one."""
+    if not 0 <= length <= ip.max_prefixlen:
+        raise ValueError(f"{length} is no prefix length")
+    if isinstance(ip, IPv4Address):
+        return CompactIPv4Interface(ip, length)
+    return CompactIPv6Interface(ip, length)
+
+
+def prefix_length(interface: IPInterface) -> int:
+    """Return the prefix length; a compact interface makes no network for it."""
+    if isinstance(interface, _Compact):
+        return interface.length
+    return interface.network.prefixlen
 
 
 IPVS_LINK = "kube-ipvs0"

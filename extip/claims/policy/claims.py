@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import AddressValueError, NetmaskValueError
 from types import MappingProxyType
 
 from msgspec.structs import replace
@@ -31,10 +30,11 @@ from extip.api.names import (
     service_label,
 )
 from extip.net.interfaces import (
-    CachedIPv4Interface,
-    CachedIPv6Interface,
     IPAddress,
     IPInterface,
+    compact,
+    ip_address_of,
+    prefix_length,
 )
 from extip.services.policy.references import service_of
 from extip.services.policy.requests import Owner
@@ -101,7 +101,7 @@ def claim_name(interface: IPInterface) -> str:
     """
     ip = interface.ip
     parts = ip.exploded.split(".") if ip.version == 4 else _groups(int(ip))  # noqa: PLR2004
-    return "-".join((*parts, str(interface.network.prefixlen)))
+    return "-".join((*parts, str(prefix_length(interface))))
 
 
 # Each claim is parsed several times for each change of it, with the same result.
@@ -112,8 +112,8 @@ def parse_cidr(text: str) -> IPInterface | None:
     if not slash or not prefix.isascii() or not prefix.isdecimal() or "%" in address:
         return None
     try:
-        return CachedIPv6Interface(text) if ":" in address else CachedIPv4Interface(text)
-    except (AddressValueError, NetmaskValueError):
+        return compact(ip_address_of(address), int(prefix))
+    except ValueError:
         return None
 
 
@@ -333,7 +333,7 @@ def with_annotations(claim: IpClaim, changes: Mapping[str, str | None]) -> IpCla
 
 def _may_be_default(claim: IpClaim, interface: IPInterface) -> bool:
     """Whether the length is one that schedulers write without being told; pools say theirs."""
-    full = interface.network.prefixlen == interface.max_prefixlen
+    full = prefix_length(interface) == interface.max_prefixlen
     return claim.managed and full and not pool_of(claim)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.net.interfaces import IPAddress
+from extip.net.interfaces import IPAddress, prefix_length
 from extip.pools.policy.address_request import AddressRequest, ways_in
 from extip.pools.policy.allocation_index import AllocationIndex, AllocationSource, Claimed, Facts
 from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
@@ -341,7 +341,7 @@ class _Planner:
         if pool is None or leaves:
             return asker.claimed[ip]
         claimed = asker.claimed.get(ip)
-        if claimed is not None and claimed.interface.network.prefixlen == pool.prefixlen(ip):
+        if claimed is not None and prefix_length(claimed.interface) == pool.prefixlen(ip):
             return Claimed(claimed.interface, pool.name)  # a new interface object costs much time
         return Claimed(pool.interface(ip), pool.name)
 

@@ -7,7 +7,6 @@ from typing import TypeVar
 from extip.net.interfaces import IPAddress
 
 K = TypeVar("K")
-V = TypeVar("V")
 
 
 @dataclass(slots=True)
@@ -28,12 +27,3 @@ def keys_of(found: Mapping[K, object]) -> dict[K, None]:
     """Return all keys as a set; it takes the hashes of a dict as they are."""
     keys: dict[K, None] = dict.fromkeys(found, None)
     return keys
-
-
-def remove(index: dict[K, dict[V, None]], key: K, value: V) -> None:
-    """Remove a value from an index, and a key without values."""
-    found = index.get(key)
-    if found is not None:
-        found.pop(value, None)
-        if not found:
-            del index[key]

@@ -13,12 +13,13 @@ from itertools import islice
 from typing import TypeVar
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.cache.multimap import Multimap
 from extip.claims.policy.claims import parse_cidr, pool_of, ports_text
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation import plan_part
 from extip.pools.policy.allocation_index import A_NODE, Facts
-from extip.pools.policy.allocation_part import Part, keys_of, note, remove
+from extip.pools.policy.allocation_part import Part, keys_of, note
 from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
 from extip.pools.policy.pools import Cursor, Pools
 from extip.pools.policy.service_update import ServiceUpdate
@@ -37,7 +38,7 @@ class AllocationState:
 
     def __init__(self) -> None:
         self._requests: dict[str, AddressRequest] = {}
-        self._keyed: dict[str, dict[str, None]] = {}
+        self._keyed = Multimap[str, str]()
         """The services of each sharing key."""
         self._cursors: dict[tuple[str, int], Cursor] = {}
         self._left: Mapping[IPAddress, str] = {}
@@ -53,11 +54,11 @@ class AllocationState:
         self._planned = self._under_way = False
         self._overlooked = False
         """Whether changes were not kept, since there was no pool and no request."""
-        self._claims_of: dict[IPAddress, dict[str, None]] = {}
+        self._claims_of = Multimap[IPAddress, str]()
         self._taken: dict[str, None] = {}
         """Claims of which other stations have the addresses, by name."""
-        self._claimed_for: dict[str, dict[IPAddress, None]] = {}
-        self._services_of: dict[IPAddress, dict[str, None]] = {}
+        self._claimed_for = Multimap[str, IPAddress]()
+        self._services_of = Multimap[IPAddress, str]()
         self._ips_of: dict[str, frozenset[IPAddress]] = {}
         self._owner_of: dict[str, Owner] = {}
         """The owners that the last decisions are about."""
@@ -83,14 +84,14 @@ class AllocationState:
                 continue
             self._touched.services[name] = None
             if old is not None:
-                remove(self._keyed, old.sharing_key, name)
+                self._keyed.discard(old.sharing_key, name)
                 note(self._touched.ips, old.given)
             if new is None:
                 del self._requests[name]
                 continue
             self._requests[name] = new
             if new.sharing_key:
-                self._keyed.setdefault(new.sharing_key, {})[name] = None
+                self._keyed.add(new.sharing_key, name)
             for ip in new.given:
                 self._users.setdefault(ip, new.owner)
 
@@ -116,7 +117,7 @@ class AllocationState:
         """
         names = dict(self._taken)
         for ip in ips:
-            names.update(self._claims_of.get(ip, {}))
+            note(names, self._claims_of.of(ip))
         return [self._claims[name] for name in names]
 
     def take_explicit(self, wanted: Mapping[IPInterface, tuple[Owner, ...]]) -> None:
@@ -158,7 +159,7 @@ class AllocationState:
         requests = [self._requests[name] for name in part.services if name in self._requests]
         names: dict[str, None] = {}
         for ip in part.ips:
-            names.update(self._claims_of.get(ip, {}))
+            note(names, self._claims_of.of(ip))
         explicit = (self._explicit[ip] for ip in part.ips if ip in self._explicit)
         found = plan_part(
             requests,
@@ -207,7 +208,8 @@ class AllocationState:
     def _everything(self) -> Part:
         services = keys_of(self._requests) | keys_of(self._owner_of)
         return Part(
-            services, keys_of(self._users) | keys_of(self._claims_of) | keys_of(self._explicit)
+            services,
+            keys_of(self._users) | dict.fromkeys(self._claims_of) | keys_of(self._explicit),
         )
 
     def _compare(self, pools: Pools, facts: Facts) -> None:
@@ -267,7 +269,7 @@ class AllocationState:
                     key = self._requests[name].sharing_key if name in self._requests else ""
                     if key not in keys:
                         keys.add(key)
-                        services += self._keyed[key]
+                        services += self._keyed.of(key)
             services = []
             for ip in ips:
                 if ip not in part.ips:
@@ -279,13 +281,13 @@ class AllocationState:
 
     def _ips_at(self, name: str) -> Iterable[IPAddress]:
         yield from self._ips_of.get(name, ())
-        yield from self._claimed_for.get(name, ())
+        yield from self._claimed_for.of(name)
         if name in self._requests:
             yield from _named(self._requests[name])
 
     def _services_at(self, ip: IPAddress) -> Iterable[str]:
-        yield from self._services_of.get(ip, ())
-        for name in self._claims_of.get(ip, ()):
+        yield from self._services_of.of(ip)
+        for name in self._claims_of.of(ip):
             yield from map(str, self._claims[name].spec.services or ())
         if ip in self._explicit:
             yield from map(str, self._explicit[ip][1])
@@ -341,9 +343,9 @@ class AllocationState:
     def _relate(self, name: str, ips: frozenset[IPAddress]) -> None:
         """Note the addresses that a service has to do with."""
         for ip in self._ips_of.pop(name, _NO_IPS):
-            remove(self._services_of, ip, name)
+            self._services_of.discard(ip, name)
         for ip in ips:
-            self._services_of.setdefault(ip, {})[name] = None
+            self._services_of.add(ip, name)
         if ips:
             self._ips_of[name] = ips
 
@@ -353,12 +355,12 @@ class AllocationState:
             return
         self._touched.ips[interface.ip] = None
         self._users.setdefault(interface.ip, claim)
-        self._claims_of.setdefault(interface.ip, {})[claim.metadata.name] = None
+        self._claims_of.add(interface.ip, claim.metadata.name)
         if taken(claim):
             self._taken[claim.metadata.name] = None
         for service in claim.spec.services or ():
             self._touched.services[str(service)] = None
-            self._claimed_for.setdefault(str(service), {})[interface.ip] = None
+            self._claimed_for.add(str(service), interface.ip)
 
     def _unread(self, name: str) -> None:
         claim = self._claims.get(name)
@@ -366,16 +368,16 @@ class AllocationState:
         if claim is None or interface is None:
             return
         self._touched.ips[interface.ip] = None
-        remove(self._claims_of, interface.ip, name)
+        self._claims_of.discard(interface.ip, name)
         self._taken.pop(name, None)
         for service in claim.spec.services or ():
             self._touched.services[str(service)] = None
             if not self._is_claimed_elsewhere(str(service), interface.ip, name):
-                remove(self._claimed_for, str(service), interface.ip)
+                self._claimed_for.discard(str(service), interface.ip)
 
     def _is_claimed_elsewhere(self, service: str, ip: IPAddress, but: str) -> bool:
         """Whether another claim of the address names the service, too."""
-        others = (self._claims[name] for name in self._claims_of.get(ip, ()) if name != but)
+        others = (self._claims[name] for name in self._claims_of.of(ip) if name != but)
         return any(service in map(str, other.spec.services or ()) for other in others)
 
 

@@ -13,13 +13,18 @@ from bisect import bisect_right
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from itertools import chain
 
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
 from extip.api.selector import selects
 from extip.claims.policy.claims import parse_cidr
-from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.interfaces import (
+    CachedIPv4Address,
+    CachedIPv6Address,
+    IPAddress,
+    IPInterface,
+    compact,
+)
 from extip.pools.policy.ranges import host_bits, range_of
 from extip.pools.policy.spans import (
     UNICAST,
@@ -93,9 +98,7 @@ class Pool:
 
     def interface(self, ip: IPAddress) -> IPInterface:
         """Return an address of the pool with its prefix length."""
-        if ip.version == _V4:
-            return IPv4Interface((int(ip), self.prefixlen(ip)))
-        return IPv6Interface((int(ip), self.prefixlen(ip)))
+        return compact(ip, self.prefixlen(ip))
 
     def prefixlen(self, ip: IPAddress) -> int:
         """Return the prefix length that an address of the pool gets on the interface."""
@@ -309,4 +312,4 @@ def _edges_up_to(value: int) -> int:
 
 
 def _address(version: int, value: int) -> IPAddress:
-    return IPv4Address(value) if version == _V4 else IPv6Address(value)
+    return CachedIPv4Address(value) if version == _V4 else CachedIPv6Address(value)

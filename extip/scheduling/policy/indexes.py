@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from typing import Generic, TypeVar
 
+from extip.cache.multimap import Multimap
+
 K = TypeVar("K")
 
 
@@ -10,12 +12,12 @@ class KeysBy(Generic[K]):
     """The keys of each word, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._keys: dict[str, dict[K, None]] = {}
+        self._keys = Multimap[str, K]()
         self._words: dict[K, tuple[str, ...]] = {}
 
     def of(self, word: str) -> Collection[K]:
         """Return the keys that depend on a word."""
-        return self._keys.get(word, {}).keys()
+        return self._keys.of(word)
 
     def put(self, key: K, words: Iterable[str]) -> None:
         """Note all words that a key depends on."""
@@ -23,12 +25,9 @@ class KeysBy(Generic[K]):
         if new == old:
             return
         for word in old:
-            keys = self._keys[word]
-            del keys[key]
-            if not keys:
-                del self._keys[word]
+            self._keys.discard(word, key)
         for word in new:
-            self._keys.setdefault(word, {})[key] = None
+            self._keys.add(word, key)
         if new:
             self._words[key] = new
         else:

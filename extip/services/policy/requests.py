@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from types import MappingProxyType
 
 from extip.api.core_v1 import AnyService
-from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.interfaces import IPAddress, IPInterface, compact, ip_address_of
 from extip.services.policy.refusal import Refusal
 
 _NOBODY: Mapping["Owner", Refusal] = MappingProxyType({})
@@ -69,9 +68,7 @@ class Masks:
 
     def of(self, ip: IPAddress) -> IPInterface:
         """Return the IP with the prefix length of its family."""
-        if ip.version == 4:  # noqa: PLR2004
-            return IPv4Interface((int(ip), self.v4))
-        return IPv6Interface((int(ip), self.v6))
+        return compact(ip, self.v4 if ip.version == 4 else self.v6)  # noqa: PLR2004
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +149,7 @@ def parse_ip(text: str) -> IPAddress | None:
     if "%" in text:  # a zone names an interface of one host, and has no meaning on another
         return None
     try:
-        return ip_address(text)
+        return ip_address_of(text)
     except ValueError:
         return None
 
