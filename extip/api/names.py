@@ -166,8 +166,7 @@ def service_label(namespace: str, name: str) -> str:
 
 def is_service_label(label: str) -> bool:
     """Whether the label stands for a service."""
-    prefix, _, _ = label.partition("/")
-    return prefix.endswith(_SERVICE_SUFFIX)
+    return f"{_SERVICE_SUFFIX}/" in label
 
 
 def heartbeat_lease(node: str) -> str:

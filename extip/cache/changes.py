@@ -1,8 +1,12 @@
-"""The keys that have changed since the last look, for one reader that sees everything at first."""
+"""The keys that have changed: since the last look of one reader, or between two mappings."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class ChangedKeys:
@@ -42,3 +46,11 @@ class ChangedKeys:
         """Have the next `take` return all keys."""
         self._keys.clear()
         self._anew = True
+
+
+def differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
+    """Return the keys whose values differ."""
+    if old is new:
+        return []
+    found = [key for key, one in new.items() if (was := old.get(key)) is not one and was != one]
+    return found + [key for key in old if key not in new]

@@ -26,11 +26,11 @@ class Multimap(Generic[K, V]):
         """Return the values of a key; nothing for an unknown one."""
         if key in self._one:
             return (self._one[key],)
-        return self._more[key].keys() if key in self._more else ()
+        return self._more[key].keys() if self._more and key in self._more else ()
 
     def add(self, key: K, value: V) -> None:
         """Add a value to a key, unless it is there already."""
-        if key in self._more:
+        if self._more and key in self._more:
             self._more[key][value] = None
         elif self._one.setdefault(key, value) != value:
             self._more[key] = {self._one.pop(key): None, value: None}

@@ -125,23 +125,16 @@ class WantedIps:
 
     def _wanted(self, ip: IPAddress) -> Wanted | None:
         """Look at one IP; return its request, or None when nobody wants it or it is refused."""
-        self._asked.pop(ip, None)
         self._contested.pop(ip, None)
         self._rejections.pop(ip, None)
         self._doubts.pop(ip, None)
         request = self._allocation.request_for(ip, self._explicit.get(ip))
         if request is None:
+            self._asked.pop(ip, None)
             return None
         self._asked[ip] = None
-        one = Requests(wanted=dict([request]))
-        resolved = resolve_sharing(
-            one, current_owners(self._claims_of(ip)), self._allocation.namespaces_together
-        )
-        if resolved is not one:
-            self._contested[ip] = None
-        interface, owners = request[0], resolved.wanted[request[0]]
+        interface, owners, rejected = self._share(ip, request)
         refusal = self._guard.refuse(interface, self._around)
-        rejected = {*resolved.denied}
         if refusal is not None:
             rejected |= {Rejection(str(ip), owner, refusal) for owner in owners}
         if rejected:
@@ -153,6 +146,21 @@ class WantedIps:
             self._doubts[ip] = frozenset(Rejection(str(ip), owner, doubt) for owner in owners)
         found = self._allocation.allocated.get(ip)
         return Wanted(interface, owners, "" if found is None else found.pool)
+
+    def _share(
+        self, ip: IPAddress, request: _Request
+    ) -> tuple[IPInterface, tuple[Owner, ...], set[Rejection]]:
+        """Decide between namespaces; return the request, and the rejections of the others."""
+        interface, owners = request
+        if len(owners) == 1:
+            return interface, owners, set()
+        one = Requests(wanted={interface: owners})
+        resolved = resolve_sharing(
+            one, current_owners(self._claims_of(ip)), self._allocation.namespaces_together
+        )
+        if resolved is not one:
+            self._contested[ip] = None
+        return interface, resolved.wanted[interface], {*resolved.denied}
 
 
 def _note(noted: dict[IPAddress, None], ips: Iterable[IPAddress]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.core_v1 import DetailedService, Node
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
-from extip.api.names import heartbeat_lease
+from extip.api.names import heartbeat_lease, service_label
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.definitions.kinds import Kinds
@@ -192,6 +192,7 @@ class SchedulerWorld:
                     "ipnode": node,
                     "ip-pool-name": "pool",
                     "app.kubernetes.io/managed-by": "extip",
+                    service_label("default", name): "",
                 },
             },
             spec={

@@ -100,8 +100,8 @@ def claim_name(interface: IPInterface) -> str:
     contain the colons of the short form.
     """
     ip = interface.ip
-    parts = ip.exploded.split(".") if ip.version == 4 else _groups(int(ip))  # noqa: PLR2004
-    return "-".join((*parts, str(prefix_length(interface))))
+    text = str(ip).replace(".", "-") if ip.version == 4 else _groups(int(ip))  # noqa: PLR2004
+    return f"{text}-{prefix_length(interface)}"
 
 
 # Each claim is parsed several times for each change of it, with the same result.
@@ -303,7 +303,7 @@ def prefix_annotation(claim: IpClaim, explicit: AbstractSet[int]) -> dict[str, s
     interface = parse_cidr(claim.spec.cidr)
     if interface is None or not claim.managed:
         return {}
-    told = _may_be_default(claim, interface) and interface.version in explicit
+    told = interface.version in explicit and _may_be_default(claim, interface)
     due = PREFIX_EXPLICIT if told else None
     now = (claim.metadata.annotations or {}).get(PREFIX_ANNOTATION)
     return {} if now == due else {PREFIX_ANNOTATION: due}
@@ -362,9 +362,9 @@ def ports_text(claim: IpClaim) -> str:
     return (claim.metadata.annotations or {}).get(PORTS_ANNOTATION, "")
 
 
-def _groups(value: int) -> list[str]:
+def _groups(value: int) -> str:
     last = (_IPV6_PARTS - 1) * _GROUP_BITS
-    return [f"{value >> shift & 0xFFFF:x}" for shift in range(last, -1, -_GROUP_BITS)]
+    return "-".join(f"{value >> shift & 0xFFFF:x}" for shift in range(last, -1, -_GROUP_BITS))
 
 
 def _name(claim: IpClaim) -> str:

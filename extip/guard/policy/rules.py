@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from extip.guard.policy.reserved import Reserved
-from extip.net.interfaces import IPAddress, IPInterface, ObservedAddress
+from extip.net.interfaces import IPAddress, IPInterface, ObservedAddress, prefix_length
 from extip.net.networks import IPNetwork, Networks
 from extip.services.policy.refusal import Reason, Refusal
 
@@ -113,7 +113,7 @@ class Guard:
         ip = candidate.ip
         return (
             _special(ip)
-            or _edge(ip, candidate.network)
+            or (_edge(ip, candidate.network) if _is_at_an_end(candidate) else None)
             or around.edges.get(ip)
             or _taken(ip, around)
             or self._outside(ip)
@@ -219,6 +219,13 @@ def _special(ip: IPAddress) -> Refusal | None:
         if number & mask == base:
             return Refusal(reason, f"{ip} is {what}")
     return None
+
+
+def _is_at_an_end(candidate: IPInterface) -> bool:
+    """Whether it is the first or the last address of its subnet; for most no network is made."""
+    host_bits = candidate.max_prefixlen - prefix_length(candidate)
+    last = (1 << host_bits) - 1
+    return host_bits > 1 and int(candidate.ip) & last in (0, last)
 
 
 def _edge(ip: IPAddress, network: IPNetwork) -> Refusal | None:

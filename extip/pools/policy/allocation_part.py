@@ -1,6 +1,6 @@
 """A part of the services and addresses, and dicts that stand for ordered sets. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ def note(noted: dict[K, None], keys: Iterable[K]) -> None:
         noted[key] = None
 
 
-def keys_of(found: Mapping[K, object]) -> dict[K, None]:
+def keys_of(found: Iterable[K]) -> dict[K, None]:
     """Return all keys as a set; it takes the hashes of a dict as they are."""
     keys: dict[K, None] = dict.fromkeys(found, None)
     return keys

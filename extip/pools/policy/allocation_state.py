@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from math import ceil
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.cache.changes import differing
 from extip.cache.multimap import Multimap
 from extip.claims.policy.claims import parse_cidr, pool_of, ports_text
 from extip.net.interfaces import IPAddress, IPInterface
@@ -20,17 +21,15 @@ from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation import plan_part
 from extip.pools.policy.allocation_index import A_NODE, Facts
 from extip.pools.policy.allocation_part import Part, keys_of, note
-from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
+from extip.pools.policy.at_rest import address_at_rest, allocated_at_rest
+from extip.pools.policy.decisions import Decisions
+from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.pools import Cursor, Pools
-from extip.pools.policy.service_update import ServiceUpdate
 from extip.pools.policy.set_aside import taken
-from extip.services.policy.requests import Owner, Ports, Requests
+from extip.services.policy.requests import Owner, Requests
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-_NO_IPS: frozenset[IPAddress] = frozenset()
-_NONE: frozenset[tuple[Owner, IPAddress]] = frozenset()
+_FASTER = 8
+"""Services at rest that are looked at in the time of one plan."""
 
 
 class AllocationState:
@@ -51,6 +50,8 @@ class AllocationState:
         self._touched = Part()
         self._fresh: dict[str, None] = {}
         """Touched services without any address: they come last, all at once."""
+        self._at_rest: list[IPAddress] = []
+        """The addresses of services that this step finds at rest."""
         self._planned = self._under_way = False
         self._overlooked = False
         """Whether changes were not kept, since there was no pool and no request."""
@@ -59,17 +60,10 @@ class AllocationState:
         """Claims of which other stations have the addresses, by name."""
         self._claimed_for = Multimap[str, IPAddress]()
         self._services_of = Multimap[IPAddress, str]()
-        self._ips_of: dict[str, frozenset[IPAddress]] = {}
+        self._ips_of = Multimap[str, IPAddress]()
         self._owner_of: dict[str, Owner] = {}
         """The owners that the last decisions are about."""
-        self._allocated: dict[IPAddress, Allocated] = {}
-        self._updates: dict[Owner, ServiceUpdate] = {}
-        self._upcoming: dict[Owner, Upcoming] = {}
-        self._disowned: dict[Owner, frozenset[tuple[Owner, IPAddress]]] = {}
-        self._waiting: dict[Owner, str] = {}
-        self._lacking: dict[Owner, None] = {}
-        self._arriving: dict[Owner, None] = {}
-        self._ports: dict[Owner, Ports] = {}
+        self._decisions = Decisions()
         self._users: dict[IPAddress, object] = {}
         self._mixed: dict[IPAddress, None] = {}
         """Addresses that are allocated, and also written by hand: ports of any service matter."""
@@ -125,7 +119,7 @@ class AllocationState:
         if wanted is self._wanted:
             return
         new = {interface.ip: (interface, owners) for interface, owners in wanted.items()}
-        note(self._touched.ips, _differing(self._explicit, new))
+        note(self._touched.ips, differing(self._explicit, new))
         for ip, (_interface, owners) in new.items():
             self._users.setdefault(ip, owners[0])
         self._explicit, self._wanted = new, wanted
@@ -135,7 +129,7 @@ class AllocationState:
         """Whether the last plan left something for the next ones."""
         return self._under_way
 
-    def plan(self, pools: Pools, facts: Facts, most: int = sys.maxsize) -> Allocation:
+    def plan(self, pools: Pools, facts: Facts, most: int = sys.maxsize // _FASTER) -> Allocation:
         """Plan what about `most` changes concern; `facts.requests` is not looked at.
 
         Nobody gets an address of services whose turn is still to come. The same object is returned
@@ -145,13 +139,13 @@ class AllocationState:
             return self._nothing()
         if not self._under_way:
             services = self._touched.services
-            unmet = (*self._waiting, *self._lacking, *self._upcoming, *self._arriving)
-            note(services, map(str, unmet))
+            note(services, map(str, self._decisions.unmet()))
             self._touched.ips.update(self._mixed)
         self._compare(pools, facts)
         part = self._whole(self._next(most))
+        at_rest, self._at_rest = self._at_rest, []
         self._under_way = bool(self._touched.services or self._touched.ips or self._fresh)
-        if not part.services and not part.ips:
+        if not part.services and not part.ips and not at_rest:
             return self.last
         self._planned = True
         before = {ip: self._users[ip] for ip in part.ips if ip in self._users}
@@ -175,25 +169,15 @@ class AllocationState:
         )
         self._record(part, requests, found)
         self._left = {ip: str(one) for ip, one in before.items() if ip not in self._users}
-        self.last = Allocation(
-            allocated=self._allocated,
-            service_updates=tuple(self._updates.values()),
-            upcoming=self._upcoming,
-            disowned=_NONE.union(*self._disowned.values()),
-            waiting=self._waiting,
-            lacking=frozenset(self._lacking),
-            arriving=frozenset(self._arriving),
-            ports=self._ports,
-            users=self._users,
-            changed=frozenset((*part.ips, *found.allocated)),
-            freed=self._left,
+        self.last = self._decisions.allocation(
+            self._users, changed=(*at_rest, *part.ips, *found.allocated), freed=self._left
         )
         return self.last
 
     def _nothing(self) -> Allocation:
         """Return an empty allocation; decide everything anew when there is a pool."""
         if self._planned:
-            changed = frozenset(self._allocated)
+            changed = frozenset(self._decisions.allocated)
             left = {ip: str(user) for ip, user in self._users.items()}
             self._retract(self._whole(self._everything()))
             self.last = Allocation(changed=changed, freed=left)
@@ -209,7 +193,7 @@ class AllocationState:
         services = keys_of(self._requests) | keys_of(self._owner_of)
         return Part(
             services,
-            keys_of(self._users) | dict.fromkeys(self._claims_of) | keys_of(self._explicit),
+            keys_of(self._users) | keys_of(self._claims_of) | keys_of(self._explicit),
         )
 
     def _compare(self, pools: Pools, facts: Facts) -> None:
@@ -234,19 +218,51 @@ class AllocationState:
         self._pools, self._known, self._overlooked = pools, facts, False
 
     def _next(self, most: int) -> Part:
-        """Take some of what is touched; services without any address only after all others."""
-        part, touched = Part(), self._touched
-        for name in list(islice(touched.services, most)):
+        """Take some of what is touched; services without any address only after all others.
+
+        Services at rest need no plan: they are done at once.
+        """
+        part, touched, taken = Part(), self._touched, 0.0
+        for name in list(islice(touched.services, _FASTER * most)):
+            if taken >= most:
+                break
             del touched.services[name]
+            if self._rests(name):
+                taken += 1 / _FASTER
+                continue
+            taken += 1
             has_some = next(iter(self._ips_at(name)), None) is not None
             (part.services if has_some else self._fresh)[name] = None
-        for ip in list(islice(touched.ips, max(0, most - len(part.services)))):
+        for ip in list(islice(touched.ips, max(0, most - ceil(taken)))):
             del touched.ips[ip]
             part.ips[ip] = None
         if not touched.services and not touched.ips:
             part.services |= self._fresh
             self._fresh = {}
         return part
+
+    def _rests(self, name: str) -> bool:
+        """Note the address of a service that was never looked at and is at rest, or return False.
+
+        Nobody else has to do with the address.
+        """
+        request = self._requests.get(name)
+        ip = None if request is None or name in self._owner_of else address_at_rest(request)
+        if request is None or ip is None or ip in self._explicit or self._services_of.of(ip):
+            return False
+        claims, claimed = self._claims_of.of(ip), self._claimed_for.of(name)
+        if len(claims) != 1 or len(claimed) != 1 or ip in self._known.aside.taken:
+            return False
+        found = allocated_at_rest(request, self._claims[next(iter(claims))], self._pools)
+        if found is None:
+            return False
+        self._owner_of[name] = self._users[ip] = request.owner
+        self._decisions.allocated[ip] = found
+        self._services_of.add(ip, name)
+        self._ips_of.add(name, ip)
+        self._touched.ips.pop(ip, None)
+        self._at_rest.append(ip)
+        return True
 
     def offer_again(self, ip: IPAddress) -> None:
         """Note an address that may be free now, and is not among the freed ones of `Facts`."""
@@ -280,7 +296,7 @@ class AllocationState:
         return part
 
     def _ips_at(self, name: str) -> Iterable[IPAddress]:
-        yield from self._ips_of.get(name, ())
+        yield from self._ips_of.of(name)
         yield from self._claimed_for.of(name)
         if name in self._requests:
             yield from _named(self._requests[name])
@@ -297,24 +313,15 @@ class AllocationState:
         for name in part.services:
             owner = self._owner_of.pop(name, None)
             if owner is not None:
-                self._forget(owner)
-            self._relate(name, _NO_IPS)
+                self._decisions.forget(owner)
+            self._relate(name, ())
         for ip in part.ips:
-            self._allocated.pop(ip, None)
+            self._decisions.allocated.pop(ip, None)
             self._mixed.pop(ip, None)
             if ip in self._known.node_ips:
                 self._users[ip] = A_NODE
             else:
                 self._users.pop(ip, None)
-
-    def _forget(self, owner: Owner) -> None:
-        self._updates.pop(owner, None)
-        self._upcoming.pop(owner, None)
-        self._disowned.pop(owner, None)
-        self._waiting.pop(owner, None)
-        self._lacking.pop(owner, None)
-        self._arriving.pop(owner, None)
-        self._ports.pop(owner, None)
 
     def _record(self, part: Part, requests: Iterable[AddressRequest], found: Allocation) -> None:
         related = {str(one.owner): {*_named(one)} for one in requests}
@@ -329,25 +336,17 @@ class AllocationState:
             if ip in self._explicit:
                 self._mixed[ip] = None
         for name, ips in related.items():
-            self._relate(name, frozenset(ips))
-        self._allocated |= found.allocated
-        self._updates |= {one.owner: one for one in found.service_updates}
-        self._upcoming |= found.upcoming
-        self._waiting |= found.waiting
-        note(self._lacking, found.lacking)
-        note(self._arriving, found.arriving)
-        self._ports |= found.ports
-        for owner, ip in found.disowned:
-            self._disowned[owner] = self._disowned.get(owner, _NONE) | {(owner, ip)}
+            self._relate(name, ips)
+        self._decisions.take(found)
 
-    def _relate(self, name: str, ips: frozenset[IPAddress]) -> None:
+    def _relate(self, name: str, ips: Iterable[IPAddress]) -> None:
         """Note the addresses that a service has to do with."""
-        for ip in self._ips_of.pop(name, _NO_IPS):
+        for ip in tuple(self._ips_of.of(name)):
             self._services_of.discard(ip, name)
+            self._ips_of.discard(name, ip)
         for ip in ips:
             self._services_of.add(ip, name)
-        if ips:
-            self._ips_of[name] = ips
+            self._ips_of.add(name, ip)
 
     def _read(self, claim: IpClaim) -> None:
         interface = parse_cidr(claim.spec.cidr)
@@ -394,9 +393,3 @@ def _differ(new: object, old: object) -> bool:
 def _named(request: AddressRequest) -> Iterable[IPAddress]:
     """Return the addresses in a request."""
     return (*request.given, *request.recorded, *request.external, *request.requested)
-
-
-def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
-    """Return the keys whose values differ."""
-    found = [key for key, one in new.items() if (was := old.get(key)) is not one and was != one]
-    return found + [key for key in old if key not in new]

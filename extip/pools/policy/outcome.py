@@ -1,6 +1,7 @@
 """The outcome of allocation: which services have which addresses, and what to write. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from extip.net.interfaces import IPAddress, IPInterface
@@ -28,10 +29,10 @@ class Upcoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """The result of a pass."""
+    """The result of a pass. Collections may be those of a state, which go on to change."""
 
     allocated: Mapping[IPAddress, Allocated] = field(default_factory=dict)
-    service_updates: tuple[ServiceUpdate, ...] = ()
+    service_updates: Collection[ServiceUpdate] = ()
     """Writes to services; each address in them is claimed already."""
     upcoming: Mapping[Owner, Upcoming] = field(default_factory=dict)
     """Writes to services that follow when the last address in them is claimed."""
@@ -39,10 +40,10 @@ class Allocation:
     """Allocated external IPs that a service is about to lose."""
     waiting: Mapping[Owner, str] = field(default_factory=dict)
     """Services whose request is not met, with the reason and the addresses that they keep."""
-    lacking: frozenset[Owner] = frozenset()
+    lacking: AbstractSet[Owner] = frozenset()
     """Services that would have one more address if their pools had a free one. With two families
     of which one is enough, such a service does not wait."""
-    arriving: frozenset[Owner] = frozenset()
+    arriving: AbstractSet[Owner] = frozenset()
     """Services that show an address which they lose when the replacing one is up."""
     ports: Mapping[Owner, Ports] = field(default_factory=dict)
     """The ports of services that share an address."""
@@ -75,6 +76,8 @@ class Allocation:
         if self.disowned:
             left = tuple(owner for owner in left if (owner, ip) not in self.disowned)
         found = self.allocated.get(ip)
+        if found is not None and len(found.owners) == 1 and not left:
+            return found.interface, found.owners
         if found is not None:
             return found.interface, tuple(self._with_ports(sorted({*found.owners, *left})))
         return (explicit[0], left) if explicit is not None and left else None

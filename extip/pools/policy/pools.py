@@ -102,7 +102,10 @@ class Pool:
 
     def prefixlen(self, ip: IPAddress) -> int:
         """Return the prefix length that an address of the pool gets on the interface."""
-        return next(network.prefixlen for network in self.networks if network.has(ip))
+        networks = self.networks
+        if len(networks) > 1:
+            return next(network.prefixlen for network in networks if network.has(ip))
+        return networks[0].prefixlen
 
     def serves(self, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
         """Whether a service with these labels may have its addresses, in a namespace with those."""

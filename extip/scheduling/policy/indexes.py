@@ -21,7 +21,9 @@ class KeysBy(Generic[K]):
 
     def put(self, key: K, words: Iterable[str]) -> None:
         """Note all words that a key depends on."""
-        new, old = tuple(sorted(words)), self._words.get(key, ())
+        new, old = tuple(words), self._words.get(key, ())
+        if len(new) > 1:
+            new = tuple(sorted(new))
         if new == old:
             return
         for word in old:

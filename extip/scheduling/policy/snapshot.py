@@ -9,6 +9,7 @@ from typing import NamedTuple
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, ServiceReference
 from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
+from extip.cache.changes import differing
 from extip.claims.policy.claims import Create, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress
 from extip.scheduling.policy.filters import (
@@ -89,6 +90,34 @@ class Snapshot:
         return frozenset(facts.name for facts in self.nodes if facts.kubernetes is not None)
 
 
+def changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
+    """Return the nodes of which some fact has changed, in the order of names."""
+    changed = {
+        *differing(
+            {facts.name: facts for facts in old.nodes}, {facts.name: facts for facts in new.nodes}
+        ),
+        *differing(old.successors, new.successors),
+        *differing(old.registered, new.registered),
+        *(old.unknown ^ new.unknown),
+        *(old.unsettled ^ new.unsettled),
+    }
+    return sorted(changed)
+
+
+def labels_differ(old: Snapshot, new: Snapshot, nodes: Iterable[str]) -> bool:
+    """Whether one of these nodes has other labels than before."""
+    changed = frozenset(nodes)
+    before, after = (
+        {
+            facts.name: facts.kubernetes.labels
+            for facts in one.nodes
+            if facts.name in changed and facts.kubernetes is not None
+        }
+        for one in (old, new)
+    )
+    return before != after
+
+
 class NodeFilters:
     """The filter results, computed once for all claims with the same needs."""
 
@@ -100,6 +129,7 @@ class NodeFilters:
         self._known: dict[tuple[object, ...], FilterResult] = {}
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
+        self._plain: dict[tuple[object, ...], bool] = {}
         self._facts = {node.name: node for node in cluster.nodes}
         self.preferred = Preferred(
             {
@@ -125,6 +155,15 @@ class NodeFilters:
 
     def is_plain(self, needs: Needs, holder: str) -> bool:
         """Whether the holder passes all filters, whatever other nodes do."""
+        key = holder, self._key(needs)
+        found = self._plain.get(key)
+        if found is None:
+            if len(self._plain) >= _REMEMBERED:
+                self._plain.clear()
+            found = self._plain[key] = self._is_plain(needs, holder)
+        return found
+
+    def _is_plain(self, needs: Needs, holder: str) -> bool:
         facts = self._facts.get(holder)
         return (
             facts is not None
@@ -135,9 +174,7 @@ class NodeFilters:
 
     def filter_nodes(self, needs: Needs) -> FilterResult:
         """Run the filters over every node."""
-        selector = id(needs.node_selector)  # those of the snapshot, which outlives this object
-        ip = needs.ip if self._by_subnet else None
-        key = (ip, needs.link, selector, needs.endpoint_nodes)
+        key = self._key(needs)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _REMEMBERED:
@@ -148,6 +185,12 @@ class NodeFilters:
                 self._cluster.nodes, needs, ignored=self._cluster.ignored
             )
         return found
+
+    def _key(self, needs: Needs) -> tuple[object, ...]:
+        """Return the part of the needs that makes a difference."""
+        selector = id(needs.node_selector)  # those of the snapshot, which outlives this object
+        ip = needs.ip if self._by_subnet else None
+        return ip, needs.link, selector, needs.endpoint_nodes
 
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
         """Return the nodes that may take the claim, or keep it.

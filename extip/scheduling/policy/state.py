@@ -14,23 +14,22 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
+from extip.cache.changes import differing
 from extip.claims.policy.claims import claim_name, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress, IPInterface
+from extip.scheduling.policy.at_rest import is_at_rest
 from extip.scheduling.policy.indexes import KeysBy
 from extip.scheduling.policy.placement import Strategy, is_balanced
 from extip.scheduling.policy.planner import plan_some
 from extip.scheduling.policy.schedule import CreateClaim, Schedule, Write
-from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.snapshot import Snapshot, changed_nodes, labels_differ
 from extip.scheduling.policy.standbys import Standbys
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.requests import Owner
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 Key = IPAddress | str
 """An IP. The key of a claim with a malformed `spec.cidr` is its name."""
@@ -160,23 +159,23 @@ class ScheduleState:
             return
         self.version += 1
         self._standing.renew(new)
-        nodes = _changed_nodes(old, new)
+        nodes = changed_nodes(old, new)
         self._touch_all(self._by_node, nodes, Urgency.LEAVING)
         self._touch_standbys(nodes)
         if nodes or old.returning != new.returning:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
-        served = _differing(old.local_endpoints, new.local_endpoints)
+        served = differing(old.local_endpoints, new.local_endpoints)
         self._touch_all(self._by_service, served, Urgency.COSMETIC)
-        named = _differing(old.preferred_nodes, new.preferred_nodes)
+        named = differing(old.preferred_nodes, new.preferred_nodes)
         self._touch_all(self._by_service, named, Urgency.COSMETIC)
-        selected = _differing(old.node_selectors, new.node_selectors)
+        selected = differing(old.node_selectors, new.node_selectors)
         self._touch_all(self._by_pool, selected, Urgency.COSMETIC)
-        weighed = _differing(old.preferring_pools, new.preferring_pools)
-        if new.preferring_pools and _labels_differ(old, new, nodes):
+        weighed = differing(old.preferring_pools, new.preferring_pools)
+        if new.preferring_pools and labels_differ(old, new, nodes):
             weighed = [*new.preferring_pools, *weighed]
         self._touch_all(self._by_pool, weighed, Urgency.COSMETIC)
-        for ip in _differing(old.located, new.located):
+        for ip in differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)
 
@@ -203,37 +202,48 @@ class ScheduleState:
 
     def touch(self, key: Key, urgency: Urgency = Urgency.COSMETIC) -> None:
         """Make an IP due."""
-        for other in Urgency:
-            if other <= urgency and key in self._due[other]:
+        for due in self._due[: urgency + 1]:
+            if key in due:
                 return
-            self._due[other].pop(key, None)
+        for due in self._due[urgency + 1 :]:
+            due.pop(key, None)
         self._due[urgency][key] = None
 
     def touch_claim(self, claim: IpClaim) -> None:
         """Make the IP of a claim due; the claim need not exist."""
         self.touch(_key(claim))
 
-    def decide(self, most: int) -> Decided | None:
-        """Decide up to about `most` due IPs; return None when none is due."""
+    def decide(self, most: int, *, plans_all: bool = False) -> Decided | None:
+        """Decide up to about `most` due IPs; return None when none is due.
+
+        Claims at rest need no plan, and get one only if it `plans_all`.
+        """
         standing = self._standing
         if standing is None or not self.pending:
             return None
-        keys = self._take(most)
+        planned, resting = self._take(most, standing, plans_all=plans_all)
         before = standing.awaited()
-        told = self._retract(keys)
-        wants = [want for key in keys if (want := self._wanted.get(key)) is not None]
-        claims = tuple(self._claims[name] for key in keys for name in self._names.get(key, ()))
+        told = self._retract((*planned, *resting))
+        for key, claim in resting.items():
+            self._stay(key, claim, standing)
+        wants = [want for key in planned if (want := self._wanted.get(key)) is not None]
+        claims = tuple(self._claims[name] for key in planned for name in self._names.get(key, ()))
         schedule = plan_some(
             {want.interface: want.owners for want in wants},
             claims,
             standing,
             pools={want.interface: want.pool for want in wants if want.pool},
         )
-        self._record(keys, claims, schedule)
+        self._record(planned, claims, schedule)
         if standing.awaited() != before:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
-        return Decided(keys=frozenset(keys), claims=claims, schedule=schedule, before=told)
+        return Decided(
+            keys=frozenset((*planned, *resting)),
+            claims=(*claims, *resting.values()),
+            schedule=schedule,
+            before=told,
+        )
 
     def audit(self, most: int) -> Decided | None:
         """Decide some IPs anew, though nothing about them has changed: the same should come out.
@@ -248,25 +258,57 @@ class ScheduleState:
         for key in self._round[-most:]:
             self.touch(key)
         del self._round[-most:]
-        return self.decide(most)
+        return self.decide(most, plans_all=True)
 
-    def _take(self, most: int) -> dict[Key, None]:
-        """Take due IPs, with IPs whose claims have the names of claims to create."""
-        keys: dict[Key, None] = {}
+    def _take(
+        self, most: int, standing: Standing, *, plans_all: bool
+    ) -> tuple[dict[Key, None], dict[Key, IpClaim]]:
+        """Take due IPs: those that need a plan, and those whose claims are at rest.
+
+        IPs whose claims have the names of claims to create need the same plan.
+        """
+        planned: dict[Key, None] = {}
+        resting: dict[Key, IpClaim] = {}
         for due in self._due:
-            for key in list(islice(due, max(0, most - len(keys)))):
+            for key in list(islice(due, max(0, most - len(planned) - len(resting)))):
                 del due[key]
-                keys[key] = None
-        for key in list(keys):
+                claim = None if plans_all else self._resting(key, standing)
+                if claim is None:
+                    planned[key] = None
+                else:
+                    resting[key] = claim
+        for key in list(planned):
             want = self._wanted.get(key)
-            if want is not None:
-                other = self._claims.get(claim_name(want.interface))
-                if other is not None:
-                    keys[_key(other)] = None
-        for key in keys:
+            other = None if want is None else self._claims.get(claim_name(want.interface))
+            if other is not None:
+                planned[_key(other)] = None
+                resting.pop(_key(other), None)
+        for key in (*planned, *resting):
             for due in self._due:
                 due.pop(key, None)
-        return keys
+        return planned, resting
+
+    def _resting(self, key: Key, standing: Standing) -> IpClaim | None:
+        """Return the only claim of an IP if a plan would change nothing about it."""
+        names, want = self._names.get(key, ()), self._wanted.get(key)
+        if want is None or len(names) != 1:
+            return None
+        claim = self._claims[names[0]]
+        interface, owners, pool = want
+        return claim if is_at_rest(claim, interface, owners, pool, standing) else None
+
+    def _stay(self, key: Key, claim: IpClaim, standing: Standing) -> None:
+        """Note that a claim stays where it is, as `_record` does."""
+        node = claim.spec.node_name
+        self._counted[key] = (node,)
+        standing.placement.hold(node)
+        if self._strategy is Strategy.FIRST_ALIVE:
+            self._held[key] = (node,)
+            standing.holding[node] += 1
+        self._by_node.put(key, (node,))
+        self._by_service.put(key, map(str, claim.spec.services or ()))
+        pool = pool_of(claim)
+        self._by_pool.put(key, (pool,) if pool else ())
 
     def _retract(self, keys: Collection[Key]) -> frozenset[str]:
         """Forget earlier decisions; return the claims that they had writes for."""
@@ -362,39 +404,3 @@ def _key(claim: IpClaim) -> Key:
 
 def _urgency(claim: IpClaim) -> Urgency:
     return Urgency.COSMETIC if claim.spec.node_name else Urgency.NEW
-
-
-def _changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
-    """Return the nodes of which some fact has changed, in the order of names."""
-    changed = {
-        *_differing(
-            {facts.name: facts for facts in old.nodes}, {facts.name: facts for facts in new.nodes}
-        ),
-        *_differing(old.successors, new.successors),
-        *_differing(old.registered, new.registered),
-        *(old.unknown ^ new.unknown),
-        *(old.unsettled ^ new.unsettled),
-    }
-    return sorted(changed)
-
-
-def _labels_differ(old: Snapshot, new: Snapshot, nodes: Iterable[str]) -> bool:
-    """Whether one of these nodes has other labels than before."""
-    changed = frozenset(nodes)
-    before, after = (
-        {
-            facts.name: facts.kubernetes.labels
-            for facts in one.nodes
-            if facts.name in changed and facts.kubernetes is not None
-        }
-        for one in (old, new)
-    )
-    return before != after
-
-
-def _differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
-    """Return the keys whose values differ."""
-    if old is new:
-        return []
-    changed = [key for key, value in new.items() if old.get(key) != value]
-    return changed + [key for key in old if key not in new]

@@ -10,7 +10,8 @@ STEPS = st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 
 
 @given(STEPS)
 def test_it_has_what_was_added_and_not_removed(steps):
-    found, expected = Multimap[str, int](), {}
+    found = Multimap[str, int]()
+    expected: dict[str, dict[int, None]] = {}
     for adds, key, value in steps:
         if adds:
             found.add(key, value)

@@ -1,0 +1,76 @@
+"""The decisions of allocation about each service and each address, from plan to plan. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from extip.net.interfaces import IPAddress
+from extip.pools.policy.allocation_part import note
+from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
+from extip.pools.policy.service_update import ServiceUpdate
+from extip.services.policy.requests import Owner, Ports
+
+_NONE: frozenset[tuple[Owner, IPAddress]] = frozenset()
+
+
+class Decisions:
+    """What holds of the decisions so far."""
+
+    def __init__(self) -> None:
+        self.allocated: dict[IPAddress, Allocated] = {}
+        self._updates: dict[Owner, ServiceUpdate] = {}
+        self._upcoming: dict[Owner, Upcoming] = {}
+        self._disowned: dict[Owner, frozenset[tuple[Owner, IPAddress]]] = {}
+        self._waiting: dict[Owner, str] = {}
+        self._lacking: dict[Owner, None] = {}
+        self._arriving: dict[Owner, None] = {}
+        self._ports: dict[Owner, Ports] = {}
+
+    def unmet(self) -> Iterator[Owner]:
+        """Yield the services whose request is not met, or whose claims are still to come."""
+        yield from self._waiting
+        yield from self._lacking
+        yield from self._upcoming
+        yield from self._arriving
+
+    def forget(self, owner: Owner) -> None:
+        """Forget the decisions about a service."""
+        self._updates.pop(owner, None)
+        self._upcoming.pop(owner, None)
+        self._disowned.pop(owner, None)
+        self._waiting.pop(owner, None)
+        self._lacking.pop(owner, None)
+        self._arriving.pop(owner, None)
+        self._ports.pop(owner, None)
+
+    def take(self, found: Allocation) -> None:
+        """Take the decisions of a plan."""
+        self.allocated |= found.allocated
+        self._updates |= {one.owner: one for one in found.service_updates}
+        self._upcoming |= found.upcoming
+        self._waiting |= found.waiting
+        note(self._lacking, found.lacking)
+        note(self._arriving, found.arriving)
+        self._ports |= found.ports
+        for owner, ip in found.disowned:
+            self._disowned[owner] = self._disowned.get(owner, _NONE) | {(owner, ip)}
+
+    def allocation(
+        self,
+        users: Mapping[IPAddress, object],
+        *,
+        changed: Iterable[IPAddress],
+        freed: Mapping[IPAddress, str],
+    ) -> Allocation:
+        """Return all decisions as they are, and as they will be: no collection is copied."""
+        return Allocation(
+            allocated=self.allocated,
+            service_updates=self._updates.values(),
+            upcoming=self._upcoming,
+            disowned=_NONE.union(*self._disowned.values()),
+            waiting=self._waiting,
+            lacking=self._lacking.keys(),
+            arriving=self._arriving.keys(),
+            ports=self._ports,
+            users=users,
+            changed=frozenset(changed),
+            freed=freed,
+        )

@@ -1,0 +1,59 @@
+"""Claims that are right and on a node that passes all filters: a plan changes nothing there. Pure.
+
+Most claims are at rest when a scheduler begins to lead, or when a fact about their node changes.
+The test is cautious: it may leave a claim at rest to a plan, which has the same outcome.
+"""
+
+from collections.abc import Sequence
+
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import label_value
+from extip.claims.policy.claims import claim_name, needs_label, pool_of, ports_text
+from extip.net.interfaces import IPInterface
+from extip.scheduling.policy.snapshot import needs_of
+from extip.scheduling.policy.standing import Standing
+from extip.services.policy.requests import Owner
+
+
+def is_at_rest(
+    claim: IpClaim,
+    interface: IPInterface,
+    owners: Sequence[Owner],
+    pool: str,
+    standing: Standing,
+) -> bool:
+    """Whether the only claim of a wanted IP is as it should be, whatever other nodes do.
+
+    `interface`, `owners` and `pool` are what is wanted. A claim of several services, or with a
+    preference of nodes, is left to a plan.
+    """
+    node, services = claim.spec.node_name, claim.spec.services
+    if not node or services is None or len(services) != 1 or len(owners) != 1 or not claim.managed:
+        return False
+    service, owner = services[0], owners[0]
+    return (
+        (service.name, service.namespace, service.uid) == (owner.name, owner.namespace, owner.uid)
+        and claim.metadata.name == claim_name(interface)
+        and pool_of(claim) == label_value(pool)
+        and not ports_text(claim)
+        and not needs_label(claim)
+        and _is_well_placed(claim, standing)
+    )
+
+
+def _is_well_placed(claim: IpClaim, standing: Standing) -> bool:
+    node, cluster = claim.spec.node_name, standing.snapshot
+    if cluster.local_endpoints and not _is_served(claim, standing):
+        return False
+    needs = needs_of(claim, cluster)
+    return (
+        needs is not None
+        and needs.preference is None
+        and standing.filters.is_plain(needs, node)
+    )
+
+
+def _is_served(claim: IpClaim, standing: Standing) -> bool:
+    """Whether each service with local traffic policy has an endpoint on the node of the claim."""
+    known, node = standing.snapshot.local_endpoints, claim.spec.node_name
+    return all(node in known.get(str(one), (node,)) for one in claim.spec.services or ())
