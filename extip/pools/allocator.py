@@ -124,6 +124,7 @@ class Allocator:
         """
         inputs = self._inputs()
         state = self._state
+        self._freed.regroup(inputs.pools)
         state.take_requests(self._requests.changes(_STEP))
         state.take_explicit(requests.wanted)
         facts = Facts(

@@ -52,7 +52,7 @@ def plan_part(
     `claims` and `facts.requests` are all of their addresses. `facts.users` are the users of all
     other addresses, and afterwards also of these.
     """
-    asking = sorted(address_requests, key=_age)
+    asking = sorted(address_requests, key=age)
     return _Planner(asking, pools, AllocationIndex(asking, pools, claims, facts), facts).plan()
 
 
@@ -291,7 +291,8 @@ class _Planner:
                 if ip.version == version and ip not in users and self._pools.of(ip) is pool
             )
             cursor = facts.cursors.setdefault(key, Cursor())
-            unused = pool.free(version, users, facts.freed, cursor=cursor, released=facts.released)
+            freed = facts.freed.within(pool.name)
+            unused = pool.free(version, users, freed, cursor=cursor, released=facts.released)
             self._free[key] = free_of(unused, facts.aside, again=again)
         ip = self._next.get(key)
         if ip is None or ip in users:
@@ -374,8 +375,10 @@ def _upcoming(request: AddressRequest, holding: HeldAddresses) -> Upcoming | Non
     return Upcoming(update, unclaimed) if update is not None else None
 
 
-def _age(request: AddressRequest) -> tuple[str, Owner]:
-    return request.created, request.owner
+def age(request: AddressRequest) -> tuple[str, ...]:
+    """Return the sort key of a service: of two, the older one gets an address first."""
+    owner = request.owner
+    return request.created, owner.kind, owner.namespace, owner.name, owner.uid
 
 
 def _place(request: AddressRequest, ip: IPAddress) -> tuple[int, int, int]:

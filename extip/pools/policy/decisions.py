@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from extip.net.interfaces import IPAddress
+from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation_part import note
 from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
 from extip.pools.policy.service_update import ServiceUpdate
@@ -20,16 +21,25 @@ class Decisions:
         self._upcoming: dict[Owner, Upcoming] = {}
         self._disowned: dict[Owner, frozenset[tuple[Owner, IPAddress]]] = {}
         self._waiting: dict[Owner, str] = {}
+        self._particular: dict[Owner, None] = {}
+        """Those of them that name addresses."""
         self._lacking: dict[Owner, None] = {}
         self._arriving: dict[Owner, None] = {}
         self._ports: dict[Owner, Ports] = {}
 
-    def unmet(self) -> Iterator[Owner]:
-        """Yield the services whose request is not met, or whose claims are still to come."""
+    def unsettled(self) -> Iterator[Owner]:
+        """Yield services whose decision depends on more than itself and its addresses.
+
+        An address that another one replaces waits until that one is up. A service may wait for an
+        address that it names until another service changes its ports.
+        """
+        yield from self._arriving
+        yield from self._particular
+
+    def hopeful(self) -> Iterator[Owner]:
+        """Yield services that get an address as soon as one is free."""
         yield from self._waiting
         yield from self._lacking
-        yield from self._upcoming
-        yield from self._arriving
 
     def forget(self, owner: Owner) -> None:
         """Forget the decisions about a service."""
@@ -37,12 +47,15 @@ class Decisions:
         self._upcoming.pop(owner, None)
         self._disowned.pop(owner, None)
         self._waiting.pop(owner, None)
+        self._particular.pop(owner, None)
         self._lacking.pop(owner, None)
         self._arriving.pop(owner, None)
         self._ports.pop(owner, None)
 
-    def take(self, found: Allocation) -> None:
-        """Take the decisions of a plan."""
+    def take(self, requests: Iterable[AddressRequest], found: Allocation) -> None:
+        """Take the decisions of a plan for these services."""
+        particular = (one.owner for one in requests if one.requested and one.owner in found.waiting)
+        note(self._particular, particular)
         self.allocated |= found.allocated
         self._updates |= {one.owner: one for one in found.service_updates}
         self._upcoming |= found.upcoming

@@ -1,20 +1,26 @@
 """Freed addresses: others get the oldest first, and a user gets its last one back. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from extip.net.interfaces import IPAddress
+from extip.pools.policy.pools import Pools
 
-MAX = 1 << 16
+MAX = 1 << 13
 """The number of freed addresses that are remembered; the oldest are forgotten."""
 
 
 class Freed:
-    """Addresses that nobody has any more, in the order in which they were freed."""
+    """Addresses that nobody has any more, in the order in which they were freed.
 
-    def __init__(self) -> None:
+    Each pool has its own order, so that a search in one pool looks at no address of another one.
+    """
+
+    def __init__(self, pools: Pools | None = None) -> None:
+        self._pools = Pools() if pools is None else pools
         self._users: dict[IPAddress, str] = {}
         self._of: dict[str, dict[IPAddress, None]] = {}
+        self._within: dict[str, dict[IPAddress, None]] = {}
 
     def __iter__(self) -> Iterator[IPAddress]:
         """Return the addresses, the oldest first."""
@@ -33,6 +39,7 @@ class Freed:
         self.drop(ip)
         self._users[ip] = user
         self._of.setdefault(user, {})[ip] = None
+        self._note_pool(ip)
         forgotten = list(islice(self._users, max(0, len(self._users) - MAX)))
         for oldest in forgotten:
             self.drop(oldest)
@@ -45,7 +52,27 @@ class Freed:
             del self._of[user][ip]
             if not self._of[user]:
                 del self._of[user]
+            pool = self._pools.of(ip)
+            if pool is not None:
+                del self._within[pool.name][ip]
 
     def of(self, user: str) -> Iterable[IPAddress]:
         """Return the addresses that the user had last."""
         return tuple(self._of.get(user, ()))
+
+    def within(self, pool: str) -> Collection[IPAddress]:
+        """Return the addresses of a pool, the oldest first."""
+        return self._within.get(pool, {}).keys()
+
+    def regroup(self, pools: Pools) -> None:
+        """Take other pools: an address may be of another one now."""
+        if pools is not self._pools:
+            self._pools = pools
+            self._within.clear()
+            for ip in self._users:
+                self._note_pool(ip)
+
+    def _note_pool(self, ip: IPAddress) -> None:
+        pool = self._pools.of(ip)
+        if pool is not None:
+            self._within.setdefault(pool.name, {})[ip] = None

@@ -109,6 +109,8 @@ class World:
             [(service_owner(s), s.spec.external_ips or ()) for s in services],
             Masks(v4=32, v6=128).parse,
         )
+        pools = compile_pools(self.pools.values())
+        self.freed.regroup(pools)
         facts = Facts(
             requests=requests,
             node_ips=self.node_ips,
@@ -119,7 +121,7 @@ class World:
                 (p.protocol, p.port) for p in by_owner[owner].spec.ports or ()
             ),
         )
-        return address_requests, compile_pools(self.pools.values()), facts
+        return address_requests, pools, facts
 
     def plan(self):
         address_requests, pools, facts = self.facts()
