@@ -46,11 +46,7 @@ def _is_well_placed(claim: IpClaim, standing: Standing) -> bool:
     if cluster.local_endpoints and not _is_served(claim, standing):
         return False
     needs = needs_of(claim, cluster)
-    return (
-        needs is not None
-        and needs.preference is None
-        and standing.filters.is_plain(needs, node)
-    )
+    return needs is not None and needs.preference is None and standing.filters.is_plain(needs, node)
 
 
 def _is_served(claim: IpClaim, standing: Standing) -> bool:
