@@ -17,6 +17,8 @@ class ChangedKeys:
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
+        self._first: list[str] = []
+        """The rest of what is new at first, the last one first: a dict of it would take long."""
         self._anew = True
 
     def note(self, key: str) -> None:
@@ -27,24 +29,28 @@ class ChangedKeys:
     @property
     def pending(self) -> bool:
         """Whether `take` has more to return."""
-        return self._anew or bool(self._keys)
+        return self._anew or bool(self._keys or self._first)
 
     def take(self, known: Iterable[str], most: int = sys.maxsize) -> dict[str, None]:
         """Return up to `most` changed keys; at first, and after `forget`, all that are `known`."""
         if self._anew:
             self._anew = False
-            self._keys = dict.fromkeys(known)
+            self._first = list(known)
+            self._first.reverse()
         if len(self._keys) <= most:
             keys, self._keys = self._keys, {}
-            return keys
-        keys = dict.fromkeys(islice(self._keys, most))
-        for key in keys:
-            del self._keys[key]
+        else:
+            keys = dict.fromkeys(islice(self._keys, most))
+            for key in keys:
+                del self._keys[key]
+        while self._first and len(keys) < most:
+            keys[self._first.pop()] = None
         return keys
 
     def forget(self) -> None:
         """Have the next `take` return all keys."""
         self._keys.clear()
+        self._first.clear()
         self._anew = True
 
 

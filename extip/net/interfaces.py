@@ -66,7 +66,7 @@ def ip_address_of(text: str) -> IPAddress:
 
 
 class _Compact:
-    """What the compact interfaces of both families have in common."""
+    """The common part of the compact interfaces of both families."""
 
     __slots__ = ()
 

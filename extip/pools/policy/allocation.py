@@ -52,7 +52,7 @@ def plan_part(
     `claims` and `facts.requests` are all of their addresses. `facts.users` are the users of all
     other addresses, and afterwards also of these.
     """
-    asking = sorted(address_requests, key=age)
+    asking = sorted(address_requests, key=age_of)
     return _Planner(asking, pools, AllocationIndex(asking, pools, claims, facts), facts).plan()
 
 
@@ -375,7 +375,7 @@ def _upcoming(request: AddressRequest, holding: HeldAddresses) -> Upcoming | Non
     return Upcoming(update, unclaimed) if update is not None else None
 
 
-def age(request: AddressRequest) -> tuple[str, ...]:
+def age_of(request: AddressRequest) -> tuple[str, ...]:
     """Return the sort key of a service: of two, the older one gets an address first."""
     owner = request.owner
     return request.created, owner.kind, owner.namespace, owner.name, owner.uid

@@ -16,6 +16,9 @@ class Part:
     services: dict[str, None] = field(default_factory=dict)
     ips: dict[IPAddress, None] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        return bool(self.services or self.ips)
+
 
 def note(noted: dict[K, None], keys: Iterable[K]) -> None:
     """Add keys to a set."""

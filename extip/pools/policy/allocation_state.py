@@ -15,7 +15,7 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.changes import differing
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.address_request import AddressRequest
-from extip.pools.policy.allocation import plan_part
+from extip.pools.policy.allocation import age_of, plan_part
 from extip.pools.policy.allocation_index import A_NODE, Facts
 from extip.pools.policy.allocation_part import Part, keys_of, note
 from extip.pools.policy.decisions import Decisions
@@ -23,10 +23,14 @@ from extip.pools.policy.line import Line
 from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.pools import Cursor, Pools
 from extip.pools.policy.relations import Relations, named
+from extip.pools.policy.sweep import Sweep
 from extip.services.policy.requests import Owner, Requests
 
 _FASTER = 8
 """Services at rest that are looked at in the time of one plan."""
+
+_SEARCHED = 64
+"""Addresses of a pool that are looked at in that time."""
 
 
 class AllocationState:
@@ -41,8 +45,11 @@ class AllocationState:
         self._known = Facts()
         self._pools = Pools()
         self._touched = Part()
+        self._sweep = Sweep()
         self._fresh = Line()
         """Touched services without any address: they come last."""
+        self._youngest: tuple[str, ...] = ()
+        """The age of the youngest service whose claims are still to come."""
         self._room = False
         """Whether an address may be free since services that wait for any were planned."""
         self._hopes = False
@@ -111,7 +118,7 @@ class AllocationState:
         """Whether the last plan left something for the next ones."""
         return self._under_way
 
-    def plan(self, pools: Pools, facts: Facts, most: int = sys.maxsize // _FASTER) -> Allocation:
+    def plan(self, pools: Pools, facts: Facts, most: int = sys.maxsize // _SEARCHED) -> Allocation:
         """Plan what about `most` changes concern; `facts.requests` is not looked at.
 
         Nobody gets an address of services whose turn is still to come. The same object is returned
@@ -123,10 +130,12 @@ class AllocationState:
             note(self._touched.services, map(str, self._decisions.unsettled()))
             self._touched.ips.update(self._mixed)
             self._hopes = False
+            if not self._decisions.upcoming:
+                self._youngest = ()
         self._compare(pools, facts)
         part = self._next(most)
         at_rest, self._at_rest = self._at_rest, []
-        self._under_way = bool(self._touched.services or self._touched.ips or self._fresh)
+        self._under_way = bool(self._touched or self._fresh or self._sweep)
         if not part.services and not part.ips and not at_rest:
             return self.last
         self._planned = True
@@ -172,7 +181,7 @@ class AllocationState:
             self.last = Allocation(changed=changed, freed=left)
         self._planned = self._under_way = False
         # The next plan is of everything. So changes are not kept: they might come for months.
-        self._touched, self._overlooked = Part(), True
+        self._touched, self._sweep, self._overlooked = Part(), Sweep(), True
         self._fresh.clear()
         self._users.clear()
         self._cursors.clear()
@@ -201,9 +210,10 @@ class AllocationState:
         if pools is not self._pools or _differ(facts.namespaces, known.namespaces):
             self._cursors.clear()
             if self._planned or self._overlooked:  # else all is touched
-                everything = self._everything()
-                self._touched.services |= everything.services
-                self._touched.ips |= everything.ips
+                self._sweep.begin(
+                    (self._relations.requests, self._owner_of),
+                    (self._users, self._relations.claims_of, self._relations.explicit),
+                )
         if facts.node_ips is not known.node_ips:
             note(self._touched.ips, facts.node_ips ^ known.node_ips)
         note(self._touched.ips, facts.aside.taken ^ known.aside.taken)
@@ -216,19 +226,34 @@ class AllocationState:
         Services without any address come after all others, the oldest first.
         """
         part, left = self._take(Part(), most)
-        if not self._hopes and (self._room or not self._users.keys().isdisjoint(part.ips)):
-            # An address may become free, for which others wait.
+        frees = self._room or not self._users.keys().isdisjoint(part.ips)
+        if not self._hopes and (frees or self._fresh.begins_before(self._youngest)):
+            # Services that wait may get an address now, or their turn comes after another one's.
             self._hopes, self._room = True, False
             note(self._touched.services, map(str, self._decisions.hopeful()))
             part, left = self._take(part, left)
-        if not self._touched.services and not self._touched.ips:
+        if self._fresh and not self._touched and not self._sweep and self._search(most):
             note(part.services, self._fresh.take(left))
             part = self._whole(part)
         return part
 
+    def _search(self, most: int) -> bool:
+        """Let the search in each pool come to a free address, or to its end, before it is needed.
+
+        Return False when it has to go on in the next step.
+        """
+        left = _SEARCHED * most
+        for pool in self._pools.ordered:
+            for version in pool.versions:
+                cursor = self._cursors.setdefault((pool.name, version), Cursor())
+                freed = self._known.freed.within(pool.name)
+                left = pool.search(version, self._users, freed, cursor=cursor, most=left)
+        return left > 0
+
     def _take(self, part: Part, most: int) -> tuple[Part, int]:
         """Add to a part what is touched; return also how many more fit."""
         touched, left = self._touched, _FASTER * most
+        note(touched.services, self._sweep.services(left - len(touched.services)))
         for name in list(islice(touched.services, left)):
             if left <= 0:
                 break
@@ -243,6 +268,8 @@ class AllocationState:
             else:
                 part.services[name] = None
                 left -= _FASTER
+        if not touched.services:
+            note(touched.ips, self._sweep.ips(left - len(touched.ips)))
         left = max(0, left // _FASTER)
         for ip in list(islice(touched.ips, left)):
             del touched.ips[ip]
@@ -258,6 +285,7 @@ class AllocationState:
             self._fresh.discard(name)
         for ip in part.ips:
             self._touched.ips.pop(ip, None)
+        self._sweep.has_done(part.ips)
         return part
 
     def _rests(self, name: str) -> bool:
@@ -273,6 +301,7 @@ class AllocationState:
         self._decisions.allocated[ip] = found
         self._relations.relate(name, (ip,))
         self._touched.ips.pop(ip, None)
+        self._sweep.has_done((ip,))
         self._at_rest.append(ip)
         return True
 
@@ -315,6 +344,8 @@ class AllocationState:
         for name, ips in related.items():
             self._relations.relate(name, ips)
         self._decisions.take(requests, found)
+        ages = (age_of(one) for one in requests if one.owner in found.upcoming)
+        self._youngest = max((self._youngest, *ages))
 
 
 def _differ(new: object, old: object) -> bool:

@@ -13,16 +13,16 @@ _NONE: frozenset[tuple[Owner, IPAddress]] = frozenset()
 
 
 class Decisions:
-    """What holds of the decisions so far."""
+    """The decisions that hold."""
 
     def __init__(self) -> None:
         self.allocated: dict[IPAddress, Allocated] = {}
         self._updates: dict[Owner, ServiceUpdate] = {}
-        self._upcoming: dict[Owner, Upcoming] = {}
+        self.upcoming: dict[Owner, Upcoming] = {}
         self._disowned: dict[Owner, frozenset[tuple[Owner, IPAddress]]] = {}
         self._waiting: dict[Owner, str] = {}
         self._particular: dict[Owner, None] = {}
-        """Those of them that name addresses."""
+        """The part of them that names addresses."""
         self._lacking: dict[Owner, None] = {}
         self._arriving: dict[Owner, None] = {}
         self._ports: dict[Owner, Ports] = {}
@@ -37,14 +37,15 @@ class Decisions:
         yield from self._particular
 
     def hopeful(self) -> Iterator[Owner]:
-        """Yield services that get an address as soon as one is free."""
+        """Yield services that may get an address, or another one, as soon as one is free."""
         yield from self._waiting
         yield from self._lacking
+        yield from self.upcoming
 
     def forget(self, owner: Owner) -> None:
         """Forget the decisions about a service."""
         self._updates.pop(owner, None)
-        self._upcoming.pop(owner, None)
+        self.upcoming.pop(owner, None)
         self._disowned.pop(owner, None)
         self._waiting.pop(owner, None)
         self._particular.pop(owner, None)
@@ -58,7 +59,7 @@ class Decisions:
         note(self._particular, particular)
         self.allocated |= found.allocated
         self._updates |= {one.owner: one for one in found.service_updates}
-        self._upcoming |= found.upcoming
+        self.upcoming |= found.upcoming
         self._waiting |= found.waiting
         note(self._lacking, found.lacking)
         note(self._arriving, found.arriving)
@@ -77,7 +78,7 @@ class Decisions:
         return Allocation(
             allocated=self.allocated,
             service_updates=self._updates.values(),
-            upcoming=self._upcoming,
+            upcoming=self.upcoming,
             disowned=_NONE.union(*self._disowned.values()),
             waiting=self._waiting,
             lacking=self._lacking.keys(),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from extip.pools.policy.address_request import AddressRequest
-from extip.pools.policy.allocation import age
+from extip.pools.policy.allocation import age_of
 
 
 class Line:
@@ -22,11 +22,15 @@ class Line:
         """Let a service stand in the line; None for one that is gone."""
         if name not in self._names:
             self._names[name] = None
-            heappush(self._by_age, ("", name) if request is None else (*age(request), name))
+            heappush(self._by_age, ("", name) if request is None else (*age_of(request), name))
 
     def discard(self, name: str) -> None:
         """Take a service out of the line, if it is there."""
         self._names.pop(name, None)
+
+    def begins_before(self, age: tuple[str, ...]) -> bool:
+        """Whether somebody in it may be older than a service of that age."""
+        return bool(self._by_age) and self._by_age[0] < age
 
     def take(self, most: int) -> Iterator[str]:
         """Take up to `most` services from the front."""

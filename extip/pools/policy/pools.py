@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
 from extip.api.selector import selects
@@ -142,6 +142,27 @@ class Pool:
             known = ip.version == version and self.place(ip) is not None
             if known and ip not in taken and self.gives(version, int(ip)):
                 yield ip
+
+    def search(
+        self,
+        version: int,
+        taken: Container[IPAddress],
+        freed: Collection[IPAddress],
+        *,
+        cursor: Cursor,
+        most: int,
+    ) -> int:
+        """Move the cursor to the next address for `free`, over `most` at most.
+
+        Return how many more it might have moved over; 0 when the search has to go on.
+        """
+        looked = 0
+        for number in islice(_from(self._spans(version), cursor), most):
+            ip = _address(version, number)
+            if ip not in taken and ip not in freed and self.gives(version, number):
+                break
+            looked += 1
+        return most - looked
 
     def place(self, ip: IPAddress) -> tuple[int, int] | None:
         """Return the place of an address as a `Cursor` has it; None for that of no network."""

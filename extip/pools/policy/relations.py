@@ -1,4 +1,4 @@
-"""Which services have to do with which addresses: by requests, claims, and decisions. Pure."""
+"""Relations between services and addresses: by requests, claims, and decisions. Pure."""
 
 from collections.abc import Iterable
 

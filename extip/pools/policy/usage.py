@@ -1,8 +1,9 @@
 """The users of addresses → the status of each pool. Pure."""
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from typing import TypeVar
 
 from extip.api.conditions import with_condition
@@ -17,8 +18,11 @@ MAX_COUNT = 2**63 - 1
 MAX_LISTED = 10_000
 """Addresses that a status lists. An object of the API server may have 1.5 MiB."""
 
-_V4 = 4
+_V4, _V6 = 4, 6
 _FIRST_AFTER_V4 = 1 << 32
+"""No pool has an IPv6 address below it."""
+
+_BLOCK_BITS = 8
 
 T = TypeVar("T")
 
@@ -36,55 +40,67 @@ def usage_by_pool(pools: Pools, users: Mapping[IPAddress, T]) -> dict[str, dict[
 
 
 class PoolUsed:
-    """The used addresses of one pool; they are brought in order when somebody reads the list."""
+    """The used addresses of one pool, with their users."""
 
     def __init__(self) -> None:
-        self._numbers: list[int] = []
+        self._users: dict[int, object] = {}
+        self._blocks: dict[int, list[int]] = {}
+        """The addresses in order, in blocks of 256 neighbours: a list of all would be slow."""
         self._texts: dict[int, tuple[str, str]] = {}
-        self._in_order = True
+        """Lines of the status that were made before."""
+        self._count = {_V4: 0, _V6: 0}
         self.version = 0
         """It grows with each change."""
 
     def __len__(self) -> int:
         """Return the number of addresses."""
-        return len(self._texts)
+        return len(self._users)
 
     def __contains__(self, ip: object) -> bool:
         """Whether an address of the pool is used."""
-        return isinstance(ip, IPv4Address | IPv6Address) and int(ip) in self._texts
+        return isinstance(ip, IPv4Address | IPv6Address) and int(ip) in self._users
 
     def count(self, version: int) -> int:
         """Return the number of addresses of an IP version."""
-        v4 = bisect_left(self._ordered(), _FIRST_AFTER_V4)  # no pool has an IPv6 address below
-        return v4 if version == _V4 else len(self) - v4
+        return self._count[version]
 
     def put(self, ip: IPAddress, user: object) -> None:
         """Note the user of an address; None for no user."""
         number = int(ip)
-        known = self._texts.get(number)
-        if user is None:
-            if known is not None:
-                del self._texts[number]
-                self._in_order = False
-                self.version += 1
+        known = self._users.get(number)
+        if known is user or known == user:
             return
-        text = str(user)
+        self.version += 1
+        self._texts.pop(number, None)
+        if user is None:
+            self._count[ip.version] -= 1
+            del self._users[number]
+            self._remove(number)
+            return
         if known is None:
-            self._numbers.append(number)
-            self._in_order = False
-        if known is None or known[1] != text:
-            self._texts[number] = str(ip), text
-            self.version += 1
+            self._count[ip.version] += 1
+            insort(self._blocks.setdefault(number >> _BLOCK_BITS, []), number)
+        self._users[number] = user
+        if len(self._texts) < MAX_LISTED:  # so that `listed` makes few at once
+            self._line(number)
 
     def listed(self) -> dict[str, str]:
         """Return the first addresses with their users, as a status lists them."""
-        return dict(self._texts[number] for number in self._ordered()[:MAX_LISTED])
+        first = (number for at in sorted(self._blocks) for number in self._blocks[at])
+        return dict(map(self._line, islice(first, MAX_LISTED)))
 
-    def _ordered(self) -> list[int]:
-        if not self._in_order:
-            self._numbers = sorted({n: None for n in self._numbers if n in self._texts})
-            self._in_order = True
-        return self._numbers
+    def _line(self, number: int) -> tuple[str, str]:
+        known = self._texts.get(number)
+        if known is None:
+            ip = IPv4Address(number) if number < _FIRST_AFTER_V4 else IPv6Address(number)
+            known = self._texts[number] = str(ip), str(self._users[number])
+        return known
+
+    def _remove(self, number: int) -> None:
+        block = self._blocks[number >> _BLOCK_BITS]
+        block.pop(bisect_left(block, number))
+        if not block:
+            del self._blocks[number >> _BLOCK_BITS]
 
 
 class PoolUsage:

@@ -85,7 +85,7 @@ MUTATIONS = (
     _rule(
         "edge-of-its-own-network-comes-up",
         "their subnets' network and broadcast addresses",
-        "or _edge(ip, candidate.network)",
+        "or (_edge(ip, candidate.network) if _is_at_an_end(candidate) else None)",
         "or None",
     ),
     _rule(

@@ -19,6 +19,17 @@ def _of_state(name: str, promise: str, old: str, new: str) -> Mutation:
     )
 
 
+def _of_snapshot(name: str, promise: str, old: str, new: str) -> Mutation:
+    return Mutation(
+        name=name,
+        promise=promise,
+        file="scheduling/policy/snapshot.py",
+        old=old,
+        new=new,
+        tests=("unit/scheduling/test_state.py",),
+    )
+
+
 def _of_standing(name: str, promise: str, old: str, new: str) -> Mutation:
     return Mutation(
         name=name,
@@ -256,16 +267,16 @@ MUTATIONS = (
         "        for due in self._due:\n            for key in list(",
         "        for due in reversed(self._due):\n            for key in list(",
     ),
-    _of_state(
+    _of_snapshot(
         "carrier-that-settles-decides-nothing",
         "the IPs of a node without carrier stay for half a second",
         "        *(old.unsettled ^ new.unsettled),\n",
         "",
     ),
-    _of_state(
+    _of_snapshot(
         "reached-neighbours-decide-nothing",
         "Its IPs go to nodes that are reached and have said so since",
-        "        *_differing(old.successors, new.successors),\n",
+        "        *differing(old.successors, new.successors),\n",
         "",
     ),
     _of_state(
@@ -327,5 +338,21 @@ MUTATIONS = (
         "also while a late heartbeat leaves it open for a moment whether that one lives",
         "if awaited != self._awaited:",
         "if awaited and not self._awaited:",
+    ),
+    Mutation(
+        name="claim-with-another-pool-is-at-rest",
+        promise="kubectl get ipclaims",
+        file="scheduling/policy/at_rest.py",
+        old="        and pool_of(claim) == label_value(pool)\n",
+        new="",
+        tests=("unit/scheduling/test_at_rest.py",),
+    ),
+    Mutation(
+        name="claim-on-a-bad-node-is-at-rest",
+        promise="the node gets no IPs, and loses those that it has, when",
+        file="scheduling/policy/at_rest.py",
+        old=" and standing.filters.is_plain(needs, node)",
+        new="",
+        tests=("unit/scheduling/test_at_rest.py",),
     ),
 )

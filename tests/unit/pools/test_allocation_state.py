@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.names import ADDRESSES_ANNOTATION
 from extip.pools.policy.allocation_index import Facts
 from extip.pools.policy.allocation_state import AllocationState
 from extip.pools.policy.pools import Pools
@@ -148,3 +149,38 @@ def test_addresses_of_the_last_pool_are_free_when_it_goes_with_the_last_service(
     assert {str(ip): user for ip, user in world.state.last.freed.items()} == {
         "10.0.0.1": "default/web"
     }
+
+
+def test_a_service_that_waits_gets_an_address_that_becomes_free():
+    world = Followed(pool("p", "10.0.0.9/32"))
+    for name in ("first", "second"):
+        world.add(name, type="LoadBalancer", created=name)
+        world.settle()
+    assert [str(one) for one in world.state.last.waiting] == ["default/second"]
+    del world.services["first"]
+    world.settle()
+    assert {o.name for one in world.state.last.allocated.values() for o in one.owners} == {"second"}
+
+
+def test_a_service_at_rest_is_planned_with_one_that_asks_for_its_address():
+    world = Followed(pool("p", "10.0.0.9/32"))
+    world.add("web", type="LoadBalancer")
+    world.settle()
+    world.add("other", type="LoadBalancer", annotations={ADDRESSES_ANNOTATION: "10.0.0.9"})
+    world.plan()
+    version = world.services["web"]["metadata"]["resourceVersion"]
+    world.change("web", {"metadata": {"labels": {"tier": "edge"}}})
+    assert world.services["web"]["metadata"]["resourceVersion"] != version
+    world.plan()
+    assert [str(one) for one in world.state.last.waiting] == ["default/other"]
+
+
+def test_the_search_in_a_large_pool_goes_on_in_the_next_step():
+    world = Followed(pool("p", "10.0.0.0/20"))
+    for number in range(300):
+        world.add(f"web-{number}", type="LoadBalancer", created="1")
+    world.settle()
+    world.add("new", type="LoadBalancer", created="2")
+    found, _changed, steps = world.successor(1)
+    assert steps >= 300 / 8 + 300 // 64
+    assert len(found.allocated) == len(world.services) == 301
