@@ -16,6 +16,8 @@ from extip.uplink.inputs import UplinkSource
 _LAST_S = 1.0
 """Seconds after which facts are read again without news. Some rules wait for time to pass."""
 
+_Basis = tuple[IpNode | None, KubernetesNode | None, bool, bool, bool, bool]
+
 
 class ClusterFacts:
     """Brings heartbeats, IpNodes, Nodes and interfaces together; passes ask for it."""
@@ -41,6 +43,8 @@ class ClusterFacts:
         self._clock = clock
         self._known: tuple[Snapshot, frozenset[str]] | None = None
         self._until = -inf
+        self._made: dict[str, tuple[_Basis, NodeFacts]] = {}
+        """The facts of each node, with what they were made of."""
 
     def have_changed(self) -> None:
         """Note that something about a node has changed."""
@@ -62,21 +66,37 @@ class ClusterFacts:
 
     def of(self, name: str) -> NodeFacts:
         """Return the facts of one node."""
-        return node_facts(
+        return self._of(name, self._kubernetes().get(name))
+
+    def _of(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
+        monitor, record = self._monitor, self._records.get(name)
+        alive = monitor.verdict(name) is Verdict.ALIVE
+        leaving = bool(monitor.leaving(name))
+        isolated, unread = monitor.isolated(name), monitor.unread(name)
+        basis = record, kubernetes, alive, leaving, isolated, unread
+        known = self._made.get(name)
+        if known is not None and known[0] == basis:
+            return known[1]
+        found = node_facts(
             name,
-            self._records.get(name),
-            self._kubernetes().get(name),
-            alive=self._monitor.verdict(name) is Verdict.ALIVE,
-            leaving=bool(self._monitor.leaving(name)),
-            isolated=self._monitor.isolated(name),
-            unread=self._monitor.unread(name),
+            record,
+            kubernetes,
+            alive=alive,
+            leaving=leaving,
+            isolated=isolated,
+            unread=unread,
         )
+        self._made[name] = basis, found
+        return found
 
     def _read(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
         monitor, uplinks, records = self._monitor, self._uplinks, self._records
         names = sorted({*monitor.nodes(), *records})
+        kubernetes = self._kubernetes()
+        for name in self._made.keys() - names:
+            del self._made[name]
         cluster = Snapshot(
-            nodes=tuple(map(self.of, names)),
+            nodes=tuple(self._of(name, kubernetes.get(name)) for name in names),
             unknown=frozenset(n for n in names if monitor.verdict(n) is Verdict.UNKNOWN),
             successors=monitor.successors(),
             unsettled=uplinks.unsettled(),

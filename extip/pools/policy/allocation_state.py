@@ -210,10 +210,7 @@ class AllocationState:
         if pools is not self._pools or _differ(facts.namespaces, known.namespaces):
             self._cursors.clear()
             if self._planned or self._overlooked:  # else all is touched
-                self._sweep.begin(
-                    (self._relations.requests, self._owner_of),
-                    (self._users, self._relations.claims_of, self._relations.explicit),
-                )
+                self._sweep.begin((self._owner_of, self._relations.requests), self._users)
         if facts.node_ips is not known.node_ips:
             note(self._touched.ips, facts.node_ips ^ known.node_ips)
         note(self._touched.ips, facts.aside.taken ^ known.aside.taken)
@@ -285,7 +282,7 @@ class AllocationState:
             self._fresh.discard(name)
         for ip in part.ips:
             self._touched.ips.pop(ip, None)
-        self._sweep.has_done(part.ips)
+        self._sweep.has_done(part)
         return part
 
     def _rests(self, name: str) -> bool:
@@ -298,10 +295,11 @@ class AllocationState:
             self._decisions.forget(self._owner_of[name])
             self._mixed.pop(ip, None)
         self._owner_of[name] = self._users[ip] = found.owners[0]
-        self._decisions.allocated[ip] = found
+        if self._decisions.allocated.get(ip) != found:
+            self._decisions.allocated[ip] = found
         self._relations.relate(name, (ip,))
         self._touched.ips.pop(ip, None)
-        self._sweep.has_done((ip,))
+        self._sweep.has_done(Part({name: None}, {ip: None}))
         self._at_rest.append(ip)
         return True
 

@@ -1,6 +1,6 @@
 """Relations between services and addresses: by requests, claims, and decisions. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.multimap import Multimap
@@ -89,8 +89,10 @@ class Relations:
         return part
 
     def has_ips(self, name: str) -> bool:
-        """Whether a service has to do with any address."""
-        return next(iter(self._ips_at(name)), None) is not None
+        """Whether a service has to do with any address, apart from what was decided."""
+        if self._claimed_for.of(name):
+            return True
+        return name in self.requests and bool(named(self.requests[name]))
 
     def at_rest(self, name: str, pools: Pools) -> Allocated | None:
         """Return the one address of a service that a plan would leave as it is; None otherwise.
@@ -155,7 +157,7 @@ class Relations:
         return any(service in map(str, other.spec.services or ()) for other in others)
 
 
-def named(request: AddressRequest) -> Iterable[IPAddress]:
+def named(request: AddressRequest) -> Collection[IPAddress]:
     """Return the addresses in a request."""
     return (*request.given, *request.recorded, *request.external, *request.requested)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from extip.net.interfaces import IPAddress
-from extip.pools.policy.allocation_part import note
+from extip.pools.policy.allocation_part import Part
 
 
 class Sweep:
@@ -12,23 +12,27 @@ class Sweep:
     def __init__(self) -> None:
         self._services: list[str] = []
         self._ips: list[IPAddress] = []
-        self._done: dict[IPAddress, None] = {}
-        """Addresses that were planned since the sweep began."""
+        self._done: set[str | IPAddress] = set()
+        """Services and addresses that were planned since the sweep began."""
 
     def __bool__(self) -> bool:
         return bool(self._services or self._ips)
 
-    def begin(self, services: Iterable[Iterable[str]], ips: Iterable[Iterable[IPAddress]]) -> None:
+    def begin(self, services: Iterable[Iterable[str]], ips: Iterable[IPAddress]) -> None:
         """Begin with these; a sweep that was under way has no more to do."""
-        self._services = [name for names in services for name in names]
-        self._ips = [ip for some in ips for ip in some]
+        self._services = []
+        for names in services:
+            self._services.extend(names)
+        self._ips = list(ips)
         self._done.clear()
 
     def services(self, most: int) -> Iterator[str]:
-        """Take up to `most` services."""
+        """Take services; up to `most` are looked at."""
         while self._services and most > 0:
             most -= 1
-            yield self._services.pop()
+            name = self._services.pop()
+            if name not in self._done:
+                yield name
 
     def ips(self, most: int) -> Iterator[IPAddress]:
         """Take addresses after all services; up to `most` are looked at."""
@@ -38,7 +42,8 @@ class Sweep:
             if ip not in self._done:
                 yield ip
 
-    def has_done(self, ips: Iterable[IPAddress]) -> None:
-        """Note addresses that need not be touched any more."""
-        if self._ips:
-            note(self._done, ips)
+    def has_done(self, part: Part) -> None:
+        """Note what need not be touched any more."""
+        if self:
+            self._done.update(part.services)
+            self._done.update(part.ips)
