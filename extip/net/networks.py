@@ -22,6 +22,8 @@ class Networks:
 
     def find(self, ip: IPAddress) -> IPNetwork | None:
         """Return the smallest network that has `ip`, or None."""
+        if not self.members:
+            return None
         number = int(ip)
         for mask, by_base in self._index[ip.version]:
             found = by_base.get(number & mask)

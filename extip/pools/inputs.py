@@ -1,7 +1,7 @@
 """The inputs of allocation: address requests of services, pools, labels of namespaces."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from extip.api.core_v1 import DetailedService, LabelledNamespace
 from extip.api.ipcontroller_v1 import IpClaimPool
@@ -102,7 +102,14 @@ def _without_status(pool: IpClaimPool) -> IpClaimPool:
 
 
 def _ports(service: DetailedService) -> Ports | None:
-    return frozenset((port.protocol, port.port) for port in service.spec.ports or ()) or None
+    ports = tuple((port.protocol, port.port) for port in service.spec.ports or ())
+    return _set_of(ports) if ports else None
+
+
+@lru_cache(maxsize=2**12)
+def _set_of(ports: tuple[tuple[str, int], ...]) -> Ports:
+    """Return a set; services with the same ports, of which there are many, share one."""
+    return frozenset(ports)
 
 
 def _slip(service: DetailedService) -> _Slip | None:

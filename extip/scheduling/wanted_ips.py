@@ -73,9 +73,9 @@ class WantedIps:
         for ip in changed:
             del due[ip]
         _note(changed, self._contested)
-        before = [self._objections(ip) for ip in changed]
+        before = self._objections(changed)
         wanted: dict[Key, Wanted | None] = {ip: self._wanted(ip) for ip in changed}
-        if self._stale or before != [self._objections(ip) for ip in changed]:
+        if self._stale or before != self._objections(changed):
             self._stale = False
             others = replace(self._requests, wanted={})  # malformed ones, and denied ones
             rejected = admit(others, Verdicts(self._guard, self._around)).rejected
@@ -120,8 +120,10 @@ class WantedIps:
         found = reserved.differing(old.reserved)
         return self._asked if found is None else found | (kept ^ old.kept)
 
-    def _objections(self, ip: IPAddress) -> tuple[frozenset[Rejection] | None, ...]:
-        return self._rejections.get(ip), self._doubts.get(ip)
+    def _objections(self, ips: Iterable[IPAddress]) -> list[frozenset[Rejection] | None]:
+        """Return what is told about IPs; nothing when there is nothing about any IP."""
+        known = [told for told in (self._rejections, self._doubts) if told]
+        return [told.get(ip) for ip in ips for told in known]
 
     def _wanted(self, ip: IPAddress) -> Wanted | None:
         """Look at one IP; return its request, or None when nobody wants it or it is refused."""

@@ -130,9 +130,9 @@ class ScheduleState:
             if new is None:
                 del self._claims[name]
             else:
-                self._claims[name] = new
-                self._add(_key(new), name)
-                self.touch(_key(new), _urgency(new))
+                self._claims[name], key = new, _key(new)
+                self._add(key, name)
+                self.touch(key, _urgency(new))
             if name in self.in_the_way:
                 self.touch(self.in_the_way[name].ip, Urgency.NEW)
             if name in self._creating:
@@ -300,12 +300,12 @@ class ScheduleState:
     def _stay(self, key: Key, claim: IpClaim, standing: Standing) -> None:
         """Note that a claim stays where it is, as `_record` does."""
         node = claim.spec.node_name
-        self._counted[key] = (node,)
+        self._counted[key] = here = (node,)
         standing.placement.hold(node)
         if self._strategy is Strategy.FIRST_ALIVE:
-            self._held[key] = (node,)
+            self._held[key] = here
             standing.holding[node] += 1
-        self._by_node.put(key, (node,))
+        self._by_node.put(key, here)
         self._by_service.put(key, map(str, claim.spec.services or ()))
         pool = pool_of(claim)
         self._by_pool.put(key, (pool,) if pool else ())

@@ -240,8 +240,8 @@ def test_a_node_is_news_when_it_matters_to_claims(changed, is_news):
             status=IpNodeStatus(links=(NodeLink(name="eth0", up=True),)),
         )
         for now in (node, replace(node, status=changed)):
-            inputs._ip_nodes.store.replace([now])
-            inputs._ip_nodes._handlers[-1]("n1")
+            inputs.ip_nodes.store.replace([now])
+            inputs.ip_nodes._handlers[-1]("n1")
         assert told == ["changed"] * (2 if is_news else 1)
 
     run_virtually(main())
@@ -256,10 +256,10 @@ def test_an_interface_that_stays_down_is_urgent_once_that_is_clear():
         inputs.on_node_change = lambda: urgent.append(asyncio.get_running_loop().time())
         for up in (True, False):
             status = IpNodeStatus(links=(NodeLink(name="eth0", up=up),))
-            inputs._ip_nodes.store.replace(
+            inputs.ip_nodes.store.replace(
                 [IpNode(metadata=FullObjectMeta(name="n1"), status=status)]
             )
-            for look in inputs._ip_nodes._handlers:
+            for look in inputs.ip_nodes._handlers:
                 look("n1")
         urgent.clear()
         down_at = asyncio.get_running_loop().time()
