@@ -1,4 +1,4 @@
-"""What one event costs the scheduler, by the number of claims; a plan over everything is beside it.
+"""The cost of one event for the scheduler, by the number of claims, beside a plan over everything.
 
 Nothing is written and nothing is asked: the caches are filled by hand. The baseline is the same
 work by the functions that the scheduler compares itself with: allocation, the guard and the
@@ -28,12 +28,20 @@ from tests.bench.scheduler_world import SchedulerWorld
 _SIZES = ((1_000, 50), (10_000, 100), (100_000, 1_000))
 _ROUNDS = 5
 
+_MOST_KB = 5.0
+
+_FULL, _FULL_CIDR = 2_046, "10.64.0.0/21"
+"""A pool without a free address."""
+
+_WAITING = 2_000
+
 
 def measure() -> Iterator[Figure]:
     """Measure each size in turn."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     for claims, nodes in _SIZES:
         yield from asyncio.run(_figures(claims, nodes))
+    yield from asyncio.run(_of_many_at_once())
 
 
 async def _figures(claims: int, nodes: int) -> list[Figure]:
@@ -50,7 +58,7 @@ async def _figures(claims: int, nodes: int) -> list[Figure]:
     figures = [
         _value(f"{size}: a new leader decides everything", MS * change, "ms"),
         _value(f"{size}: the longest step of that", MS * longest, "ms"),
-        _value(f"{size}: memory of a service with its claim", memory_kb, "KB"),
+        _value(f"{size}: memory of a service with its claim", memory_kb, "KB", at_most=_MOST_KB),
     ]
     events: dict[str, Callable[[int], None]] = {
         "one claim's status": lambda n: world.claim(n, f"node-{n % nodes:04}", up=False),
@@ -74,14 +82,42 @@ async def _figures(claims: int, nodes: int) -> list[Figure]:
             )
         )
     world.drain("node-0001")
-    held = -(-claims // nodes)
-    what = f"{size}: a node with {held} claims is drained"
-    figures.append(_value(what, MS * await world.settle(), "ms"))
+    figures += await _told(f"{size}: a node with {-(-claims // nodes)} claims is drained", world)
+    world.pool(priority=1)
+    figures += await _told(f"{size}: the pool is edited", world)
     return figures
 
 
-def _value(what: str, measured: float, unit: str) -> Figure:
-    return Figure(what=what, measured=measured, unit=unit, at_most=None, kind="value")
+async def _of_many_at_once() -> list[Figure]:
+    """Measure events that concern many claims or services."""
+    world = SchedulerWorld(10_000, 10)
+    await world.settle()
+    world.drain("node-0001")
+    figures = await _told("10,000 claims on 10 nodes: a node with 1,000 claims is drained", world)
+    world = SchedulerWorld(_FULL, 100, cidr=_FULL_CIDR)
+    await world.settle()
+    for number in range(_FULL, _FULL + _WAITING):
+        world.service(number)
+    size = f"a full pool of {_FULL:,}"
+    figures += await _told(f"{size}: {_WAITING:,} services more, which have to wait", world)
+    world.service(_FULL + _WAITING)
+    figures += await _told(f"{size}: one more", world)
+    world.give_up(0)
+    figures += await _told(f"{size}: one of them gives its address up", world)
+    return figures
+
+
+async def _told(what: str, world: SchedulerWorld) -> list[Figure]:
+    """Return the processor time of what an event leads to, and of the longest step of that."""
+    took = await world.settle()
+    return [
+        _value(what, MS * took, "ms"),
+        _value("the longest step of that", MS * max(world.pacer.steps), "ms"),
+    ]
+
+
+def _value(what: str, measured: float, unit: str, *, at_most: float | None = None) -> Figure:
+    return Figure(what=what, measured=measured, unit=unit, at_most=at_most, kind="value")
 
 
 def _memory_mb() -> float:

@@ -70,8 +70,9 @@ class Pacer(LoopClock):
 class SchedulerWorld:
     """A scheduler with services, their claims and nodes, at rest."""
 
-    def __init__(self, claims: int, nodes: int) -> None:
+    def __init__(self, claims: int, nodes: int, *, cidr: str = "10.64.0.0/10") -> None:
         clock = self.pacer = Pacer()
+        self._cidr = cidr
         metrics, rng = Metrics("bench"), Random(1)  # noqa: S311 - repeatable
         nobody = cast("Any", _Nobody())
         client = cast("ApiClient", nobody)
@@ -125,8 +126,7 @@ class SchedulerWorld:
             self.put(inputs._nodes, Node, metadata={"name": name}, status={}, spec=_POD_CIDR)
             self.drain(name, draining=False)
             self.beat(name)
-        pool = {"cidr": "10.64.0.0/10"}
-        self.put(inputs.pools, IpClaimPool, metadata={"name": "pool"}, spec=pool)
+        self.pool()
         for number in range(claims):
             self.service(number, shown=True)
             self.claim(number, f"node-{number % nodes:04}")
@@ -154,6 +154,22 @@ class SchedulerWorld:
             status={"links": [{"name": "eth0", "up": True}]},
         )
 
+    def pool(self, *, priority: int = 0) -> None:
+        """Deliver the pool, which a person may have edited."""
+        spec = {"cidr": self._cidr, "priority": priority}
+        self.put(self.inputs.pools, IpClaimPool, metadata={"name": "pool"}, spec=spec)
+
+    def give_up(self, number: int) -> None:
+        """Deliver that a service asks for no address any more, and that its claim is gone."""
+        self.service(number, kind="ClusterIP")
+        name = self._claim_name(number)
+        self.inputs.claims.store.discard(name)
+        for handler in self.inputs.claims._handlers:
+            handler(name)
+
+    def _claim_name(self, number: int) -> str:
+        return f"{address(number).replace('.', '-')}-{self._cidr.partition('/')[2]}"
+
     def beat(self, node: str, *, number: int = 0) -> None:
         """Deliver a heartbeat."""
         self.version += 1
@@ -161,11 +177,18 @@ class SchedulerWorld:
         metadata = {"name": heartbeat_lease(node), "namespace": "extip"}
         self.put(self.inputs.leases, Lease, metadata=metadata, spec=msgspec.to_builtins(spec))
 
-    def service(self, number: int, *, shown: bool = False, local: bool = False) -> None:
-        """Deliver a service that asks for an address of the pool."""
+    def service(
+        self,
+        number: int,
+        *,
+        shown: bool = False,
+        local: bool = False,
+        kind: str = "LoadBalancer",
+    ) -> None:
+        """Deliver a service, which asks for an address of the pool if it is a load balancer."""
         name = f"service-{number:06}"
         spec = {
-            "type": "LoadBalancer",
+            "type": kind,
             "clusterIPs": [str(IPv4Address(int(IPv4Address("10.32.0.1")) + number))],
             "ports": [{"port": 80, "protocol": "TCP"}],
         } | ({"externalTrafficPolicy": "Local"} if local else {})
@@ -186,7 +209,7 @@ class SchedulerWorld:
             self.inputs.claims,
             IpClaim,
             metadata={
-                "name": f"{ip.replace('.', '-')}-10",
+                "name": self._claim_name(number),
                 "uid": ip,
                 "labels": {
                     "ipnode": node,
@@ -196,7 +219,7 @@ class SchedulerWorld:
                 },
             },
             spec={
-                "cidr": f"{ip}/10",
+                "cidr": f"{ip}/{self._cidr.partition('/')[2]}",
                 "nodeName": node,
                 "services": [{"namespace": "default", "name": name, "uid": name}],
             },
