@@ -10,8 +10,7 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import SetServices
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
 from extip.scheduling.claim_writer import Chore, ClaimWriter, Explain, assumed
-from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Write
-from extip.scheduling.policy.state import Decided
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, Write
 from extip.writes.lanes import Lane
 
 

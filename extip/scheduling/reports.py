@@ -6,7 +6,7 @@ from extip import log
 from extip.api.ipcontroller_v1 import ServiceReference
 from extip.net.interfaces import IPInterface
 from extip.scheduling.events import PlacementEvents
-from extip.scheduling.policy.state import Decided
+from extip.scheduling.policy.schedule import Decided
 
 
 class DecisionReports:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
-from extip.claims.policy.claims import claim_name, needs_label, pool_of, ports_text
+from extip.claims.policy.assignment import needs_label, standby_of
+from extip.claims.policy.claims import claim_name, pool_of, ports_text
 from extip.net.interfaces import IPInterface
+from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.snapshot import needs_of
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.requests import Owner
@@ -46,7 +48,21 @@ def _is_well_placed(claim: IpClaim, standing: Standing) -> bool:
     if cluster.local_endpoints and not _is_served(claim, standing):
         return False
     needs = needs_of(claim, cluster)
-    return needs is not None and needs.preference is None and standing.filters.is_plain(needs, node)
+    return (
+        needs is not None
+        and needs.preference is None
+        and standing.filters.is_plain(needs, node)
+        and _has_right_standby(claim, needs, standing)
+    )
+
+
+def _has_right_standby(claim: IpClaim, needs: Needs, standing: Standing) -> bool:
+    """Whether the standby may take the IP, whatever other nodes do. None is right, too."""
+    standby, filters = standby_of(claim), standing.filters
+    if not standby:
+        return True
+    taking = filters.standby(needs, claim.spec.node_name, standby)
+    return taking == standby and filters.is_plain(needs, standby)
 
 
 def _is_served(claim: IpClaim, standing: Standing) -> bool:

@@ -59,3 +59,14 @@ class Schedule:
     there is none that may take its IP."""
     holders: Mapping[str, str] = field(default_factory=dict)
     """The node of each claim that placement decides about, before the plan; empty for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The decision about some IPs."""
+
+    claims: tuple[IpClaim, ...]
+    """All claims of those IPs."""
+    schedule: Schedule
+    before: frozenset[str]
+    """Claims, by name, for which earlier decisions about these IPs had writes, or that are gone."""

@@ -11,7 +11,6 @@ is decided once, however often it was touched.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
@@ -19,13 +18,14 @@ from typing import NamedTuple
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
 from extip.cache.changes import differing
+from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import claim_name, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.at_rest import is_at_rest
 from extip.scheduling.policy.indexes import KeysBy
 from extip.scheduling.policy.placement import Strategy, is_balanced
 from extip.scheduling.policy.planner import plan_some
-from extip.scheduling.policy.schedule import CreateClaim, Schedule, Write
+from extip.scheduling.policy.schedule import CreateClaim, Decided, Schedule, Write
 from extip.scheduling.policy.snapshot import Snapshot, changed_nodes, labels_differ
 from extip.scheduling.policy.standbys import Standbys
 from extip.scheduling.policy.standing import Standing
@@ -52,18 +52,6 @@ class Urgency(IntEnum):
     NEW = 1
     """There is no claim, or a claim without a certain place."""
     COSMETIC = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
-    """The decision about some IPs."""
-
-    keys: frozenset[Key]
-    claims: tuple[IpClaim, ...]
-    """All claims of those IPs."""
-    schedule: Schedule
-    before: frozenset[str]
-    """Claims, by name, for which earlier decisions about these IPs had writes, or that are gone."""
 
 
 class ScheduleState:
@@ -239,7 +227,6 @@ class ScheduleState:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
         return Decided(
-            keys=frozenset((*planned, *resting)),
             claims=(*claims, *resting.values()),
             schedule=schedule,
             before=told,
@@ -299,7 +286,8 @@ class ScheduleState:
 
     def _stay(self, key: Key, claim: IpClaim, standing: Standing) -> None:
         """Note that a claim stays where it is, as `_record` does."""
-        node = claim.spec.node_name
+        name, node = claim.metadata.name, claim.spec.node_name
+        self.standbys.record(name, node, standby_of(claim))
         self._counted[key] = here = (node,)
         standing.placement.hold(node)
         if self._strategy is Strategy.FIRST_ALIVE:

@@ -101,3 +101,10 @@ def test_a_claim_with_a_wish_about_its_node_is_left_to_a_plan():
 def test_a_claim_of_a_person_or_of_several_services_is_left_to_a_plan():
     assert not is_at_rest(labelled(managed="somebody"), IP, (WEB,), "edge", standing())
     assert not is_at_rest(CLAIM, IP, (API, WEB), "edge", standing())
+
+
+def test_a_claim_with_a_standby_that_may_take_its_ip_is_at_rest():
+    claim = specified(standby="n2")
+    assert is_at_rest(claim, IP, (WEB,), "edge", standing())
+    for other in (node("n2", alive=False), node("n3")):
+        assert not is_at_rest(claim, IP, (WEB,), "edge", standing(node("n1"), other))

@@ -436,10 +436,10 @@ def test_an_ip_whose_node_died_is_decided_before_one_whose_endpoints_moved():
     first, second = history.state.decide(1), history.state.decide(1)
     assert first is not None
     assert second is not None
-    assert (first.keys, second.keys) == (
-        {ip_interface("10.0.0.1/32").ip},
-        {ip_interface("10.0.0.2/32").ip},
-    )
+    assert [one.spec.cidr for one in (*first.claims, *second.claims)] == [
+        "10.0.0.1/32",
+        "10.0.0.2/32",
+    ]
 
 
 def test_first_alive_goes_by_the_registrations_as_they_are_now():
