@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo lab soak test sim mutants check fmt bench lock clean
+.PHONY: help setup packages demo lab soak test sim mutants check fmt bench docs lock clean
 
 help: ## Print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ fmt: $(STAMP) ## Format the code and mend what the linter can
 
 bench: setup ## Measure against named baselines in the same run
 	@$(BIN)/python -m tests.bench
+
+docs: $(STAMP) ## Make the site of docs/ in dist/docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --builder html docs dist/docs
+	@echo "docs: open dist/docs/index.html"
 
 lock: $(STAMP) ## Choose the newest allowed versions anew and write requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \

@@ -20,6 +20,8 @@ from extip.api.ipcontroller_v1 import IpClaimPool
 from extip.cli import COMMANDS, cli
 from extip.metrics import Metrics
 from extip.scheduling.policy.filters import Unfit
+from extip.services.policy.refusal import Reason
+from tests.meta import fields
 from tests.meta.manifests import ROOT, workloads
 from tests.meta.pages import PAGES, README, blocks, text_of
 
@@ -31,6 +33,10 @@ NAMED_FILE = re.compile(r"(?<![\w./-])(?:extip|tests|manifests|docs)/[\w./*-]*[\
 FLAG = re.compile(r"`(--[a-z][a-z0-9-]*)")
 LOG_EVENT = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
 RULE = re.compile(r"^\| `([A-Za-z]+)`.*\|$", re.MULTILINE)
+LOADED = re.compile(r'<(?:script|img|iframe|link)\b[^>]+?(?:src|href)="([^"]+)"')
+REASON = re.compile(
+    r'(?:reason=|_down\(claim, |status, reason(?:, message)? = "\w+", )"([A-Z][A-Za-z]+)"'
+)
 METRIC = re.compile(r"`?\b(extip_[a-z_]+)\b")
 
 NO_EVENTS = frozenset({"kubernetes_asyncio", "prometheus_client", "leader_election_master_status"})
@@ -73,11 +79,30 @@ def test_every_file_that_is_named_exists(page):
         assert list(ROOT.glob(name.rstrip("/"))), f"{page.name}: {name}"
 
 
+def test_the_page_of_fields_is_made_from_the_definitions():
+    assert text_of(fields.PAGE) == fields.page(), "run python -m tests.meta.fields"
+
+
+def test_every_reason_of_an_event_or_a_refusal_is_explained():
+    source = "".join(path.read_text() for path in (ROOT / "extip").rglob("*.py"))
+    reasons = {*REASON.findall(source), *(reason.value for reason in Reason)} - {"Accepted"}
+    told = text_of(ROOT / "docs/reasons.md") + text_of(ROOT / "docs/nodes.md")
+    assert {reason for reason in reasons if f"`{reason}`" not in told} == set()
+
+
+def test_the_site_can_be_made_and_loads_nothing_from_elsewhere(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-qW", "-b", "html", "-d", tmp_path / "cache"]
+    subprocess.run([*command, ROOT / "docs", tmp_path / "site"], check=True)
+    for page in (tmp_path / "site").glob("*.html"):
+        loaded = LOADED.findall(page.read_text())
+        assert not [address for address in loaded if "//" in address]
+
+
 def test_every_page_is_linked_from_readme():
     linked = {
         (ROOT / target.partition("#")[0]).resolve() for target in LINK.findall(text_of(README))
     }
-    assert {page for page in PAGES if page != README} <= linked
+    assert set(PAGES) - {README, ROOT / "docs/index.md"} <= linked
 
 
 @EACH
