@@ -106,7 +106,7 @@ _IP_NODE_COLUMNS = (
 )
 
 _IP_CLAIM_POOL_COLUMNS = (
-    _column("CIDR", ".spec.cidr"),
+    _column("CIDR", ".spec..cidr"),  # its own, else that of the first of its networks
     _column("Size", ".status.size", "integer"),
     _column("Free", ".status.free", "integer"),
     _column("Auto", ".spec.autoAssign", "boolean"),

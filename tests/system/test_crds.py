@@ -17,6 +17,17 @@ spec:
   - ['192.168.16.250', '192.168.16.252']
 """
 
+POOL_OF_NETWORKS = """
+apiVersion: ipcontroller.ext/v1
+kind: IpClaimPool
+metadata:
+  name: test-networks
+spec:
+  networks:
+  - cidr: 10.1.0.0/24
+  - cidr: fd00::/64
+"""
+
 CLAIM = """
 apiVersion: ipcontroller.ext/v1
 kind: IpClaim
@@ -88,6 +99,12 @@ def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(pri
     pool = lab.kubectl_json("get", "ipp", "test-pool")
     assert pool["spec"]["ranges"] == [["192.168.16.250", "192.168.16.252"]]
     assert pool["spec"]["autoAssign"] is True
+    lab.apply(POOL_OF_NETWORKS)
+    rows = lab.kubectl("get", "ipp", "--no-headers").splitlines()
+    assert [row.split()[:2] for row in rows] == [
+        ["test-networks", "10.1.0.0/24"],
+        ["test-pool", "192.168.16.248/29"],
+    ]
     claim = lab.kubectl_json("get", "ipc", "testclaim")
     assert claim["spec"] == {"cidr": "10.10.0.2/24", "nodeName": "node-1"}
     header, row = lab.kubectl("get", "ipc").splitlines()
