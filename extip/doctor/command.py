@@ -2,12 +2,14 @@
 
 import os
 import sys
+from ipaddress import ip_interface
 
 import msgspec
 
 from extip.clock import LoopClock
 from extip.doctor.cluster import read_cluster
 from extip.doctor.node import read_node
+from extip.doctor.policy.facts import ClusterFacts
 from extip.doctor.policy.finding import Severity
 from extip.doctor.policy.report import as_text, examine
 from extip.doctor.wish import Wish
@@ -15,6 +17,7 @@ from extip.errors import ApiUnavailableError, ConfigurationError
 from extip.kube.client import connect
 from extip.kube.place import Place
 from extip.metrics import Metrics
+from extip.net.interfaces import IPAddress
 from extip.settings.controller import ControllerSettings
 from extip.terminal import has_colours
 
@@ -42,7 +45,8 @@ async def run(place: Place, wish: Wish) -> bool:
     node = None
     if wish.iface:
         own = os.environ.get(_NODE_NAME) or ControllerSettings().node
-        node = await read_node(wish.iface, wish.hostname or own, clock=clock)
+        hostname = wish.hostname or own
+        node = await read_node(wish.iface, hostname, peers=_peers(cluster, hostname), clock=clock)
     findings = examine(cluster, node)
     if wish.output == "json":
         told = {"findings": findings, "unread": unread}
@@ -50,3 +54,10 @@ async def run(place: Place, wish: Wish) -> bool:
     else:
         sys.stdout.write(as_text(findings, unread=unread, colour=has_colours(sys.stdout)))
     return all(one.severity is not Severity.ERROR for one in findings)
+
+
+def _peers(cluster: ClusterFacts | None, own: str) -> list[IPAddress]:
+    """Return the addresses of other nodes, as their controllers tell them."""
+    nodes = () if cluster is None else cluster.ip_nodes
+    links = [link for one in nodes if one.metadata.name != own for link in one.status.links or ()]
+    return [ip_interface(text).ip for link in links for text in link.addresses or ()]

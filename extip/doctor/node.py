@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from extip.clock import Clock
@@ -13,8 +14,11 @@ from extip.net.neighbour_events import FrameKind
 from extip.net.probe_socket import ProbeSocket
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
+from extip.net.source_address import source_of
 
 _SETTINGS = ("arp_ignore", "arp_announce", "rp_filter")
+_FAR_AWAY = (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
+"""Addresses for documentation (RFC 5737, RFC 3849): packets there take the default route."""
 _ANSWER_S = 1.0
 """Stations answer within milliseconds; a busy one may take longer."""
 _PACE_S = 0.002
@@ -23,14 +27,17 @@ _COMPLETE = 0x2
 """``ATF_COM`` of /proc/net/arp: the MAC is known."""
 
 
-async def read_node(iface: str, hostname: str, *, clock: Clock) -> NodeFacts:
+async def read_node(
+    iface: str, hostname: str, *, peers: Iterable[IPAddress] = (), clock: Clock
+) -> NodeFacts:
     """Read all that node checks look at; ask on the segment who else has the IPs. Raises LinkError.
 
-    Asks once for each IP, by ARP or NDP, and changes nothing.
+    Asks once for each IP, by ARP or NDP, and changes nothing. `peers` are other nodes.
     """
     async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as routes:
         links = await routes.links()
         addresses = await table.dump()
+        gateways = (await routes.gateways()).every
     link = next((one for one in links if one.name == iface), None)
     here = [one for one in addresses if link is not None and one.link_index == link.index]
     held = tuple(one.interface.ip for one in here if one.ours)
@@ -54,6 +61,7 @@ async def read_node(iface: str, hostname: str, *, clock: Clock) -> NodeFacts:
         settings={name: _setting(name, iface) for name in _SETTINGS},
         ipvs=any(one.name == IPVS_LINK for one in links),
         way_out=_default_links(),
+        sources=_sources([*sorted(gateways, key=str), *peers, *_FAR_AWAY]),
         neighbours=_neighbours(iface),
         owners=owners,
         unasked=unasked,
@@ -130,6 +138,11 @@ def _default_links() -> frozenset[str]:
         return frozenset()
     rows = [line.split() for line in lines]
     return frozenset(row[0] for row in rows if row[1] == row[7] == "00000000")
+
+
+def _sources(destinations: Iterable[IPAddress]) -> dict[IPAddress, IPAddress]:
+    found = ((to, source_of(to)) for to in destinations)
+    return {to: source for to, source in found if source is not None}
 
 
 def _neighbours(iface: str) -> int:

@@ -37,6 +37,22 @@ def test_a_cluster_that_is_well(cluster, lab):
     assert "n9" in wrong["hostname"][0]  # what a person says counts more
 
 
+def test_a_node_that_sends_from_an_external_ip(cluster, lab):
+    cluster.serve(IPS[0])
+    name = cluster.placed()[IPS[0]]
+    node, env = lab.nodes[name], {"NODE_NAME": name}
+    assert doctor(lab, "--iface=eth0", node=name, env=env) == {}
+    route = ("192.0.2.0/24", "dev", "eth0", "src", IPS[0])
+    node.run(["ip", "route", "add", *route])
+    try:
+        found = doctor(lab, "--iface=eth0", node=name, env=env)
+    finally:
+        node.run(["ip", "route", "del", *route])
+    (said,) = found["source address"]
+    assert said == f"warning: this node sends to 192.0.2.1 from {IPS[0]}, an external IP"
+    assert doctor(lab, "--iface=eth0", node=name, env=env) == {}
+
+
 def workload(namespace, name, image, *args):
     labels = {"app": name}
     container = {"name": "main", "image": image, "args": list(args)}

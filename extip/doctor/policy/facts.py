@@ -92,6 +92,8 @@ class NodeFacts:
     """kube-proxy runs in ipvs mode here."""
     way_out: frozenset[str] = frozenset()
     """Interfaces that a default route leads to."""
+    sources: Mapping[IPAddress, IPAddress] = field(default_factory=dict)
+    """The sources of what this machine sends: by gateway, other node, and a station far away."""
     neighbours: int = 0
     """Stations on the interface whose MAC the kernel knows."""
     owners: Mapping[IPAddress, tuple[str, ...]] = field(default_factory=dict)

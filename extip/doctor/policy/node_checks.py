@@ -152,6 +152,21 @@ def return_path(node: NodeFacts, _: ClusterFacts) -> Iterator[Finding]:
         )
 
 
+def source_address(node: NodeFacts, _: ClusterFacts) -> Iterator[Finding]:
+    """Check that the node itself does not send from an external IP."""
+    wrong = [(to, source) for to, source in node.sources.items() if source in node.held]
+    for to, source in wrong[:1]:
+        more = f", and to {len(wrong) - 1} more," if wrong[1:] else ""
+        yield Finding(
+            check="source address",
+            severity=Severity.WARNING,
+            what=f"this node sends to {to}{more} from {source}, an external IP",
+            why="answers go where the IP is: connections of the node break when it moves",
+            do=f"see `ip route get {to}`: give the route a `src`, or the interface an address of "
+            "the node's own in that network",
+        )
+
+
 def hostname(node: NodeFacts, cluster: ClusterFacts) -> Iterator[Finding]:
     """Check that a controller here would have the name of a Kubernetes node."""
     if cluster.nodes and node.hostname not in cluster.nodes:
@@ -195,6 +210,7 @@ CHECKS: tuple[Check, ...] = (
     kernel,
     arp_settings,
     return_path,
+    source_address,
     hostname,
     owners,
 )

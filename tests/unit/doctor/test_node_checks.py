@@ -77,6 +77,12 @@ def test_where_all_is_well_no_check_speaks():
         ),
         (checks.arp_settings, {**TWINS, **settings(arp_ignore=1)}, WARNING, "arp_announce is 0"),
         (checks.return_path, {"way_out": frozenset({"eth1"})}, WARNING, "default route is by eth1"),
+        (
+            checks.source_address,
+            {"sources": {ip_address("10.0.0.3"): IP, ip_address("10.0.0.4"): IP}},
+            WARNING,
+            "sends to 10.0.0.3, and to 1 more, from 10.0.0.9, an external IP",
+        ),
         (checks.hostname, {"hostname": "n1.example.com"}, WARNING, "is no Kubernetes node"),
         (
             checks.owners,
@@ -107,6 +113,7 @@ def test_what_makes_a_check_speak(check, change, severity, what):
         (checks.subnet, {"held": (ip_address("192.0.2.1"),), "own": ()}),
         (checks.neighbours, {"neighbours": 0, "link": None}),
         (checks.owners, {"unasked": "it lacks CAP_NET_RAW", "held": ()}),
+        (checks.source_address, {"sources": {ip_address("10.0.0.3"): ip_address("10.0.0.1")}}),
     ],
 )
 def test_what_does_not(check, change):
