@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages demo lab soak test sim mutants check fmt bench docs lock clean
+.PHONY: help setup packages demo lab soak test sim mutants check fmt bench docs lock dist clean
 
 help: ## Print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ docs: $(STAMP) ## Make the site of docs/ in dist/docs
 lock: $(STAMP) ## Choose the newest allowed versions anew and write requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+
+dist: $(STAMP) ## Build wheel, sdist and the list of components (CycloneDX) into dist/
+	@$(BIN)/python -m hatchling build --directory dist
+	@$(BIN)/python -m tests.meta.sbom > dist/extip.cdx.json
 
 clean: ## Remove what the tools left in this tree (built Kubernetes stays in the user's cache)
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist

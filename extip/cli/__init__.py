@@ -13,6 +13,7 @@ import click
 from extip import __version__
 from extip.cli.environment import IGNORED_VARIABLES, unknown_variables
 from extip.cli.streams import open_standard_streams
+from extip.commit import described
 from extip.errors import ExtipError, InterruptedByUserError
 
 CONTEXT = {"auto_envvar_prefix": "EXTIP", "help_option_names": ["-h", "--help"]}
@@ -77,7 +78,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="extip")
+@click.version_option(described(__version__), prog_name="extip")
 def cli() -> None:
     """Bring the external IPs of Kubernetes services up on bare-metal nodes.
 

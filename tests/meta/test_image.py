@@ -42,7 +42,8 @@ def test_the_image_gets_what_it_copies():
 def test_the_image_runs_the_console_script_on_a_python_that_extip_supports():
     said = dict(instructions())
     assert json.loads(said["ENTRYPOINT"])[0] in PROJECT["project"]["scripts"]
-    image = said["ARG"].removeprefix("PYTHON=").partition("-")[0]
+    (python,) = (rest for keyword, rest in instructions() if rest.startswith("PYTHON="))
+    image = python.removeprefix("PYTHON=").partition("-")[0]
     floor = PROJECT["project"]["requires-python"].removeprefix(">=")
     assert [int(part) for part in image.split(".")] >= [int(part) for part in floor.split(".")]
 
@@ -74,6 +75,22 @@ def installed_by_the_lock() -> dict[str, str]:
     return dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", lock))
 
 
+def shell(command: str, place: Path) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-ec", command], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the digest of each file below a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 @pytest.mark.timeout(300)
 def test_the_build_stage_installs_extip_with_the_locked_dependencies_alone(
     tmp_path: Path, pytestconfig: pytest.Config
@@ -92,6 +109,7 @@ def test_the_build_stage_installs_extip_with_the_locked_dependencies_alone(
     first = stage[1 : [keyword for keyword, _ in stage].index("FROM", 1)]
     work = tmp_path / "build"
     work.mkdir()
+    command = ""
     for keyword, rest in first:
         if keyword == "COPY":
             for source in rest.split()[:-1]:
@@ -103,12 +121,13 @@ def test_the_build_stage_installs_extip_with_the_locked_dependencies_alone(
                 r"(^|&& )(pip|python) ", rf"\1{Path(sys.executable).parent}/\2 ", command
             )
             (tmp_path / "opt").mkdir(exist_ok=True)
-            done = subprocess.run(
-                ["/bin/sh", "-ec", command], cwd=work, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
+            shell(command, work)
 
     home = tmp_path / "opt/extip"
+    once = contents(home)
+    shutil.rmtree(home)
+    shell(command, work)
+    assert contents(home) == once, "the layer differs from one build to the next"
     said = subprocess.run(
         [home / "bin/extip", "--version"], capture_output=True, text=True, check=True
     )
