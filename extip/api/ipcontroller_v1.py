@@ -7,7 +7,8 @@ from typing import Annotated
 
 from extip.api.meta_v1 import Condition, FullObject, LabelSelector, Wire
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
-from extip.api.ranges import MAX_RANGES, OF_ONE_FAMILY, PlainRange, Range
+from extip.api.pool_parts import MAX_PREFERENCES, IpClaimPoolNetwork, PreferredNodes
+from extip.api.ranges import MAX_RANGES, OF_ONE_FAMILY, Range
 from extip.api.schema import (
     ATOMIC,
     ATOMIC_MAP,
@@ -43,11 +44,12 @@ OVERLAPPING = "Overlapping"
 """Condition of an IpClaimPool: it shares addresses with another pool."""
 
 
-MAX_PREFERENCES = 64
-"""Weighted selectors of a pool."""
-
 NEVER = "Never"
 """A pool's `spec.rebalance`: its addresses move only when they must."""
+
+ONE_NODE, EVERY_NODE = "OneNode", "EveryNode"
+"""A pool's `spec.placement`: how many nodes have one of its addresses up."""
+
 ACROSS_NAMESPACES = "Cluster"
 """A pool's `spec.sharing`: services of several namespaces may share its addresses."""
 
@@ -239,27 +241,6 @@ class IpNode(FullObject, frozen=True):
     status: IpNodeStatus = IpNodeStatus()
 
 
-class IpClaimPoolNetwork(Wire, frozen=True):
-    """One network of a pool."""
-
-    cidr: Annotated[str, says("The network, as spec.cidr.", required=True, **CIDR)] = ""
-    ranges: Annotated[
-        tuple[PlainRange, ...] | None,
-        says("Ranges to give addresses from, as spec.ranges.", maxItems=MAX_RANGES, **ATOMIC),
-    ] = None
-
-
-class PreferredNodes(Wire, frozen=True):
-    """Kubernetes nodes that are better than others; shaped as a preferred scheduling term."""
-
-    weight: Annotated[
-        int, says("How much better.", required=True, minimum=1, maximum=100, **INT32)
-    ] = 1
-    selector: Annotated[
-        LabelSelector, says("Nodes with these labels.", required=True, **ATOMIC_MAP)
-    ] = LabelSelector()
-
-
 class IpClaimPoolSpec(Wire, frozen=True):
     """The addresses of the pool, and the services that may have them."""
 
@@ -335,6 +316,15 @@ class IpClaimPoolSpec(Wire, frozen=True):
             defaulted=True,
         ),
     ] = "WhenQuiet"
+    placement: Annotated[
+        str,
+        says(
+            "Whether one node has an address up (OneNode), or each node that may (EveryNode). The "
+            "latter is for lo, whose addresses a BGP daemon exports; they get their full length.",
+            enum=[ONE_NODE, EVERY_NODE],
+            defaulted=True,
+        ),
+    ] = ONE_NODE
     avoid_network_addresses: Annotated[
         bool,
         says(

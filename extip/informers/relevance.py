@@ -1,15 +1,23 @@
 """The parts of objects whose change triggers a pass; other parts change more often."""
 
+from collections.abc import Container
+
 from extip.api.conditions import find_condition
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpNode
+from extip.claims.policy.claims import pool_of
 from extip.pools.policy.set_aside import taken
 
 
-def relevant_parts_of_claim(claim: IpClaim) -> object:
-    """Return the parts that a pass looks at; of the status only that another station has the IP."""
+def relevant_parts_of_claim(claim: IpClaim, every_node: Container[str] = ()) -> object:
+    """Return the parts that a pass looks at.
+
+    Of the status only that another station has the IP. With a claim for each node it also matters
+    that it is up. `every_node` are the pools where that is so, by the `label_value` of their names.
+    """
     meta = claim.metadata
     assigned = find_condition(claim.status.conditions, ASSIGNED)
-    return meta.uid, meta.labels, meta.annotations, claim.spec, assigned, bool(taken(claim))
+    up = pool_of(claim) in every_node and bool(claim.status.holder)
+    return meta.uid, meta.labels, meta.annotations, claim.spec, assigned, bool(taken(claim)), up
 
 
 def relevant_parts_of_node(node: IpNode) -> object:

@@ -210,7 +210,9 @@ class SchedulingInputs:
             ).update
         )
         self._claim_parts = Parts(
-            get=self.claims.store.get, extract=relevant_parts_of_claim, on_change=self._tell
+            get=self.claims.store.get,
+            extract=lambda claim: relevant_parts_of_claim(claim, self._wishes.every_node()),
+            on_change=self._tell,
         )
         self.claims.add_handler(self._on_claim)
 

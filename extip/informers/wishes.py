@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from extip.api.core_v1 import DetailedService
-from extip.api.ipcontroller_v1 import NEVER
+from extip.api.ipcontroller_v1 import EVERY_NODE, NEVER
 from extip.api.names import label_value
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
@@ -34,12 +34,19 @@ class WishSources:
 
     def current(self) -> Wishes:
         """Return the wishes of now."""
+        return self._wishes_of_pools()._replace(
+            local_endpoints=self._endpoints(), preferred_nodes=self._preferred.value()
+        )
+
+    def every_node(self) -> frozenset[str]:
+        """Return the pools whose addresses each node has that may."""
+        return self._wishes_of_pools().every_node
+
+    def _wishes_of_pools(self) -> Wishes:
         pools = self._pools()
         if self._of_pools is None or self._of_pools[0] is not pools:
             self._of_pools = pools, _wishes_of(pools)
-        return self._of_pools[1]._replace(
-            local_endpoints=self._endpoints(), preferred_nodes=self._preferred.value()
-        )
+        return self._of_pools[1]
 
 
 def _wishes_of(pools: Pools) -> Wishes:
@@ -55,4 +62,5 @@ def _wishes_of(pools: Pools) -> Wishes:
             for name, spec in specs.items()
             if spec.preferred_nodes or spec.rebalance == NEVER
         },
+        every_node=frozenset(name for name, spec in specs.items() if spec.placement == EVERY_NODE),
     )

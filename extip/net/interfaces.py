@@ -148,6 +148,9 @@ def prefix_length(interface: IPInterface) -> int:
     return interface.network.prefixlen
 
 
+LOOPBACK = "lo"
+"""The interface without a segment: several nodes may have the same IP on theirs."""
+
 IPVS_LINK = "kube-ipvs0"
 """kube-proxy in ipvs mode binds every external IP here, on every node; that is not a conflict."""
 

@@ -16,12 +16,12 @@ from extip.api.meta_v1 import KubernetesObject
 from extip.api.resources import Resource
 from extip.claims.policy.claims import (
     Delete,
-    claim_name,
     current_owners,
     index_claims,
     parse_cidr,
     plan_claims,
 )
+from extip.claims.policy.names import claim_name
 from extip.claims.policy.node_claims import bring_together, held_claim, outcomes, status_after
 from extip.guard.policy.admission import Admission, admit
 from extip.guard.policy.reserved import Reserved, network_of, reported_network, unite

@@ -29,6 +29,7 @@ from extip.api.names import (
     label_value,
     service_label,
 )
+from extip.claims.policy.names import claim_name
 from extip.net.interfaces import (
     IPAddress,
     IPInterface,
@@ -45,9 +46,6 @@ _MAX_PORTS_TEXT = 1 << 16
 _PORT_DIGITS = 5
 """Characters. All annotations of an object together may have four times as many."""
 
-_IPV6_PARTS = 8
-_GROUP_BITS = 16
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Create:
@@ -62,6 +60,14 @@ class Create:
     """The pool that the IP was allocated from; empty when a service wrote the IP itself."""
     ports: str = ""
     """The ports of each service, in the form of `PORTS_ANNOTATION`."""
+    node: str = ""
+    """The node that the claim is for; empty for the one claim of an IP."""
+
+    @property
+    def name(self) -> str:
+        """The claim's name."""
+        suffix = f".{label_value(self.node)}" if self.node else ""
+        return claim_name(self.interface) + suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +97,6 @@ class ClaimIndex:
     by_ip: Mapping[IPAddress, tuple[IpClaim, ...]]
     malformed: tuple[IpClaim, ...]
     """Claims with a malformed `spec.cidr`. Every plan leaves them alone."""
-
-
-def claim_name(interface: IPInterface) -> str:
-    """Return the name of the claim of an IP: ``10-10-0-2-24``, ``fd00-0-0-0-0-0-0-1-128``.
-
-    An IPv6 name has all eight groups, each without leading zeros. Names must be unique, and may not
-    contain the colons of the short form.
-    """
-    ip = interface.ip
-    text = str(ip).replace(".", "-") if ip.version == 4 else _groups(int(ip))  # noqa: PLR2004
-    return f"{text}-{prefix_length(interface)}"
 
 
 # Each claim is parsed several times for each change of it, with the same result.
@@ -194,7 +189,7 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
         labels[POOL_LABEL] = label_value(create.pool)
     return IpClaim(
         metadata=FullObjectMeta(
-            name=claim_name(create.interface),
+            name=create.name,
             labels=labels,
             annotations={PORTS_ANNOTATION: create.ports} if create.ports else None,
         ),
@@ -360,11 +355,6 @@ def _ports(owners: Sequence[Owner]) -> str:
 def ports_text(claim: IpClaim) -> str:
     """Return the ports of the services that share the claim's IP, as it records them."""
     return (claim.metadata.annotations or {}).get(PORTS_ANNOTATION, "")
-
-
-def _groups(value: int) -> str:
-    last = (_IPV6_PARTS - 1) * _GROUP_BITS
-    return "-".join(f"{value >> shift & 0xFFFF:x}" for shift in range(last, -1, -_GROUP_BITS))
 
 
 def _name(claim: IpClaim) -> str:

@@ -16,8 +16,7 @@ from enum import IntEnum
 from extip.api.conditions import find_condition
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim
 from extip.claims.policy.claims import is_pinned, parse_cidr
-
-_LOOPBACK = "lo"
+from extip.net.interfaces import LOOPBACK
 
 DUPLICATE = "DuplicateAddress"
 """Reason of conditions: another claim holds the same IP."""
@@ -152,4 +151,4 @@ def _leader_rank(
 
 def _is_shared(claim: IpClaim, ifaces: Mapping[str, str]) -> bool:
     """Whether the claim is pinned to a loopback interface, where several nodes may have an IP."""
-    return is_pinned(claim) and (claim.spec.link or ifaces.get(claim.spec.node_name)) == _LOOPBACK
+    return is_pinned(claim) and (claim.spec.link or ifaces.get(claim.spec.node_name)) == LOOPBACK

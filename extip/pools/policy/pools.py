@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 
-from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
+from extip.api.ipcontroller_v1 import EVERY_NODE, IpClaimPool, IpClaimPoolSpec
 from extip.api.selector import selects
 from extip.claims.policy.claims import parse_cidr
 from extip.net.interfaces import (
@@ -38,6 +38,7 @@ from extip.pools.policy.spans import (
 )
 
 _V4, _V6 = 4, 6
+_FULL = {_V4: 32, _V6: 128}
 _OCTET = 256
 
 
@@ -278,7 +279,10 @@ def _read(
         return (), f"spec.cidr {spec.cidr!r} is no network"
     read = [_read_network(field, cidr, ranges or (), allowed) for field, cidr, ranges in written]
     problems = dict.fromkeys((problem for _, problem in read if problem), 0)
-    return tuple(network for network, _ in read if network is not None), "; ".join(problems)
+    networks = (network for network, _ in read if network is not None)
+    if spec.placement == EVERY_NODE:  # on lo, the node would take the whole network for its own
+        networks = (replace(one, prefixlen=_FULL[one.version]) for one in networks)
+    return tuple(networks), "; ".join(problems)
 
 
 def _read_network(

@@ -37,7 +37,8 @@ def assigned_condition(
     elif node:
         better = schedule.second_choice.get(name)
         though = f", though {better}" if better else ""
-        place = f"to {node}{though}{_but(schedule.not_served.get(name, ()))}"
+        every = ", as to each node that may have it" if name in schedule.on_every_node else ""
+        place = f"to {node}{though}{every}{_but(schedule.not_served.get(name, ()))}"
         why = history_in("" if known is None else known.message, node)
         if past is not None and past.node == node:
             why = past.text

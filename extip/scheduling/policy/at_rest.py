@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
 from extip.claims.policy.assignment import needs_label, standby_of
-from extip.claims.policy.claims import claim_name, pool_of, ports_text
+from extip.claims.policy.claims import pool_of, ports_text
+from extip.claims.policy.names import claim_name
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.snapshot import needs_of
@@ -51,6 +52,7 @@ def _is_well_placed(claim: IpClaim, standing: Standing) -> bool:
     return (
         needs is not None
         and needs.preference is None
+        and not needs.every_node
         and standing.filters.is_plain(needs, node)
         and _has_right_standby(claim, needs, standing)
     )

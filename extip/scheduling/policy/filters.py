@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from extip.api.meta_v1 import LabelSelector
 from extip.api.selector import selects
-from extip.net.interfaces import IPAddress
+from extip.net.interfaces import LOOPBACK, IPAddress
 from extip.scheduling.policy.preference import Preference
 
 IPNetwork = IPv4Network | IPv6Network
@@ -36,6 +36,8 @@ class Unfit(StrEnum):
     FEWER_ENDPOINTS = "FewerLocalEndpoints"
     """The last filter: it compares the nodes that pass all others."""
     NO_LINK = "NoSuchLink"
+    ON_SEGMENT = "LinkOnSegment"
+    """Against claims of which each node has one."""
     NO_SUBNET = "NoMatchingSubnet"
     NO_NODE = "NoKubernetesNode"
     """Only against claims that depend on facts of a Kubernetes node, and only while another node
@@ -58,6 +60,7 @@ EXPLANATIONS: Mapping[Unfit, str] = {
     Unfit.FEWER_ENDPOINTS: "another node has ready endpoints of more of the services that share "
     "the IP",
     Unfit.NO_LINK: "its controller does not have the interface that the claim asks for",
+    Unfit.ON_SEGMENT: "its interface is not lo, and only there may several nodes have an IP",
     Unfit.NO_SUBNET: "no interface of it has a subnet that holds the IP",
     Unfit.NO_NODE: "no Kubernetes node has its name, so its labels and endpoints are not known",
     Unfit.ISOLATED: "no other station answers on its interface",
@@ -80,6 +83,7 @@ PAST: Mapping[Unfit, str] = {
     Unfit.FEWER_ENDPOINTS: "another node had ready endpoints of more of the services that share "
     "the IP",
     Unfit.NO_LINK: "its controller did not have the interface that the claim asks for",
+    Unfit.ON_SEGMENT: "its interface was not lo, and only there may several nodes have an IP",
     Unfit.NO_SUBNET: "no interface of it had a subnet that holds the IP",
     Unfit.NO_NODE: "no Kubernetes node had its name, so its labels and endpoints were not known",
     Unfit.ISOLATED: "no other station answered on its interface",
@@ -92,7 +96,7 @@ _SOFT = (Unfit.NO_NODE, Unfit.ISOLATED)
 CUT_OFF = frozenset({Unfit.LINK_DOWN, Unfit.ISOLATED})
 """Filters that one fault of the network makes all nodes fail at once, until it ends."""
 
-OPTIONAL = frozenset(Unfit) - {Unfit.DEAD, Unfit.NO_LINK}
+OPTIONAL = frozenset(Unfit) - {Unfit.DEAD, Unfit.NO_LINK, Unfit.ON_SEGMENT}
 """Filters that an operator may switch off."""
 
 
@@ -149,6 +153,8 @@ class Needs:
     """Interface that the claim names; empty for the controller's own choice."""
     node_selector: LabelSelector | None = None
     """The node selector of its pool."""
+    every_node: bool = False
+    """Each node that may hold the IP has a claim of it."""
     endpoint_nodes: tuple[frozenset[str], ...] = ()
     """The nodes with ready endpoints, for each service with local traffic policy. A service without
     endpoints has no entry beside services with endpoints."""
@@ -267,6 +273,8 @@ def _reasons(node: NodeFacts, needs: Needs) -> Iterable[Unfit]:
     yield from _of_endpoints(node, needs)
     if link and node.links and link not in node.links:
         yield Unfit.NO_LINK
+    if needs.every_node and link != LOOPBACK:
+        yield Unfit.ON_SEGMENT
     if not link and not _has_subnet(node, needs.ip):
         yield Unfit.NO_SUBNET
     if node.kubernetes is None and _depends_on_kubernetes(node, needs):

@@ -19,7 +19,6 @@ from extip.claims.policy.claims import (
     Create,
     Delete,
     SetServices,
-    claim_name,
     index_claims,
     new_claim,
     parse_cidr,
@@ -33,9 +32,10 @@ from extip.scheduling.policy.candidates import (
     needs_by_name,
     pinned_load,
 )
+from extip.scheduling.policy.every_node import plan_every_node, shared_ips
 from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.placement import Candidate, Move, Strategy, assign
-from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, absent, joined
 from extip.scheduling.policy.snapshot import Snapshot, needs_of_new, not_served
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.requests import Owner
@@ -71,6 +71,25 @@ def plan_some(
 
     `standing` has the loads of the claims of all other IPs, and afterwards also of these.
     """
+    shared = shared_ips(wanted, claims, standing.snapshot, pools)
+    if not shared:
+        return _plan_one_node(wanted, claims, standing, pools)
+    ips = {one.interface.ip for one in shared}
+    others = [c for c in claims if (i := parse_cidr(c.spec.cidr)) is None or i.ip not in ips]
+    rest = {interface: owners for interface, owners in wanted.items() if interface.ip not in ips}
+    return joined(
+        _plan_one_node(rest, others, standing, pools),
+        plan_every_node(shared, standing, taken={claim.metadata.name for claim in others}),
+    )
+
+
+def _plan_one_node(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    claims: Sequence[IpClaim],
+    standing: Standing,
+    pools: Mapping[IPInterface, str],
+) -> Schedule:
+    """Plan for IPs that are to be on one node each."""
     changes = _changes(wanted, claims, pools)
     snapshot = standing.snapshot
     needs = _needs(changes, snapshot)
@@ -104,7 +123,7 @@ def plan_some(
         not_served=_not_served(changes.staying, placed, snapshot),
         second_choice=placed.second_choices(),
         astray=placed.astray(candidates),
-        absent=_absent(claims, snapshot),
+        absent=absent(claims, snapshot),
         counted={c.claim: n for c in (*candidates, *fixed) if (n := placed.counted(c))},
         uneasy=frozenset(
             name
@@ -211,7 +230,7 @@ def _changes(
     actions = plan_claims(wanted, index, pools)
     deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
     staying = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
-    creates = {claim_name(a.interface): a for a in actions if isinstance(a, Create)}
+    creates = {a.name: a for a in actions if isinstance(a, Create)}
     return _Changes(
         index=index,
         actions=actions,
@@ -334,10 +353,6 @@ def _deletions(changes: _Changes, placed: _Placed) -> list[Delete]:
     """Return the deletions of now: a claim that is parting goes to another node first."""
     actions = (one for one in changes.actions if isinstance(one, Delete))
     return [one for one in actions if one.claim.metadata.name not in placed.parting]
-
-
-def _absent(claims: Iterable[IpClaim], snapshot: Snapshot) -> frozenset[str]:
-    return frozenset({c.spec.node_name for c in claims if c.spec.node_name} - snapshot.present)
 
 
 def _not_served(

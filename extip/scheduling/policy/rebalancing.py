@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.claims.policy.claims import pool_of
 from extip.claims.policy.same_ip import same_ip_groups
 from extip.scheduling.policy.candidates import (
     Filtered,
@@ -36,7 +37,9 @@ def plan_rebalance(
     claims to one node, and only while each node that holds a claim is steady: before, the node to
     join is not certain.
     """
-    by_name = {claim.metadata.name: claim for claim in claims}
+    by_name = {
+        claim.metadata.name: claim for claim in claims if pool_of(claim) not in snapshot.every_node
+    }
     filtered = _filtered(by_name, snapshot)
     known = filtered.candidates() + pinned_load(by_name, filtered, strategy)
     staying = filtered.groups.not_rebalanced | filtered.staying() | fixed

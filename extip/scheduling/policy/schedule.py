@@ -1,11 +1,12 @@
 """The decision about some IPs: the writes to their claims, and why other claims wait."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.claims.policy.claims import Delete, SetServices
 from extip.net.interfaces import IPInterface
+from extip.scheduling.policy.snapshot import Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -50,6 +51,8 @@ class Schedule:
     """Claims, by name, that rebalancing is to bring to a node that they prefer."""
     absent: frozenset[str] = _NOBODY
     """Nodes in claims that have no controller: no IpNode and no heartbeats."""
+    on_every_node: frozenset[str] = _NOBODY
+    """Claims of IPs of which each node has one, by name."""
     counted: Mapping[str, str] = field(default_factory=dict)
     """The node whose load counts a claim, by the claim's name."""
     uneasy: frozenset[str] = _NOBODY
@@ -70,3 +73,27 @@ class Decided:
     schedule: Schedule
     before: frozenset[str]
     """Claims, by name, for which earlier decisions about these IPs had writes, or that are gone."""
+
+
+def absent(claims: Iterable[IpClaim], snapshot: Snapshot) -> frozenset[str]:
+    """Return the nodes in claims that have no controller."""
+    return frozenset({c.spec.node_name for c in claims if c.spec.node_name} - snapshot.present)
+
+
+def joined(one: Schedule, other: Schedule) -> Schedule:
+    """Return the schedule of different IPs together."""
+    return Schedule(
+        writes=one.writes + other.writes,
+        waiting={**one.waiting, **other.waiting},
+        in_the_way={**one.in_the_way, **other.in_the_way},
+        refused={**one.refused, **other.refused},
+        not_served={**one.not_served, **other.not_served},
+        second_choice={**one.second_choice, **other.second_choice},
+        astray=one.astray | other.astray,
+        absent=one.absent | other.absent,
+        on_every_node=one.on_every_node | other.on_every_node,
+        counted={**one.counted, **other.counted},
+        uneasy=one.uneasy | other.uneasy,
+        standbys={**one.standbys, **other.standbys},
+        holders={**one.holders, **other.holders},
+    )

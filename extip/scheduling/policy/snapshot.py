@@ -41,6 +41,7 @@ class Wishes(NamedTuple):
     preferring_pools: Mapping[str, IpClaimPoolSpec]
     local_endpoints: Mapping[str, frozenset[str]] = MappingProxyType({})
     preferred_nodes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    every_node: frozenset[str] = _NOBODY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class Snapshot:
     node_selectors: Mapping[str, LabelSelector] = field(default_factory=dict)
     """The node selector of a pool, by the `label_value` of its name. A pool without a selector has
     no entry."""
+    every_node: frozenset[str] = _NOBODY
+    """The pools whose addresses each node has that may, by the `label_value` of their names."""
     located: Mapping[IPAddress, str] = field(default_factory=dict)
     """The node that has an IP up without a claim: the claim vanished with its definition."""
     local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -190,7 +193,7 @@ class NodeFilters:
         """Return the part of the needs that makes a difference."""
         selector = id(needs.node_selector)  # those of the snapshot, which outlives this object
         ip = needs.ip if self._by_subnet else None
-        return ip, needs.link, selector, needs.endpoint_nodes
+        return ip, needs.link, selector, needs.every_node, needs.endpoint_nodes
 
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
         """Return the nodes that may take the claim, or keep it.
@@ -281,6 +284,7 @@ def needs_of(claim: IpClaim, cluster: Snapshot) -> Needs | None:
         ip=interface.ip,
         link=claim.spec.link,
         node_selector=cluster.node_selectors.get(pool_of(claim)),
+        every_node=pool_of(claim) in cluster.every_node,
         endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
         preference=_preference(claim.spec.services or (), pool_of(claim), cluster),
     )
@@ -291,6 +295,7 @@ def needs_of_new(create: Create, cluster: Snapshot) -> Needs:
     return Needs(
         ip=create.interface.ip,
         node_selector=cluster.node_selectors.get(label_value(create.pool)),
+        every_node=label_value(create.pool) in cluster.every_node,
         endpoint_nodes=_endpoint_nodes(create.services, cluster),
         preference=_preference(create.services, label_value(create.pool), cluster),
     )

@@ -19,7 +19,8 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
 from extip.cache.changes import differing
 from extip.claims.policy.assignment import standby_of
-from extip.claims.policy.claims import claim_name, parse_cidr, pool_of
+from extip.claims.policy.claims import parse_cidr, pool_of
+from extip.claims.policy.names import claim_name
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.at_rest import is_at_rest
 from extip.scheduling.policy.indexes import KeysBy
@@ -153,16 +154,15 @@ class ScheduleState:
         if nodes or old.returning != new.returning:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
-        served = differing(old.local_endpoints, new.local_endpoints)
-        self._touch_all(self._by_service, served, Urgency.COSMETIC)
-        named = differing(old.preferred_nodes, new.preferred_nodes)
-        self._touch_all(self._by_service, named, Urgency.COSMETIC)
-        selected = differing(old.node_selectors, new.node_selectors)
-        self._touch_all(self._by_pool, selected, Urgency.COSMETIC)
-        weighed = differing(old.preferring_pools, new.preferring_pools)
+        of_services = differing(old.local_endpoints, new.local_endpoints)
+        of_services += differing(old.preferred_nodes, new.preferred_nodes)
+        self._touch_all(self._by_service, of_services, Urgency.COSMETIC)
+        of_pools = differing(old.node_selectors, new.node_selectors)
+        of_pools += differing(old.preferring_pools, new.preferring_pools)
+        of_pools += old.every_node ^ new.every_node
         if new.preferring_pools and labels_differ(old, new, nodes):
-            weighed = [*new.preferring_pools, *weighed]
-        self._touch_all(self._by_pool, weighed, Urgency.COSMETIC)
+            of_pools += new.preferring_pools
+        self._touch_all(self._by_pool, of_pools, Urgency.COSMETIC)
         for ip in differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)

@@ -25,7 +25,6 @@ from extip.claims.policy.claims import (
     Create,
     Delete,
     SetServices,
-    claim_name,
     current_owners,
     index_claims,
     is_pinned,
@@ -37,6 +36,7 @@ from extip.claims.policy.claims import (
     service_labels,
     services_patch,
 )
+from extip.claims.policy.names import claim_name
 from extip.services.policy.requests import Owner
 
 interfaces = st.one_of(

@@ -124,6 +124,7 @@ def test_defaults_are_those_of_the_struct():
         "autoAssign": True,
         "sharing": "Namespace",
         "rebalance": "WhenQuiet",
+        "placement": "OneNode",
         "avoidNetworkAddresses": False,
     }
 

@@ -5,17 +5,18 @@ from ipaddress import ip_address
 import msgspec
 
 from extip.api.core_v1 import DetailedService
-from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpClaimPoolNetwork, IpClaimPoolSpec
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpClaimPoolSpec
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.pool_parts import IpClaimPoolNetwork
 from extip.claims.policy.claims import (
     Create,
     Delete,
-    claim_name,
     index_claims,
     new_claim,
     plan_claims,
     services_patch,
 )
+from extip.claims.policy.names import claim_name
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import address_request
 from extip.pools.policy.allocation import plan_allocation

@@ -246,6 +246,14 @@ def test_a_pool_of_several_networks_gives_each_address_the_length_of_its_own():
     assert addresses(BOTH, freed=freed)[-1] == "fd00::1"
 
 
+def test_a_pool_for_every_node_gives_addresses_their_full_length():
+    """On `lo` a shorter one makes a node take the whole network for its own."""
+    several = pool("p", "10.0.0.0/24", networks=[network("fd00::/64")], placement="EveryNode")
+    found = compile_pools([several]).by_name["p"]
+    assert str(found.interface(ip_address("10.0.0.1"))) == "10.0.0.1/32"
+    assert str(found.interface(ip_address("fd00::1"))) == "fd00::1/128"
+
+
 def test_a_pool_may_have_networks_alone_and_says_which_one_is_wrong():
     made = pool("p", "", networks=(network("10.0.0.0/30"), network("fd00::7/64"), network("x")))
     found = compile_pools([made]).by_name["p"]

@@ -55,6 +55,7 @@ CASES = [
     ),
     (node(), Needs(ip=IP, endpoint_nodes=(frozenset({"n2"}),)), Unfit.NO_ENDPOINT),
     (node(), Needs(ip=IP, link="eth7"), Unfit.NO_LINK),
+    (node(), Needs(ip=IP, every_node=True), Unfit.ON_SEGMENT),
     (node(link=""), Needs(ip=ip_address("10.0.1.1")), Unfit.NO_SUBNET),
     (node(link="", links={}), NEEDS, Unfit.NO_SUBNET),
 ]

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.api.core_v1 import DetailedService, DetailedServiceMeta
-from extip.api.ipcontroller_v1 import IpClaimPoolSpec, PreferredNodes
+from extip.api.ipcontroller_v1 import IpClaimPoolSpec
 from extip.api.meta_v1 import LabelSelector
+from extip.api.pool_parts import PreferredNodes
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
 from extip.scheduling.policy.placement import Strategy

@@ -8,9 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed_struct
 
-from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, IpClaimSpec, PreferredNodes
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta, LabelSelector
 from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
+from extip.api.pool_parts import PreferredNodes
 from extip.claims.policy.claims import Delete, SetServices, parse_cidr
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts, Unfit

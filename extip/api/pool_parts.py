@@ -1,0 +1,31 @@
+"""Parts of an IpClaimPool."""
+
+from typing import Annotated
+
+from extip.api.meta_v1 import LabelSelector, Wire
+from extip.api.ranges import MAX_RANGES, PlainRange
+from extip.api.schema import ATOMIC, ATOMIC_MAP, CIDR, INT32, says
+
+MAX_PREFERENCES = 64
+"""Weighted selectors of a pool."""
+
+
+class IpClaimPoolNetwork(Wire, frozen=True):
+    """One network of a pool."""
+
+    cidr: Annotated[str, says("The network, as spec.cidr.", required=True, **CIDR)] = ""
+    ranges: Annotated[
+        tuple[PlainRange, ...] | None,
+        says("Ranges to give addresses from, as spec.ranges.", maxItems=MAX_RANGES, **ATOMIC),
+    ] = None
+
+
+class PreferredNodes(Wire, frozen=True):
+    """Kubernetes nodes that are better than others; shaped as a preferred scheduling term."""
+
+    weight: Annotated[
+        int, says("How much better.", required=True, minimum=1, maximum=100, **INT32)
+    ] = 1
+    selector: Annotated[
+        LabelSelector, says("Nodes with these labels.", required=True, **ATOMIC_MAP)
+    ] = LabelSelector()

@@ -1,0 +1,141 @@
+"""A router and nodes that speak BGP by BIRD, the nodes with the configuration of the manifests."""
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from tests.lab.cluster import Lab
+from tests.lab.host import Host
+from tests.lab.network import ROUTER, lan_v4, lan_v6
+from tests.lab.process import Process
+from tests.lab.wait import wait_until
+
+NODE_CONFIGURATION = Path(__file__).parents[2] / "manifests/ecmp/bird.conf"
+POOL_V4, POOL_V6 = "10.77.0.0/24", "fd00:77::/64"
+NODE_AS, ROUTER_AS = 65010, 65001
+_HASH_OF_PORTS = "1"
+"""``fib_multipath_hash_policy``: a connection stays on one next hop."""
+
+_ROUTER = """
+router id {router_id};
+protocol device {{
+}}
+protocol bfd {{
+    interface "*" {{
+        interval 100 ms;
+        multiplier 3;
+    }};
+}}
+protocol kernel {{
+    ipv4 {{
+        export all;
+    }};
+    merge paths on;
+}}
+protocol kernel {{
+    ipv6 {{
+        export all;
+    }};
+    merge paths on;
+}}
+{sessions}
+"""
+_SESSION = """
+protocol bgp {name}_v{version} {{
+    local as {router_as};
+    neighbor {neighbour} as {node_as};
+    bfd on;
+    ipv{version} {{
+        import all;
+        export none;
+    }};
+}}
+"""
+
+
+class Bgp:
+    """Runs BIRD on the router and on all nodes of a lab."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.birds: dict[str, Process] = {}
+        for family in ("ipv4", "ipv6"):
+            lab.router.run(["sysctl", f"net.{family}.fib_multipath_hash_policy={_HASH_OF_PORTS}"])
+        self._start(lab.router, self._router_configuration())
+        for node in lab.nodes.values():
+            self._start(node, _node_configuration(node.ip))
+
+    def wait_established(self) -> None:
+        """Wait until all sessions are up, and BFD runs on all of them at its final speed."""
+        sessions = 2 * len(self.lab.nodes)
+        wait_until(lambda: self._told("protocols").count("Established") == sessions, "BGP")
+        fast = re.compile(r"Up\s.*\s0\.100\s+0\.300")
+        wait_until(lambda: len(fast.findall(self._told("bfd sessions"))) >= sessions, "BFD")
+
+    def next_hops(self, ip: str) -> set[str]:
+        """Return the nodes over which the router's kernel sends to an IP."""
+        routes = self.lab.router.ip_json(*_family(ip), "route", "show", ip) or []
+        hops = [hop for route in routes for hop in route.get("nexthops", [route])]
+        return {self._node(hop["gateway"]) for hop in hops}
+
+    def wait_next_hops(self, ip: str, *nodes: str) -> None:
+        wait_until(lambda: self.next_hops(ip) == set(nodes), f"{ip} by {nodes}", poll_s=0.005)
+
+    def _told(self, what: str) -> str:
+        return self.lab.router.run(
+            ["birdc", "-s", _socket(self.lab.router), "show", *what.split()]
+        ).stdout
+
+    def _node(self, address: str) -> str:
+        of = {n.ip: name for name, n in self.lab.nodes.items()}
+        of |= {n.ip6: name for name, n in self.lab.nodes.items()}
+        return of[address]
+
+    def _start(self, host: Host, configuration: str) -> None:
+        path = f"/run/bird-{host.name}.conf"
+        host.write_file(path, configuration)
+        self.birds[host.name] = host.start(["bird", "-f", "-c", path, "-s", _socket(host)])
+
+    def _router_configuration(self) -> str:
+        sessions = [
+            _SESSION.format(
+                name=name,
+                version=ip_address(address).version,
+                neighbour=address,
+                router_as=ROUTER_AS,
+                node_as=NODE_AS,
+            )
+            for name, node in self.lab.nodes.items()
+            for address in (node.ip, node.ip6)
+        ]
+        return _ROUTER.format(router_id=lan_v4(ROUTER), sessions="".join(sessions))
+
+
+def _node_configuration(ip: str) -> str:
+    """Return the shipped configuration with the values of a node; the lab has one router."""
+    values: dict[str, Any] = {
+        "NODE_AS": NODE_AS,
+        "ROUTER_AS": ROUTER_AS,
+        "ROUTER_1": lan_v4(ROUTER),
+        "ROUTER_2": lan_v4(250),
+        "ROUTER_1_V6": lan_v6(ROUTER),
+        "ROUTER_2_V6": lan_v6(250),
+        "POOL": f"[ {POOL_V4}{{32,32}} ]",
+        "POOL_V6": f"[ {POOL_V6}{{128,128}} ]",
+    }
+    text = NODE_CONFIGURATION.read_text()
+    for name, value in values.items():
+        text, count = re.subn(rf"(?m)^define {name} = [^;]*;", f"define {name} = {value};", text)
+        assert count == 1, name
+    text, count = re.subn(r"(?m)^router id [^;]*;", f"router id {ip};", text)
+    assert count == 1
+    return text.replace("log syslog all;", "log stderr all;")
+
+
+def _socket(host: Host) -> str:
+    return f"/run/bird-{host.name}.ctl"
+
+
+def _family(ip: str) -> list[str]:
+    return ["-6"] if ":" in ip else ["-4"]
