@@ -125,6 +125,13 @@ class IpClaimSpec(Wire, frozen=True):
         ),
     ] = None
     """In order of namespace, name and uid."""
+    withdrawn: Annotated[
+        bool,
+        says(
+            "Whether its node keeps the IP down, since none of the services has a ready endpoint. "
+            "The scheduler sets it, with --without-endpoints withdraw."
+        ),
+    ] = False
 
 
 class IpClaimStatus(Wire, frozen=True):

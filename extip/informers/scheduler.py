@@ -78,6 +78,7 @@ class SchedulingInputs:
         monitor_s: float,
         rebalance_after_s: float,
         ignored: frozenset[Unfit],
+        withdraws: bool = False,
         kinds: Kinds,
         clock: Clock,
         rng: Random,
@@ -178,8 +179,10 @@ class SchedulingInputs:
         self._wishes = WishSources(
             self._services,
             pools=lambda: self.allocation.pools,
-            endpoints=self._endpoints.current,
+            endpoints=self._endpoints,
+            withdraws=withdraws,
             on_change=self._tell,
+            clock=waking,
         )
         self._pods = PodSources(
             self._nodes,

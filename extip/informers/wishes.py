@@ -7,9 +7,14 @@ from extip.api.ipcontroller_v1 import EVERY_NODE, NEVER
 from extip.api.names import label_value
 from extip.cache.derived import Derived
 from extip.cache.informer import Informer
+from extip.clock import Clock
+from extip.endpoints.inputs import EndpointSources
+from extip.endpoints.readiness import Readiness
 from extip.pools.policy.pools import Pools
 from extip.scheduling.policy.snapshot import Wishes
 from extip.services.policy.preferred_nodes import NodeList, preferred_nodes
+
+_ALL_READY: Mapping[str, bool] = {}
 
 
 class WishSources:
@@ -20,12 +25,22 @@ class WishSources:
         services: Informer[DetailedService],
         *,
         pools: Callable[[], Pools],
-        endpoints: Callable[[], Mapping[str, frozenset[str]]],
+        endpoints: EndpointSources[DetailedService],
+        withdraws: bool,
         on_change: Callable[[], None],
+        clock: Clock,
     ) -> None:
-        """`pools` and `endpoints` return the same object until something in it differs."""
+        """Compose; `pools` returns the same object until something in it differs.
+
+        `withdraws` says whether it matters that a service has no ready endpoint.
+        """
         self._pools = pools
         self._endpoints = endpoints
+        self._readiness: Readiness[DetailedService] | None = None
+        if withdraws:
+            slices = endpoints.slices
+            self._readiness = Readiness(slices, services, on_change=on_change, clock=clock)
+            endpoints.need()
         self._preferred: Derived[DetailedService, NodeList, dict[str, tuple[str, ...]]] = Derived(
             get=services.store.get, extract=preferred_nodes, combine=dict, on_change=on_change
         )
@@ -35,7 +50,9 @@ class WishSources:
     def current(self) -> Wishes:
         """Return the wishes of now."""
         return self._wishes_of_pools()._replace(
-            local_endpoints=self._endpoints(), preferred_nodes=self._preferred.value()
+            local_endpoints=self._endpoints.current(),
+            preferred_nodes=self._preferred.value(),
+            unready=_ALL_READY if self._readiness is None else self._readiness.unready(),
         )
 
     def every_node(self) -> frozenset[str]:

@@ -94,6 +94,7 @@ def assemble(
         monitor_s=settings.monitor_s,
         rebalance_after_s=settings.rebalance_after_s,
         ignored=frozenset(settings.ignored_rules),
+        withdraws=settings.without_endpoints == "withdraw",
         kinds=kinds,
         clock=clock,
         rng=rng,

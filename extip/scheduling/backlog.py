@@ -10,7 +10,7 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import SetServices
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
 from extip.scheduling.claim_writer import Chore, ClaimWriter, Explain, assumed
-from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, Write
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, SetWithdrawn, Write
 from extip.writes.lanes import Lane
 
 
@@ -154,6 +154,8 @@ def _gist(write: Write | None) -> tuple[object, ...]:
     match write:
         case SetServices(services=services, pool=pool, ports=ports):
             return SetServices, services, pool, ports
+        case SetWithdrawn(withdrawn=withdrawn):
+            return SetWithdrawn, withdrawn
         case CreateClaim(claim=claim):
             return CreateClaim, claim.spec.cidr, claim.spec.services
         case AssignClaim():

@@ -35,8 +35,9 @@ from extip.metrics import Metrics
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.policy.assigned import assigned_condition
-from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, Write
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, SetWithdrawn, Write
 from extip.scheduling.policy.standbys import SetStandby
+from extip.scheduling.policy.withdrawal import withdrawal_patch
 from extip.writes.policy.rewrites import Rewrites
 
 
@@ -159,6 +160,8 @@ class ClaimWriter:
                 return await self._assign(write)
             case SetServices(claim=claim):
                 return await self._store.patch(claim, services_patch(write))
+            case SetWithdrawn():
+                return await self._set_withdrawn(write)
             case Delete(claim=claim):
                 await self._store.delete(claim)
                 self._claims.deleted(claim)
@@ -179,6 +182,14 @@ class ClaimWriter:
         self._events.moved(claim, node, why)
         self._metrics.claims_moved.inc()
         return assigned
+
+    async def _set_withdrawn(self, write: SetWithdrawn) -> IpClaim:
+        claim = await self._store.patch(write.claim, withdrawal_patch(write))
+        event = "claim_withdrawn" if write.withdrawn else "claim_restored"
+        self._log.info(event, claim=claim.metadata.name, node=claim.spec.node_name)
+        if write.withdrawn:
+            self._events.withdrawn(write.claim)
+        return claim
 
     def chores(self, claims: Iterable[IpClaim], schedule: Schedule) -> dict[str, Chore]:
         """Return the chores that are left, by the name of the claim, the most urgent first.
@@ -255,6 +266,8 @@ def _content(write: Write) -> object:
             return "node", node
         case SetServices(services=services, pool=pool, ports=ports):
             return "services", services, pool, ports
+        case SetWithdrawn(withdrawn=withdrawn):
+            return "withdrawn", withdrawn
         case CreateClaim() | Delete():
             return type(write)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.resources import IP_CLAIMS
+from extip.claims.policy.node_claims import NO_READY_ENDPOINT
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.scheduling.policy.filters import Unfit
 from extip.services.policy.references import owner_of, reference_to
@@ -48,6 +49,18 @@ class PlacementEvents:
             message=f"{ip} is on {claim.spec.node_name}, where this service has no ready endpoint "
             "(externalTrafficPolicy Local), but more of the services that share the IP have one",
         )
+
+    def withdrawn(self, claim: IpClaim) -> None:
+        """Record on the services that their IP goes down."""
+        ip = claim.spec.cidr.partition("/")[0]
+        for service in claim.spec.services or ():
+            self._events.record(
+                reference_to(owner_of(service)),
+                type="Warning",
+                reason=NO_READY_ENDPOINT,
+                message=f"{ip} is taken down until an endpoint is ready: no service of it has one "
+                "(--without-endpoints withdraw)",
+            )
 
 
 def _claim_reference(claim: IpClaim) -> ObjectReference:

@@ -64,6 +64,12 @@ class SchedulerSettings(ProcessSettings):
         choice(*sorted(OPTIONAL - {Unfit.NO_SUBNET})),
         "Give claims to a node in spite of this. Repeatable.",
     )
+    without_endpoints: str = flag(
+        "--without-endpoints",
+        choice("keep", "withdraw"),
+        "keep",
+        "Keep IPs up whose services have no ready endpoint, or withdraw them until one is ready.",
+    )
     allow_cidr: tuple[IPNetwork, ...] = allow_cidr_flag("Make claims only for")
     allow: tuple[tuple[str, IPNetwork], ...] = allow_flag()
     lb_class: str = flag(

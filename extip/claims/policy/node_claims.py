@@ -21,6 +21,9 @@ from extip.services.policy.requests import Masks, Owner, Requests
 
 KIND = "IpClaim"
 
+NO_READY_ENDPOINT = "NoReadyEndpoint"
+"""Reason of conditions and Events: the IP is down until one of its services has an endpoint."""
+
 _NOTHING_SAID = Masks()
 
 
@@ -40,6 +43,8 @@ class HeldClaim:
     refused: str = ""
     """The scheduler's reason for which it stays down: a claim on another node holds the IP. This
     node cannot see that claim. Empty when it is not refused."""
+    withdrawn: bool = False
+    """None of its services has a ready endpoint, so the IP stays down."""
     established: bool = field(default=False, compare=False)
     """A node had its IP up before. It matters only at the moment when the IP comes up, so a change
     of it is no change of the claim."""
@@ -93,6 +98,7 @@ def held_claim(claim: IpClaim, masks: Masks = _NOTHING_SAID) -> HeldClaim:
         link=claim.spec.link,
         owners=(Owner(kind=KIND, namespace="", name=meta.name, uid=meta.uid), *services),
         refused=refusal(claim),
+        withdrawn=claim.spec.withdrawn,
         established=bool(claim.status.holder),
         holder=claim.status.holder,
     )
@@ -113,7 +119,7 @@ def bring_together(
     for claim in known:
         if claim.interface is None:
             malformed[claim.cidr] = (*malformed.get(claim.cidr, ()), *claim.owners)
-        elif claim.link not in ("", iface) or claim.refused:
+        elif claim.link not in ("", iface) or claim.refused or claim.withdrawn:
             continue
         elif claim.interface.ip in holders:
             duplicates[claim.name] = holders[claim.interface.ip]
@@ -121,7 +127,9 @@ def bring_together(
             holders[claim.interface.ip] = claim.name
             wanted[claim.interface] = claim.owners
     for claim in sorted(kept, key=_age):
-        if claim.interface is not None and claim.interface.ip not in holders:
+        if claim.withdrawn or claim.interface is None:
+            continue
+        if claim.interface.ip not in holders:
             holders[claim.interface.ip] = claim.name
             wanted[claim.interface] = claim.owners
     established = frozenset(
@@ -166,9 +174,8 @@ def outcomes(
         if claim.interface is None:
             message = f"{claim.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
             found[claim.name] = _refused(claim, "MalformedCidr", message)
-        elif claim.link not in ("", iface):
-            message = f"the claim asks for interface {claim.link}; this controller has {iface}"
-            found[claim.name] = _down(claim, "LinkMismatch", message)
+        elif (kept_down := _kept_down(claim, iface)) is not None:
+            found[claim.name] = kept_down
         elif claim.name in claims.duplicates:
             message = f"claim {claims.duplicates[claim.name]} holds the same IP"
             found[claim.name] = _refused(claim, DUPLICATE, message)
@@ -301,6 +308,16 @@ def _conflict(outcome: Outcome, generation: int, *, lost: bool) -> Condition:
         message=outcome.message if lost else message,
         observed_generation=generation,
     )
+
+
+def _kept_down(claim: HeldClaim, iface: str) -> Outcome | None:
+    """Return the outcome of a claim that does not ask for the IP on this interface now."""
+    if claim.link not in ("", iface):
+        message = f"the claim asks for interface {claim.link}; this controller has {iface}"
+        return _down(claim, "LinkMismatch", message)
+    if claim.withdrawn:
+        return _down(claim, NO_READY_ENDPOINT, "none of its services has a ready endpoint")
+    return None
 
 
 def _placed(

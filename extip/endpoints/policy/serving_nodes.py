@@ -25,6 +25,13 @@ def serving_nodes(piece: EndpointSlice) -> ServingNodes | None:
     return f"{piece.metadata.namespace}/{service}", frozenset(node for node in nodes if node)
 
 
+def ready_service(piece: EndpointSlice) -> str:
+    """Return the service of a slice with a ready endpoint, on whichever node; empty for none."""
+    ready = any(endpoint.conditions.ready is not False for endpoint in piece.endpoints or ())
+    service = piece.metadata.labels.service if piece.metadata.labels else ""
+    return f"{piece.metadata.namespace}/{service}" if service and ready else ""
+
+
 def nodes_by_service(pieces: Iterable[ServingNodes]) -> Mapping[str, frozenset[str]]:
     """Return all nodes of each service."""
     found: dict[str, frozenset[str]] = {}

@@ -15,6 +15,7 @@ from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.snapshot import needs_of
 from extip.scheduling.policy.standing import Standing
+from extip.scheduling.policy.withdrawal import is_unanswered
 from extip.services.policy.requests import Owner
 
 
@@ -53,6 +54,7 @@ def _is_well_placed(claim: IpClaim, standing: Standing) -> bool:
         needs is not None
         and needs.preference is None
         and not needs.every_node
+        and is_unanswered(claim, cluster) is claim.spec.withdrawn
         and standing.filters.is_plain(needs, node)
         and _has_right_standby(claim, needs, standing)
     )

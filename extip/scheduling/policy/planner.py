@@ -38,6 +38,7 @@ from extip.scheduling.policy.placement import Candidate, Move, Strategy, assign
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, absent, joined
 from extip.scheduling.policy.snapshot import Snapshot, needs_of_new, not_served
 from extip.scheduling.policy.standing import Standing
+from extip.scheduling.policy.withdrawal import with_withdrawals
 from extip.services.policy.requests import Owner
 
 _NOBODY: frozenset[str] = frozenset()
@@ -71,6 +72,17 @@ def plan_some(
 
     `standing` has the loads of the claims of all other IPs, and afterwards also of these.
     """
+    schedule = _plan_placement(wanted, claims, standing, pools)
+    return with_withdrawals(schedule, claims, standing.snapshot)
+
+
+def _plan_placement(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    claims: Sequence[IpClaim],
+    standing: Standing,
+    pools: Mapping[IPInterface, str],
+) -> Schedule:
+    """Plan which claims there are, and where."""
     shared = shared_ips(wanted, claims, standing.snapshot, pools)
     if not shared:
         return _plan_one_node(wanted, claims, standing, pools)

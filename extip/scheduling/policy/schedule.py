@@ -28,7 +28,15 @@ class AssignClaim:
     """The reason for which it did not stay, in the past tense: it is read later."""
 
 
-Write = CreateClaim | AssignClaim | SetServices | Delete
+@dataclass(frozen=True, slots=True)
+class SetWithdrawn:
+    """Have the node of a claim take its IP down, or bring it up again."""
+
+    claim: IpClaim
+    withdrawn: bool
+
+
+Write = CreateClaim | AssignClaim | SetServices | SetWithdrawn | Delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ class Wishes(NamedTuple):
     local_endpoints: Mapping[str, frozenset[str]] = MappingProxyType({})
     preferred_nodes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     every_node: frozenset[str] = _NOBODY
+    unready: Mapping[str, bool] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,9 @@ class Snapshot:
     local_endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Nodes with ready endpoints for each service with local traffic policy, by
     ``namespace/name``. Other services have no entry."""
+    unready: Mapping[str, bool] = field(default_factory=dict)
+    """Services without a ready endpoint anywhere, by ``namespace/name``, and whether that has
+    lasted. Empty with ``--without-endpoints keep``."""
     preferring_pools: Mapping[str, IpClaimPoolSpec] = field(default_factory=dict)
     """The spec of each pool that has preferred nodes, or whose addresses stay in quiet times, by
     the `label_value` of its name."""
@@ -148,7 +152,10 @@ class NodeFilters:
         """Return the filters for another snapshot; `self` when only facts of services differ."""
         old = self._cluster
         same = cluster == replace(
-            old, local_endpoints=cluster.local_endpoints, preferred_nodes=cluster.preferred_nodes
+            old,
+            local_endpoints=cluster.local_endpoints,
+            preferred_nodes=cluster.preferred_nodes,
+            unready=cluster.unready,
         )
         pools = cluster.node_selectors, cluster.preferring_pools
         if not same or pools[0] is not old.node_selectors or pools[1] is not old.preferring_pools:

@@ -155,6 +155,7 @@ class ScheduleState:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
         of_services = differing(old.local_endpoints, new.local_endpoints)
+        of_services += differing(old.unready, new.unready)
         of_services += differing(old.preferred_nodes, new.preferred_nodes)
         self._touch_all(self._by_service, of_services, Urgency.COSMETIC)
         of_pools = differing(old.node_selectors, new.node_selectors)
@@ -171,9 +172,8 @@ class ScheduleState:
         """Decide anew whether these nodes may take what they are to take."""
         for node in nodes:
             self.standbys.nodes_changed()
-            for name in self.standbys.of(node):
-                if name in self._claims:
-                    self.touch_claim(self._claims[name])
+            for name in filter(self._claims.__contains__, self.standbys.of(node)):
+                self.touch_claim(self._claims[name])
 
     def _touch_all(self, index: KeysBy[Key], words: Iterable[str], urgency: Urgency) -> None:
         for word in words:

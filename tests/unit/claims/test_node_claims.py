@@ -448,3 +448,18 @@ def test_an_ip_that_turned_out_to_be_anothers_after_it_was_up_is_in_conflict_and
     back = status_after(again, up, node="n1", link="eth0", now=LATER)
     assert back is not None
     assert condition_of(back.conditions, "Conflict").status == "False"
+
+
+def test_a_withdrawn_claim_is_down_and_says_why():
+    down = claim("a", "10.0.0.1/24")
+    down = structs.replace(down, spec=structs.replace(down.spec, withdrawn=True))
+    found = together(down, claim("b", "10.0.0.2/24"))
+    assert wanted(found) == {"10.0.0.2/24"}
+    outcome = judge(found, up=["10.0.0.2"])["a"]
+    assert (outcome.accepted, outcome.up, outcome.reason) == (True, False, "NoReadyEndpoint")
+
+
+def test_a_withdrawn_claim_that_left_is_not_kept_up_for_its_next_holder():
+    down = claim("a", "10.0.0.1/24")
+    down = structs.replace(down, spec=structs.replace(down.spec, withdrawn=True))
+    assert wanted(together(kept=[down])) == set()
