@@ -12,7 +12,7 @@ The owner task is `AddressReconciler.run`; the other methods may be called from 
 loop. A pass may be cancelled at any point: the next one starts from what the kernel says.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 
 from extip import log
@@ -97,6 +97,10 @@ class _Terms:
         return self.lifetime_s > 0
 
 
+async def _nothing() -> None:
+    """Do nothing."""
+
+
 class AddressReconciler:
     """The loop that owns the addresses of one interface."""
 
@@ -145,6 +149,8 @@ class AddressReconciler:
         self._seen_at = 0.0
         self._given_s = 0
         self._problem = "no pass over the interface yet"
+        self.on_released: Callable[[], Awaitable[None]] = _nothing
+        """Awaited at the end of `release`, when no address is left."""
 
     def add_handler(self, handler: Callable[[Admission], None]) -> None:
         """Have `handler` called with the admission of each pass that ends well."""
@@ -235,6 +241,8 @@ class AddressReconciler:
             self._apply_log.count(results)
             left += sum(not is_done(result) for result in results)
         self._log.info("addresses_released", count=len(deletes) - left)
+        if not left:
+            await self.on_released()
         return not left
 
     async def _attempt(self) -> bool:

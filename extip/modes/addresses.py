@@ -5,7 +5,8 @@
     monitor (netlink events) ──► addresses (reconciler) ──► interface
                                    ▲  ├──► announcer ──► neighbours
                                    │  ├──► conflicts ◄── wire-watch ◄── other stations
-                                   │  └──► flows ──► connection tracking
+                                   │  ├──► flows ──► connection tracking
+                                   │  └──► ports ──► packet filter (--close-other-ports)
                                 prober ◄──► other stations
 """
 
@@ -18,6 +19,7 @@ from extip.addresses.announce.announcer import Announcer
 from extip.addresses.conflict.watch import ConflictWatch
 from extip.addresses.local_addresses import LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
+from extip.addresses.port_closer import PortCloser
 from extip.addresses.ports import Fencing
 from extip.addresses.probe.prober import Prober
 from extip.addresses.reconciler import AddressReconciler
@@ -40,6 +42,8 @@ class AddressParts:
     observer: AddressObserver
     reconciler: AddressReconciler
     conflicts: ConflictWatch
+    ports_problem: Callable[[], str]
+    """Returns why the IPs' other ports are open against the operator's wish; else nothing."""
     components: tuple[Component, ...]
 
 
@@ -106,10 +110,21 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
         clock=clock,
         metrics=metrics,
     )
+    closer = PortCloser(
+        net.ports,
+        up=lambda: local.up,
+        ttl_s=settings.lifetime_s,
+        refresh_s=settings.refresh_s,
+        clock=clock,
+    )
+    if settings.close_other_ports:
+        local.add_listener(closer)
+        reconciler.on_released = closer.remove
     return AddressParts(
         observer=observer,
         reconciler=reconciler,
         conflicts=conflicts,
+        ports_problem=closer.problem,
         components=(
             Component("monitor", partial(net.monitor, reconciler.on_notice)),
             Component("announcer", announcer.run),
@@ -119,6 +134,7 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
             Component("prober", prober.run),
             Component("flows", flows.run),
             Component("addresses", reconciler.run),
+            *([Component("ports", closer.run)] if settings.close_other_ports else ()),
         ),
     )
 

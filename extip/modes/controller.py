@@ -259,6 +259,7 @@ def assemble(
             "claims": inputs.unread,
             "heartbeat": heartbeat.problem,
             "addresses": addresses.reconciler.problem,
+            "ports": addresses.ports_problem,
         },
         drain=departure.drain,
         release=departure.release,

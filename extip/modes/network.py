@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from extip.addresses.port_closer import Ports
 from extip.addresses.ports import AddressTable, ConflictWire, LinkTable, ProbeWire
 from extip.net.interfaces import IPAddress, Link
 from extip.net.link_monitor import Notice
@@ -33,6 +34,10 @@ class Network(Protocol):
     @property
     def hostname(self) -> str:
         """The node's name as its operating system has it, in lower case."""
+
+    @property
+    def ports(self) -> Ports:
+        """The packet filter."""
 
     async def drop_untranslated(self, ips: Collection[IPAddress], /) -> int:
         """Delete tracked UDP flows to these IPs that are not translated; return their number."""

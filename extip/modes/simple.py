@@ -133,7 +133,11 @@ def assemble(
             Component("events", events.run),
         ],
         live={"addresses": addresses.reconciler.stuck},
-        ready={"caches": inputs.problem, "addresses": addresses.reconciler.problem},
+        ready={
+            "caches": inputs.problem,
+            "addresses": addresses.reconciler.problem,
+            "ports": addresses.ports_problem,
+        },
         cached=inputs.wait_synced,
         release=release,
     )

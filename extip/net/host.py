@@ -15,6 +15,7 @@ from extip.net.namespace_lock import InstanceLock
 from extip.net.neighbour_events import NeighbourEvent
 from extip.net.neighbours import NeighbourSocket
 from extip.net.packets import FrameSocket, FrameSockets
+from extip.net.port_table import PortTable
 from extip.net.probe_socket import ProbeSocket
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
@@ -60,6 +61,7 @@ class HostNetwork:
         self.idle_addresses = addresses
         self.idle_links = links
         self.drop_untranslated = FlowTable().drop_untranslated
+        self.ports = PortTable()
         self.hostname = socket.gethostname().lower()
         self._senders = FrameSockets("announcer")
         self._clock = clock

@@ -9,6 +9,7 @@ from extip.net.networks import IPNetwork
 from extip.services.policy.permissions import Permissions
 from extip.services.policy.requests import Masks
 from extip.settings.flags import (
+    BOOLEAN,
     DURATION,
     TEXT,
     WHOLE_SECONDS,
@@ -74,6 +75,12 @@ class AddressSettings(ProcessSettings):
         choice("release", "keep"),
         "release",
         "On an orderly stop: remove the addresses, or leave them to their TTL.",
+    )
+    close_other_ports: bool = flag(
+        "--close-other-ports",
+        BOOLEAN,
+        "",
+        "Have external IPs answer at ports of their services alone, and not at the node's own.",
     )
     allow_cidr: tuple[IPNetwork, ...] = allow_cidr_flag("Bring up only")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 
+from extip.errors import LinkError
 from extip.net.interfaces import IPAddress, Link
 from extip.net.link_monitor import Notice
 from extip.net.neighbour_events import NeighbourEvent
@@ -14,6 +15,23 @@ from tests.fakes.segment import (
     FakeWire,
     Listener,
 )
+
+
+class FakePorts:
+    """Takes IPs, and tells for how long they are closed."""
+
+    def __init__(self) -> None:
+        self.closed: dict[IPAddress, float] | None = None
+        """Seconds by IP; None while there is no table."""
+        self.refuses = ""
+
+    async def close_ports(self, ips: Collection[IPAddress], /, *, lifetime_s: float) -> None:
+        if self.refuses:
+            raise LinkError(self.refuses)
+        self.closed = dict.fromkeys(ips, lifetime_s)
+
+    async def remove(self) -> None:
+        self.closed = None
 
 
 class FakeNetwork:
@@ -30,6 +48,7 @@ class FakeNetwork:
         self.links = node.links
         self.idle_addresses = node.table
         self.idle_links = node.links
+        self.ports = FakePorts()
         self._wires: list[Listener] = []
         segment.answering.append(self._answer)
 
