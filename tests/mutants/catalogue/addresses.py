@@ -208,4 +208,12 @@ MUTATIONS = (
         new="return EVERY_S",
         tests=("unit/addresses/test_udp_flows.py",),
     ),
+    Mutation(
+        name="ports-open-before-the-address-goes",
+        promise="the ports open shortly after the address has gone",
+        file="addresses/port_closer.py",
+        old="lifetime_s = self._ttl_s + self._refresh_s + SPARE_S",
+        new="lifetime_s = self._ttl_s",
+        tests=("unit/addresses/test_port_closer.py",),
+    ),
 )
