@@ -41,7 +41,7 @@ def test_thousands_of_nodes_are_not_parsed_anew_at_each_pass(monkeypatch):
     nodes = [node(f"n{n}", f"10.1.{n >> 8}.{n & 255}", f"fd00::{n:x}") for n in range(2000)]
     own = {ip_address("fd00::7")}
     parsed: list[object] = []
-    monkeypatch.setattr("extip.services.policy.requests.ip_address", parsed.append)
+    monkeypatch.setattr("extip.services.policy.requests.ip_address_of", parsed.append)
     assert own_node(nodes, own, "other") == "n7"
     assert parsed == []
 

@@ -108,3 +108,19 @@ def test_a_claim_with_a_standby_that_may_take_its_ip_is_at_rest():
     assert is_at_rest(claim, IP, (WEB,), "edge", standing())
     for other in (node("n2", alive=False), node("n3")):
         assert not is_at_rest(claim, IP, (WEB,), "edge", standing(node("n1"), other))
+
+
+def test_a_claim_of_a_pool_for_every_node_is_left_to_a_plan():
+    """Other nodes may lack theirs."""
+    loopback = {"lo": NodeLinkFacts(up=True)}
+    nodes = tuple(NodeFacts(name=n, alive=True, link="lo", links=loopback) for n in ("n1", "n2"))
+    assert is_at_rest(CLAIM, IP, (WEB,), "edge", standing(*nodes))
+    every = standing(*nodes, every_node=frozenset({"edge"}))
+    assert not is_at_rest(CLAIM, IP, (WEB,), "edge", every)
+
+
+def test_a_claim_without_endpoints_is_at_rest_once_it_is_withdrawn():
+    lasted = standing(unready={"shop/web": True})
+    assert not is_at_rest(CLAIM, IP, (WEB,), "edge", lasted)
+    assert is_at_rest(specified(withdrawn=True), IP, (WEB,), "edge", lasted)
+    assert not is_at_rest(specified(withdrawn=True), IP, (WEB,), "edge", standing())
