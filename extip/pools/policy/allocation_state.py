@@ -229,9 +229,13 @@ class AllocationState:
             self._hopes, self._room = True, False
             note(self._touched.services, map(str, self._decisions.hopeful()))
             part, left = self._take(part, left)
-        if self._fresh and not self._touched and not self._sweep and self._search(most):
+        if self._fresh and not self._touched and not self._sweep:
             note(part.services, self._fresh.take(left))
             part = self._whole(part)
+        if part.services and not self._search(most):
+            note(self._touched.services, part.services)
+            note(self._touched.ips, part.ips)
+            return Part()
         return part
 
     def _search(self, most: int) -> bool:
