@@ -67,6 +67,8 @@ class ScheduleState:
         self._due: tuple[dict[Key, None], ...] = tuple({} for _ in Urgency)
         self._counted: dict[Key, tuple[str, ...]] = {}
         self._held: dict[Key, tuple[str, ...]] = {}
+        self._alone: dict[str, tuple[str, ...]] = {}
+        """Each node, and each pool, alone in a tuple that many IPs share."""
         self._uneasy: dict[Key, None] = {}
         self._astray: dict[Key, None] = {}
         """The IPs that are on a node though a better one may hold them."""
@@ -288,7 +290,7 @@ class ScheduleState:
         """Note that a claim stays where it is, as `_record` does."""
         name, node = claim.metadata.name, claim.spec.node_name
         self.standbys.record(name, node, standby_of(claim))
-        self._counted[key] = here = (node,)
+        self._counted[key] = here = self._alone.setdefault(node, (node,))
         standing.placement.hold(node)
         if self._strategy is Strategy.FIRST_ALIVE:
             self._held[key] = here
@@ -296,7 +298,7 @@ class ScheduleState:
         self._by_node.put(key, here)
         self._by_service.put(key, map(str, claim.spec.services or ()))
         pool = pool_of(claim)
-        self._by_pool.put(key, (pool,) if pool else ())
+        self._by_pool.put(key, self._alone.setdefault(pool, (pool,)) if pool else ())
 
     def _retract(self, keys: Collection[Key]) -> frozenset[str]:
         """Forget earlier decisions; return the claims that they had writes for."""
