@@ -112,14 +112,6 @@ MUTATIONS = (
         tests=_ALLOCATION + _WISHES,
     ),
     Mutation(
-        name="services-of-one-address-count-as-at-rest",
-        promise="no port (number and protocol) is the same",
-        file="pools/policy/relations.py",
-        old="if any(one != name for one in self._services_of.of(ip)):",
-        new="if False:",
-        tests=("unit/pools/test_allocation_state.py",),
-    ),
-    Mutation(
         name="waiting-services-never-get-a-freed-address",
         promise="A service keeps its addresses until it can get the ones that it asks for now",
         file="pools/policy/allocation_state.py",
