@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from extip.addresses.apply_log import ApplyLog
 from extip.addresses.apply_results import GONE, is_done
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.addresses.ports import AddressTable, Fencing
 from extip.clock import Clock
 from extip.net.interfaces import Change, ChangeResult, Operation
@@ -40,13 +40,13 @@ class Applied:
 
 
 class ChangeApplier:
-    """Applies changes to one interface."""
+    """Applies changes to the selected interfaces."""
 
     def __init__(
         self,
         table: AddressTable,
         *,
-        local: LocalAddresses,
+        in_use: LinksInUse,
         fencing: Fencing,
         apply_log: ApplyLog,
         ttl_s: int,
@@ -54,7 +54,7 @@ class ChangeApplier:
     ) -> None:
         """`ttl_s` is the lifetime that addresses have when nothing shortens it."""
         self._table = table
-        self._local = local
+        self._in_use = in_use
         self._fencing = fencing
         self._apply_log = apply_log
         self._ttl_s = ttl_s
@@ -112,11 +112,9 @@ class ChangeApplier:
             # and the next pass looks again.
             applied.late |= any(c.operation in _ADDING for c in done)
         else:
-            self._local.announce([c.interface.ip for c in done if c.operation is Operation.ADD])
-        self._local.withdraw(
-            r.change.interface.ip
-            for r in results
-            if r.change.operation is Operation.DELETE and r.errno in GONE
+            self._in_use.announce(c for c in done if c.operation is Operation.ADD)
+        self._in_use.withdraw(
+            r.change for r in results if r.change.operation is Operation.DELETE and r.errno in GONE
         )
         applied.failures += [r for r in results if r.errno and not is_done(r)]
         self._apply_log.count(results)

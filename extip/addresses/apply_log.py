@@ -16,7 +16,7 @@ _LOGS_PER_TURN = 50
 
 
 class ApplyLog:
-    """The log of one interface; it remembers failing changes, so that each is logged once."""
+    """The log of the interfaces; it remembers failing changes, so that each is logged once."""
 
     def __init__(self, *, link: str, clock: Clock, metrics: Metrics) -> None:
         self._clock = clock

@@ -45,6 +45,7 @@ class LocalAddresses:
         self._gauge = metrics.addresses_up
         self._log = log.get_logger("addresses").bind(link=name)
         self._up: set[IPAddress] = set()
+        self._counted = 0
         self._unconfirmed: set[IPAddress] = set()
         self.link: Link | None = None
         """None while it is missing."""
@@ -94,7 +95,7 @@ class LocalAddresses:
         if new:
             self._up.update(new)
             self._unconfirmed.update(new)
-            self._gauge.set(len(self._up))
+            self._count()
             for listener in self._listeners:
                 listener.hold(new)
         if wanted:
@@ -106,7 +107,7 @@ class LocalAddresses:
         if new:
             self._up.update(new)
             self._unconfirmed.difference_update(new)
-            self._gauge.set(len(self._up))
+            self._count()
             for listener in self._listeners:
                 listener.announce(new)
 
@@ -116,9 +117,14 @@ class LocalAddresses:
         if gone:
             self._up.difference_update(gone)
             self._unconfirmed.difference_update(gone)
-            self._gauge.set(len(self._up))
+            self._count()
             for listener in self._listeners:
                 listener.withdraw(gone)
+
+    def _count(self) -> None:
+        """Bring the metric, which counts the IPs of all interfaces, up to date."""
+        self._gauge.inc(len(self._up) - self._counted)
+        self._counted = len(self._up)
 
 
 def _own(observation: Observation) -> Sequence[IPInterface]:

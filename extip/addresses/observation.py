@@ -9,12 +9,22 @@ from functools import partial
 
 from extip.addresses.other_links import OtherLinks
 from extip.addresses.policy.changes import AddressPlan, plan_addresses
+from extip.addresses.policy.places import placed, split
 from extip.addresses.ports import AddressTable, LinkTable
 from extip.errors import LinkNotFoundError, NetlinkError
-from extip.guard.policy.admission import Admission, admit
+from extip.guard.policy.admission import Admission, admit, combined
 from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard, Surroundings, Verdicts, surroundings
-from extip.net.interfaces import IPVS_LINK, IPAddress, IPInterface, Link, ObservedAddress
+from extip.net.interfaces import (
+    IPVS_LINK,
+    Change,
+    IPAddress,
+    IPInterface,
+    Link,
+    ObservedAddress,
+    Operation,
+)
+from extip.net.link_selection import Fitting, LinkSelection
 from extip.services.policy.refusal import Refusal
 from extip.services.policy.requests import Requests
 
@@ -32,7 +42,7 @@ class Inputs:
 class AddressOptions:
     """The choices of the operator."""
 
-    iface: str
+    links: LinkSelection
     guard: Guard
     ttl_s: int
     refresh_s: float
@@ -41,17 +51,40 @@ class AddressOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """The state of the node, and what follows from it."""
+    """The state of the node, and what follows from it for one interface."""
 
     link: Link
     observed: Sequence[ObservedAddress]
     admission: Admission | None
-    """None while the inputs are not known."""
+    """None while the inputs are not known. Its wanted IPs are those of this interface."""
     plan: AddressPlan
     requests: Requests = field(default_factory=Requests)
     """The requests that the admission decides about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeObservation:
+    """The state of the node, and what follows from it for each selected interface."""
+
+    on: tuple[Observation, ...]
+    """One for each interface, the first one first."""
     problem: str = ""
     """The failure of a read; the plan then rests on the read before. Empty for none."""
+
+    @property
+    def plan(self) -> AddressPlan:
+        """The changes on all interfaces, deletes first: an IP that moves leaves before it comes."""
+        if len(self.on) == 1:
+            return self.on[0].plan
+        changes = [change for one in self.on for change in one.plan.changes]
+        changes.sort(key=_rank)  # stable
+        up = frozenset[IPAddress]().union(*(one.plan.up for one in self.on))
+        return AddressPlan(changes=tuple(changes), up=up)
+
+    @property
+    def admission(self) -> Admission | None:
+        """The admission of all requests; None while the inputs are not known."""
+        return combined([one.admission for one in self.on])
 
 
 class AddressObserver:
@@ -70,6 +103,8 @@ class AddressObserver:
         self._links = links
         self._table = table
         self._others = OtherLinks(links)
+        self._fitting: tuple[Fitting, ...] = ()
+        self._selected: frozenset[int] = frozenset()
         self._gateways: frozenset[IPAddress] | None = None
         self._gateways_read = -1
         self._generation = 0
@@ -98,7 +133,7 @@ class AddressObserver:
         extend: bool = True,
         yielded: Collection[IPAddress] = (),
         up: Collection[IPAddress] = (),
-    ) -> Observation:
+    ) -> NodeObservation:
         """Read the node and plan (see `plan_addresses`); change nothing.
 
         `up` are the external IPs that were on the interface after the last pass.
@@ -107,22 +142,18 @@ class AddressObserver:
         made right after that. Where routes cannot be read, the gateways of the last read count.
         Where there are none yet, the plan keeps the addresses that are up. Raises LinkError.
         """
-        link = await self._links.link(self._options.iface)
+        links = await self._read_links()
         problem = await self._read_gateways()
         exempt = await self._exempt_links()
         observed = await self._table.dump()
         inputs = self._inputs()
+        links = self._select(links, observed)
+        self._selected = frozenset(link.index for link in links)
         planned = partial(
-            plan_addresses,
-            observed=observed,
-            link_index=link.index,
-            refresh=refresh,
-            extend=extend,
-            yielded=yielded,
+            _plan, links, observed=observed, refresh=refresh, extend=extend, yielded=yielded
         )
-        admission = None
         if inputs is None or self._gateways is None:
-            plan = planned(wanted=None)
+            on = planned(admission=None, requests=Requests() if inputs is None else inputs.requests)
         else:
             around = surroundings(
                 observed,
@@ -132,20 +163,38 @@ class AddressObserver:
                 kept=self._keep(inputs, observed),
                 stations=self._others.known,
             )
-            admission = self._decide(inputs, around)
-            plan = planned(wanted=admission.wanted)
-            wanted = inputs.requests.wanted
-            if extend and await self._others.look_up(plan, link=link, wanted=wanted, up=up):
+            requests = inputs.requests
+            on = planned(admission=self._decide(inputs, around), requests=requests)
+            if extend and await self._look_behind(on, requests, up):
                 admission = self._decide(inputs, replace(around, stations=self._others.known))
-                plan = planned(wanted=admission.wanted)
-        return Observation(
-            link=link,
-            observed=observed,
-            admission=admission,
-            plan=plan,
-            requests=Requests() if inputs is None else inputs.requests,
-            problem=problem,
-        )
+                on = planned(admission=admission, requests=requests)
+        return NodeObservation(on=on, problem=problem)
+
+    async def _read_links(self) -> Sequence[Link]:
+        """Return the interfaces to select from; raises LinkNotFoundError without the only one."""
+        only = self._options.links.only
+        return [await self._links.link(only)] if only else await self._links.links()
+
+    def _select(self, links: Sequence[Link], observed: Sequence[ObservedAddress]) -> list[Link]:
+        """Return the selected interfaces, in order; raises LinkNotFoundError without any."""
+        selection = self._options.links
+        if selection.only:
+            return list(links)
+        fitting = selection.fitting(links, observed)
+        if fitting != self._fitting:
+            self._fitting, self._admission = fitting, None
+        by_name = {link.name: link for link in links}
+        if not fitting:
+            raise LinkNotFoundError(f"no interface fits --iface {selection}; waiting for one")
+        return [by_name[one.name] for one in fitting]
+
+    async def _look_behind(
+        self, on: tuple[Observation, ...], requests: Requests, up: Collection[IPAddress]
+    ) -> bool:
+        """Look up which IPs are stations behind other interfaces; return whether that differs."""
+        plan = NodeObservation(on=on).plan
+        wanted = requests.wanted
+        return await self._others.look_up(plan, links=self._selected, wanted=wanted, up=up)
 
     async def refusals(self, asked: Sequence[IPInterface]) -> dict[IPInterface, Refusal]:
         """Return those that this node would refuse if it were given them, each with the reason.
@@ -153,8 +202,7 @@ class AddressObserver:
         Only what the node itself knows counts, as of the last observation. The addresses that the
         cluster uses are left to the scheduler. Raises LinkError.
         """
-        link = await self._links.link(self._options.iface)
-        behind = await self._others.behind_others(asked, link)
+        behind = await self._others.behind_others(asked, self._selected)
         around = replace(
             self._verdicts.around,
             reserved=Reserved(),
@@ -182,6 +230,8 @@ class AddressObserver:
             if requests is inputs.requests and before is verdicts:
                 return admission
         admission = admit(inputs.requests, verdicts)
+        if not self._options.links.only:
+            admission = placed(admission, inputs.requests, self._fitting, self._options.links)
         self._admission = (inputs.requests, verdicts, admission)
         return admission
 
@@ -211,3 +261,43 @@ class AddressObserver:
             return frozenset({(await self._links.link(IPVS_LINK)).index})
         except LinkNotFoundError:
             return frozenset()
+
+
+def _plan(  # noqa: PLR0913 - all that a plan rests on
+    links: Sequence[Link],
+    *,
+    observed: Sequence[ObservedAddress],
+    admission: Admission | None,
+    requests: Requests,
+    refresh: bool,
+    extend: bool,
+    yielded: Collection[IPAddress],
+) -> tuple[Observation, ...]:
+    """Plan for each interface; addresses that are left on others go with the first plan."""
+    several = len(links) > 1
+    elsewhere = {a.link_index for a in observed}.difference(link.index for link in links[1:])
+    parts = split(admission, [link.name for link in links]) if several and admission else {}
+    found = []
+    for link in links:
+        indexes = elsewhere if link is links[0] else {link.index}
+        seen = [a for a in observed if a.link_index in indexes] if several else observed
+        here = parts.get(link.name, admission)
+        plan = plan_addresses(
+            wanted=None if here is None else here.wanted,
+            observed=seen,
+            link_index=link.index,
+            refresh=refresh,
+            extend=extend,
+            yielded=yielded,
+        )
+        found.append(
+            Observation(link=link, observed=observed, admission=here, plan=plan, requests=requests)
+        )
+    return tuple(found)
+
+
+_ORDER = (Operation.DELETE, Operation.ADD, Operation.MOVE, Operation.REFRESH)
+
+
+def _rank(change: Change) -> int:
+    return _ORDER.index(change.operation)

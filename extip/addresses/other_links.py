@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 
 from extip.addresses.policy.changes import AddressPlan
 from extip.addresses.ports import LinkTable
-from extip.net.interfaces import IPAddress, IPInterface, Link, Operation
+from extip.net.interfaces import IPAddress, IPInterface, Operation
 
 
 class OtherLinks:
@@ -30,12 +30,13 @@ class OtherLinks:
         self,
         plan: AddressPlan,
         *,
-        link: Link,
+        links: AbstractSet[int],
         wanted: Container[IPInterface],
         up: Container[IPAddress] = (),
     ) -> bool:
-        """Look up the IPs to add to `link`; return whether `known` differs from before.
+        """Look up the IPs to add; return whether `known` differs from before.
 
+        `links` are the indexes of the interfaces that extip puts IPs on: no pod is behind these.
         An IP that is up is not looked up, nor one that was up after the last pass (`up`) and is to
         be added again. `wanted` are the wanted IPs. Only interfaces where neighbours resolve
         addresses count: on others (`lo`, dummy ones) people put host routes to export them. Raises
@@ -45,7 +46,7 @@ class OtherLinks:
         ours = {i.ip for i in adds if i.ip in up or i.ip in self._ours} | plan.up
         asked = [interface for interface in adds if interface.ip not in ours]
         asked += [interface for interface in self._found if interface in wanted]
-        found = await self.behind_others(asked, link) if asked else {}
+        found = await self.behind_others(asked, links) if asked else {}
         self._ours = ours
         if found == self._found:
             return False
@@ -54,19 +55,18 @@ class OtherLinks:
         return True
 
     async def behind_others(
-        self, asked: Sequence[IPInterface], link: Link
+        self, asked: Sequence[IPInterface], links: AbstractSet[int]
     ) -> dict[IPInterface, str]:
-        """Return those that are behind other interfaces than `link`, each with the name of that.
+        """Return those that are behind other interfaces than `links`, each with the name of that.
 
         Raises NetlinkError.
         """
         routes = await self._links.stations([interface.ip for interface in asked])
-        if all(index == link.index for index in routes.values()):
+        if links >= set(routes.values()):
             return {}
         names = {one.index: one.name for one in await self._links.links() if one.announces}
-        names.pop(link.index, None)
         return {
             interface: names[index]
             for interface in asked
-            if (index := routes.get(interface.ip)) in names
+            if (index := routes.get(interface.ip)) in names and index not in links
         }

@@ -1,6 +1,6 @@
-"""Keeps exactly the wanted addresses on the interface: observe, plan, apply.
+"""Keeps exactly the wanted addresses on the selected interfaces: observe, plan, apply.
 
-It has one key, the interface. A service may have changed, an address may have been removed by hand,
+It has one key, all of them. A service may have changed, an address may have been removed by hand,
 the link may have gone down, or netlink events may be lost: the answer is one pass over everything.
 A burst of triggers causes one pass.
 
@@ -12,30 +12,31 @@ The owner task is `AddressReconciler.run`; the other methods may be called from 
 loop. A pass may be cancelled at any point: the next one starts from what the kernel says.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from extip import log
 from extip.addresses.applier import UNSEEN, Applied, ChangeApplier
 from extip.addresses.apply_log import ApplyLog
 from extip.addresses.apply_results import is_done, without
+from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import LocalAddresses
-from extip.addresses.observation import AddressObserver, AddressOptions, Observation
+from extip.addresses.observation import (
+    AddressObserver,
+    AddressOptions,
+    NodeObservation,
+    Observation,
+)
 from extip.addresses.policy.changes import removals
 from extip.addresses.policy.move_pace import MovePace
 from extip.addresses.policy.readd_backoff import ReaddBackoff
 from extip.addresses.ports import AddressTable, Fencing, LinkTable
-from extip.addresses.probe.prober import Prober
 from extip.addresses.secondaries import SecondariesGuard
 from extip.clock import Clock
 from extip.errors import LinkError, LinkNotFoundError
 from extip.guard.policy.admission import Admission
 from extip.metrics import Metrics
-from extip.net.interfaces import (
-    IPAddress,
-    Link,
-    Operation,
-)
+from extip.net.interfaces import IPAddress, Link, Operation
 from extip.net.link_monitor import Notice, NoticeKind
 from extip.trigger import Trigger
 
@@ -89,7 +90,9 @@ class _Terms:
     refresh: bool
     """The lifetimes of present addresses start anew."""
     up: frozenset[IPAddress]
-    """External IPs on the interface after the last pass."""
+    """External IPs on any interface after the last pass."""
+    ran_out: bool = False
+    """Addresses may have run out unseen since the last pass."""
 
     @property
     def extend(self) -> bool:
@@ -102,7 +105,7 @@ async def _nothing() -> None:
 
 
 class AddressReconciler:
-    """The loop that owns the addresses of one interface."""
+    """The loop that owns the addresses of the selected interfaces."""
 
     def __init__(  # noqa: PLR0913 - a composition of parts
         self,
@@ -111,34 +114,33 @@ class AddressReconciler:
         observer: AddressObserver,
         links: LinkTable,
         table: AddressTable,
-        local: LocalAddresses,
+        in_use: LinksInUse,
         fencing: Fencing,
         triggered: Trigger,
-        prober: Prober,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         """Compose; `triggered` is set by whoever has a reason for a pass."""
         self._options = options
         self._observer = observer
-        self._protect = SecondariesGuard(links, link=options.iface).protect
+        name = str(options.links)
+        self._protect = SecondariesGuard(links, link=name).protect
         self._table = table
-        self._local = local
+        self._in_use = in_use
         self._fencing = fencing
         self._handlers: list[Callable[[Admission], None]] = []
-        self._prober = prober
         self._clock = clock
         self._metrics = metrics
-        self._apply_log = ApplyLog(link=options.iface, clock=clock, metrics=metrics)
+        self._apply_log = ApplyLog(link=name, clock=clock, metrics=metrics)
         self._applier = ChangeApplier(
             table,
-            local=local,
+            in_use=in_use,
             fencing=fencing,
             apply_log=self._apply_log,
             ttl_s=options.ttl_s,
             clock=clock,
         )
-        self._log = log.get_logger("addresses").bind(link=options.iface)
+        self._log = log.get_logger("addresses").bind(link=name)
         self._triggered = triggered
         self._readd_backoff = ReaddBackoff(slowest_s=options.resync_s)
         self._moves = MovePace(slowest_s=options.resync_s)
@@ -175,11 +177,10 @@ class AddressReconciler:
 
     def _concerns(self, link: Link | None) -> bool:
         """Whether a change of this interface matters; those of pods come and go all the time."""
-        known = self._local.link  # it may have got another name since
         return (
             link is None
-            or link.name == self._options.iface
-            or (known is not None and link.index == known.index)
+            or self._options.links.concerns(link)
+            or self._in_use.knows(link.index)  # it may have got another name since
         )
 
     def problem(self) -> str:
@@ -250,10 +251,11 @@ class AddressReconciler:
         started = self._clock.monotonic()
         try:
             outcome = await self._pass(started)
-        except LinkNotFoundError:
-            outcome = _Outcome(f"interface {self._options.iface} does not exist; waiting for it")
-            self._local.set_link(None)
-            self._prober.rest()
+        except LinkNotFoundError as error:
+            only = self._options.links.only
+            missing = f"interface {only} does not exist; waiting for it" if only else str(error)
+            outcome = _Outcome(missing)
+            self._in_use.lose_all()
         except LinkError as error:
             outcome = _Outcome(str(error))
         self._passed_at = self._clock.monotonic()
@@ -263,25 +265,31 @@ class AddressReconciler:
             self._problem = outcome.problem
             if outcome.holding:
                 self._log.info(
-                    "addresses_held", addresses=len(self._local.up), reason=outcome.problem
+                    "addresses_held", addresses=len(self._in_use.up), reason=outcome.problem
                 )
             elif outcome.problem:
                 self._log.warning("reconcile_failed", reason=outcome.problem)
             else:
-                self._log.info("reconcile_succeeded", addresses=len(self._local.up))
+                self._log.info("reconcile_succeeded", addresses=len(self._in_use.up))
         return outcome.holding or not outcome.problem
 
     async def _pass(self, now: float) -> _Outcome:
-        """Make the interface right, as far as possible: observe, plan, apply."""
+        """Make the interfaces right, as far as possible: observe, plan, apply."""
         terms = self._begin(now)
         observation = await self._observer.observe(
             refresh=terms.refresh, extend=terms.extend, yielded=terms.yielded, up=terms.up
         )
-        self._take_stock(observation, terms)
-        admitted = self._filter_changes(observation, terms)
-        changes = await self._protect(admitted.plan.changes, known=observation.link)
+        terms = replace(terms, ran_out=self._may_have_run_out(now))
+        self._in_use.follow(observation)
+        parts = [self._in_use.of(one.link.name) for one in observation.on]
+        for one, part in zip(observation.on, parts, strict=True):
+            self._take_stock(one, part.local, terms)
+        admitted = self._filter_changes(observation, parts, terms)
+        links = [one.link for one in observation.on]
+        changes = await self._protect(admitted.plan.changes, known=links)
         applied = await self._applier.apply(changes, began=now, lifetime_s=terms.lifetime_s)
-        self._local.withdraw(observation.plan.up - admitted.plan.up)  # by our own hand: no loss
+        for before, after, part in zip(observation.on, admitted.on, parts, strict=True):
+            part.local.withdraw(before.plan.up - after.plan.up)  # by our own hand: no loss
         self._schedule_refresh(applied, terms)
         return self._conclude(admitted, applied, terms)
 
@@ -299,23 +307,27 @@ class AddressReconciler:
             lifetime_s=lifetime_s,
             yielded=self._fencing.yielded(),
             refresh=now >= self._refresh_due or may_again,
-            up=self._local.up,
+            up=self._in_use.up,
         )
 
-    def _take_stock(self, observation: Observation, terms: _Terms) -> None:
-        """Record the interface and the external IPs on it; log those that somebody removed."""
-        undisturbed = observation.link == self._local.link
-        self._local.see(observation)
-        self._notice_losses(observation, terms, undisturbed=undisturbed)
-        self._local.found(observation.plan.up, wanted=observation.admission is not None)
+    def _take_stock(self, observation: Observation, local: LocalAddresses, terms: _Terms) -> None:
+        """Record an interface and the external IPs on it; log those that somebody removed."""
+        undisturbed = observation.link == local.link
+        local.see(observation)
+        self._notice_losses(observation, local, terms, undisturbed=undisturbed)
+        local.found(observation.plan.up, wanted=observation.admission is not None)
 
-    def _filter_changes(self, observation: Observation, terms: _Terms) -> Observation:
+    def _filter_changes(
+        self, observation: NodeObservation, parts: Sequence[LinkParts], terms: _Terms
+    ) -> NodeObservation:
         """Return the observation without the changes that have to wait."""
-        plan = observation.plan
-        paced = self._moves.paced(plan.changes, terms.now)
-        possible = without(paced, self._readd_backoff.waiting(terms.now))
-        observation = replace(observation, plan=replace(plan, changes=tuple(possible)))
-        return self._prober.admit(observation, up=terms.up)
+        waiting = self._readd_backoff.waiting(terms.now)
+        admitted = []
+        for one, part in zip(observation.on, parts, strict=True):
+            possible = without(self._moves.paced(one.plan.changes, terms.now), waiting)
+            one = replace(one, plan=replace(one.plan, changes=tuple(possible)))  # noqa: PLW2901
+            admitted.append(part.prober.admit(one, up=terms.up))
+        return replace(observation, on=tuple(admitted))
 
     def _schedule_refresh(self, applied: Applied, terms: _Terms) -> None:
         """Set when the lifetimes start anew next; after a failure the last time stands."""
@@ -326,20 +338,21 @@ class AddressReconciler:
             refresh_s = self._options.refresh_s
             self._refresh_due = terms.now + min(refresh_s, applied.lifetime_s / 3 or refresh_s)
 
-    def _conclude(self, admitted: Observation, applied: Applied, terms: _Terms) -> _Outcome:
+    def _conclude(self, admitted: NodeObservation, applied: Applied, terms: _Terms) -> _Outcome:
         """Return the outcome of a pass; hand the admission on when all inputs were known."""
         failing = self._apply_log.log_failures(applied.failures)
         if applied.late:
             self._triggered.set()
             return _Outcome(failing or _STOOD_STILL)
         problem = failing or admitted.problem or self._describe_contested(terms.now)
-        if admitted.admission is None:
+        admission = admitted.admission
+        if admission is None:
             return _Outcome(problem or _NOT_KNOWN, holding=not problem)
         if not terms.extend:
             return _Outcome(problem or _NO_HEARTBEAT, holding=not problem)
         for handler in self._handlers:
-            handler(admitted.admission)
-        self._metrics.addresses_wanted.set(admitted.admission.possible)
+            handler(admission)
+        self._metrics.addresses_wanted.set(admission.possible)
         return _Outcome(problem)
 
     def _may_have_run_out(self, now: float) -> bool:
@@ -347,25 +360,31 @@ class AddressReconciler:
         before, self._seen_at = self._seen_at, now
         return self._clock.monotonic() - before > UNSEEN * self._given_s
 
-    def _notice_losses(self, observation: Observation, terms: _Terms, *, undisturbed: bool) -> None:
+    def _notice_losses(
+        self,
+        observation: Observation,
+        local: LocalAddresses,
+        terms: _Terms,
+        *,
+        undisturbed: bool,
+    ) -> None:
         """Record addresses that are gone; log those that are wanted and that somebody removed.
 
         Only an address that went while the interface was `undisturbed`, and this process ran, was
         removed by another program. Only such a one comes back ever more slowly. Else the kernel
         itself may have dropped it.
         """
-        ran_out = self._may_have_run_out(terms.now)
-        lost = terms.up - observation.plan.up
+        lost = local.up - observation.plan.up
         if lost and observation.admission is not None:
-            expected = terms.yielded if terms.extend else terms.up
+            expected = terms.yielded if terms.extend else lost
             wanted = {interface.ip for interface in observation.admission.wanted}
             gone = sorted(lost & wanted.difference(expected), key=str)
-            if undisturbed and not ran_out:
+            if undisturbed and not terms.ran_out:
                 gone = self._readd_backoff.on_removed(gone, terms.now)
-            reason = _RAN_OUT if ran_out else "removed from outside"
+            reason = _RAN_OUT if terms.ran_out else "removed from outside"
             for ip in gone:
                 self._log.warning("address_lost", address=str(ip), reason=reason)
-        self._local.withdraw(lost)
+        local.withdraw(lost)
 
     def _describe_contested(self, now: float) -> str:
         contested = self._readd_backoff.contested(now)

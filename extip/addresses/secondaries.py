@@ -28,16 +28,14 @@ class SecondariesGuard:
         """Interfaces of which it was said, until that is mended."""
 
     async def protect(
-        self, changes: Sequence[Change], *, known: Link | None = None
+        self, changes: Sequence[Change], *, known: Sequence[Link] = ()
     ) -> Sequence[Change]:
         """Return the changes that remove no address but our own.
 
-        `known` is an interface as it was read just now. Raises LinkError.
+        `known` are interfaces as they were read just now. Raises LinkError.
         """
         indexes = {change.link_index for change in changes if has_subnet(change)}
-        if not indexes or (
-            known is not None and known.promotes_secondaries and indexes == {known.index}
-        ):
+        if indexes <= {link.index for link in known if link.promotes_secondaries}:
             self._refused -= indexes
             return changes
         refused = set()

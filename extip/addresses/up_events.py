@@ -26,9 +26,9 @@ class UpEvents(AddressListener):
         *,
         wanted: Callable[[], Mapping[IPInterface, Iterable[Owner]]],
         node: str,
-        link: str,
+        link: Callable[[IPAddress], str],
     ) -> None:
-        """Tell the owners that `wanted` returns for each IP."""
+        """Tell the owners that `wanted` returns for each IP; `link` returns where it is up."""
         self._events = events
         self._wanted = wanted
         self._node = node
@@ -60,7 +60,7 @@ class UpEvents(AddressListener):
 
     def _arrival(self, ip: IPAddress, owners: Iterable[Owner]) -> Arrival:
         services = tuple(map(service_of, owners))
-        return Arrival(ip=str(ip), node=self._node, link=self._link, services=services)
+        return Arrival(ip=str(ip), node=self._node, link=self._link(ip), services=services)
 
     def _node_reference(self, name: str) -> ObjectReference:
         return ObjectReference(kind="Node", name=name, uid=name)  # as the kubelet's own Events

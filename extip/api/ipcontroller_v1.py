@@ -7,7 +7,13 @@ from typing import Annotated
 
 from extip.api.meta_v1 import Condition, FullObject, LabelSelector, Wire
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
-from extip.api.pool_parts import MAX_PREFERENCES, IpClaimPoolNetwork, PreferredNodes
+from extip.api.node_link import NodeLink
+from extip.api.pool_parts import (
+    MAX_PREFERENCES,
+    IpClaimPoolNetwork,
+    PreferredNodes,
+    SetAsideAddress,
+)
 from extip.api.ranges import MAX_RANGES, OF_ONE_FAMILY, Range
 from extip.api.schema import (
     ATOMIC,
@@ -171,19 +177,6 @@ class IpNodeSpec(Wire, frozen=True):
     )
 
 
-class NodeLink(Wire, frozen=True):
-    """A network interface."""
-
-    name: Annotated[str, says("Its name.", required=True, **LONGEST_LINK)] = ""
-    mac: Annotated[str, says("Its hardware address.", maxLength=59)] = ""
-    """Lower-case hexadecimal with colons; empty where there is none."""
-    addresses: Annotated[
-        tuple[Annotated[str, says("One address.", **LONGEST_CIDR)], ...] | None,
-        says("Addresses of the node itself on it, in CIDR form.", **ATOMIC),
-    ] = None
-    up: Annotated[bool, says("Whether it is up and has carrier.")] = False
-
-
 class IpNodeStatus(Wire, frozen=True):
     """The report of its controller, and the verdict of the leading scheduler.
 
@@ -305,6 +298,10 @@ class IpClaimPoolSpec(Wire, frozen=True):
         LabelSelector | None,
         says("Only Kubernetes nodes with these labels hold the addresses.", **ATOMIC_MAP),
     ] = None
+    link: Annotated[
+        str,
+        says("The interface for its addresses, one of the controllers' --iface.", **LINK),
+    ] = ""
     preferred_nodes: Annotated[
         tuple[PreferredNodes, ...] | None,
         says(
@@ -346,13 +343,6 @@ class IpClaimPoolSpec(Wire, frozen=True):
         """Its networks as they are written."""
         more = tuple(network.cidr for network in self.networks or ())
         return (self.cidr, *more) if self.cidr else more
-
-
-class SetAsideAddress(Wire, frozen=True):
-    """An address that another station has."""
-
-    message: Annotated[str, says("Who has it.", maxLength=32768)] = ""
-    time: Annotated[str, says("When that was found out last.", **TIME)] = ""
 
 
 class IpClaimPoolStatus(Wire, frozen=True):

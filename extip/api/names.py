@@ -55,6 +55,9 @@ SHARING_KEY_ANNOTATION = "ipcontroller.ext/sharing-key"
 PREFERRED_NODES_ANNOTATION = "ipcontroller.ext/preferred-nodes"
 """On a Service: nodes where its IPs are to be, separated by commas, the best first."""
 
+LINK_ANNOTATION = "ipcontroller.ext/link"
+"""On a Service: the interface that its IPs are to be on."""
+
 ALLOCATED_ANNOTATION = "ipcontroller.ext/allocated"
 """On a Service: which of its `spec.externalIPs` come from a pool. Written together with them, so
 that they can be told from those that a person wrote."""
@@ -70,6 +73,7 @@ SERVICE_ANNOTATIONS = frozenset(
         ADDRESSES_ANNOTATION,
         SHARING_KEY_ANNOTATION,
         PREFERRED_NODES_ANNOTATION,
+        LINK_ANNOTATION,
         ALLOCATED_ANNOTATION,
     }
 )

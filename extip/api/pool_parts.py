@@ -4,7 +4,7 @@ from typing import Annotated
 
 from extip.api.meta_v1 import LabelSelector, Wire
 from extip.api.ranges import MAX_RANGES, PlainRange
-from extip.api.schema import ATOMIC, ATOMIC_MAP, CIDR, INT32, says
+from extip.api.schema import ATOMIC, ATOMIC_MAP, CIDR, INT32, TIME, says
 
 MAX_PREFERENCES = 64
 """Weighted selectors of a pool."""
@@ -29,3 +29,10 @@ class PreferredNodes(Wire, frozen=True):
     selector: Annotated[
         LabelSelector, says("Nodes with these labels.", required=True, **ATOMIC_MAP)
     ] = LabelSelector()
+
+
+class SetAsideAddress(Wire, frozen=True):
+    """An address that another station has."""
+
+    message: Annotated[str, says("Who has it.", maxLength=32768)] = ""
+    time: Annotated[str, says("When that was found out last.", **TIME)] = ""

@@ -82,14 +82,12 @@ class ClaimStatusWriter:
         client: ApiClient,
         *,
         node: str,
-        link: str,
         clock: Clock,
         rng: Random,
     ) -> None:
         self._claims = claims
         self._client = client
         self._node = node
-        self._link = link
         self._clock = clock
         self._queue: WorkQueue[str] = WorkQueue(rng=rng, backoff=_BACKOFF)
         self._outcomes: dict[str, Outcome] = {}
@@ -173,7 +171,7 @@ class ClaimStatusWriter:
         if claim.spec.node_name != self._node:
             return None
         now = self._clock.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
-        return status_after(claim, outcome, node=self._node, link=self._link, now=now)
+        return status_after(claim, outcome, node=self._node, now=now)
 
     async def _fresh(self, name: str) -> IpClaim | None:
         try:

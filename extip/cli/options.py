@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -49,7 +49,7 @@ def options(
 def _given(flags: Mapping[str, Flag], values: Mapping[str, object]) -> dict[str, Any]:
     """Return values by the names of fields, without those that settings find out by themselves."""
     return {
-        field: value
+        field: ",".join(cast("tuple[str, ...]", value)) if flag.joined else value
         for field, flag in flags.items()
         if (value := values[flag.parameter]) not in (None, "") or flag.default is not None
     }
@@ -57,6 +57,8 @@ def _given(flags: Mapping[str, Flag], values: Mapping[str, object]) -> dict[str,
 
 def _option(flag: Flag) -> Callable[[Callable[..., None]], Callable[..., None]]:
     more: dict[str, Any] = {"default": flag.default, "type": click_type(flag.kind)}
+    if flag.joined:
+        more["default"] = (flag.default,)
     if flag.kind is SWITCH:
         more = {"is_flag": True}
     if flag.kind is BOOLEAN:
@@ -66,7 +68,7 @@ def _option(flag: Flag) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         flag.name,
         cls=_OptionThatMayBeEmpty if flag.kind.may_be_empty else click.Option,
-        multiple=flag.repeatable,
+        multiple=flag.repeatable or flag.joined,
         metavar=flag.metavar,
         help=flag.help,
         **more,

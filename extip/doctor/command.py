@@ -9,7 +9,7 @@ import msgspec
 from extip.clock import LoopClock
 from extip.doctor.cluster import read_cluster
 from extip.doctor.node import read_node
-from extip.doctor.policy.facts import ClusterFacts
+from extip.doctor.policy.facts import ClusterFacts, NodeFacts
 from extip.doctor.policy.finding import Severity
 from extip.doctor.policy.report import as_text, examine
 from extip.doctor.wish import Wish
@@ -42,12 +42,13 @@ async def run(place: Place, wish: Wish) -> bool:
         if not wish.iface:
             raise
         unread = (f"the cluster: {error}",)
-    node = None
+    nodes: list[NodeFacts] = []
     if wish.iface:
         own = os.environ.get(_NODE_NAME) or ControllerSettings().node
-        hostname = wish.hostname or own
-        node = await read_node(wish.iface, hostname, peers=_peers(cluster, hostname), clock=clock)
-    findings = examine(cluster, node)
+        hostname, peers = wish.hostname or own, _peers(cluster, wish.hostname or own)
+        links = ControllerSettings(iface=wish.iface).links  # it knows what they can be called
+        nodes = await read_node(links, hostname, peers=peers, clock=clock)
+    findings = examine(cluster, nodes)
     if wish.output == "json":
         told = {"findings": findings, "unread": unread}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from extip.clock import Clock
 from extip.doctor.policy.facts import NodeFacts
 from extip.errors import PermissionDeniedError
 from extip.net.interfaces import IPVS_LINK, IPAddress, IPInterface, Link, ObservedAddress
+from extip.net.link_selection import LinkSelection
 from extip.net.neighbour_events import FrameKind
 from extip.net.probe_socket import ProbeSocket
 from extip.net.routes import RouteTable
@@ -28,16 +30,47 @@ _COMPLETE = 0x2
 
 
 async def read_node(
-    iface: str, hostname: str, *, peers: Iterable[IPAddress] = (), clock: Clock
-) -> NodeFacts:
-    """Read all that node checks look at; ask on the segment who else has the IPs. Raises LinkError.
+    selection: LinkSelection, hostname: str, *, peers: Iterable[IPAddress] = (), clock: Clock
+) -> list[NodeFacts]:
+    """Read all that node checks look at, for each selected interface. Raises LinkError.
 
-    Asks once for each IP, by ARP or NDP, and changes nothing. `peers` are other nodes.
+    Asks on the segment who else has the IPs: once for each, by ARP or NDP. Changes nothing. Where
+    no interface is selected, the facts say that there is none. `peers` are other nodes.
     """
     async with AddressSocket(clock=clock) as table, RouteTable(clock=clock) as routes:
         links = await routes.links()
         addresses = await table.dump()
         gateways = (await routes.gateways()).every
+    names = selected_names(selection, links, addresses)
+    read = partial(_read_link, hostname=hostname, links=links, addresses=addresses, clock=clock)
+    others = [*sorted(gateways, key=str), *peers, *_FAR_AWAY]
+    return [await read(name, destinations=others) for name in names]
+
+
+def selected_names(
+    selection: LinkSelection, links: Sequence[Link], addresses: Sequence[ObservedAddress]
+) -> list[str]:
+    """Return the selected interfaces; those of `auto` only when they have external IPs.
+
+    Where there is none, it is the selection itself, as a name that no interface has. Many networks
+    of a node are nobody's to reach: those of its pods, for one.
+    """
+    in_use = {one.link_index for one in addresses if one.ours}
+    holding = {link.name for link in links if link.index in in_use}
+    fitting = selection.fitting(links, addresses)
+    names = [one.name for one in fitting if not one.by_subnet or one.name in holding]
+    return names or [one.name for one in fitting] or [str(selection)]
+
+
+async def _read_link(
+    iface: str,
+    *,
+    hostname: str,
+    links: Sequence[Link],
+    addresses: Sequence[ObservedAddress],
+    destinations: Sequence[IPAddress],
+    clock: Clock,
+) -> NodeFacts:
     link = next((one for one in links if one.name == iface), None)
     here = [one for one in addresses if link is not None and one.link_index == link.index]
     held = tuple(one.interface.ip for one in here if one.ours)
@@ -61,7 +94,7 @@ async def read_node(
         settings={name: _setting(name, iface) for name in _SETTINGS},
         ipvs=any(one.name == IPVS_LINK for one in links),
         way_out=_default_links(),
-        sources=_sources([*sorted(gateways, key=str), *peers, *_FAR_AWAY]),
+        sources=_sources(destinations),
         neighbours=_neighbours(iface),
         owners=owners,
         unasked=unasked,

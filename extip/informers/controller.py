@@ -28,6 +28,7 @@ from extip.handover.takeovers import Takeovers
 from extip.kube.client import ApiClient, Scope
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress
+from extip.net.link_selection import LinkSelection
 from extip.nodes.policy.report import macs
 from extip.services.policy.requests import Masks, Owner
 from extip.supervisor import Component
@@ -61,7 +62,7 @@ class ClaimInputs:
         client: ApiClient,
         *,
         node: str,
-        iface: str,
+        links: LinkSelection,
         masks: Masks,
         cache_valid_s: float,
         cache_valid_at_most_s: float,
@@ -83,7 +84,7 @@ class ClaimInputs:
         self._rng = rng
         self._waking = waking = WakingClock(clock)
         self._node = node
-        self._iface = iface
+        self._links = links
         self._masks = masks
         self._isolated = isolated
         self._is_up = is_up
@@ -197,7 +198,7 @@ class ClaimInputs:
             else:
                 known = [claim for claim in known if claim.name in (self._acted_on or ())]
             kept = self._handover.kept()
-            self._together = trusted, bring_together(known, iface=self._iface, kept=kept)
+            self._together = trusted, bring_together(known, links=self._links, kept=kept)
         return self._together[1]
 
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:

@@ -89,7 +89,7 @@ class SchedulingInputs:
         self._waking = waking = WakingClock(clock)
         self._rebalance_after_s = rebalance_after_s
         self._monitor_s = monitor_s
-        self._ignored = ignored | {Unfit.NO_SUBNET}  # every controller is told its interface
+        self._ignored = ignored
         self._warm = False
 
         def informer(

@@ -1,4 +1,4 @@
-"""The wishes of services and pools about nodes, from their informers."""
+"""The wishes of services and pools about nodes and their interfaces, from their informers."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,6 +13,7 @@ from extip.endpoints.readiness import Readiness
 from extip.pools.policy.pools import Pools
 from extip.scheduling.policy.snapshot import Wishes
 from extip.services.policy.preferred_nodes import NodeList, preferred_nodes
+from extip.services.policy.wished_link import LinkWish, wished_link
 
 _ALL_READY: Mapping[str, bool] = {}
 
@@ -45,6 +46,10 @@ class WishSources:
             get=services.store.get, extract=preferred_nodes, combine=dict, on_change=on_change
         )
         services.add_handler(self._preferred.update)
+        self._links: Derived[DetailedService, LinkWish, dict[str, str]] = Derived(
+            get=services.store.get, extract=wished_link, combine=dict, on_change=on_change
+        )
+        services.add_handler(self._links.update)
         self._of_pools: tuple[Pools, Wishes] | None = None
 
     def current(self) -> Wishes:
@@ -52,6 +57,7 @@ class WishSources:
         return self._wishes_of_pools()._replace(
             local_endpoints=self._endpoints.current(),
             preferred_nodes=self._preferred.value(),
+            service_links=self._links.value(),
             unready=_ALL_READY if self._readiness is None else self._readiness.unready(),
         )
 
@@ -79,5 +85,6 @@ def _wishes_of(pools: Pools) -> Wishes:
             for name, spec in specs.items()
             if spec.preferred_nodes or spec.rebalance == NEVER
         },
+        pool_links={name: spec.link for name, spec in specs.items() if spec.link},
         every_node=frozenset(name for name, spec in specs.items() if spec.placement == EVERY_NODE),
     )

@@ -3,21 +3,25 @@
 ::
 
     monitor (netlink events) ──► addresses (reconciler) ──► interface
-                                   ▲  ├──► announcer ──► neighbours
-                                   │  ├──► conflicts ◄── wire-watch ◄── other stations
-                                   │  ├──► flows ──► connection tracking
+                                   ▲  ├──► flows ──► connection tracking
                                    │  └──► ports ──► packet filter (--close-other-ports)
-                                prober ◄──► other stations
+                                   │
+                                   └──► links, for each interface:
+                                          announcer ──► neighbours
+                                          conflicts ◄── wire-watch ◄── other stations
+                                          prober ◄──► other stations
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
 
 from extip.addresses.announce.announcer import Announcer
+from extip.addresses.conflict.reports import ConflictReports
 from extip.addresses.conflict.watch import ConflictWatch
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinkParts, LinksInUse
+from extip.addresses.local_addresses import AddressListener, LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
 from extip.addresses.port_closer import PortCloser
 from extip.addresses.ports import Fencing
@@ -41,7 +45,7 @@ class AddressParts:
 
     observer: AddressObserver
     reconciler: AddressReconciler
-    conflicts: ConflictWatch
+    conflicts: ConflictReports
     ports_problem: Callable[[], str]
     """Returns why the IPs' other ports are open against the operator's wish; else nothing."""
     components: tuple[Component, ...]
@@ -51,74 +55,94 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
     settings: AddressSettings,
     net: Network,
     *,
-    local: LocalAddresses,
+    in_use: LinksInUse,
     inputs: Callable[[], Inputs | None],
     changed: Trigger,
     fencing: Fencing,
     cluster_macs: Callable[[], frozenset[bytes]] | None = None,
     opponents: Callable[[], Mapping[IPAddress, frozenset[bytes]]] = dict,
+    listeners: Sequence[AddressListener] = (),
     clock: Clock,
     rng: Random,
     metrics: Metrics,
 ) -> AddressParts:
     """Put the parts together.
 
-    `local` is told what is up. `changed` asks for a pass over the interface: whoever sees a reason
-    sets it. `fencing`
-    keeps other nodes from having the IPs as well. `cluster_macs` returns the MACs of the nodes of
-    this cluster, which may have had a new IP (default: nobody knows them, and an IP that is up is
-    left to no other station). `opponents` returns IPs whose former holder may still have them, each
-    with the MACs of that node.
+    `in_use` gets the parts of each interface. `changed` asks for a pass over the interfaces:
+    whoever sees a reason sets it. `fencing` keeps other nodes from having the IPs as well.
+    `cluster_macs` returns the MACs of the nodes of this cluster, which may have had a new IP
+    (default: nobody knows them, and an IP that is up is left to no other station). `opponents`
+    returns IPs whose former holder may still have them, each with the MACs of that node.
+    `listeners` are told what is up on any interface.
     """
     options = address_options(settings)
     observer = AddressObserver(options, inputs=inputs, links=net.links, table=net.addresses)
-    prober = Prober(
-        net.probe_wire(),
-        window_s=settings.probe_s,
+    flows = FlowSweeper(net.drop_untranslated, up=lambda: in_use.up, clock=clock)
+    closer = PortCloser(
+        net.ports,
+        up=lambda: in_use.up,
         ttl_s=settings.lifetime_s,
-        cluster_macs=ClusterMacs(net.links, cluster_macs).find,
-        opponents=opponents,
-        on_change=changed.set,
+        refresh_s=settings.refresh_s,
         clock=clock,
-        rng=rng,
-        metrics=metrics,
     )
-    announcer = Announcer(clock=clock, metrics=metrics, open_socket=net.open_sender)
-    conflicts = ConflictWatch(
-        fencing,
-        repeat=announcer.repeat,
-        links=net.links,
-        clock=clock,
-        rng=rng,
-        metrics=metrics,
-        rivals=Rivals(cluster_macs, prober.cease) if cluster_macs and settings.probe_s else None,
-    )
-    wire = net.conflict_wire(conflicts.on_neighbour_event)
-    conflicts.listen_on(wire)
-    flows = FlowSweeper(net.drop_untranslated, up=lambda: local.up, clock=clock)
-    for listener in (announcer, conflicts, flows):
-        local.add_listener(listener)
+    last = (flows, closer) if settings.close_other_ports else (flows,)
+    conflicts = ConflictReports()
+
+    def parts_of(name: str) -> LinkParts:
+        """Put the parts of one interface together."""
+        prober = Prober(
+            net.probe_wire(),
+            window_s=settings.probe_s,
+            ttl_s=settings.lifetime_s,
+            cluster_macs=ClusterMacs(net.links, cluster_macs).find,
+            opponents=opponents,
+            on_change=changed.set,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+        )
+        rivals = Rivals(cluster_macs, prober.cease) if cluster_macs and settings.probe_s else None
+        announcer = Announcer(clock=clock, metrics=metrics, open_socket=net.open_sender)
+        watch = ConflictWatch(
+            fencing,
+            repeat=announcer.repeat,
+            links=net.links,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+            rivals=rivals,
+        )
+        watch.add_handler(conflicts.of(name))
+        wire = net.conflict_wire(watch.on_neighbour_event)
+        watch.listen_on(wire)
+        local = LocalAddresses(name, metrics=metrics)
+        for listener in (*listeners, announcer, watch, *last):
+            local.add_listener(listener)
+        return LinkParts(
+            local=local,
+            prober=prober,
+            components=(
+                Component("announcer", announcer.run),
+                Component("wire-watch", wire.run),
+                Component("conflicts", watch.run),
+                Component("conflict-checks", watch.verify_conflicts),
+                Component("prober", prober.run),
+            ),
+        )
+
+    in_use.make_with(parts_of, only=options.links.only)
     reconciler = AddressReconciler(
         options,
         observer=observer,
         links=net.links,
         table=net.addresses,
-        local=local,
+        in_use=in_use,
         fencing=fencing,
         triggered=changed,
-        prober=prober,
         clock=clock,
         metrics=metrics,
     )
-    closer = PortCloser(
-        net.ports,
-        up=lambda: local.up,
-        ttl_s=settings.lifetime_s,
-        refresh_s=settings.refresh_s,
-        clock=clock,
-    )
     if settings.close_other_ports:
-        local.add_listener(closer)
         reconciler.on_released = closer.remove
     return AddressParts(
         observer=observer,
@@ -127,11 +151,7 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
         ports_problem=closer.problem,
         components=(
             Component("monitor", partial(net.monitor, reconciler.on_notice)),
-            Component("announcer", announcer.run),
-            Component("wire-watch", wire.run),
-            Component("conflicts", conflicts.run),
-            Component("conflict-checks", conflicts.verify_conflicts),
-            Component("prober", prober.run),
+            Component("links", in_use.run),
             Component("flows", flows.run),
             Component("addresses", reconciler.run),
             *([Component("ports", closer.run)] if settings.close_other_ports else ()),
@@ -142,7 +162,7 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
 def address_options(settings: AddressSettings) -> AddressOptions:
     """Translate what the operator chose into what the reconciler needs."""
     return AddressOptions(
-        iface=settings.iface,
+        links=settings.links,
         guard=Guard(allowed=settings.permissions.networks()),
         ttl_s=settings.lifetime_s,
         refresh_s=settings.refresh_s,

@@ -25,7 +25,7 @@ from random import Random
 
 from extip import __version__, log
 from extip.addresses.conflict.events import ConflictEvents
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import STANDBY_LABEL, heartbeat_lease, label_value
 from extip.api.resources import IP_CLAIMS
@@ -92,20 +92,20 @@ def assemble(
 ) -> Process:
     """Put the mode together, over any API server, network and clock."""
     changed = Trigger()  # a pass over the interface may come to another result
-    local = LocalAddresses(settings.iface, metrics=metrics)
+    in_use = LinksInUse()
     isolation = Isolation(round_s(settings.heartbeat_s))
     events = EventRecorder(kube, clock=clock, metrics=metrics, instance=settings.node)
     kinds = Kinds(kube, events, clock=clock, rng=rng, metrics=metrics)
     inputs = ClaimInputs(
         kube,
         node=settings.node,
-        iface=settings.iface,
+        links=settings.links,
         masks=settings.masks,
         cache_valid_s=settings.cache_valid_s,
         cache_valid_at_most_s=settings.cache_valid_at_most_s,
         handover_s=settings.drain_timeout_s,
         isolated=lambda: isolation.isolated,
-        is_up=local.is_up,
+        is_up=in_use.is_up,
         kinds=kinds,
         on_change=changed.set,
         clock=clock,
@@ -127,7 +127,7 @@ def assemble(
     addresses = assemble_addresses(
         settings,
         net,
-        local=local,
+        in_use=in_use,
         inputs=inputs.current,
         changed=changed,
         fencing=_fencing(settings, inputs, heartbeat, isolation, changed),
@@ -139,7 +139,7 @@ def assemble(
     )
     uplink = IsolationWatch(
         net.neighbours(),
-        local=local,
+        local=in_use,
         neighbours=inputs.neighbourhood.neighbours,
         ring=inputs.neighbourhood.ring,
         isolation=isolation,
@@ -166,7 +166,7 @@ def assemble(
         kube,
         watched=inputs.record,
         node=settings.node,
-        iface=settings.iface,
+        selection=settings.links,
         version=__version__,
         claims=lambda: len(inputs.together().claims),
         node_ips=inputs.node_ips,
@@ -185,16 +185,15 @@ def assemble(
         inputs.claims.store,
         kube,
         node=settings.node,
-        link=settings.iface,
         clock=clock,
         rng=rng,
     )
     outcomes = ClaimOutcomes(
         statuses,
-        local,
+        in_use,
         problem=addresses.reconciler.problem,
         claims=inputs.together,
-        iface=settings.iface,
+        links=settings.links,
         clock=clock,
     )
     departure = Departure(

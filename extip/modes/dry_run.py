@@ -4,7 +4,7 @@ import asyncio
 import sys
 from random import Random
 
-from extip.addresses.observation import AddressObserver, Observation
+from extip.addresses.observation import AddressObserver, NodeObservation
 from extip.clock import LoopClock
 from extip.errors import UnansweredError
 from extip.kube.client import connect
@@ -37,7 +37,7 @@ async def run(settings: SimpleSettings) -> None:
     ):
         inputs = service_inputs(settings, kube, lambda: None, clock=clock, rng=rng, metrics=metrics)
 
-        async def look() -> Observation:
+        async def look() -> NodeObservation:
             try:
                 async with asyncio.timeout(_DRY_RUN_S):
                     while inputs.problem():
@@ -57,18 +57,18 @@ async def run(settings: SimpleSettings) -> None:
     sys.stdout.write(render(observation))
 
 
-def render(observation: Observation) -> str:
+def render(observation: NodeObservation) -> str:
     """Write a view as a table, a line for each address: what happens to it, and why."""
-    lines = [
-        (change.operation.value, str(change.interface), "") for change in observation.plan.changes
-    ]
-    changed = {change.interface.ip for change in observation.plan.changes}
-    lines += [("keep", str(ip), "") for ip in sorted(observation.plan.up - changed, key=str)]
-    if observation.admission is not None:
+    plan, admission = observation.plan, observation.admission
+    lines = [(change.operation.value, str(change.interface), "") for change in plan.changes]
+    changed = {change.interface.ip for change in plan.changes}
+    lines += [("keep", str(ip), "") for ip in sorted(plan.up - changed, key=str)]
+    if admission is not None:
         lines += [
             ("refuse", rejection.text, f"{rejection.owner}: {rejection.refusal.message}")
-            for rejection in sorted(observation.admission.rejected, key=lambda r: (r.text, r.owner))
+            for rejection in sorted(admission.rejected, key=lambda r: (r.text, r.owner))
         ]
     if not lines:
-        return f"nothing to do on {observation.link.name}: no service asks for an external IP\n"
+        names = ", ".join(one.link.name for one in observation.on)
+        return f"nothing to do on {names}: no service asks for an external IP\n"
     return "".join(f"{verb:<8}{what:<44}{why}".rstrip() + "\n" for verb, what, why in lines)

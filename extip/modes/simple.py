@@ -24,7 +24,7 @@ from random import Random
 
 from extip import __version__, log
 from extip.addresses.conflict.events import ConflictEvents
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.addresses.observation import Inputs
 from extip.addresses.release import release_in_time
 from extip.addresses.up_events import UpEvents
@@ -87,9 +87,8 @@ def assemble(
     pools = SimplePools(
         settings, kube, inputs, events, node=net.hostname, clock=clock, rng=rng, metrics=metrics
     )
-    local_addresses = LocalAddresses(settings.iface, metrics=metrics)
-    arrivals = UpEvents(events, wanted=inputs.wanted, node=net.hostname, link=settings.iface)
-    local_addresses.add_listener(arrivals)
+    in_use = LinksInUse()
+    arrivals = UpEvents(events, wanted=inputs.wanted, node=net.hostname, link=in_use.place)
     local = LocalTraffic(
         events,
         endpoints=inputs.local_endpoints,
@@ -107,10 +106,11 @@ def assemble(
     addresses = assemble_addresses(
         settings,
         net,
-        local=local_addresses,
+        in_use=in_use,
         inputs=served,
         changed=changed,
         fencing=NoFencing(settings.lifetime_s),
+        listeners=[arrivals],
         clock=clock,
         rng=rng,
         metrics=metrics,

@@ -6,12 +6,13 @@ The owner task is `ClaimOutcomes.run`; the other methods are called from the eve
 from collections.abc import Callable, Collection, Mapping
 
 from extip import log
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.claims.policy.node_claims import NodeClaims, of_another_mask, outcomes, with_conflicts
 from extip.claims.status import ClaimStatusWriter
 from extip.clock import Clock
 from extip.guard.policy.admission import Admission
 from extip.net.interfaces import IPAddress
+from extip.net.link_selection import LinkSelection
 from extip.services.policy.requests import Masks
 
 _LOOK_S = 2.5
@@ -19,24 +20,24 @@ _LOOK_S = 2.5
 
 
 class ClaimOutcomes:
-    """The outcomes of the claims on one interface."""
+    """The outcomes of the claims of this node."""
 
     def __init__(
         self,
         statuses: ClaimStatusWriter,
-        local: LocalAddresses,
+        in_use: LinksInUse,
         *,
         problem: Callable[[], str],
         claims: Callable[[], NodeClaims],
-        iface: str,
+        links: LinkSelection,
         clock: Clock,
     ) -> None:
         """`problem` returns why the last pass did not succeed, `claims` the claims to act on."""
         self._statuses = statuses
-        self._local = local
+        self._in_use = in_use
         self._problem = problem
         self._claims = claims
-        self._iface = iface
+        self._links = links
         self._handlers: list[Callable[[], None]] = []
         self._clock = clock
         self._admission: Admission | None = None
@@ -76,12 +77,12 @@ class ClaimOutcomes:
         if state == self._told:
             return
         self._told = state
-        claims, up, problem = self._claims(), self._local.up, self._problem()
-        found = outcomes(claims, self._admission, up=up, iface=self._iface, problem=problem)
+        claims, up, problem = self._claims(), self._in_use.up, self._problem()
+        found = outcomes(claims, self._admission, up=up, links=self._links, problem=problem)
         self._statuses.on_outcomes(with_conflicts(found, claims, self._conflicts))
 
     def _state(self) -> tuple[object, ...]:
-        return self._claims(), self._admission, self._local.up, self._problem(), self._conflicts
+        return self._claims(), self._admission, self._in_use.up, self._problem(), self._conflicts
 
 
 class MaskWarning:

@@ -21,12 +21,14 @@ from extip.addresses.ports import AddressTable, LinkTable
 from extip.api.conditions import is_true
 from extip.api.ipcontroller_v1 import LINK_READY, IpNode, IpNodeStatus
 from extip.api.meta_v1 import NO_FIELD_OWNERS, FullObjectMeta, parse_version
+from extip.api.node_link import NodeLink
 from extip.api.resources import IP_NODES
 from extip.backoff import Backoff
 from extip.clock import Clock
 from extip.errors import ApiError, ConflictError, LinkError, LinkNotFoundError, NotFoundError
 from extip.kube.client import ApiClient
 from extip.net.interfaces import IPAddress, Link
+from extip.net.link_selection import Fitting, LinkSelection
 from extip.nodes.policy.report import node_gateways, node_links, node_status
 from extip.trigger import Trigger
 
@@ -49,7 +51,10 @@ _RETRY = Backoff(initial_s=0.5, cap_s=15.0)
 class _Glance(NamedTuple):
     """The facts that change most often."""
 
-    link: Link | None
+    links: tuple[Link, ...]
+    """The selected interfaces."""
+    subnets: tuple[Fitting, ...]
+    """The same, with their subnets, where these matter."""
     isolated: bool
     held: tuple[str, ...]
     silent: tuple[str, ...]
@@ -66,7 +71,7 @@ class NodeRegistration:
         *,
         watched: Callable[[], IpNode | None],
         node: str,
-        iface: str,
+        selection: LinkSelection,
         version: str,
         claims: Callable[[], int],
         node_ips: Callable[[], frozenset[IPAddress]],
@@ -85,7 +90,7 @@ class NodeRegistration:
         self._client = client
         self._watched = watched
         self._node = node
-        self._iface = iface
+        self._selection = selection
         self._version = version
         self._claims = claims
         self._node_ips = node_ips
@@ -156,7 +161,7 @@ class NodeRegistration:
             if due_s > 0:
                 return due_s
         links = node_links(
-            await self._links.links(), await self._addresses.dump(), iface=self._iface
+            await self._links.links(), await self._addresses.dump(), selection=self._selection
         )
         report = partial(
             node_status,
@@ -213,18 +218,27 @@ class NodeRegistration:
 
     async def _glance(self) -> _Glance:
         """Return the facts that change most often; cheap enough for every pass."""
-        try:
-            link = await self._links.link(self._iface)
-        except LinkNotFoundError:
-            link = None
+        links, subnets = await self._selected()
         return _Glance(
-            link=link,
+            links=links,
+            subnets=subnets,
             isolated=self._isolated(),
             held=self._held(),
             silent=self._silent(),
             refused=self._refused(),
             claims=self._claims(),
         )
+
+    async def _selected(self) -> tuple[tuple[Link, ...], tuple[Fitting, ...]]:
+        if self._selection.only:
+            try:
+                return (await self._links.link(self._selection.only),), ()
+            except LinkNotFoundError:
+                return (), ()
+        links = await self._links.links()
+        fitting = self._selection.fitting(links, await self._addresses.dump())
+        names = {one.name for one in fitting}
+        return tuple(link for link in links if link.name in names), fitting
 
     def _interval_s(self, before: int, after: int) -> float:
         """Return the seconds between two writes that differ in the number of claims alone."""
@@ -247,8 +261,13 @@ class NodeRegistration:
 def _can_wait(before: IpNodeStatus, after: IpNodeStatus) -> bool:
     """Whether no program acts on the difference."""
     could, can = (is_true(status.conditions, LINK_READY) for status in (before, after))
-    said, says = ((one.held, one.silent, one.refused) for one in (before, after))
+    said, says = ((one.held, one.silent, one.refused, _selected(one)) for one in (before, after))
     return could == can and said == says
+
+
+def _selected(status: IpNodeStatus) -> list[NodeLink]:
+    """Return the interfaces that the scheduler chooses from, where there may be several."""
+    return [link for link in status.links or () if link.takes]
 
 
 def _version(node: IpNode) -> int:

@@ -152,12 +152,12 @@ def _most_urgent(decided: Decided) -> dict[str, Write]:
 def _gist(write: Write | None) -> tuple[object, ...]:
     """Return a write without the node that it chooses."""
     match write:
-        case SetServices(services=services, pool=pool, ports=ports):
-            return SetServices, services, pool, ports
+        case SetServices(services=services, pool=pool, ports=ports, link=link):
+            return SetServices, services, pool, ports, link
         case SetWithdrawn(withdrawn=withdrawn):
             return SetWithdrawn, withdrawn
         case CreateClaim(claim=claim):
-            return CreateClaim, claim.spec.cidr, claim.spec.services
+            return CreateClaim, claim.spec.cidr, claim.spec.services, claim.spec.link
         case AssignClaim():
             return AssignClaim, is_move(write)
         case _:

@@ -264,8 +264,8 @@ def _content(write: Write) -> object:
     match write:
         case AssignClaim(node=node):
             return "node", node
-        case SetServices(services=services, pool=pool, ports=ports):
-            return "services", services, pool, ports
+        case SetServices(services=services, pool=pool, ports=ports, link=link):
+            return "services", services, pool, ports, link
         case SetWithdrawn(withdrawn=withdrawn):
             return "withdrawn", withdrawn
         case CreateClaim() | Delete():

@@ -5,6 +5,7 @@ from math import ceil
 from typing import Literal
 
 from extip.errors import ConfigurationError
+from extip.net.link_selection import LinkSelection
 from extip.net.networks import IPNetwork
 from extip.services.policy.permissions import Permissions
 from extip.services.policy.requests import Masks
@@ -39,15 +40,18 @@ MIN_PROBE_S, MAX_PROBE_S = 0.02, 60.0
 """A busy station needs some milliseconds to answer; RFC 5227 itself waits for less than 10 s."""
 
 
-_IFNAMSIZ = 15
-"""Longest name of an interface, without the terminating NUL (linux/if.h)."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressSettings(ProcessSettings):
     """The settings of every mode that puts addresses on an interface."""
 
-    iface: str = flag("--iface", TEXT, "eth0", "Interface that IP addresses are put on.")
+    iface: str = flag(
+        "--iface",
+        TEXT,
+        "eth0",
+        "Interface that IPs are put on: a name, a pattern (eth*), or auto (the one whose subnet "
+        "contains the IP). May be repeated, and separated by commas; the first ones are preferred.",
+        joined=True,
+    )
     mask: int | None = mask_flag("IPs")
     mask_v6: int | None = mask_v6_flag("IPs")
     resync_s: float = flag(
@@ -85,6 +89,11 @@ class AddressSettings(ProcessSettings):
     allow_cidr: tuple[IPNetwork, ...] = allow_cidr_flag("Bring up only")
 
     @property
+    def links(self) -> LinkSelection:
+        """The interfaces that `iface` selects."""
+        return LinkSelection.parse(self.iface)
+
+    @property
     def masks(self) -> Masks:
         """The prefix lengths of both families."""
         return Masks.from_flags(v4=self.mask, v6=self.mask_v6)
@@ -114,9 +123,10 @@ class AddressSettings(ProcessSettings):
     def __post_init__(self) -> None:
         """Raise ConfigurationError for values that cannot work, alone or together."""
         ProcessSettings.__post_init__(self)
-        name = self.iface
-        if not 0 < len(name) <= _IFNAMSIZ or "/" in name or any(c.isspace() for c in name):
-            raise ConfigurationError(f"--iface: {name!r} cannot be the name of an interface")
+        try:
+            LinkSelection.parse(self.iface)
+        except ValueError as error:
+            raise ConfigurationError(f"--iface: {error}") from None
         if self.probe_s and not MIN_PROBE_S <= self.probe_s <= MAX_PROBE_S:
             raise ConfigurationError(
                 f"--probe must be 0s, or {MIN_PROBE_S * 1000:.0f} ms to {MAX_PROBE_S:.0f} s"

@@ -190,6 +190,8 @@ class Flag:
     metavar: str | None
     """Stands for the value in the help, where it is not the name of the kind."""
     repeatable: bool = False
+    joined: bool = False
+    """Repeatable, and its values become one text, with commas in between."""
     at_least: float | None = None
 
     @property
@@ -206,11 +208,13 @@ def flag(  # noqa: PLR0913 - all that can be said of a flag
     *,
     shown: str | None = None,
     metavar: str | None = None,
+    joined: bool = False,
     at_least: float | None = None,
 ) -> T:
     """Declare a flag; a `default` that is a function is called when settings are made."""
     written = str(default) if isinstance(default, str) else None
-    metadata = {_KEY: Flag(name, kind, text, written, shown, metavar, at_least=at_least)}
+    declared = Flag(name, kind, text, written, shown, metavar, joined=joined, at_least=at_least)
+    metadata = {_KEY: declared}
     if isinstance(default, str):
         return field(default=kind.parse(default), metadata=metadata)
     return field(default_factory=default, metadata=metadata)

@@ -61,7 +61,7 @@ class SchedulerSettings(ProcessSettings):
     )
     ignored_rules: tuple[Unfit, ...] = repeatable_flag(
         "--ignore-rule",
-        choice(*sorted(OPTIONAL - {Unfit.NO_SUBNET})),
+        choice(*sorted(OPTIONAL)),
         "Give claims to a node in spite of this. Repeatable.",
     )
     without_endpoints: str = flag(

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from extip.api.ipcontroller_v1 import IpNode
+from extip.api.node_links import selected_links
 from extip.clock import Clock
 from extip.uplink.policy.settling import RETURN_S, Uplinks, returning
 
@@ -46,9 +47,9 @@ class UplinkSource:
         if record is None:
             self._uplinks.forget(name)
             return
-        for link in (record.status.links or ())[:1]:
-            up = link.up
-            again_s = self._uplinks.on_link_state(name, up=up, now=self._clock.monotonic())
+        for link in selected_links(record):
+            up, now = link.up, self._clock.monotonic()
+            again_s = self._uplinks.on_link_state(name, link=link.name, up=up, now=now)
             if again_s is not None:
                 self._look_again(again_s)
                 if up and self._steady_s:

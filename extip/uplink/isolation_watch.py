@@ -14,7 +14,6 @@ from math import inf
 from typing import Protocol
 
 from extip import log
-from extip.addresses.local_addresses import LocalAddresses
 from extip.clock import Clock
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress, IPInterface, Link
@@ -53,6 +52,18 @@ class Segment(Protocol):
         """Close all sockets."""
 
 
+class Uplink(Protocol):
+    """The interface by which others are reached."""
+
+    @property
+    def link(self) -> Link | None:
+        """The interface; None while it is missing."""
+
+    @property
+    def own(self) -> Sequence[IPInterface]:
+        """The node's own addresses there that are in use."""
+
+
 Ring = Callable[[Sequence[IPInterface]], Mapping[IPAddress, str]]
 """Takes the node's own addresses; returns the names of the other nodes, by address, in order."""
 
@@ -68,7 +79,7 @@ class IsolationWatch:
         self,
         segment: Segment,
         *,
-        local: LocalAddresses,
+        local: Uplink,
         neighbours: Neighbours,
         ring: Ring = lambda _own: {},
         isolation: Isolation,

@@ -8,7 +8,7 @@ from random import Random
 
 from extip import log
 from extip.addresses.announce.announcer import Announcer
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.addresses.observation import Inputs
 from extip.clock import LoopClock
 from extip.fencing.lease_fencing import NoFencing
@@ -137,7 +137,7 @@ async def _by_first_pass(
         parts = assemble_addresses(
             settings,
             net,
-            local=LocalAddresses(IFACE, metrics=metrics),
+            in_use=LinksInUse(),
             inputs=lambda: inputs,
             changed=Trigger(),
             fencing=NoFencing(settings.lifetime_s),

@@ -3,6 +3,9 @@
 from typing import Any
 
 from extip.net.interfaces import Link
+from extip.net.link_selection import LinkSelection
+
+ETH0 = LinkSelection.parse("eth0")
 
 
 def ethernet(**changed: Any) -> Link:

@@ -34,7 +34,6 @@ from extip.pools.policy.allocation import plan_allocation
 from extip.pools.policy.allocation_index import Facts
 from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.pools import compile_pools
-from extip.scheduling.policy.filters import Unfit
 from extip.scheduling.policy.node_facts import kubernetes_node, node_facts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
@@ -43,6 +42,7 @@ from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.namespace_sharing import resolve_sharing
 from extip.services.policy.permissions import Permissions
 from extip.services.policy.requests import Masks, Requests, collect, parse_ip, service_owner
+from tests.fakes.interfaces import ETH0
 from tests.fuzz import objects
 from tests.fuzz.objects import listed, mangled
 
@@ -142,7 +142,6 @@ class World:
         names = sorted({*self.ip_nodes, *self.nodes})
         return Snapshot(
             nodes=tuple(self._facts(name) for name in names),
-            ignored=frozenset({Unfit.NO_SUBNET}),
             node_selectors={
                 pool.name: pool.spec.node_selector
                 for pool in self.pools.ordered
@@ -229,11 +228,11 @@ def _check_one_node_each(world, schedule) -> None:
 @given(several(objects.CLAIM), several(objects.NODE), several(objects.IP_NODE))
 def test_a_controller_makes_something_of_every_claim(claims, nodes, ip_nodes):
     found = decoded(resources.IP_CLAIMS, claims)
-    together = bring_together([held_claim(claim) for claim in found], iface="eth0")
+    together = bring_together([held_claim(claim) for claim in found], links=ETH0)
     around = reserved(nodes, ip_nodes)
     admission = admit(together.requests, Verdicts(Guard(), Surroundings(reserved=around)))
     check(admission, together.requests, around)
-    became = outcomes(together, admission, up=frozenset(), iface="eth0", problem="")
+    became = outcomes(together, admission, up=frozenset(), links=ETH0, problem="")
     assert became.keys() == {claim.metadata.name for claim in found}
     for claim in found:
         _settles(claim, became[claim.metadata.name])
@@ -241,12 +240,10 @@ def test_a_controller_makes_something_of_every_claim(claims, nodes, ip_nodes):
 
 def _settles(claim: IpClaim, outcome) -> None:
     """See that what is reported once is not reported again."""
-    status = status_after(claim, outcome, node="n1", link="eth0", now="2026-01-01T00:00:00Z")
+    status = status_after(claim, outcome, node="n1", now="2026-01-01T00:00:00Z")
     if status is not None:
         again = IpClaim(metadata=claim.metadata, spec=claim.spec, status=status)
-        assert (
-            status_after(again, outcome, node="n1", link="eth0", now="2026-01-02T00:00:00Z") is None
-        )
+        assert status_after(again, outcome, node="n1", now="2026-01-02T00:00:00Z") is None
 
 
 @settings(max_examples=50)

@@ -290,13 +290,13 @@ def networks(workload: Workload) -> list[str]:
 
 def test_the_overlay_of_simple_mode_works(tmp_path):
     patched = overlaid("simple", tmp_path)["simple"]
-    assert params(patched)["iface"] == "bond0"
+    assert params(patched)["iface"] == ("bond0",)
     assert networks(patched) == ["10.10.0.0/24"]
 
 
 def test_the_overlay_of_claims_mode_works(tmp_path):
     patched = overlaid("claims", tmp_path)
-    assert params(patched["controller"])["iface"] == "bond0"
+    assert params(patched["controller"])["iface"] == ("bond0",)
     assert patched["controller"].pod["nodeSelector"] == {"example.com/edge": "yes"}
     assert params(patched["scheduler"])["mask"] == 24
     assert networks(patched["scheduler"]) == ["10.10.0.0/24"]

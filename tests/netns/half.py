@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.addresses.observation import Inputs
 from extip.addresses.release import release_in_time
 from extip.clock import LoopClock
@@ -35,7 +35,7 @@ class World:
         self._masks = masks
         self.metrics = Metrics("simple")
         self.changed = Trigger()
-        self.local = LocalAddresses("v0", metrics=self.metrics)
+        self.local = LinksInUse()
         self.parts: AddressParts
         self.requests: Requests | None = None
         self.admissions: list[Admission] = []
@@ -99,10 +99,11 @@ async def running(
     mask: int = 32,
     mask_v6: int = 128,
     resync_s: float = RESYNC_S,
+    iface: str = "v0",
 ) -> AsyncIterator[World]:
     world = World(Masks(v4=mask, v6=mask_v6))
     settings = AddressSettings(
-        iface="v0",
+        iface=iface,
         mask=mask,
         mask_v6=mask_v6,
         resync_s=resync_s,
@@ -115,7 +116,7 @@ async def running(
         parts = world.parts = assemble_addresses(
             settings,
             net,
-            local=world.local,
+            in_use=world.local,
             inputs=world.inputs,
             changed=world.changed,
             fencing=NoFencing(settings.lifetime_s),

@@ -339,3 +339,25 @@ async def test_what_is_up_stays_when_a_route_leads_elsewhere(namespace: PrivateN
         namespace.ip(f"addr del {V4}/32 dev v0", f"addr del {V6}/128 dev v0")
         await until(lambda: len(ours()) == 2, "both to be back")
         assert not world.admissions[-1].rejected
+
+
+@pytest.mark.parametrize("kind", ["bridge", "macvlan"])
+def test_a_bridge_and_a_macvlan_are_as_good_as_a_port(
+    wire: Wire, namespace: PrivateNamespace, kind: str
+) -> None:
+    """The IP is on them alone, and announced by them on the segment."""
+    if kind == "bridge":
+        namespace.ip("link add own0 type bridge stp_state 0 forward_delay 0")
+        namespace.ip("link set v0 master own0")
+    else:
+        namespace.ip("link add link v0 name own0 type macvlan mode bridge")
+    namespace.ip("link set own0 address 02:00:00:00:00:77")
+    namespace.ip("link set own0 up")
+
+    async def scenario() -> None:
+        async with running(V4, V6, iface="own*"):
+            await wire.claims("02:00:00:00:00:77")
+            assert set(ours("own0")) == {f"{V4}/32", f"{V6}/128"}
+            assert not ours("v0")
+
+    asyncio.run(scenario())

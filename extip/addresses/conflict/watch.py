@@ -90,6 +90,8 @@ class ConflictWatch(AddressListener):
         self._polling = OwnerPolling(self._ask, clock=clock, rng=rng)
         self._unverified: WorkQueue[IPAddress] = WorkQueue(rng=rng)
         self._claimants: dict[IPAddress, bytes] = {}
+        self._counted = 0
+        """Conflicts in the metric, which counts those on all interfaces."""
         self._triggered = Trigger()
 
     def add_handler(self, handler: ConflictHandler) -> None:
@@ -300,7 +302,8 @@ class ConflictWatch(AddressListener):
 
     def _report(self, began: Collection[IPAddress] = ()) -> None:
         found = {ip: mac.hex(":") for ip, mac in self._conflicts.conflicts().items()}
-        self._metrics.addresses_in_conflict.set(len(found))
+        self._metrics.addresses_in_conflict.inc(len(found) - self._counted)
+        self._counted = len(found)
         for handler in self._handlers:
             handler(found, began)
 

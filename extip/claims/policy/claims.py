@@ -30,6 +30,7 @@ from extip.api.names import (
     service_label,
 )
 from extip.claims.policy.names import claim_name
+from extip.claims.policy.ports import ports_text, written_ports
 from extip.net.interfaces import (
     IPAddress,
     IPInterface,
@@ -41,10 +42,6 @@ from extip.services.policy.references import service_of
 from extip.services.policy.requests import Owner
 
 _NO_POOLS: Mapping[IPInterface, str] = MappingProxyType({})
-
-_MAX_PORTS_TEXT = 1 << 16
-_PORT_DIGITS = 5
-"""Characters. All annotations of an object together may have four times as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +57,8 @@ class Create:
     """The pool that the IP was allocated from; empty when a service wrote the IP itself."""
     ports: str = ""
     """The ports of each service, in the form of `PORTS_ANNOTATION`."""
+    link: str = ""
+    """The interface that it is to be on; empty for no wish."""
     node: str = ""
     """The node that the claim is for; empty for the one claim of an IP."""
 
@@ -72,12 +71,13 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class SetServices:
-    """The services of the IP, their ports or the pool have changed."""
+    """The services of the IP, their ports, the pool or the interface have changed."""
 
     claim: IpClaim
     services: tuple[ServiceReference, ...]
     pool: str = ""
     ports: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,13 @@ def plan_claims(
     wanted: Mapping[IPInterface, tuple[Owner, ...]],
     index: ClaimIndex,
     pools: Mapping[IPInterface, str] = _NO_POOLS,
+    links: Mapping[IPInterface, str] = _NO_POOLS,
 ) -> tuple[Action, ...]:
     """Plan for every IP, in the order of IPs; see `plan_claim`.
 
     `wanted` and `index` must be complete: a managed claim of an IP that is not in `wanted` is
-    deleted. `pools` has the pool that an IP was allocated from.
+    deleted. `pools` has the pool that an IP was allocated from, `links` the interface that is
+    wished for.
     """
     by_ip = {interface.ip: interface for interface in wanted}
     actions: list[Action] = []
@@ -144,7 +146,8 @@ def plan_claims(
         interface = by_ip.get(ip)
         owners = () if interface is None else wanted[interface]
         pool = "" if interface is None else pools.get(interface, "")
-        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()), pool=pool)
+        link = "" if interface is None else links.get(interface, "")
+        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()), pool=pool, link=link)
     return tuple(actions)
 
 
@@ -154,6 +157,7 @@ def plan_claim(
     existing: Sequence[IpClaim],
     *,
     pool: str = "",
+    link: str = "",
 ) -> tuple[Action, ...]:
     """Plan for one IP: `interface` is None when no service wants it; `existing` are its claims.
 
@@ -163,20 +167,25 @@ def plan_claim(
     made = [claim for claim in existing if claim.managed]
     if interface is None or len(made) < len(existing):  # nobody wants it, or a person's has it
         return tuple(Delete(claim) for claim in made)
-    services, ports = _references(owners), _ports(owners)
+    services, ports = _references(owners), written_ports(owners)
     name = claim_name(interface)
     kept = next((claim for claim in made if claim.metadata.name == name), None)
     rest = [claim for claim in made if claim is not kept]
     if kept is None:
         replaces = rest[0].metadata.name if rest else ""
         new = Create(
-            interface=interface, services=services, replaces=replaces, pool=pool, ports=ports
+            interface=interface,
+            services=services,
+            replaces=replaces,
+            pool=pool,
+            ports=ports,
+            link=link,
         )
         return (new,)
     actions: list[Action] = [Delete(claim) for claim in rest]
-    known = kept.spec.services or (), pool_of(kept), ports_text(kept)
-    if known != (services, label_value(pool), ports):
-        actions.append(SetServices(kept, services, pool, ports))
+    known = kept.spec.services or (), pool_of(kept), ports_text(kept), kept.spec.link
+    if known != (services, label_value(pool), ports, link):
+        actions.append(SetServices(kept, services, pool, ports, link))
     return tuple(actions)
 
 
@@ -194,14 +203,17 @@ def new_claim(create: Create, *, node: str = "") -> IpClaim:
             annotations={PORTS_ANNOTATION: create.ports} if create.ports else None,
         ),
         spec=IpClaimSpec(
-            cidr=create.interface.with_prefixlen, node_name=node, services=create.services
+            cidr=create.interface.with_prefixlen,
+            node_name=node,
+            link=create.link,
+            services=create.services,
         ),
     )
 
 
 def claim_of(interface: IPInterface, owners: Sequence[Owner], pool: str) -> IpClaim:
     """Return the claim of an address that a pool gave to services."""
-    services, ports = _references(owners), _ports(owners)
+    services, ports = _references(owners), written_ports(owners)
     return new_claim(Create(interface=interface, services=services, pool=pool, ports=ports))
 
 
@@ -233,7 +245,10 @@ def services_patch(action: SetServices) -> dict[str, object]:
         metadata["labels"] = labels
     if action.ports != ports_text(action.claim):
         metadata["annotations"] = {PORTS_ANNOTATION: action.ports or None}
-    return {"metadata": metadata, "spec": {"services": action.services}}
+    spec: dict[str, object] = {"services": action.services}
+    if action.link != action.claim.spec.link:
+        spec["link"] = action.link or None
+    return {"metadata": metadata, "spec": spec}
 
 
 def current_owners(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset[str]]:
@@ -259,19 +274,6 @@ def current_owners(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset
 def pool_of(claim: IpClaim) -> str:
     """Return the `label_value` of the pool of the claim's IP; empty for none."""
     return (claim.metadata.labels or {}).get(POOL_LABEL, "")
-
-
-def recorded_ports(claim: IpClaim) -> dict[tuple[str, int], str]:
-    """Return the recorded service, ``namespace/name``, that has each port of a shared IP."""
-    found: dict[tuple[str, int], str] = {}
-    namespaces = {service.namespace for service in claim.spec.services or ()}
-    for entry in ports_text(claim).split():
-        port, _, service = entry.partition("=")
-        number, _, protocol = port.partition("/")
-        if service and number.isascii() and number.isdecimal() and len(number) <= _PORT_DIGITS:
-            owner = service if "/" in service else f"{min(namespaces, default='')}/{service}"
-            found[protocol, int(number)] = owner
-    return found
 
 
 def is_pinned(claim: IpClaim) -> bool:
@@ -338,23 +340,6 @@ def _references(owners: Sequence[Owner]) -> tuple[ServiceReference, ...]:
 
 def _service_labels(services: Iterable[ServiceReference]) -> dict[str, str]:
     return {service_label(service.namespace, service.name): "" for service in services}
-
-
-def _ports(owners: Sequence[Owner]) -> str:
-    """Return the ports of each owner; empty when they are too many for an annotation."""
-    one_namespace = len({owner.namespace for owner in owners}) == 1
-    each = sorted(
-        (number, protocol, owner.name if one_namespace else str(owner))
-        for owner in owners
-        for protocol, number in owner.ports
-    )
-    text = " ".join(f"{number}/{protocol}={name}" for number, protocol, name in each)
-    return text if len(owners) > 1 and len(text) <= _MAX_PORTS_TEXT else ""
-
-
-def ports_text(claim: IpClaim) -> str:
-    """Return the ports of the services that share the claim's IP, as it records them."""
-    return (claim.metadata.annotations or {}).get(PORTS_ANNOTATION, "")
 
 
 def _name(claim: IpClaim) -> str:

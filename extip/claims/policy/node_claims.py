@@ -15,8 +15,9 @@ from extip.claims.policy.claims import has_default_prefix, metadata_patch, parse
 from extip.claims.policy.same_ip import DUPLICATE, refusal, seniority
 from extip.guard.policy.admission import Admission
 from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.link_selection import LinkSelection
 from extip.services.policy.references import owner_of
-from extip.services.policy.refusal import TAKEN, Reason
+from extip.services.policy.refusal import TAKEN, Reason, Refusal
 from extip.services.policy.requests import Masks, Owner, Requests
 
 KIND = "IpClaim"
@@ -75,6 +76,8 @@ class Outcome:
     message: str
     lost_on_trial: bool = False
     """Another station has the IP, which was new and up for moments only: nobody knows it yet."""
+    link: str = ""
+    """The interface that the IP is on, when it is up."""
     conflict: str = ""
     """The MAC of another station that announces the IP; empty for none."""
 
@@ -105,39 +108,40 @@ def held_claim(claim: IpClaim, masks: Masks = _NOTHING_SAID) -> HeldClaim:
 
 
 def bring_together(
-    claims: Iterable[HeldClaim], *, iface: str, kept: Iterable[HeldClaim] = ()
+    claims: Iterable[HeldClaim], *, links: LinkSelection, kept: Iterable[HeldClaim] = ()
 ) -> NodeClaims:
-    """Return the requests of the claims to `iface`, and those of `kept` addresses.
+    """Return the requests of the claims to the interfaces, and those of `kept` addresses.
 
-    A claim that names another interface requests nothing from this one.
+    A claim that names an interface that is not selected requests nothing.
     """
     known = tuple(sorted(claims, key=_age))
     wanted: dict[IPInterface, tuple[Owner, ...]] = {}
     malformed: dict[str, tuple[Owner, ...]] = {}
     holders: dict[IPAddress, str] = {}
+    wishes: dict[IPAddress, str] = {}
     duplicates: dict[str, str] = {}
     for claim in known:
         if claim.interface is None:
             malformed[claim.cidr] = (*malformed.get(claim.cidr, ()), *claim.owners)
-        elif claim.link not in ("", iface) or claim.refused or claim.withdrawn:
+        elif not links.allows(claim.link) or claim.refused or claim.withdrawn:
             continue
         elif claim.interface.ip in holders:
             duplicates[claim.name] = holders[claim.interface.ip]
         else:
-            holders[claim.interface.ip] = claim.name
-            wanted[claim.interface] = claim.owners
+            _request(claim, claim.interface, holders, wanted, wishes)
     for claim in sorted(kept, key=_age):
         if claim.withdrawn or claim.interface is None:
             continue
         if claim.interface.ip not in holders:
-            holders[claim.interface.ip] = claim.name
-            wanted[claim.interface] = claim.owners
+            _request(claim, claim.interface, holders, wanted, wishes)
     established = frozenset(
         claim.interface.ip for claim in known if claim.established and claim.interface is not None
     )
     return NodeClaims(
         claims=known,
-        requests=Requests(wanted=wanted, malformed=malformed, established=established),
+        requests=Requests(
+            wanted=wanted, malformed=malformed, established=established, links=wishes
+        ),
         duplicates=duplicates,
     )
 
@@ -157,11 +161,16 @@ def of_another_mask(claims: NodeClaims, masks: Masks) -> HeldClaim | None:
 
 
 def outcomes(
-    claims: NodeClaims, admission: Admission, *, up: frozenset[IPAddress], iface: str, problem: str
+    claims: NodeClaims,
+    admission: Admission,
+    *,
+    up: frozenset[IPAddress],
+    links: LinkSelection,
+    problem: str,
 ) -> dict[str, Outcome]:
     """Return the outcome of each claim, by name. A claim that is not decided yet has no entry.
 
-    `up` are the addresses on the interface. `problem` is the reason for which the last pass failed.
+    `up` are the IPs on the interfaces. `problem` is the reason for which the last pass failed.
     """
     refusals = {
         rejection.owner.name: rejection.refusal
@@ -174,7 +183,7 @@ def outcomes(
         if claim.interface is None:
             message = f"{claim.cidr!r} is no address with a prefix length, such as 10.0.0.2/24"
             found[claim.name] = _refused(claim, "MalformedCidr", message)
-        elif (kept_down := _kept_down(claim, iface)) is not None:
+        elif (kept_down := _kept_down(claim, links)) is not None:
             found[claim.name] = kept_down
         elif claim.name in claims.duplicates:
             message = f"claim {claims.duplicates[claim.name]} holds the same IP"
@@ -182,11 +191,11 @@ def outcomes(
         elif claim.refused:
             found[claim.name] = _refused(claim, DUPLICATE, claim.refused)
         elif rejected is not None:
-            outcome = _refused(claim, rejected.reason.value, rejected.message)
             on_trial = claim.interface.ip in admission.lost_on_trial
-            found[claim.name] = replace(outcome, lost_on_trial=on_trial)
+            found[claim.name] = _rejected(claim, rejected, on_trial=on_trial)
         else:
-            placed = _placed(claim, admission, up=up, iface=iface, problem=problem)
+            link = admission.links.get(claim.interface, str(links))
+            placed = _placed(claim, admission, up=up, link=link, problem=problem)
             if placed is not None:
                 found[claim.name] = placed
     return found
@@ -217,9 +226,7 @@ def stopped(outcome: Outcome) -> Outcome:
     )
 
 
-def status_after(
-    claim: IpClaim, outcome: Outcome, *, node: str, link: str, now: str
-) -> IpClaimStatus | None:
+def status_after(claim: IpClaim, outcome: Outcome, *, node: str, now: str) -> IpClaimStatus | None:
     """Return the status that the claim should get; None when it has it already.
 
     Conditions of other writers stay. Another node stays the holder while this node does not have
@@ -231,9 +238,9 @@ def status_after(
     before = claim.status
     holder, where, since = before.holder, before.link, before.since
     if outcome.up:
-        if (holder, where) != (node, link) or not is_true(before.conditions, UP):
+        if (holder, where) != (node, outcome.link) or not is_true(before.conditions, UP):
             since = now
-        holder, where = node, link
+        holder, where = node, outcome.link
     elif holder == node or (not outcome.accepted and outcome.reason == Reason.IN_USE):
         holder = where = since = ""
     conditions = before.conditions
@@ -310,10 +317,10 @@ def _conflict(outcome: Outcome, generation: int, *, lost: bool) -> Condition:
     )
 
 
-def _kept_down(claim: HeldClaim, iface: str) -> Outcome | None:
-    """Return the outcome of a claim that does not ask for the IP on this interface now."""
-    if claim.link not in ("", iface):
-        message = f"the claim asks for interface {claim.link}; this controller has {iface}"
+def _kept_down(claim: HeldClaim, links: LinkSelection) -> Outcome | None:
+    """Return the outcome of a claim that does not ask for the IP on these interfaces now."""
+    if not links.allows(claim.link):
+        message = f"the claim asks for interface {claim.link}; this controller has {links}"
         return _down(claim, "LinkMismatch", message)
     if claim.withdrawn:
         return _down(claim, NO_READY_ENDPOINT, "none of its services has a ready endpoint")
@@ -321,24 +328,38 @@ def _kept_down(claim: HeldClaim, iface: str) -> Outcome | None:
 
 
 def _placed(
-    claim: HeldClaim, admission: Admission, *, up: frozenset[IPAddress], iface: str, problem: str
+    claim: HeldClaim, admission: Admission, *, up: frozenset[IPAddress], link: str, problem: str
 ) -> Outcome | None:
     """Return the outcome of a claim that is not refused; None while its probe runs."""
     if claim.interface in admission.waiting:
-        message = f"{iface} has no carrier; the IP is probed and comes up when that is back"
+        message = f"{link} has no carrier; the IP is probed and comes up when that is back"
         return _down(claim, "NoCarrier", message)
     if claim.interface in admission.unasked:
-        message = f"{iface} does not send the IP's probes; they are tried again every second"
+        message = f"{link} does not send the IP's probes; they are tried again every second"
         return _down(claim, "ProbeNotSent", message)
     if claim.interface is None or claim.interface not in admission.wanted:
         return None
     if claim.interface.ip in up:
-        return _up(claim)
+        return _up(claim, link)
     return _down(claim, "AddressMissing", problem or "it was removed")
 
 
-def _up(claim: HeldClaim) -> Outcome:
-    return Outcome(cidr=claim.cidr, accepted=True, up=True, reason="", message="")
+def _up(claim: HeldClaim, link: str) -> Outcome:
+    return Outcome(cidr=claim.cidr, accepted=True, up=True, reason="", message="", link=link)
+
+
+def _request(
+    claim: HeldClaim,
+    interface: IPInterface,
+    holders: dict[IPAddress, str],
+    wanted: dict[IPInterface, tuple[Owner, ...]],
+    wishes: dict[IPAddress, str],
+) -> None:
+    """Note that a claim holds its IP here."""
+    holders[interface.ip] = claim.name
+    wanted[interface] = claim.owners
+    if claim.link:
+        wishes[interface.ip] = claim.link
 
 
 def _down(claim: HeldClaim, reason: str, message: str) -> Outcome:
@@ -347,6 +368,13 @@ def _down(claim: HeldClaim, reason: str, message: str) -> Outcome:
 
 def _refused(claim: HeldClaim, reason: str, message: str) -> Outcome:
     return Outcome(cidr=claim.cidr, accepted=False, up=False, reason=reason, message=message)
+
+
+def _rejected(claim: HeldClaim, refusal: Refusal, *, on_trial: bool) -> Outcome:
+    if refusal.reason is Reason.NO_LINK:  # nothing is wrong with the IP, and another node may do
+        return _down(claim, refusal.reason.value, refusal.message)
+    outcome = _refused(claim, refusal.reason.value, refusal.message)
+    return replace(outcome, lost_on_trial=on_trial)
 
 
 def _age(claim: HeldClaim) -> tuple[str, str]:

@@ -12,19 +12,20 @@ _COLOURS = {Severity.ERROR: "\x1b[31m", Severity.WARNING: "\x1b[33m", Severity.N
 _PLAIN = "\x1b[0m"
 
 
-def examine(cluster: ClusterFacts | None, node: NodeFacts | None) -> list[Finding]:
-    """Return the findings of all checks that have their facts, the gravest first.
+def examine(cluster: ClusterFacts | None, nodes: Sequence[NodeFacts] = ()) -> list[Finding]:
+    """Return the findings of all checks that have their facts, the gravest first, each once.
 
-    None stands for facts that nobody gathered.
+    `cluster` is None when nobody asked it. `nodes` are the facts of this machine, for each of its
+    interfaces that were named.
     """
     found: list[Finding] = []
     if cluster is not None:
         found += [one for check in cluster_checks.CHECKS for one in check(cluster)]
-    if node is not None:
-        known = cluster or ClusterFacts.unknown()
-        found += [one for check in node_checks.CHECKS for one in check(node, known)]
+    known = cluster or ClusterFacts.unknown()
+    found += [one for node in nodes for check in node_checks.CHECKS for one in check(node, known)]
     order = tuple(Severity)
-    return [one for severity in order for one in found if one.severity is severity]
+    unique = [one for number, one in enumerate(found) if one not in found[:number]]
+    return [one for severity in order for one in unique if one.severity is severity]
 
 
 def as_text(findings: Sequence[Finding], *, unread: Iterable[str], colour: bool) -> str:

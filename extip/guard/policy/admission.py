@@ -1,6 +1,7 @@
 """Admission: requests x guard → the IPs to bring up, and the reasons against the others. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from extip.guard.policy.rules import Verdicts
 from extip.net.interfaces import IPAddress, IPInterface
@@ -27,10 +28,32 @@ class Admission:
     """Refused IPs that were new here and up for moments, until another station turned out to have
     them."""
 
+    links: Mapping[IPInterface, str] = field(default_factory=dict)
+    """The interface of each wanted IP, where there may be several; else empty."""
+
     @property
     def possible(self) -> int:
         """The number of IPs that are not refused: they come up now or later."""
         return len(self.wanted) + len(self.probed) + len(self.waiting) + len(self.unasked)
+
+
+def combined(admissions: Sequence[Admission | None]) -> Admission | None:
+    """Return the admissions of several interfaces as one; None while one is not known."""
+    known = [one for one in admissions if one is not None]
+    if len(known) < len(admissions) or not known:
+        return None
+    first, *more = known
+    if not more:
+        return first
+    return replace(
+        first,
+        wanted=first.wanted.union(*(one.wanted for one in more)),
+        rejected=first.rejected.union(*(one.rejected for one in more)),
+        probed=first.probed.union(*(one.probed for one in more)),
+        waiting=first.waiting.union(*(one.waiting for one in more)),
+        unasked=first.unasked.union(*(one.unasked for one in more)),
+        lost_on_trial=first.lost_on_trial.union(*(one.lost_on_trial for one in more)),
+    )
 
 
 def admit(requests: Requests, verdicts: Verdicts) -> Admission:

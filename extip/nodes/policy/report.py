@@ -1,7 +1,7 @@
 """The report of a controller: the interfaces of its node, and whether it can hold claims. Pure."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from extip.api.conditions import with_condition
 from extip.api.ipcontroller_v1 import (
@@ -12,10 +12,11 @@ from extip.api.ipcontroller_v1 import (
     MAX_SILENT,
     IpNode,
     IpNodeStatus,
-    NodeLink,
 )
 from extip.api.meta_v1 import Condition
+from extip.api.node_link import TAKES_ANY, TAKES_SUBNETS, NodeLink
 from extip.net.interfaces import IPVS_LINK, Gateways, IPAddress, IPInterface, Link, ObservedAddress
+from extip.net.link_selection import LinkSelection
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+")
 
@@ -24,28 +25,31 @@ MAX_LINKS = 16
 
 
 def node_links(
-    links: Iterable[Link], observed: Sequence[ObservedAddress], *, iface: str
+    links: Iterable[Link], observed: Sequence[ObservedAddress], *, selection: LinkSelection
 ) -> tuple[NodeLink, ...]:
-    """Return the interfaces to report: `iface` first, also when missing, then others.
+    """Return the interfaces to report: the selected ones first, then others.
 
-    The addresses are the node's own: no external IPs, and no link-local addresses.
+    The only one is reported also when it is missing. Where none of several is there, one stands for
+    them that is down. The addresses are the node's own: no external IPs, and no link-local ones.
     """
     known = {link.name: link for link in links}
+    takes = _takes(known, observed, selection)
     others = (
         link.name
         for link in sorted(known.values(), key=_index)
-        if link.name not in (iface, IPVS_LINK) and link.announces and _addresses(link, observed)
+        if link.name not in (*takes, IPVS_LINK) and link.announces and _addresses(link, observed)
     )
-    names = [iface, *others]
+    names = [*takes, *others]
     found = ((name, known.get(name)) for name in names[:MAX_LINKS])
     return tuple(
-        NodeLink(name=name)
+        NodeLink(name=name, takes=takes.get(name, ""))
         if link is None
         else NodeLink(
             name=name,
             mac=link.mac.hex(":") if any(link.mac) else "",
             addresses=_addresses(link, observed),
             up=link.carrier,
+            takes=takes.get(name, ""),
         )
         for name, link in found
     )
@@ -86,17 +90,19 @@ def node_status(  # noqa: PLR0913 - all that a status says
 ) -> IpNodeStatus:
     """Return the status that the node should get; equal to `before` when it has it already.
 
-    The first of `links` is the interface for claims. `isolated` means that no other station answers
-    on it. `now` is RFC 3339 in UTC.
+    `isolated` means that no other station answers on the first of `links`. `now` is RFC 3339 in
+    UTC.
     """
-    iface = links[0]
-    status, reason, message = "False", "Isolated", f"no other station answers on {iface.name}"
-    if iface.up and not isolated:
-        status, reason, message = "True", "LinkUp", f"on {iface.name}"
-    elif not iface.up and (iface.mac or iface.addresses):
-        reason, message = "NoCarrier", f"interface {iface.name} has no carrier"
-    elif not iface.up:
-        reason, message = "LinkMissing", f"interface {iface.name} does not exist, or is down"
+    selected = [link for link in links if link.takes] or links[:1]
+    usable = [link for link in selected if link.up and not (isolated and link is links[0])]
+    names = ", ".join(link.name for link in usable or selected)
+    status, reason, message = "False", "Isolated", f"no other station answers on {links[0].name}"
+    if usable:
+        status, reason, message = "True", "LinkUp", f"on {names}"
+    elif not any(link.up for link in selected):
+        reason, message = "LinkMissing", f"interface {names} does not exist, or is down"
+        if any(link.mac or link.addresses for link in selected):
+            reason, message = "NoCarrier", f"interface {names} has no carrier"
     ready = Condition(type=LINK_READY, status=status, reason=reason, message=message)
     return IpNodeStatus(
         links=links,
@@ -108,6 +114,17 @@ def node_status(  # noqa: PLR0913 - all that a status says
         refused=refused[:MAX_REFUSED] or None,
         conditions=with_condition(before.conditions, ready, now=now),
     )
+
+
+def _takes(
+    known: Mapping[str, Link], observed: Sequence[ObservedAddress], selection: LinkSelection
+) -> dict[str, str]:
+    """Return what each selected interface takes; nothing of the only one, which takes any."""
+    if selection.only:
+        return {selection.only: ""}
+    fitting = selection.fitting(known.values(), observed)
+    takes = {one.name: TAKES_SUBNETS if one.by_subnet else TAKES_ANY for one in fitting}
+    return takes or {selection.primary: TAKES_ANY}
 
 
 def _index(link: Link) -> int:

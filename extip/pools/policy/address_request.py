@@ -10,11 +10,13 @@ from extip.api.names import (
     ALLOCATED_ANNOTATION,
     AUTO,
     AUTO_ANNOTATION,
+    LINK_ANNOTATION,
     POOL_ANNOTATION,
     SERVICE_ANNOTATIONS,
     SHARING_KEY_ANNOTATION,
 )
 from extip.net.interfaces import IPAddress
+from extip.net.link_selection import is_link_name
 from extip.services.policy.requests import Owner, cut, parse_ip, service_owner
 from extip.services.policy.written_ips import unproxied
 
@@ -123,6 +125,12 @@ def misunderstood(service: DetailedService) -> str:
     known = ", ".join(sorted(SERVICE_ANNOTATIONS - {ALLOCATED_ANNOTATION}))
     unknown = [key for key in sorted(annotations) if key not in SERVICE_ANNOTATIONS]
     slips = [f"there is no annotation {key}; there are {known}" for key in unknown[:_SHOWN]]
+    link = annotations.get(LINK_ANNOTATION, "").strip()
+    if link and not is_link_name(link):
+        slips.append(
+            f"annotation {LINK_ANNOTATION} is {cut(link)!r}, which cannot be the name of an "
+            "interface"
+        )
     if not auto and service.spec.type != _LOAD_BALANCER:
         slips += [
             f"annotation {key} means nothing without {AUTO_ANNOTATION}: {AUTO} or "

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from extip.api.ipcontroller_v1 import ACROSS_NAMESPACES, IpClaim
-from extip.claims.policy.claims import parse_cidr, pool_of, recorded_ports
+from extip.claims.policy.claims import parse_cidr, pool_of
+from extip.claims.policy.ports import recorded_ports
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.freed import Freed

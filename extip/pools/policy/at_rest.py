@@ -6,7 +6,8 @@ its plan. It is cautious: it may leave a service at rest to a plan, which has th
 
 from extip.api.core_v1 import VIP
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.claims.policy.claims import parse_cidr, ports_text
+from extip.claims.policy.claims import parse_cidr
+from extip.claims.policy.ports import ports_text
 from extip.net.interfaces import IPAddress, prefix_length
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.outcome import Allocated

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.multimap import Multimap
-from extip.claims.policy.claims import parse_cidr, pool_of, ports_text
+from extip.claims.policy.claims import parse_cidr, pool_of
+from extip.claims.policy.ports import ports_text
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation_part import Part, note

@@ -22,8 +22,8 @@ from extip.api.ipcontroller_v1 import (
     CONFLICT,
     IpClaim,
     IpClaimPool,
-    SetAsideAddress,
 )
+from extip.api.pool_parts import SetAsideAddress
 from extip.claims.policy.claims import parse_cidr, pool_of
 from extip.net.interfaces import IPAddress
 from extip.services.policy.refusal import TAKEN

@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TypeVar
 
 from extip.api.conditions import with_condition
-from extip.api.ipcontroller_v1 import EXHAUSTED, OVERLAPPING, IpClaimPool, SetAsideAddress
+from extip.api.ipcontroller_v1 import EXHAUSTED, OVERLAPPING, IpClaimPool
 from extip.api.meta_v1 import Condition
+from extip.api.pool_parts import SetAsideAddress
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.pools import Pool, Pools
 

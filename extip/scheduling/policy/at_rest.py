@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
 from extip.claims.policy.assignment import needs_label, standby_of
-from extip.claims.policy.claims import pool_of, ports_text
+from extip.claims.policy.claims import pool_of
 from extip.claims.policy.names import claim_name
+from extip.claims.policy.ports import ports_text
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.filters import Needs
-from extip.scheduling.policy.snapshot import needs_of
+from extip.scheduling.policy.snapshot import link_wish, needs_of
 from extip.scheduling.policy.standing import Standing
 from extip.scheduling.policy.withdrawal import is_unanswered
 from extip.services.policy.requests import Owner
@@ -40,6 +41,7 @@ def is_at_rest(
         and claim.metadata.name == claim_name(interface)
         and pool_of(claim) == label_value(pool)
         and not ports_text(claim)
+        and claim.spec.link == link_wish(owners, pool, standing.snapshot)
         and not needs_label(claim)
         and _is_well_placed(claim, standing)
     )

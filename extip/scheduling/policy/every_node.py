@@ -23,8 +23,8 @@ from extip.claims.policy.claims import (
     new_claim,
     plan_claim,
     pool_of,
-    ports_text,
 )
+from extip.claims.policy.ports import ports_text
 from extip.claims.policy.same_ip import seniority
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.filters import Needs, Unfit

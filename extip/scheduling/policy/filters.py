@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from extip.api.meta_v1 import LabelSelector
 from extip.api.selector import selects
 from extip.net.interfaces import LOOPBACK, IPAddress
+from extip.net.link_selection import Fitting, choose_link
 from extip.scheduling.policy.preference import Preference
 
 IPNetwork = IPv4Network | IPv6Network
@@ -96,7 +97,7 @@ _SOFT = (Unfit.NO_NODE, Unfit.ISOLATED)
 CUT_OFF = frozenset({Unfit.LINK_DOWN, Unfit.ISOLATED})
 """Filters that one fault of the network makes all nodes fail at once, until it ends."""
 
-OPTIONAL = frozenset(Unfit) - {Unfit.DEAD, Unfit.NO_LINK, Unfit.ON_SEGMENT}
+OPTIONAL = frozenset(Unfit) - {Unfit.DEAD, Unfit.NO_LINK, Unfit.NO_SUBNET, Unfit.ON_SEGMENT}
 """Filters that an operator may switch off."""
 
 
@@ -116,11 +117,14 @@ class KubernetesNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLinkFacts:
-    """The facts of an interface, from its controller."""
+    """The facts of an interface that its controller puts IPs on."""
 
     up: bool
     """With carrier."""
     subnets: tuple[IPNetwork, ...] = ()
+    """The subnets of the node's own addresses there, where these matter."""
+    by_subnet: bool = False
+    """It takes the IPs of its subnets alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +141,10 @@ class NodeFacts:
     refuses: frozenset[IPAddress] = frozenset()
     """IPs that its controller would refuse, of those whose standby it is or was."""
     link: str = ""
-    """The interface in the flags of its controller; empty when it chooses one by subnet."""
+    """The first interface that its controller puts IPs on: `isolated` is about that one."""
     links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)
-    """By name. Empty before the first report of the controller: then no filter looks at links."""
+    """By name, the preferred ones first. Empty before the first report of the controller: then no
+    filter looks at links."""
     kubernetes: KubernetesNode | None = None
     """None: no Kubernetes node has the name of the controller."""
 
@@ -150,7 +155,7 @@ class Needs:
 
     ip: IPAddress
     link: str = ""
-    """Interface that the claim names; empty for the controller's own choice."""
+    """Interface that the claim names; empty for the choice by subnet and order."""
     node_selector: LabelSelector | None = None
     """The node selector of its pool."""
     every_node: bool = False
@@ -214,7 +219,9 @@ def filter_nodes(
 
 def failed_for_all(node: NodeFacts, *, ignored: frozenset[Unfit] = frozenset()) -> Unfit | None:
     """Return the filter that a node fails for every claim, or None."""
-    return failed_filter(node, _NOTHING, ignored=ignored | {Unfit.NO_SUBNET})
+    off = ignored & OPTIONAL
+    usable = next((name for name, link in node.links.items() if link.up), node.link)
+    return next((o for o in _reasons(node, _NOTHING, usable) if o not in off), None)
 
 
 def failed_filter(
@@ -222,7 +229,7 @@ def failed_filter(
 ) -> Unfit | None:
     """Return the filter that the node fails, whatever other nodes do; None for none."""
     off = ignored & OPTIONAL
-    return next((o for o in _reasons(node, needs) if o not in off), None)
+    return next((o for o in _reasons(node, needs, _link_for(node, needs)) if o not in off), None)
 
 
 def presumed_alive(nodes: Iterable[NodeFacts], names: frozenset[str]) -> tuple[NodeFacts, ...]:
@@ -265,17 +272,30 @@ def _serving_fewer(known: Iterable[str], eligible: AbstractSet[str], needs: Need
     return {node for node, count in served.items() if count < most}
 
 
-def _reasons(node: NodeFacts, needs: Needs) -> Iterable[Unfit]:
-    """Yield the filters that the node fails, in order."""
-    link = needs.link or node.link
+def _link_for(node: NodeFacts, needs: Needs) -> str:
+    """Return the interface that the IP would be on, as the controller chooses it; empty for none.
+
+    Before the first report it is the first interface, whatever that is.
+    """
+    if not node.links or (len(node.links) == 1 and not needs.link):
+        single = next(iter(node.links.values()), None)
+        if single is None or not single.by_subnet:
+            return node.link
+    among = [Fitting(name, one.by_subnet, one.subnets) for name, one in node.links.items()]
+    return choose_link(needs.ip, needs.link, among)
+
+
+def _reasons(node: NodeFacts, needs: Needs, link: str) -> Iterable[Unfit]:
+    """Yield the filters that the node fails, in order; `link` is where the IP would be."""
     yield from _of_controller(node, link)
     yield from _of_kubernetes(node.kubernetes, needs)
     yield from _of_endpoints(node, needs)
-    if link and node.links and link not in node.links:
+    nowhere = bool(node.links) and not link
+    if nowhere and needs.link:
         yield Unfit.NO_LINK
     if needs.every_node and link != LOOPBACK:
         yield Unfit.ON_SEGMENT
-    if not link and not _has_subnet(node, needs.ip):
+    if nowhere and not needs.link:
         yield Unfit.NO_SUBNET
     if node.kubernetes is None and _depends_on_kubernetes(node, needs):
         yield Unfit.NO_NODE
@@ -324,10 +344,6 @@ def _depends_on_kubernetes(node: NodeFacts, needs: Needs) -> bool:
     """Whether only the facts of a Kubernetes node could tell that the node fits the claim."""
     served = not needs.endpoint_nodes or needs.served_by(node.name)
     return not served or needs.node_selector not in (None, LabelSelector())
-
-
-def _has_subnet(node: NodeFacts, ip: IPAddress) -> bool:
-    return any(ip in subnet for link in node.links.values() if link.up for subnet in link.subnets)
 
 
 def _some(nodes: list[str]) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
+from extip.api.node_link import TAKES_SUBNETS, NodeLink
+from extip.api.node_links import selected_links
 from extip.claims.policy.claims import parse_cidr
 from extip.net.interfaces import IPAddress
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
@@ -62,11 +64,10 @@ def node_facts(  # noqa: PLR0913 - all sources of facts
 ) -> NodeFacts:
     """Return the facts of a controller's node.
 
-    Its interface is the first in the controller's report. Before the first report, no filter looks
-    at links.
+    Its interfaces are those that take IPs by the controller's report, or the first one where none
+    does. Before the first report, no filter looks at links.
     """
-    links = () if ip_node is None else ip_node.status.links or ()
-    iface = links[0] if links else None
+    links = () if ip_node is None else selected_links(ip_node)
     return NodeFacts(
         name=name,
         alive=alive,
@@ -74,9 +75,19 @@ def node_facts(  # noqa: PLR0913 - all sources of facts
         isolated=isolated,
         unread=unread,
         refuses=frozenset() if ip_node is None else _ips(ip_node.status.refused or ()),
-        link="" if iface is None else iface.name,
-        links={} if iface is None else {iface.name: NodeLinkFacts(up=iface.up)},
+        link=links[0].name if links else "",
+        links={link.name: _link_facts(link) for link in links},
         kubernetes=kubernetes,
+    )
+
+
+def _link_facts(link: NodeLink) -> NodeLinkFacts:
+    own = (parse_cidr(text) for text in link.addresses or ()) if link.takes else ()
+    networks = {interface.network for interface in own if interface is not None}
+    return NodeLinkFacts(
+        up=link.up,
+        subnets=tuple(sorted((n for n in networks if n.prefixlen < n.max_prefixlen), key=str)),
+        by_subnet=link.takes == TAKES_SUBNETS,
     )
 
 

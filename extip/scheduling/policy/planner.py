@@ -36,7 +36,7 @@ from extip.scheduling.policy.every_node import plan_every_node, shared_ips
 from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.placement import Candidate, Move, Strategy, assign
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, absent, joined
-from extip.scheduling.policy.snapshot import Snapshot, needs_of_new, not_served
+from extip.scheduling.policy.snapshot import Snapshot, link_wishes, needs_of_new, not_served
 from extip.scheduling.policy.standing import Standing
 from extip.scheduling.policy.withdrawal import with_withdrawals
 from extip.services.policy.requests import Owner
@@ -102,8 +102,8 @@ def _plan_one_node(
     pools: Mapping[IPInterface, str],
 ) -> Schedule:
     """Plan for IPs that are to be on one node each."""
-    changes = _changes(wanted, claims, pools)
     snapshot = standing.snapshot
+    changes = _changes(wanted, claims, pools, snapshot)
     needs = _needs(changes, snapshot)
     filtered = filter_claims(needs, _holders(changes, snapshot), changes.groups(), standing)
     candidates = filtered.candidates(_standbys(changes))
@@ -237,9 +237,11 @@ def _changes(
     wanted: Mapping[IPInterface, tuple[Owner, ...]],
     claims: Sequence[IpClaim],
     pools: Mapping[IPInterface, str],
+    snapshot: Snapshot,
 ) -> _Changes:
     index = index_claims(claims)
-    actions = plan_claims(wanted, index, pools)
+    links = link_wishes(wanted, pools, snapshot)
+    actions = plan_claims(wanted, index, pools, links)
     deleted = {a.claim.metadata.name for a in actions if isinstance(a, Delete)}
     staying = {c.metadata.name: c for c in claims if c.metadata.name not in deleted}
     creates = {a.name: a for a in actions if isinstance(a, Create)}

@@ -11,7 +11,7 @@ from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
 from extip.cache.changes import differing
 from extip.claims.policy.claims import Create, parse_cidr, pool_of
-from extip.net.interfaces import IPAddress
+from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.filters import (
     CUT_OFF,
     PAST,
@@ -24,6 +24,7 @@ from extip.scheduling.policy.filters import (
     filter_nodes,
 )
 from extip.scheduling.policy.preference import Preference, Preferred, preference_of
+from extip.services.policy.requests import Owner
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -32,7 +33,7 @@ _REMEMBERED = 4096
 
 
 class Wishes(NamedTuple):
-    """The wishes of services and pools about nodes: each is the same object until one differs.
+    """The wishes of services and pools: each is the same object until one differs.
 
     `Snapshot` has the same fields.
     """
@@ -43,6 +44,8 @@ class Wishes(NamedTuple):
     preferred_nodes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     every_node: frozenset[str] = _NOBODY
     unready: Mapping[str, bool] = MappingProxyType({})
+    pool_links: Mapping[str, str] = MappingProxyType({})
+    service_links: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,12 @@ class Snapshot:
     preferred_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The nodes that a service prefers, the best first, by ``namespace/name``. Other services have
     no entry."""
+    pool_links: Mapping[str, str] = field(default_factory=dict)
+    """The interface for the addresses of a pool, by the `label_value` of its name; without a wish
+    no entry."""
+    service_links: Mapping[str, str] = field(default_factory=dict)
+    """The interface that a service, ``namespace/name``, wants its IPs on; without a wish no
+    entry."""
 
     @cached_property
     def present(self) -> frozenset[str]:
@@ -130,9 +139,9 @@ class NodeFilters:
 
     def __init__(self, cluster: Snapshot) -> None:
         self._cluster = cluster
-        self._by_subnet = Unfit.NO_SUBNET not in cluster.ignored and any(
-            not node.link for node in cluster.nodes
-        )
+        links = (link for node in cluster.nodes for link in node.links.values())
+        self._subnets = frozenset(subnet for link in links for subnet in link.subnets)
+        """The subnets that choose between the interfaces of a node."""
         self._known: dict[tuple[object, ...], FilterResult] = {}
         self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
@@ -145,8 +154,8 @@ class NodeFilters:
             }
         )
         """The preferred ones among the nodes that pass."""
-        self.ifaces = {node.name: node.link for node in cluster.nodes}
-        """The interface of each node's controller."""
+        self.ifaces = {node.name: node.link for node in cluster.nodes if len(node.links) < 2}  # noqa: PLR2004
+        """The interface of each node's controller, where it has one alone."""
 
     def among(self, cluster: Snapshot) -> "NodeFilters":
         """Return the filters for another snapshot; `self` when only facts of services differ."""
@@ -156,6 +165,8 @@ class NodeFilters:
             local_endpoints=cluster.local_endpoints,
             preferred_nodes=cluster.preferred_nodes,
             unready=cluster.unready,
+            pool_links=cluster.pool_links,
+            service_links=cluster.service_links,
         )
         pools = cluster.node_selectors, cluster.preferring_pools
         if not same or pools[0] is not old.node_selectors or pools[1] is not old.preferring_pools:
@@ -199,8 +210,8 @@ class NodeFilters:
     def _key(self, needs: Needs) -> tuple[object, ...]:
         """Return the part of the needs that makes a difference."""
         selector = id(needs.node_selector)  # those of the snapshot, which outlives this object
-        ip = needs.ip if self._by_subnet else None
-        return ip, needs.link, selector, needs.every_node, needs.endpoint_nodes
+        within = frozenset(subnet for subnet in self._subnets if needs.ip in subnet)
+        return within, needs.link, selector, needs.every_node, needs.endpoint_nodes
 
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:
         """Return the nodes that may take the claim, or keep it.
@@ -301,6 +312,7 @@ def needs_of_new(create: Create, cluster: Snapshot) -> Needs:
     """Return the needs of a claim that is to be created."""
     return Needs(
         ip=create.interface.ip,
+        link=create.link,
         node_selector=cluster.node_selectors.get(label_value(create.pool)),
         every_node=label_value(create.pool) in cluster.every_node,
         endpoint_nodes=_endpoint_nodes(create.services, cluster),
@@ -336,6 +348,28 @@ def _preference(
     lists = cluster.preferred_nodes
     named = (found for one in services if (found := lists.get(str(one)))) if lists else iter(())
     return preference_of(next(named, ()), cluster.preferring_pools.get(pool))
+
+
+def link_wish(owners: Iterable[Owner], pool: str, cluster: Snapshot) -> str:
+    """Return the interface for an IP: that of the first service with a wish, or of its pool."""
+    wishes = cluster.service_links
+    named = (found for one in owners if (found := wishes.get(str(one)))) if wishes else iter(())
+    return next(named, "") or cluster.pool_links.get(label_value(pool), "")
+
+
+def link_wishes(
+    wanted: Mapping[IPInterface, tuple[Owner, ...]],
+    pools: Mapping[IPInterface, str],
+    snapshot: Snapshot,
+) -> dict[IPInterface, str]:
+    """Return the interfaces that are wished for."""
+    if not (snapshot.service_links or snapshot.pool_links):
+        return {}
+    found = {
+        interface: link_wish(owners, pools.get(interface, ""), snapshot)
+        for interface, owners in wanted.items()
+    }
+    return {interface: link for interface, link in found.items() if link}
 
 
 def _endpoint_nodes(

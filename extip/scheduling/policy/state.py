@@ -159,9 +159,11 @@ class ScheduleState:
         of_services = differing(old.local_endpoints, new.local_endpoints)
         of_services += differing(old.unready, new.unready)
         of_services += differing(old.preferred_nodes, new.preferred_nodes)
+        of_services += differing(old.service_links, new.service_links)
         self._touch_all(self._by_service, of_services, Urgency.COSMETIC)
         of_pools = differing(old.node_selectors, new.node_selectors)
         of_pools += differing(old.preferring_pools, new.preferring_pools)
+        of_pools += differing(old.pool_links, new.pool_links)
         of_pools += old.every_node ^ new.every_node
         if new.preferring_pools and labels_differ(old, new, nodes):
             of_pools += new.preferring_pools

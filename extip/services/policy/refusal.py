@@ -25,6 +25,8 @@ class Reason(StrEnum):
     LOCAL = "AddressInUseLocally"
     OTHER_LINK = "AddressOnOtherLink"
     """A host route of this node says that a station behind another interface has it: a pod."""
+    NO_LINK = "LinkMismatch"
+    """No interface that the controller was told is one that the IP may be on."""
     NODE = "NodeAddress"
     LISTED = "NodeListsAddress"
     """A Node object or a pod has an external IP that is up. This reason alone keeps no IP down."""

@@ -93,6 +93,8 @@ class Requests:
     """Requests that an owner may not make."""
     established: frozenset[IPAddress] = frozenset()
     """IPs that a node of this cluster had up before. They are taken over without a probe."""
+    links: Mapping[IPAddress, str] = field(default_factory=dict)
+    """The interfaces that owners name. Other IPs may be on any."""
 
 
 def service_owner(service: AnyService) -> Owner:

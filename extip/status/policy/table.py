@@ -12,6 +12,7 @@ from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, PREVIOUS_NODE_LABEL, node_of_lease
+from extip.api.node_links import selected_links
 from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.claims.policy.same_ip import refusal
@@ -204,7 +205,10 @@ def node_row(
 
 
 def _links(node: IpNode) -> str:
-    return ",".join(link.name for link in node.status.links or () if link.up)
+    """Return its interfaces that are up, and those for IPs that are down."""
+    selected = selected_links(node)
+    others = [link for link in node.status.links or () if link.up and link not in selected]
+    return ",".join(link.name if link.up else f"{link.name}:down" for link in (*selected, *others))
 
 
 def _renewed(lease: Lease) -> tuple[bool, str]:

@@ -38,13 +38,13 @@ class _Uplink:
 
 @dataclass(slots=True)
 class Uplinks:
-    """The interfaces on which nodes bring IPs up."""
+    """The interfaces on which nodes bring IPs up, each judged by itself."""
 
-    _nodes: dict[str, _Uplink] = field(default_factory=dict)
+    _nodes: dict[str, dict[str, _Uplink]] = field(default_factory=dict)
 
-    def on_link_state(self, node: str, *, up: bool, now: float) -> float | None:
+    def on_link_state(self, node: str, *, link: str = "", up: bool, now: float) -> float | None:
         """Record a node's report; return the seconds until answers change, None for no change."""
-        known = self._nodes.setdefault(node, _Uplink(up))
+        known = self._nodes.setdefault(node, {}).setdefault(link, _Uplink(up))
         if known.up == up:
             return None
         known.up, known.changed_at = up, now
@@ -55,16 +55,16 @@ class Uplinks:
         self._nodes.pop(node, None)
 
     def back_at(self, node: str) -> float:
-        """Return when its interface came up after it was down; minus infinity for never."""
-        known = self._nodes.get(node)
-        return known.changed_at if known is not None and known.up else -inf
+        """Return when its last interface came up after it was down; minus infinity for never."""
+        links = self._nodes.get(node, {}).values()
+        return max((link.changed_at for link in links if link.up), default=-inf)
 
     def unsettled(self, now: float) -> frozenset[str]:
-        """Return the nodes whose interface has just gone down."""
+        """Return the nodes of which an interface has just gone down."""
         return frozenset(
             name
-            for name, known in self._nodes.items()
-            if not known.up and now - known.changed_at < SETTLE_S
+            for name, links in self._nodes.items()
+            if any(not one.up and now - one.changed_at < SETTLE_S for one in links.values())
         )
 
 

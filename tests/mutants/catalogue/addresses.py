@@ -8,6 +8,38 @@ _OWN = "extip touches only its own addresses"
 
 MUTATIONS = (
     Mutation(
+        name="shortest-subnet-has-the-ip",
+        promise="the one with the longest subnet that contains the IP",
+        file="net/link_selection.py",
+        old="return max(within)[2]",
+        new="return min(within)[2]",
+        tests=("unit/net/test_link_selection.py",),
+    ),
+    Mutation(
+        name="ip-comes-before-it-leaves",
+        promise="An IP that belongs on another interface now is removed first",
+        file="addresses/observation.py",
+        old="_ORDER = (Operation.DELETE, Operation.ADD,",
+        new="_ORDER = (Operation.ADD, Operation.DELETE,",
+        tests=("unit/addresses/test_several_links.py",),
+    ),
+    Mutation(
+        name="links-left-keep-their-listeners",
+        promise="One that fits no more keeps nothing",
+        file="addresses/links_in_use.py",
+        old="self._leave(self._parts.keys() - names)",
+        new="self._leave(())",
+        tests=("unit/addresses/test_several_links.py",),
+    ),
+    Mutation(
+        name="other-interface-judged",
+        promise="the IPs of the other interfaces stay",
+        file="scheduling/policy/filters.py",
+        old="return choose_link(needs.ip, needs.link, among)",
+        new="return node.link",
+        tests=("unit/scheduling/test_filters.py",),
+    ),
+    Mutation(
         name="foreign-addresses-are-ours",
         promise=_OWN,
         file="addresses/policy/changes.py",

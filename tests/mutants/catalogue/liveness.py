@@ -122,7 +122,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="carrier-loss-ignored",
-        promise="its interface has no carrier, or is missing",
+        promise="the interface that the IP would be on has no carrier, or is missing",
         file="scheduling/policy/filters.py",
         old="if link in node.links and not node.links[link].up:",
         new="if link in node.links and not node.links[link]:",
@@ -140,8 +140,8 @@ MUTATIONS = (
         name="switch-restart-moves-ips",
         promise="A common cause moves nothing",
         file="uplink/policy/settling.py",
-        old="if not known.up and now - known.changed_at < SETTLE_S",
-        new="if not known.up and now < known.changed_at",
+        old="if any(not one.up and now - one.changed_at < SETTLE_S for one in links.values())",
+        new="if any(not one.up and now < one.changed_at for one in links.values())",
         tests=("unit/uplink/test_settling.py",),
     ),
     Mutation(

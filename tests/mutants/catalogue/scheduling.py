@@ -110,8 +110,16 @@ MUTATIONS = (
     _rule(
         "wrong-interface-fits",
         "the claim names an interface that it does not have",
-        "if link and node.links and link not in node.links:",
-        "if link and node.links and link is None:",
+        "nowhere = bool(node.links) and not link",
+        "nowhere = bool(node.links) and link is None",
+    ),
+    Mutation(
+        name="wish-of-pool-counts-more",
+        promise="the service counts more",
+        file="scheduling/policy/snapshot.py",
+        old='return next(named, "") or cluster.pool_links.get(label_value(pool), "")',
+        new='return cluster.pool_links.get(label_value(pool), "") or next(named, "")',
+        tests=("unit/scheduling/test_wished_links.py",),
     ),
     Mutation(
         name="preferred-nodes-ignored",

@@ -13,6 +13,7 @@ from extip.guard.refusals import RefusalLedger
 from extip.metrics import Metrics
 from extip.services.policy.refusal import Reason
 from extip.services.policy.requests import Masks, Owner, Requests, collect
+from tests.fakes.interfaces import ETH0
 from tests.fakes.link import FakeNode
 from tests.fakes.recorder import RecordedEvents
 
@@ -31,7 +32,7 @@ class World:
         self.events = RecordedEvents()
         self.metrics = Metrics("test")
         self.ledger = RefusalLedger(self.events, self.metrics)
-        options = AddressOptions(iface="eth0", guard=Guard(), ttl_s=30, refresh_s=10, resync_s=20)
+        options = AddressOptions(links=ETH0, guard=Guard(), ttl_s=30, refresh_s=10, resync_s=20)
         self.observer = AddressObserver(
             options, inputs=lambda: self.inputs, links=self.node.links, table=self.node.table
         )

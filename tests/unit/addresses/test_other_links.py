@@ -9,6 +9,7 @@ from extip.guard.policy.rules import Guard
 from extip.net.interfaces import Operation
 from extip.services.policy.refusal import Reason
 from extip.services.policy.requests import Masks, Owner, Requests, collect
+from tests.fakes.interfaces import ETH0
 from tests.fakes.link import FakeNode
 
 OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")
@@ -23,7 +24,7 @@ class World:
         self.index = self.node.add_link("eth0").index
         self.pods = self.node.add_link("cali1").index
         self.inputs = Inputs(requests=Requests())
-        options = AddressOptions(iface="eth0", guard=Guard(), ttl_s=30, refresh_s=10, resync_s=20)
+        options = AddressOptions(links=ETH0, guard=Guard(), ttl_s=30, refresh_s=10, resync_s=20)
         self.observer = AddressObserver(
             options, inputs=lambda: self.inputs, links=self.node.links, table=self.node.table
         )

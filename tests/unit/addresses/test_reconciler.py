@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import AddressListener, LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
 from extip.addresses.policy.readd_backoff import AT_ONCE
@@ -24,6 +25,7 @@ from extip.net.interfaces import Operation
 from extip.services.policy.requests import Masks, Owner, collect
 from extip.trigger import Trigger
 from tests.fakes.fencing import FakeFencing
+from tests.fakes.interfaces import ETH0
 from tests.fakes.link import FakeAddressTable, FakeNode
 from tests.fakes.segment import FakeSegment, FakeWire
 from tests.fakes.virtual_time import jump, run_virtually, virtually
@@ -107,7 +109,7 @@ class World:
         self.foreign = set()
         self.metrics = Metrics("test")
         options = AddressOptions(
-            iface="eth0",
+            links=ETH0,
             guard=Guard(),
             ttl_s=ttl_s,
             refresh_s=ttl_s / 3,
@@ -120,14 +122,15 @@ class World:
         self.local = LocalAddresses("eth0", metrics=self.metrics)
         self.local.add_listener(self.announcer)
         self.triggered = Trigger()
+        in_use, prober = LinksInUse(), probes_nothing(self.metrics)
+        in_use.make_with(lambda _name: LinkParts(local=self.local, prober=prober))
         self.reconciler = AddressReconciler(
             options,
             observer=self.observer,
             links=links,
             table=table,
-            local=self.local,
+            in_use=in_use,
             fencing=self.fencing,
-            prober=probes_nothing(self.metrics),
             triggered=self.triggered,
             clock=self.clock,
             metrics=self.metrics,

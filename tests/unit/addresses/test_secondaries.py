@@ -37,7 +37,7 @@ def test_what_the_kernel_refuses_is_said_once_until_it_is_mended() -> None:
             assert logger.events("warning") == ["secondaries_not_promoted"] * turn
             node.links.promote_secondaries = promote  # type: ignore[method-assign]
             assert await guard.protect([REMOVAL, REFRESH]) == [REMOVAL, REFRESH]
-            for known in (None, node.find("eth0")):
+            for known in ([], [node.find("eth0")]):
                 assert await guard.protect([REMOVAL], known=known) == [REMOVAL]
             node.change_link("eth0", promotes_secondaries=False)
         assert logger.events("info") == ["secondaries_promoted"] * 2

@@ -31,7 +31,7 @@ def told(wanted, act):
 
     async def main():
         recorder = Recorder()
-        events = UpEvents(recorder, wanted=lambda: wanted, node="n1", link="eth0")
+        events = UpEvents(recorder, wanted=lambda: wanted, node="n1", link=lambda _ip: "eth0")
         async with beside(events.run()):
             act(events)
             await asyncio.sleep(60)

@@ -32,11 +32,11 @@ from extip.claims.policy.claims import (
     parse_cidr,
     plan_claims,
     pool_of,
-    recorded_ports,
     service_labels,
     services_patch,
 )
 from extip.claims.policy.names import claim_name
+from extip.claims.policy.ports import recorded_ports
 from extip.services.policy.requests import Owner
 
 interfaces = st.one_of(
@@ -405,3 +405,18 @@ def test_a_recorded_port_that_is_no_port_is_left_out():
     spec = IpClaimSpec(services=(ServiceReference(namespace="shop", name="web"),))
     claim = IpClaim(metadata=metadata, spec=spec)
     assert recorded_ports(claim) == {("TCP", 80): "shop/web"}
+
+
+def test_the_interface_is_written_only_when_it_differs():
+    interface = ip_interface("10.0.0.1/24")
+    wanted = {interface: (owner("a"),)}
+    claim = new_claim(Create(interface=interface, services=(reference("a"),), link="dmz"))
+    assert claim.spec.link == "dmz"
+    index = index_claims([claim])
+    assert plan_claims(wanted, index, {}, {interface: "dmz"}) == ()
+    (change,) = plan_claims(wanted, index)
+    assert isinstance(change, SetServices)
+    assert services_patch(change)["spec"] == {"services": (reference("a"),), "link": None}
+    (change,) = plan_claims({interface: (owner("b"),)}, index, {}, {interface: "dmz"})
+    assert isinstance(change, SetServices)
+    assert services_patch(change)["spec"] == {"services": (reference("b"),)}

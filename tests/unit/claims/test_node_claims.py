@@ -27,8 +27,11 @@ from extip.claims.policy.node_claims import (
 )
 from extip.guard.policy.admission import Admission, admit
 from extip.guard.policy.rules import Guard, Surroundings, Verdicts
-from extip.services.policy.requests import Masks
+from extip.net.link_selection import LinkSelection
+from extip.services.policy.refusal import Reason, Refusal
+from extip.services.policy.requests import Masks, Rejection
 from tests.fakes.conditions import condition_of
+from tests.fakes.interfaces import ETH0
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -45,14 +48,20 @@ def claim(name, cidr, *, created="2026-01-01T00:00:00Z", link="", services=(), *
 
 def together(*claims, kept=()):
     return bring_together(
-        map(held_claim, claims), iface="eth0", kept=[held_claim(claim) for claim in kept]
+        map(held_claim, claims),
+        links=ETH0,
+        kept=[held_claim(claim) for claim in kept],
     )
 
 
 def judge(found, *, up=(), problem="", around=None):
     admission = admit(found.requests, Verdicts(Guard(), around or Surroundings()))
     return outcomes(
-        found, admission, up=frozenset(map(ip_address, up)), iface="eth0", problem=problem
+        found,
+        admission,
+        up=frozenset(map(ip_address, up)),
+        links=ETH0,
+        problem=problem,
     )
 
 
@@ -203,7 +212,7 @@ def test_a_refusal_is_told_with_its_reason():
 def test_nothing_is_said_of_what_no_pass_has_decided():
     found = together(claim("a", "10.0.0.1/32"))
     undecided = Admission(wanted=frozenset(), rejected=frozenset())
-    assert outcomes(found, undecided, up=frozenset(), iface="eth0", problem="") == {}
+    assert outcomes(found, undecided, up=frozenset(), links=ETH0, problem="") == {}
 
 
 def test_an_ip_is_established_once_a_node_reported_it_up():
@@ -232,7 +241,7 @@ def test_a_claim_that_waits_says_for_what_and_one_that_is_probed_nothing():
         probed=frozenset({second}),
         unasked=frozenset({third}),
     )
-    judged = outcomes(found, admission, up=frozenset(), iface="eth0", problem="")
+    judged = outcomes(found, admission, up=frozenset(), links=ETH0, problem="")
     assert set(judged) == {"a", "c"}
     for name, reason in (("a", "NoCarrier"), ("c", "ProbeNotSent")):
         outcome = judged[name]
@@ -246,12 +255,12 @@ def test_an_address_that_is_wanted_and_not_there():
     assert judged["a"].message == "interface eth0 does not exist"
 
 
-UP = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="")
+UP = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="", link="eth0")
 DOWN = Outcome(cidr="10.0.0.1/32", accepted=True, up=False, reason="AddressMissing", message="why")
 
 
 def report(one, outcome, now=NOW, node="n1"):
-    return status_after(one, outcome, node=node, link="eth0", now=now)
+    return status_after(one, outcome, node=node, now=now)
 
 
 def with_status(status):
@@ -359,23 +368,23 @@ def test_a_conflict_is_a_condition_until_it_is_over():
     marked = with_conflicts(judged, found, ips)
     assert marked["b"] == judged["b"], "an IP that is not up is in no conflict"
     assert with_conflicts(judged, found, {}) == judged
-    status = status_after(one, marked["a"], node="n1", link="eth0", now=NOW)
+    status = status_after(one, marked["a"], node="n1", now=NOW)
     assert status is not None
     condition = condition_of(status.conditions, "Conflict")
     assert (condition.status, condition.reason) == ("True", "AddressConflict")
     assert "02:00:00:00:00:01" in condition.message
     after = msgspec.structs.replace(one, status=status)
-    over = status_after(after, judged["a"], node="n1", link="eth0", now=LATER)
+    over = status_after(after, judged["a"], node="n1", now=LATER)
     assert over is not None
     assert condition_of(over.conditions, "Conflict").status == "False"
     calm = msgspec.structs.replace(after, status=over)
-    assert status_after(calm, judged["a"], node="n1", link="eth0", now=LATER) is None
+    assert status_after(calm, judged["a"], node="n1", now=LATER) is None
 
 
 def test_a_claim_that_was_never_in_conflict_says_nothing_about_it():
     one = claim("a", "10.0.0.1/24")
     judged = judge(together(one), up=["10.0.0.1"])
-    status = status_after(one, judged["a"], node="n1", link="eth0", now=NOW)
+    status = status_after(one, judged["a"], node="n1", now=NOW)
     assert status is not None
     assert find_condition(status.conditions, "Conflict") is None
     assert stopped(with_conflicts(judged, together(one), {ip_address("10.0.0.1"): "m"})["a"]) == (
@@ -388,12 +397,12 @@ def test_an_ip_that_is_a_pods_on_its_next_node_is_in_conflict_and_up_where_it_wa
         cidr="10.0.0.1/32", accepted=False, up=False, reason="AddressOnOtherLink", message="cali1"
     )
     moved = claim("a", "10.0.0.1/32", status=IpClaimStatus(holder="n0", link="eth0", since=NOW))
-    after = status_after(moved, pods, node="n1", link="eth0", now=LATER)
+    after = status_after(moved, pods, node="n1", now=LATER)
     assert after is not None
     assert (after.holder, after.since) == ("n0", NOW)
     conflict = condition_of(after.conditions, "Conflict")
     assert (conflict.status, conflict.message) == ("True", "cali1")
-    never = status_after(claim("a", "10.0.0.1/32"), pods, node="n1", link="eth0", now=LATER)
+    never = status_after(claim("a", "10.0.0.1/32"), pods, node="n1", now=LATER)
     assert never is not None
     assert find_condition(never.conditions, "Conflict") is None
 
@@ -404,25 +413,23 @@ def test_an_ip_that_lost_its_first_trial_is_not_in_conflict():
         cidr="10.0.0.1/32", accepted=False, up=False, reason="AddressInUse", message="02:00 has it"
     )
     lost = replace(base, lost_on_trial=True)
-    up = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="")
-    told = status_after(claim("a", "10.0.0.1/32"), up, node="n1", link="eth0", now=NOW)
+    up = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="", link="eth0")
+    told = status_after(claim("a", "10.0.0.1/32"), up, node="n1", now=NOW)
     for before in (IpClaimStatus(), told):
         held = claim("a", "10.0.0.1/32", status=before)
-        after = status_after(held, lost, node="n1", link="eth0", now=NOW)
+        after = status_after(held, lost, node="n1", now=NOW)
         assert after is not None
         assert after.holder == ""
         assert find_condition(after.conditions, "Conflict") is None
         again = claim("a", "10.0.0.1/32", status=after)
-        assert status_after(again, base, node="n1", link="eth0", now=LATER) is None
+        assert status_after(again, base, node="n1", now=LATER) is None
     # One that was in conflict earlier had been up before that.
     held = claim("a", "10.0.0.1/32", status=told)
-    conflict = status_after(held, base, node="n1", link="eth0", now=NOW)
-    back = status_after(
-        claim("a", "10.0.0.1/32", status=conflict), up, node="n1", link="eth0", now=LATER
-    )
+    conflict = status_after(held, base, node="n1", now=NOW)
+    back = status_after(claim("a", "10.0.0.1/32", status=conflict), up, node="n1", now=LATER)
     for before in (conflict, back):
         held = claim("a", "10.0.0.1/32", status=before)
-        after = status_after(held, lost, node="n1", link="eth0", now=LATER) or before
+        after = status_after(held, lost, node="n1", now=LATER) or before
         assert after is not None
         assert condition_of(after.conditions, "Conflict").status == "True"
 
@@ -434,18 +441,18 @@ def test_an_ip_that_turned_out_to_be_anothers_after_it_was_up_is_in_conflict_and
     )
     held = claim("a", "10.0.0.1/32", status=IpClaimStatus(holder="n0", link="eth0", since=NOW))
     fresh = claim("a", "10.0.0.1/32")
-    lost = status_after(held, taken, node="n1", link="eth0", now=NOW)
+    lost = status_after(held, taken, node="n1", now=NOW)
     assert lost is not None
     assert (lost.holder, lost.since) == ("", "")
     conflict = condition_of(lost.conditions, "Conflict")
     assert (conflict.status, conflict.message) == ("True", "02:00 has it")
     again = claim("a", "10.0.0.1/32", status=lost)
-    assert status_after(again, taken, node="n1", link="eth0", now=LATER) is None
-    never = status_after(fresh, taken, node="n1", link="eth0", now=NOW)
+    assert status_after(again, taken, node="n1", now=LATER) is None
+    never = status_after(fresh, taken, node="n1", now=NOW)
     assert never is not None
     assert find_condition(never.conditions, "Conflict") is None
-    up = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="")
-    back = status_after(again, up, node="n1", link="eth0", now=LATER)
+    up = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="", link="eth0")
+    back = status_after(again, up, node="n1", now=LATER)
     assert back is not None
     assert condition_of(back.conditions, "Conflict").status == "False"
 
@@ -463,3 +470,30 @@ def test_a_withdrawn_claim_that_left_is_not_kept_up_for_its_next_holder():
     down = claim("a", "10.0.0.1/24")
     down = structs.replace(down, spec=structs.replace(down.spec, withdrawn=True))
     assert wanted(together(kept=[down])) == set()
+
+
+def test_a_claim_may_name_any_interface_that_the_controller_may_have():
+    several = LinkSelection.parse("eth*")
+    one, two = claim("a", "10.0.0.1/32", link="eth1"), claim("b", "10.0.0.2/32", link="bond0")
+    found = bring_together(map(held_claim, (one, two)), links=several)
+    assert wanted(found) == {"10.0.0.1/32"}
+    assert found.requests.links == {ip_address("10.0.0.1"): "eth1"}
+    interface = ip_interface("10.0.0.1/32")
+    admission = Admission(
+        wanted=frozenset({interface}), rejected=frozenset(), links={interface: "eth1"}
+    )
+    up = frozenset({interface.ip})
+    judged = outcomes(found, admission, up=up, links=several, problem="")
+    assert (judged["a"].up, judged["a"].link) == (True, "eth1")
+    assert judged["b"].reason == "LinkMismatch"
+
+
+def test_an_ip_that_no_interface_may_have_is_down_and_not_refused():
+    found = together(claim("a", "10.0.0.1/32"))
+    refusal = Refusal(Reason.NO_LINK, "no interface of this node has a subnet")
+    owner = found.claims[0].owners[0]
+    admission = Admission(
+        wanted=frozenset(), rejected=frozenset({Rejection("10.0.0.1", owner, refusal)})
+    )
+    judged = outcomes(found, admission, up=frozenset(), links=ETH0, problem="")
+    assert (judged["a"].accepted, judged["a"].reason) == (True, "LinkMismatch")

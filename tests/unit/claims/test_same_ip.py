@@ -10,7 +10,7 @@ from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.claims.policy.claims import is_pinned
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
-from extip.scheduling.policy.filters import NodeFacts, NodeLinkFacts, Unfit
+from extip.scheduling.policy.filters import NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.rebalancing import plan_rebalance
@@ -39,7 +39,6 @@ def cluster(alive=(), *, unknown=(), iface="eth0"):
     return Snapshot(
         nodes=tuple(NodeFacts(name=n, alive=n in alive, link=iface) for n in NODES),
         unknown=frozenset(unknown),
-        ignored=frozenset({Unfit.NO_SUBNET}),
     )
 
 

@@ -21,7 +21,7 @@ from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
 CIDR = "10.0.0.1/32"
-UP = Outcome(cidr=CIDR, accepted=True, up=True, reason="", message="")
+UP = Outcome(cidr=CIDR, accepted=True, up=True, reason="", message="", link="eth0")
 DOWN = Outcome(cidr=CIDR, accepted=True, up=False, reason="AddressMissing", message="why")
 
 
@@ -41,7 +41,6 @@ class World:
             self.cache,
             cast("ApiClient", self),
             node="n1",
-            link="eth0",
             clock=LoopClock(),
             rng=Random(1),  # noqa: S311
         )

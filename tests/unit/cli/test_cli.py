@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from extip.cli import cli
 from extip.errors import UnansweredError
 from extip.modes import dry_run
+from extip.net.link_selection import LinkSelection
 from extip.settings.flags import parse_network
 from extip.settings.simple import SimpleSettings
 
@@ -109,6 +110,16 @@ def test_what_is_repeatable_is_separated_by_blanks_in_the_environment(chosen):
         "--allow=ns/a=10.1.0.0/24",
         "--allow=ns/b=10.2.0.0/24",
     )
+
+
+def test_interfaces_are_a_list_however_they_are_given(chosen):
+    given = [
+        chosen("simple", "--iface=lan0", "--iface=dmz*,auto"),
+        chosen("simple", "--iface=lan0,dmz*,auto"),
+        chosen("simple", EXTIP_SIMPLE_IFACE="lan0 dmz*,auto"),
+    ]
+    assert {made.iface for made in given} == {"lan0,dmz*,auto"}
+    assert given[0].links == LinkSelection(("lan0", "dmz*", "auto"))
 
 
 def test_a_daemon_logs_the_flags_that_it_was_given():

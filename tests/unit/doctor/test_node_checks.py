@@ -5,8 +5,9 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.node_link import NodeLink
 from extip.doctor.policy import node_checks as checks
 from extip.doctor.policy.facts import NodeFacts
 from extip.doctor.policy.finding import Severity

@@ -20,7 +20,7 @@ from extip.clock import LoopClock
 from extip.endpoints.inputs import EndpointSources
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
-from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
+from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
 from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.lingering import LINGER_S
@@ -110,7 +110,6 @@ def test_a_local_service_that_is_replaced_is_not_rebalanced_to_where_it_has_no_e
             cluster = Snapshot(
                 nodes=tuple(nodes),
                 local_endpoints=sources.current(),
-                ignored=frozenset({Unfit.NO_SUBNET}),
             )
             steady = frozenset({"n1", "n2"})
             claims = [claim(number) for number in range(3)]

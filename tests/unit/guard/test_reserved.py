@@ -5,7 +5,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from extip.api.core_v1 import Node, NodeAddress, NodeSpec, NodeStatus
-from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
+from extip.api.node_link import NodeLink
 from extip.guard.policy.reserved import (
     NodeNetwork,
     Reserved,

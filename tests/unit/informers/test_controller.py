@@ -29,6 +29,7 @@ from extip.kube.client import EVERYTHING, ApiClient
 from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.services.policy.requests import Masks
+from tests.fakes.interfaces import ETH0
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import jump, run_virtually
 
@@ -248,7 +249,7 @@ class World:
         self.inputs = ClaimInputs(
             client,
             node="n1",
-            iface="eth0",
+            links=ETH0,
             masks=Masks(),
             cache_valid_s=TRUST_S,
             cache_valid_at_most_s=TRUST_S,

@@ -15,9 +15,9 @@ from extip.api.ipcontroller_v1 import (
     IpClaimStatus,
     IpNode,
     IpNodeStatus,
-    NodeLink,
 )
 from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.api.node_link import NodeLink
 from extip.cache.listwatch import Page
 from extip.clock import LoopClock
 from extip.definitions.kinds import Kinds

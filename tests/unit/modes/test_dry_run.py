@@ -2,7 +2,7 @@
 
 from ipaddress import ip_interface
 
-from extip.addresses.observation import Observation
+from extip.addresses.observation import NodeObservation, Observation
 from extip.addresses.policy.changes import AddressPlan
 from extip.modes.dry_run import render
 from extip.net.interfaces import Change, Operation
@@ -21,7 +21,7 @@ def test_an_address_that_is_moved_is_not_listed_as_kept_as_well():
         admission=None,
         plan=AddressPlan(changes=changes, up=frozenset({MOVED.ip, KEPT.ip})),
     )
-    assert [line.split() for line in render(view).splitlines()] == [
+    assert [line.split() for line in render(NodeObservation(on=(view,))).splitlines()] == [
         ["add", "10.88.1.3/24"],
         ["move", "10.88.1.1/24"],
         ["keep", "10.88.1.2"],

@@ -46,6 +46,16 @@ def test_an_interface_is_read() -> None:
     )
 
 
+def test_vlans_and_bonds_are_interfaces_as_any_other() -> None:
+    """What they are made of stands in attributes of its own, which nobody here needs."""
+    for kind, more in ((b"vlan", nlmsg.attribute(5, bytes([2, 0, 0, 0]))), (b"bond", b"")):
+        info = nlmsg.attribute(18 | 0x8000, nlmsg.attribute(1, kind + b"\0"))
+        plain = report()
+        body = plain[nlmsg.HEADER.size :] + info + more
+        link = decode(nlmsg.message(nlmsg.RTM_NEWLINK, 0, 0, body))
+        assert link == decode(plain)
+
+
 @pytest.mark.parametrize(
     ("flags", "up", "carrier"),
     [(0, False, False), (UP, True, False), (UP | LOWER_UP, True, True), (LOWER_UP, False, False)],

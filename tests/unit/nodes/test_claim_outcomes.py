@@ -4,13 +4,14 @@ import asyncio
 from types import SimpleNamespace
 from typing import cast
 
-from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.links_in_use import LinksInUse
 from extip.claims.policy.node_claims import NodeClaims
 from extip.claims.status import ClaimStatusWriter
 from extip.clock import LoopClock
 from extip.guard.policy.admission import Admission
 from extip.net.interfaces import IPAddress
 from extip.nodes.claim_outcomes import ClaimOutcomes
+from tests.fakes.interfaces import ETH0
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
@@ -26,10 +27,10 @@ class World:
         self.looked = 0
         self.outcomes = ClaimOutcomes(
             cast("ClaimStatusWriter", SimpleNamespace(on_outcomes=self.on_outcomes)),
-            cast("LocalAddresses", self),
+            cast("LinksInUse", self),
             problem=lambda: self.problem,
             claims=lambda: self.claims,
-            iface="eth0",
+            links=ETH0,
             clock=LoopClock(),
         )
         self.outcomes.add_handler(self.look)

@@ -18,6 +18,7 @@ from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, LinkNotFoundError, NotFoundError
 from extip.kube.client import ApiClient
 from extip.net.interfaces import Gateways, Link, ObservedAddress
+from extip.net.link_selection import LinkSelection
 from extip.nodes.registration import COUNTS_PER_S, INTERVAL_S, SOON_S, NodeRegistration
 from tests.fakes.conditions import condition_of
 from tests.fakes.interfaces import ethernet
@@ -50,7 +51,7 @@ class World:
             cast("ApiClient", self),
             watched=lambda: self.watched,
             node="n1",
-            iface="eth0",
+            selection=LinkSelection.parse("eth0"),
             version="1.0",
             claims=lambda: self.claims,
             node_ips=lambda: frozenset({ip_address("10.0.0.2")}),

@@ -1,16 +1,19 @@
 """A node tells of its interfaces, the one for claims first."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.node_link import NodeLink
 from extip.net.interfaces import Gateways, ObservedAddress
+from extip.net.link_selection import LinkSelection
 from extip.nodes.policy.report import MAX_LINKS, macs, node_gateways, node_links, node_status
 from extip.uplink.policy.isolation import neighbours
 from tests.fakes.conditions import condition_of
-from tests.fakes.interfaces import ethernet
+from tests.fakes.interfaces import ETH0, ethernet
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 
@@ -26,7 +29,7 @@ def address(text, index, *, ours=False):
 def test_the_chosen_interface_first_then_those_with_addresses():
     links = [link("lo", 1, announces=False), link("veth1", 2), link("mgmt", 3), link("lan", 4)]
     observed = [address("127.0.0.1/8", 1), address("10.1.0.1/24", 3), address("10.0.0.1/24", 4)]
-    found = node_links(links, observed, iface="lan")
+    found = node_links(links, observed, selection=LinkSelection.parse("lan"))
     assert [(one.name, one.addresses) for one in found] == [
         ("lan", ("10.0.0.1/24",)),
         ("mgmt", ("10.1.0.1/24",)),
@@ -42,19 +45,21 @@ def test_external_ips_and_link_local_ones_are_left_out():
         address("10.0.0.20/24", 1),
         address("10.0.0.3/24", 1),
     ]
-    (found,) = node_links([link("eth0", 1)], observed, iface="eth0")
+    (found,) = node_links([link("eth0", 1)], observed, selection=ETH0)
     assert found.addresses == ("10.0.0.3/24", "10.0.0.20/24", "fd00::1/64")
 
 
 def test_loopback_when_it_is_chosen():
-    (found,) = node_links([link("lo", 1, announces=False, mac=bytes(6))], [], iface="lo")
+    (found,) = node_links(
+        [link("lo", 1, announces=False, mac=bytes(6))], [], selection=LinkSelection.parse("lo")
+    )
     assert (found.name, found.mac, found.up) == ("lo", "", True)
 
 
 def test_a_node_with_a_thousand_interfaces():
     links = [link(f"cali{n}", n) for n in range(1, 1000)]
     observed = [address(f"10.0.{n // 250}.{n % 250}/24", n) for n in range(1, 1000)]
-    found = node_links(links, observed, iface="eth0")
+    found = node_links(links, observed, selection=ETH0)
     assert len(found) == MAX_LINKS
     assert (found[0].name, found[0].up) == ("eth0", False)
 
@@ -69,7 +74,11 @@ def test_a_node_with_a_thousand_interfaces():
 )
 def test_ready_means_that_claims_can_come(links, expected):
     status = node_status(
-        IpNodeStatus(), node_links(links, [], iface="eth0"), version="1", claims=2, now=NOW
+        IpNodeStatus(),
+        node_links(links, [], selection=ETH0),
+        version="1",
+        claims=2,
+        now=NOW,
     )
     ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason) == expected
@@ -77,14 +86,14 @@ def test_ready_means_that_claims_can_come(links, expected):
 
 
 def test_a_node_that_nobody_answers_is_not_ready():
-    links = node_links([link("eth0", 1)], [], iface="eth0")
+    links = node_links([link("eth0", 1)], [], selection=ETH0)
     status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
     ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason) == ("False", "Isolated")
 
 
 def test_without_carrier_that_is_the_reason():
-    links = node_links([link("eth0", 1, carrier=False)], [], iface="eth0")
+    links = node_links([link("eth0", 1, carrier=False)], [], selection=ETH0)
     status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
     assert condition_of(status.conditions, "LinkReady").reason == "NoCarrier"
 
@@ -97,7 +106,7 @@ def test_macs_of_all_nodes_as_far_as_they_make_sense():
 
 
 def test_what_stands_there_already_compares_equal():
-    links = node_links([link("eth0", 1)], [address("10.0.0.1/24", 1)], iface="eth0")
+    links = node_links([link("eth0", 1)], [address("10.0.0.1/24", 1)], selection=ETH0)
     first = node_status(IpNodeStatus(), links, version="1", claims=2, now=NOW)
     assert node_status(first, links, version="1", claims=2, now=LATER) == first
 
@@ -112,3 +121,40 @@ def test_default_gateways_come_before_nodes_that_pod_networks_route_by():
     record = IpNode(metadata=FullObjectMeta(name="a"), status=IpNodeStatus(gateways=told))
     asked = neighbours({"a": record}, "a", [ip_interface("10.0.0.21/24")])
     assert next(iter(asked)) == router
+
+
+TWO = [link("eth0", 1), link("eth1", 2), link("mgmt", 3), link("lo", 4, announces=False)]
+OWN = [address(f"10.{n}.0.1/24", n) for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("iface", "expected"),
+    [
+        ("eth*", [("eth0", "Any"), ("eth1", "Any"), ("mgmt", "")]),
+        ("mgmt,auto", [("mgmt", "Any"), ("eth0", "Subnets"), ("eth1", "Subnets")]),
+        ("bond*", [("bond*", "Any"), ("eth0", ""), ("eth1", ""), ("mgmt", "")]),
+        ("eth1", [("eth1", ""), ("eth0", ""), ("mgmt", "")]),
+    ],
+)
+def test_selected_interfaces_come_first_and_say_what_they_take(iface, expected):
+    found = node_links(TWO, OWN, selection=LinkSelection.parse(iface))
+    assert [(one.name, one.takes) for one in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("down", "isolated", "expected"),
+    [
+        ((), False, ("True", "LinkUp", "on eth0, eth1")),
+        (("eth1",), False, ("True", "LinkUp", "on eth0")),
+        (("eth0",), False, ("True", "LinkUp", "on eth1")),
+        ((), True, ("True", "LinkUp", "on eth1")),
+        (("eth1",), True, ("False", "Isolated", "no other station answers on eth0")),
+        (("eth0", "eth1"), False, ("False", "NoCarrier", "interface eth0, eth1 has no carrier")),
+    ],
+)
+def test_ready_while_one_of_the_interfaces_is(down, isolated, expected):
+    links = [replace(one, carrier=one.name not in down) for one in TWO]
+    told = node_links(links, OWN, selection=LinkSelection.parse("eth*"))
+    status = node_status(IpNodeStatus(), told, isolated=isolated, version="1", claims=0, now=NOW)
+    ready = condition_of(status.conditions, "LinkReady")
+    assert (ready.status, ready.reason, ready.message) == expected

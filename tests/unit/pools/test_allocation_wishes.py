@@ -308,6 +308,13 @@ def said(kind="LoadBalancer", **annotations):
     return misunderstood(world.decoded()[0])
 
 
+def test_a_name_that_no_interface_can_have_is_told():
+    assert said(**{"ipcontroller.ext/link": "a/b"}) == (
+        "annotation ipcontroller.ext/link is 'a/b', which cannot be the name of an interface"
+    )
+    assert said(**{"ipcontroller.ext/link": "dmz0"}) == ""
+
+
 def test_annotations_that_mean_nothing_are_named_with_those_that_do():
     assert said(**{"external-ip": "true"}) == (
         "annotation external-ip is 'true', and only 'auto' means anything"
@@ -315,8 +322,8 @@ def test_annotations_that_mean_nothing_are_named_with_those_that_do():
     slip = said(**{"ipcontroller.ext/adresses": "10.0.0.9", "external-ip": "auto"})
     assert slip == (
         "there is no annotation ipcontroller.ext/adresses; there are external-ip, "
-        "ipcontroller.ext/addresses, ipcontroller.ext/pool, ipcontroller.ext/preferred-nodes, "
-        "ipcontroller.ext/sharing-key"
+        "ipcontroller.ext/addresses, ipcontroller.ext/link, ipcontroller.ext/pool, "
+        "ipcontroller.ext/preferred-nodes, ipcontroller.ext/sharing-key"
     )
     assert said(**{"external-ip": "auto", "other.io/pool": "x", **asking(pool="p")}) == ""
     assert said("ClusterIP", **asking(pool="p")) == (

@@ -13,7 +13,8 @@ import msgspec
 from prometheus_client import generate_latest
 
 from extip.api.core_v1 import DetailedService
-from extip.api.ipcontroller_v1 import IpClaimStatus, ServiceReference, SetAsideAddress
+from extip.api.ipcontroller_v1 import IpClaimStatus, ServiceReference
+from extip.api.pool_parts import SetAsideAddress
 from extip.cache.derived import Followed
 from extip.claims.policy.claims import Create, new_claim
 from extip.clock import LoopClock

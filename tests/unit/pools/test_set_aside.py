@@ -5,8 +5,9 @@ from ipaddress import ip_address
 
 import msgspec
 
-from extip.api.ipcontroller_v1 import IpClaimPoolStatus, IpClaimStatus, SetAsideAddress
+from extip.api.ipcontroller_v1 import IpClaimPoolStatus, IpClaimStatus
 from extip.api.meta_v1 import Condition
+from extip.api.pool_parts import SetAsideAddress
 from extip.pools.policy import set_aside
 from extip.pools.policy.allocation_state import AllocationState
 from extip.pools.policy.set_aside import AGAIN_S, KEEP_S, MOST, SetAside

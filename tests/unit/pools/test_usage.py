@@ -5,7 +5,8 @@ from ipaddress import ip_address
 import msgspec
 
 from extip.api.conditions import find_condition
-from extip.api.ipcontroller_v1 import IpClaimPoolStatus, SetAsideAddress
+from extip.api.ipcontroller_v1 import IpClaimPoolStatus
+from extip.api.pool_parts import SetAsideAddress
 from extip.pools.policy import usage as pool_usage
 from extip.pools.policy.pools import compile_pools
 from extip.pools.policy.usage import PoolUsage, pool_status_patch

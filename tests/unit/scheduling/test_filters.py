@@ -21,6 +21,7 @@ from extip.scheduling.policy.filters import (
 
 IP = ip_address("10.0.0.1")
 LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}
+BY_SUBNET = {"eth0": replace(LINKS["eth0"], by_subnet=True)}
 NEEDS = Needs(ip=IP)
 
 
@@ -56,8 +57,7 @@ CASES = [
     (node(), Needs(ip=IP, endpoint_nodes=(frozenset({"n2"}),)), Unfit.NO_ENDPOINT),
     (node(), Needs(ip=IP, link="eth7"), Unfit.NO_LINK),
     (node(), Needs(ip=IP, every_node=True), Unfit.ON_SEGMENT),
-    (node(link=""), Needs(ip=ip_address("10.0.1.1")), Unfit.NO_SUBNET),
-    (node(link="", links={}), NEEDS, Unfit.NO_SUBNET),
+    (node(links=BY_SUBNET), Needs(ip=ip_address("10.0.1.1")), Unfit.NO_SUBNET),
 ]
 
 
@@ -127,7 +127,7 @@ def test_it_is_about_the_interface_that_the_controller_was_given():
         node(),
         node(kubernetes=None),
         node(links={}),
-        node(link=""),
+        node(links=BY_SUBNET),
         node(links=LINKS | {"eth1": NodeLinkFacts(up=False)}),
     ],
 )
@@ -243,3 +243,41 @@ def test_what_keeps_a_node_from_holding_anything(facts, needs, reason):
     assert failed_for_all(facts) == (reason if general else None)
     ignored = failed_for_all(facts, ignored=frozenset({reason}))
     assert ignored == (reason if general and reason not in OPTIONAL else None)
+
+
+LAN = NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))
+DMZ = NodeLinkFacts(up=True, subnets=(ip_network("10.9.0.0/24"),), by_subnet=True)
+OF_DMZ = Needs(ip=ip_address("10.9.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("links", "needs", "reason"),
+    [
+        ({"lan": LAN, "dmz": DMZ}, NEEDS, None),
+        ({"lan": LAN, "dmz": DMZ}, OF_DMZ, None),
+        ({"lan": LAN, "dmz": replace(DMZ, up=False)}, OF_DMZ, Unfit.LINK_DOWN),
+        ({"lan": LAN, "dmz": replace(DMZ, up=False)}, NEEDS, None),
+        ({"lan": replace(LAN, up=False), "dmz": DMZ}, NEEDS, Unfit.LINK_DOWN),
+        ({"lan": replace(LAN, up=False), "dmz": DMZ}, OF_DMZ, None),
+        ({"dmz": DMZ}, NEEDS, Unfit.NO_SUBNET),
+        ({"dmz": DMZ}, replace(NEEDS, link="dmz"), None),
+        ({"lan": LAN, "dmz": DMZ}, replace(NEEDS, link="wan"), Unfit.NO_LINK),
+    ],
+)
+def test_the_interface_that_the_ip_would_be_on_counts(links, needs, reason):
+    facts = node(link=next(iter(links)), links=links)
+    assert filter_nodes([facts], needs).unfit == ({} if reason is None else {"n1": reason})
+
+
+def test_isolation_is_about_the_first_interface():
+    facts = node("n1", link="lan", links={"lan": LAN, "dmz": DMZ}, isolated=True)
+    other = node("n2", link="lan", links={"lan": LAN, "dmz": DMZ})
+    assert filter_nodes([facts, other], NEEDS).unfit == {"n1": Unfit.ISOLATED}
+    assert filter_nodes([facts, other], OF_DMZ).unfit == {}
+
+
+def test_a_node_can_hold_something_while_one_of_its_interfaces_is_up():
+    links = {"lan": replace(LAN, up=False), "dmz": DMZ}
+    assert failed_for_all(node(link="lan", links=links)) is None
+    links["dmz"] = replace(DMZ, up=False)
+    assert failed_for_all(node(link="lan", links=links)) is Unfit.LINK_DOWN

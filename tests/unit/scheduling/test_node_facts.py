@@ -1,12 +1,13 @@
 """What a controller reported of its node, as far as placement asks."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
 from extip.api.core_v1 import Node, NodeCondition, NodeSpec, NodeStatus, Taint
-from extip.api.ipcontroller_v1 import IpNode, IpNodeSpec, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import IpNode, IpNodeSpec, IpNodeStatus
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.node_link import NodeLink
 from extip.scheduling.policy.filters import NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.node_facts import kubernetes_node, located, node_facts
 
@@ -69,3 +70,18 @@ def test_nodes_tell_what_they_would_refuse():
     record = IpNode(status=IpNodeStatus(refused=("10.0.0.1/32", "x")))
     facts = node_facts("n1", record, None, alive=True, leaving=False)
     assert facts.refuses == {ip_address("10.0.0.1")}
+
+
+def test_every_interface_that_takes_ips_counts_with_its_subnets():
+    links = (
+        NodeLink(name="eth0", up=True, takes="Any", addresses=("10.0.0.1/24", "fd00::1/128")),
+        NodeLink(name="eth1", takes="Subnets", addresses=("10.1.0.1/24",)),
+        NodeLink(name="mgmt", up=True, addresses=("10.2.0.1/24",)),
+    )
+    ip_node = IpNode(status=IpNodeStatus(links=links))
+    facts = node_facts("n1", ip_node, None, alive=True, leaving=False)
+    assert facts.link == "eth0"
+    assert facts.links == {
+        "eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),)),
+        "eth1": NodeLinkFacts(up=False, subnets=(ip_network("10.1.0.0/24"),), by_subnet=True),
+    }

@@ -57,19 +57,20 @@ def apply(claims, schedule):
         if isinstance(write, Delete):
             del by_name[old.metadata.name]
         elif isinstance(write, SetServices):
-            by_name[old.metadata.name] = changed(old, services=write.services)
+            by_name[old.metadata.name] = changed(old, services=write.services, link=write.link)
         else:
             by_name[old.metadata.name] = changed(old, node=write.node)
     return list(by_name.values())
 
 
-def changed(claim, *, node=None, services=None):
+def changed(claim, *, node=None, services=None, link=None):
     labels = dict(claim.metadata.labels or {})
     if node is not None:
         labels["ipnode"] = node
     spec = IpClaimSpec(
         cidr=claim.spec.cidr,
         node_name=claim.spec.node_name if node is None else node,
+        link=claim.spec.link if link is None else link,
         services=claim.spec.services if services is None else services,
     )
     return IpClaim(metadata=FullObjectMeta(name=claim.metadata.name, labels=labels), spec=spec)

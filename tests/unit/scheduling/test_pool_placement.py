@@ -6,7 +6,7 @@ import msgspec
 
 from extip.api.meta_v1 import LabelSelector
 from extip.claims.policy.claims import Create, SetServices, new_claim, pool_of, services_patch
-from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
+from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
@@ -25,7 +25,6 @@ def cluster(**zones):
             NodeFacts(name=name, alive=True, kubernetes=KubernetesNode(labels={"zone": zone}))
             for name, zone in zones.items()
         ),
-        ignored=frozenset({Unfit.NO_SUBNET}),
         node_selectors={"edge": LabelSelector(match_labels={"zone": "b"})},
     )
 

@@ -28,7 +28,7 @@ from extip.pools.policy.outcome import Allocation
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.inputs import SchedulerInputs
-from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
+from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.scheduler import CONCURRENCY, ClaimScheduler
@@ -295,7 +295,6 @@ class World:
             cluster=Snapshot(
                 nodes=nodes,
                 registered={node.name: node.name for node in nodes},
-                ignored=frozenset({Unfit.NO_SUBNET}),
                 local_endpoints={f"default/{name}": found for name, found in self.local.items()},
             ),
             steady=self.steady,

@@ -14,7 +14,7 @@ from extip.api.names import PLACEMENT_ANNOTATION, PLACEMENT_AUTOMATIC
 from extip.api.pool_parts import PreferredNodes
 from extip.claims.policy.claims import Delete, SetServices, parse_cidr
 from extip.scheduling.policy.assigned import assigned_condition
-from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts, Unfit
+from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.rebalancing import plan_rebalance
@@ -110,6 +110,13 @@ EVENT = st.one_of(
             st.lists(st.sampled_from([*NAMES, "strange"]), min_size=1, max_size=2).map(tuple),
         ),
     ),
+    st.tuples(
+        st.just("linked"),
+        st.dictionaries(
+            st.sampled_from([f"default/{s}" for s in SERVICES]), st.sampled_from(["eth0", "eth1"])
+        ),
+    ),
+    st.tuples(st.just("pool_linked"), st.sampled_from(["", "eth0", "eth1"])),
     st.tuples(st.just("preferring"), st.sampled_from([None, *PREFERRING])),
     st.tuples(st.just("write"), st.integers(1, 4)),
     st.tuples(st.just("write"), st.just(99)),
@@ -127,7 +134,6 @@ class History:
             nodes=tuple(
                 NodeFacts(name=n, alive=True, kubernetes=KubernetesNode()) for n in NAMES[:3]
             ),
-            ignored=frozenset({Unfit.NO_SUBNET}),
         )
         self.told: set[Key] = set()
         self.state = ScheduleState(strategy)
@@ -141,6 +147,10 @@ class History:
             self.snapshot = replace(self.snapshot, local_endpoints=what)
         elif kind == "named":
             self.snapshot = replace(self.snapshot, preferred_nodes=what)
+        elif kind == "linked":
+            self.snapshot = replace(self.snapshot, service_links=what)
+        elif kind == "pool_linked":
+            self.snapshot = replace(self.snapshot, pool_links={"pool": what} if what else {})
         elif kind == "preferring":
             self.snapshot = replace(self.snapshot, preferring_pools={"pool": what} if what else {})
         else:
@@ -243,7 +253,7 @@ def after(claims, writes):
         elif isinstance(write, Delete):
             claims.pop(name, None)
         elif isinstance(write, SetServices) and name in claims:
-            spec = changed_struct(claims[name].spec, services=write.services)
+            spec = changed_struct(claims[name].spec, services=write.services, link=write.link)
             labels = {**(claims[name].metadata.labels or {})}
             labels.pop("ip-pool-name", None)
             labels |= {"ip-pool-name": write.pool} if write.pool else {}
@@ -382,6 +392,20 @@ ONLY_N1_AND_LATE = [
 @example(
     strategy=Strategy.FAIR,
     events=[*HELD_BY_N1, ("named", {"default/a": ("n4",)}), ("node", replace(N1, name="n4"))],
+)
+@example(
+    strategy=Strategy.FAIR,
+    events=[*HELD_BY_N1, ("linked", {"default/a": "eth1"}), ("write", 99), ("linked", {})],
+)
+@example(
+    strategy=Strategy.FAIR,
+    events=[
+        ("want", Wanted(ip_interface("10.0.0.1/32"), (owner("a"),), "pool")),
+        ("write", 99),
+        ("pool_linked", "eth1"),
+        ("write", 99),
+        ("node", replace(N1, link="eth1", links={"eth1": NodeLinkFacts(up=True)})),
+    ],
 )
 @example(
     strategy=Strategy.FIRST_ALIVE,

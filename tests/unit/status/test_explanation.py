@@ -7,10 +7,10 @@ from extip.api.ipcontroller_v1 import (
     IpClaimPool,
     IpClaimPoolSpec,
     IpClaimPoolStatus,
-    SetAsideAddress,
 )
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import PREVIOUS_NODE_LABEL
+from extip.api.pool_parts import SetAsideAddress
 from extip.status.policy.explanation import explain, who_could_give
 from extip.status.policy.table import ClaimState
 from tests.unit.status.test_pending import service

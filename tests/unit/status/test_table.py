@@ -15,6 +15,7 @@ from extip.api.ipcontroller_v1 import (
 )
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import LEAVING_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, heartbeat_lease
+from extip.api.node_link import NodeLink
 from extip.status.policy.table import ClaimState, claim_rows, node_rows
 
 AT = "2026-01-01T00:00:00Z"
@@ -174,3 +175,15 @@ def test_a_node_is_not_called_ready_where_the_scheduler_says_that_it_is_not():
         ("unknown", "late"),
         ("unknown", "no scheduler has looked at it yet"),
     ]
+
+
+def test_interfaces_for_ips_are_told_also_when_they_are_down():
+    links = (
+        NodeLink(name="mgmt", up=True),
+        NodeLink(name="eth0", up=True, takes="Any"),
+        NodeLink(name="eth1", takes="Subnets"),
+        NodeLink(name="spare"),
+    )
+    told = replace(node("a"), status=IpNodeStatus(links=links))
+    (row,) = node_rows([told], [], [], missing="")
+    assert row.links == "eth0,eth1:down,mgmt"

@@ -3,8 +3,9 @@
 import asyncio
 from math import inf
 
-from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.node_link import NodeLink
 from extip.clock import LoopClock
 from extip.uplink.inputs import UplinkSource
 from extip.uplink.policy.settling import RETURN_S, SETTLE_S

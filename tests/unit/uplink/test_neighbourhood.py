@@ -4,8 +4,9 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_interface
 from typing import Any, cast
 
-from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus, NodeLink
+from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.node_link import NodeLink
 from extip.cache.informer import Informer
 from extip.cache.store import Store
 from extip.uplink.neighbourhood import Neighbourhood

@@ -29,3 +29,14 @@ def test_a_node_is_back_from_when_its_interface_came_up():
 def test_who_never_was_away_is_not_returning():
     times = {"n1": 20.0, "n2": -inf, "n3": 20.0 - RETURN_S}
     assert returning(times.items(), 20.0) == {"n1"}
+
+
+def test_each_interface_of_a_node_is_judged_by_itself():
+    uplinks = Uplinks()
+    for link in ("eth0", "eth1"):
+        uplinks.on_link_state("n1", link=link, up=True, now=1.0)
+    assert uplinks.on_link_state("n1", link="eth1", up=False, now=10.0) == SETTLE_S
+    assert uplinks.on_link_state("n1", link="eth0", up=True, now=10.0) is None
+    assert uplinks.unsettled(10.0) == {"n1"}
+    uplinks.on_link_state("n1", link="eth1", up=True, now=20.0)
+    assert uplinks.back_at("n1") == 20.0

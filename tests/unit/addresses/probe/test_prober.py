@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import AddressListener, LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
 from extip.addresses.probe.policy.probing import BACKOFF, ROUNDS, TAKEOVER_S
@@ -26,6 +27,7 @@ from extip.services.policy.refusal import Reason
 from extip.services.policy.requests import Masks, Owner, Requests, collect
 from extip.trigger import Trigger
 from tests.fakes.fencing import FakeFencing
+from tests.fakes.interfaces import ETH0
 from tests.fakes.link import FakeNode
 from tests.fakes.segment import FakeSegment, FakeWire
 from tests.fakes.virtual_time import jump, run_virtually, virtually
@@ -71,7 +73,11 @@ class Station:
         self.metrics = Metrics("test")
         self.fencing = FakeFencing()
         options = AddressOptions(
-            iface="eth0", guard=Guard(), ttl_s=TTL_S, refresh_s=TTL_S / 3, resync_s=RESYNC_S
+            links=ETH0,
+            guard=Guard(),
+            ttl_s=TTL_S,
+            refresh_s=TTL_S / 3,
+            resync_s=RESYNC_S,
         )
         self.wire = FakeWire(self.segment)
         self.prober = Prober(
@@ -89,15 +95,16 @@ class Station:
         self.local = LocalAddresses("eth0", metrics=self.metrics)
         self.local.add_listener(SpeakingAnnouncer(self.segment))
         self.triggered = Trigger()
+        in_use = LinksInUse()
+        in_use.make_with(lambda _name: LinkParts(local=self.local, prober=self.prober))
         self.reconciler = AddressReconciler(
             options,
             observer=AddressObserver(options, inputs=lambda: self.inputs, links=links, table=table),
             links=links,
             table=table,
-            local=self.local,
+            in_use=in_use,
             fencing=self.fencing,
             triggered=self.triggered,
-            prober=self.prober,
             clock=self.clock,
             metrics=self.metrics,
         )

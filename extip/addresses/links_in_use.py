@@ -1,0 +1,152 @@
+"""The interfaces that may have IPs, each with the parts that bring IPs up there.
+
+Each interface has parts of its own: what is up there, the probe, announcements and the watch for
+conflicts. They are made when the interface is selected first, and rest while it is missing.
+
+Guarantee: an IP is up on one interface at most, as far as the listeners of this node are told.
+
+The owner task is `LinksInUse.run`; the reconciler calls the other methods.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.observation import NodeObservation, Observation
+from extip.net.interfaces import Change, IPAddress, IPInterface, Link
+from extip.supervisor import Component, for_each_coming, supervise
+from extip.trigger import Trigger
+
+
+class AdditionFilter(Protocol):
+    """Holds additions back; `extip.addresses.probe.prober.Prober` is one."""
+
+    def admit(self, observation: Observation, *, up: frozenset[IPAddress]) -> Observation:
+        """Return the observation without the additions that have to wait."""
+
+    def rest(self) -> None:
+        """Forget everything: there is no interface."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkParts:
+    """The parts of one interface."""
+
+    local: LocalAddresses
+    prober: AdditionFilter
+    components: Sequence[Component] = ()
+
+
+class LinksInUse:
+    """The parts of all interfaces that are, or were, selected."""
+
+    def __init__(self) -> None:
+        self._make: Callable[[str], LinkParts] | None = None
+        self._parts: dict[str, LinkParts] = {}
+        self._primary = ""
+        self._begun = 0
+        self._came = Trigger()
+
+    def make_with(self, make: Callable[[str], LinkParts], *, only: str = "") -> None:
+        """Make the parts of an interface with `make`; those of `only`, if any, at once."""
+        self._make = make
+        if only:
+            self._primary = only
+            self.of(only)
+
+    def of(self, name: str) -> LinkParts:
+        """Return the parts of an interface; make them when there are none."""
+        if name not in self._parts:
+            if self._make is None:
+                raise RuntimeError("make_with was not called")
+            self._parts[name] = self._make(name)
+            self._came.set()
+        return self._parts[name]
+
+    def follow(self, observation: NodeObservation) -> None:
+        """Take the selected interfaces; what is up on any other one is not up any more."""
+        names = [part.link.name for part in observation.on]
+        self._primary = names[0]
+        self._leave(self._parts.keys() - names)
+
+    def lose_all(self) -> None:
+        """Take note that no interface is selected."""
+        self._leave(self._parts)
+
+    def _leave(self, names: Iterable[str]) -> None:
+        for name in names:
+            parts = self._parts[name]
+            parts.local.set_link(None)
+            parts.prober.rest()
+
+    @property
+    def link(self) -> Link | None:
+        """The first of the selected interfaces; None while it is missing."""
+        parts = self._parts.get(self._primary)
+        return None if parts is None else parts.local.link
+
+    @property
+    def own(self) -> Sequence[IPInterface]:
+        """The node's own addresses on the first interface."""
+        parts = self._parts.get(self._primary)
+        return () if parts is None else parts.local.own
+
+    @property
+    def up(self) -> frozenset[IPAddress]:
+        """External IPs on any of the interfaces."""
+        first, *more = [parts.local.up for parts in self._parts.values()] or [frozenset()]
+        return first.union(*more)
+
+    def is_up(self, ip: IPAddress) -> bool:
+        """Return whether an external IP is on one of the interfaces."""
+        return bool(self.place(ip))
+
+    def place(self, ip: IPAddress) -> str:
+        """Return the interface that an external IP is on; empty for none."""
+        return next((name for name, one in self._parts.items() if one.local.is_up(ip)), "")
+
+    def knows(self, index: int) -> bool:
+        """Return whether an interface with that index is among them."""
+        return any(index == link.index for link in self._links().values())
+
+    def announce(self, changes: Iterable[Change]) -> None:
+        """Record addresses that were added."""
+        for local, ips in self._by_link(changes):
+            local.announce(ips)
+
+    def withdraw(self, changes: Iterable[Change]) -> None:
+        """Record addresses that were deleted."""
+        for local, ips in self._by_link(changes):
+            local.withdraw(ips)
+
+    def _by_link(
+        self, changes: Iterable[Change]
+    ) -> Iterable[tuple[LocalAddresses, list[IPAddress]]]:
+        found: dict[int, list[IPAddress]] = {}
+        for change in changes:
+            found.setdefault(change.link_index, []).append(change.interface.ip)
+        for name, link in self._links().items() if found else ():
+            if link.index in found:
+                yield self._parts[name].local, found[link.index]
+
+    def _links(self) -> Mapping[str, Link]:
+        links = {name: parts.local.link for name, parts in self._parts.items()}
+        return {name: link for name, link in links.items() if link is not None}
+
+    async def run(self) -> None:
+        """Run the parts of each interface from when they are made; until cancelled."""
+        await for_each_coming(self._coming(), _run)
+
+    async def _coming(self) -> AsyncIterator[LinkParts]:
+        while True:
+            self._came.clear()
+            new = list(self._parts.values())[self._begun :]
+            self._begun += len(new)
+            for parts in new:
+                yield parts
+            await self._came.wait_at_most(None)
+
+
+async def _run(parts: LinkParts) -> None:
+    await supervise(parts.components)

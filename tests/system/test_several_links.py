@@ -1,0 +1,194 @@
+"""Nodes with several interfaces: each IP is on the right one, and moves when that one dies."""
+
+from functools import partial
+
+import pytest
+
+from tests.lab.api import GROUP
+from tests.lab.extip import MARK
+from tests.lab.second_lan import INTERFACE, SecondLan, second_v4, second_v6
+from tests.lab.wait import wait_until
+from tests.system.claims import Claims
+from tests.system.claims_cluster import ClaimsCluster
+from tests.system.pooled_cluster import LOAD_BALANCER, PooledCluster, pool
+
+FIRST = ("10.88.3.1", "fd00:88::3:1")
+SECOND = (second_v4(1), second_v6(1))
+EVERY = (*FIRST, *SECOND)
+
+
+@pytest.fixture
+def two_lans(private_lab):
+    """Start a lab whose nodes and client are on two LANs."""
+    lab = private_lab(nodes=3)
+    lab.second = SecondLan(lab)
+    lab.create_namespace("web")
+    lab.add_backends("web")
+    return lab
+
+
+@pytest.fixture
+def started(two_lans):
+    """Prepare claims mode on it; the test starts the programs."""
+    cluster = ClaimsCluster(two_lans, "web")
+    cluster.install()
+    yield cluster
+    cluster.end()
+    cluster.clean_up()
+
+
+def places(lab):
+    """Return the nodes and interfaces that each of extip's addresses is on."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for name, node in lab.nodes.items():
+        for link in ("eth0", INTERFACE, "mgmt0", "pods0"):
+            for address in node.addresses(link):
+                if address.proto == MARK:
+                    found.setdefault(address.ip, set()).add((name, link))
+    return found
+
+
+def is_right(cluster):
+    """Whether each IP is on one node, that of its claim, on the interface of its LAN."""
+    placed = cluster.placed()
+    return places(cluster.lab) == {
+        ip: {(placed.get(ip), "eth0" if ip in FIRST else INTERFACE)} for ip in EVERY
+    }
+
+
+def wait_right(cluster):
+    try:
+        wait_until(partial(is_right, cluster), "each IP on its LAN")
+    except Exception as error:
+        raise AssertionError(f"{error}; up {places(cluster.lab)}\n{cluster.logs()}") from error
+    for ip in EVERY:
+        assert cluster.lab.wait_for_http(ip) in cluster.lab.nodes
+
+
+def is_on(lab, ip, node, link):
+    return places(lab) == {ip: {(node, link)}}
+
+
+def is_said(claims, name, link):
+    return claims.status(name).get("link") == link
+
+
+def links_of(lab, node):
+    status = lab.api.get(f"{GROUP}/ipnodes/{node}")["status"]
+    return {link["name"]: (link.get("takes"), link.get("up", False)) for link in status["links"]}
+
+
+@pytest.mark.parametrize("iface", ["--iface=auto", "--iface=eth[01],mgmt0"])
+def test_an_interface_dies_and_its_ips_alone_move(started, two_lans, iface):
+    """Both families. The IPs of the other interface stay where they are."""
+    lab = two_lans
+    started.controller_flags += (iface,)
+    started.start()
+    lab.add_service("web", EVERY, namespace="web")
+    wait_right(started)
+    holder = started.placed()[SECOND[0]]
+    stay = {ip: started.placed()[ip] for ip in FIRST}
+    assert {"eth0", INTERFACE} <= links_of(lab, holder).keys()
+    assert links_of(lab, holder)[INTERFACE][0] == ("Subnets" if "auto" in iface else "Any")
+
+    lab.second.set_carrier(holder, up=False)
+    wait_until(
+        lambda: holder not in {started.placed()[ip] for ip in SECOND}, "the IPs to leave the link"
+    )
+    wait_right(started)
+    assert {ip: started.placed()[ip] for ip in FIRST} == stay
+    assert links_of(lab, holder)[INTERFACE][1] is False
+    shown = lab.api.get(f"{GROUP}/ipclaims")["items"]
+    assert {claim["status"]["link"] for claim in shown} == {"eth0", INTERFACE}
+
+
+def test_the_first_interface_dies_and_the_ips_of_the_other_one_stay(started, two_lans):
+    """Neighbours ask on the first one, and hear nothing from a node that lives."""
+    lab = two_lans
+    started.controller_flags += ("--iface=eth0,eth1",)
+    started.start()
+    started.wait_neighbours()
+    lab.add_service("web", EVERY, namespace="web")
+    wait_right(started)
+    holder = started.placed()[FIRST[0]]
+    lab.switch.set_carrier(lab.nodes[holder].ports["lan"], up=False)
+    wait_until(
+        lambda: holder not in {started.placed()[ip] for ip in FIRST}, "the IPs to leave the link"
+    )
+    wait_right(started)
+    moved = {
+        claim["spec"]["cidr"].split("/")[0]
+        for claim in started.claims()
+        if "ip-previous-node" in claim["metadata"]["labels"]
+    }
+    assert moved <= {*FIRST}
+
+
+def test_no_node_has_a_subnet_for_it(started, two_lans):
+    lab = two_lans
+    started.controller_flags += ("--iface=auto",)
+    started.start()
+    lab.add_service("web", ["10.91.0.1"], namespace="web")
+
+    def why():
+        claims = started.claims()
+        conditions = [c for claim in claims for c in claim.get("status", {}).get("conditions", [])]
+        return next((c["message"] for c in conditions if c["type"] == "Assigned"), "")
+
+    wait_until(lambda: "no interface of it has a subnet" in why(), "the claim to say so")
+    assert places(lab) == {}
+
+
+def test_an_ip_moves_between_interfaces_of_a_node_and_follows_hotplug(started, two_lans):
+    lab = two_lans
+    node, ip = lab.nodes["n1"], "10.88.3.9"
+    started.controller_flags += ("--iface=eth*",)
+    started.start_controller("n1").wait_for_event("heartbeat_started")
+    claims = Claims(lab)
+    name = claims.create(ip, "n1", link="eth0")
+    wait_until(partial(is_on, lab, ip, "n1", "eth0"), "it to be up")
+    for link in (INTERFACE, "eth0"):
+        claims.merge(name, {"spec": {"link": link}})
+        wait_until(partial(is_on, lab, ip, "n1", link), f"it to be on {link}")
+        wait_until(partial(is_said, claims, name, link), "the claim to say so")
+    claims.merge(name, {"spec": {"link": "eth7"}})
+    wait_until(lambda: places(lab) == {}, "it to leave an interface that it may not be on")
+    claims.wait_for(name, "Up", "False", "LinkMismatch")
+    node.run(["ip", "link", "add", "eth7", "type", "veth", "peer", "name", "far7"])
+    for end in ("far7", "eth7"):
+        node.run(["ip", "link", "set", end, "up"])
+
+    def on(link):
+        return {one.ip for one in node.addresses(link) if one.proto == MARK}
+
+    wait_until(lambda: on("eth7") == {ip}, "it to be on the new interface")
+    for command in ("down", "name other7", "up"):
+        target = "other7" if command == "up" else "eth7"
+        node.run(["ip", "link", "set", target, *command.split()])
+    wait_until(lambda: on("other7") == set(), "an interface that fits no more to be left")
+    node.run(["ip", "link", "del", "other7"])
+
+
+def test_pool_and_service_choose_the_interface(two_lans):
+    """Addresses of no node's subnet: their interface says where clients look for them."""
+    lab = two_lans
+    cluster = PooledCluster(lab, "web")
+    cluster.install()
+    cluster.controller_flags += ("--iface=eth0,eth1",)
+    try:
+        cluster.start()
+        lab.apply(pool("dmz", "10.92.0.0/28", link=INTERFACE))
+        lab.apply(pool("lan", "10.93.0.0/28", autoAssign=False))
+        cluster.add("one", **LOAD_BALANCER)
+        other = {"ipcontroller.ext/pool": "lan", "ipcontroller.ext/link": INTERFACE}
+        cluster.add("two", **LOAD_BALANCER, metadata={"annotations": other}, port=81)
+        wait_until(lambda: set(places(lab)) == {"10.92.0.1", "10.93.0.1"}, "both to be up")
+        assert {link for on in places(lab).values() for _, link in on} == {INTERFACE}
+        cluster.merge("two", {"metadata": {"annotations": {"ipcontroller.ext/link": None}}})
+        wait_until(
+            lambda: {link for _, link in places(lab)["10.93.0.1"]} == {"eth0"}, "it to change"
+        )
+        assert {link for _, link in places(lab)["10.92.0.1"]} == {INTERFACE}
+    finally:
+        cluster.end()
+        cluster.clean_up()
