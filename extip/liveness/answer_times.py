@@ -1,6 +1,6 @@
 """The time that the API server took for its answers of late; a plain value that takes the time.
 
-Heartbeats may be late for the same reason as other calls.
+Heartbeats may be late, or be refused, for the same reason as other calls.
 """
 
 from collections import deque
@@ -12,6 +12,8 @@ class AnswerTimes:
     def __init__(self) -> None:
         self._under_way: list[float] = []
         self._over: deque[tuple[float, float]] = deque(maxlen=64)
+        self.failing = False
+        """The server refused the last call, or could not be reached."""
 
     def began(self, now: float) -> None:
         """Record the sending of a call."""

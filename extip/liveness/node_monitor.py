@@ -18,7 +18,7 @@ from extip import log
 from extip.api.coordination_v1 import Lease
 from extip.api.names import node_of_lease
 from extip.clock import Clock
-from extip.errors import ApiError
+from extip.errors import ApiError, ApiUnavailableError
 from extip.liveness.answer_times import AnswerTimes
 from extip.liveness.lease_content import beat_of, is_unread, leaving_reason, reach_of
 from extip.liveness.policy import SLOW, Beat, Liveness, Verdict
@@ -292,7 +292,12 @@ class NodeMonitor:
             self._look_later(BEHIND_S, newest=newest, since=asked_at)
 
     async def _read(self) -> tuple[Lease, ...]:
-        """Read all Leases, with a second attempt. Raises TimeoutError and ApiError."""
+        """Read all Leases, with a second attempt. Raises TimeoutError and ApiError.
+
+        While calls of this process fail, heartbeats may fail, too: then a read would prove nothing.
+        """
+        if self.answer_times.failing:
+            raise ApiUnavailableError("other calls to the API server fail")
         least_s, most_s = _FIRST_READ_S
         first_s = min(max(self._monitor_s / _FIRST_READ, least_s), most_s)
         if self._clock.monotonic() - self._read_at < _SLOW_FOR_S:

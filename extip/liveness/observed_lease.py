@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from extip.api.coordination_v1 import Lease
 from extip.clock import Clock
 from extip.election.lease import LeaseStore
+from extip.errors import ApiError, ApiUnavailableError
 from extip.liveness.answer_times import AnswerTimes
 
 
@@ -57,7 +58,10 @@ class ObservedLease:
         self._times.began(sent_at)
         try:
             answer = await call
-            answered = True
+            answered, self._times.failing = True, False
+        except ApiError as error:
+            self._times.failing = isinstance(error, ApiUnavailableError)
+            raise
         except asyncio.CancelledError:  # the caller's bound on the time
             if self._unanswered_at is None:
                 self._unanswered_at = sent_at

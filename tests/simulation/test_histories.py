@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill
-from tests.simulation.faults.server import Deaf, Slow, Throttled
+from tests.simulation.faults.server import Deaf, EtcdDown, Slow, Throttled
 from tests.simulation.faults.users import ServiceAdded
 from tests.simulation.faults.wire import Lossy
 from tests.simulation.history import History, play
@@ -40,6 +40,7 @@ FOUND = {
     "calls-are-slow-while-heartbeats-are-due-and-quick-when-the-leases-are-read": History(
         50464, (Slow(59.37, 2.48, (), 0.981),)
     ),
+    "writes-fail-while-reads-go-on": History(50611, (EtcdDown(59.39, 4.9, (), 0.568),)),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }
 """Histories that broke a promise once, each with the reason in its name."""

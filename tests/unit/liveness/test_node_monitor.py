@@ -231,6 +231,50 @@ def test_an_api_server_that_is_away_for_everybody_kills_nobody():
     run_virtually(main())
 
 
+def test_nobody_dies_while_other_calls_of_this_process_fail():
+    """Writes may fail for all, and the first node that is overdue has witnesses from before."""
+
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b", "c")
+            await asyncio.sleep(20)
+            it.told.clear()
+            it.monitor.answer_times.failing = True
+            it.cut |= {"a", "b", "c"}
+            await asyncio.sleep(5)
+            it.monitor.answer_times.failing = False
+            it.cut -= {"b", "c"}
+            await asyncio.sleep(1)
+            assert DEAD not in [verdict for _, _, verdict in it.told]
+            await asyncio.sleep(10)
+            assert it.verdicts() == {"a": DEAD, "b": ALIVE, "c": ALIVE}
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(("took_s", "verdict"), [(1.9, UNKNOWN), (0.05, DEAD)])
+def test_other_calls_that_were_slow_while_a_heartbeat_was_due_give_it_time(took_s, verdict):
+    """The read that would confirm the death is quick again."""
+
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b", "c")
+            await asyncio.sleep(20)
+            it.cut |= {"a"}
+            await asyncio.sleep(3)
+            now = asyncio.get_running_loop().time()
+            it.monitor.answer_times.began(now - took_s)
+            it.monitor.answer_times.ended(now - took_s, now, answered=True)
+            await asyncio.sleep(1.3)
+            assert it.monitor.verdict("a") is verdict
+            await asyncio.sleep(12)
+            assert it.monitor.verdict("a") is DEAD
+
+    run_virtually(main())
+
+
 def test_a_watch_that_hangs_silently_kills_nobody():
     """Renewals arrive at the server, but not here."""
 

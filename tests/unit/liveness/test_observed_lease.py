@@ -84,6 +84,24 @@ def test_calls_are_timed_while_they_wait_and_when_they_are_answered():
     run_virtually(main())
 
 
+def test_a_call_that_the_server_refused_counts_until_one_is_answered():
+    async def main():
+        world, times = World(), AnswerTimes()
+        lease = ObservedLease(
+            world.server.client(NAME), on_recovery=lambda _: None, times=times, clock=LoopClock()
+        )
+        world.server.deliver = lambda _who, _verb: REFUSED
+        with suppress(ApiUnavailableError):
+            await lease.get()
+        assert times.failing
+        world.server.deliver = lambda _who, _verb: OK
+        with suppress(NotFoundError):  # which is an answer
+            await lease.get()
+        assert not times.failing
+
+    run_virtually(main())
+
+
 def test_a_connection_that_hangs_is_one_doubt_as_of_when_it_was_used():
     async def main():
         world = World()
