@@ -118,6 +118,7 @@ class OneFaultAlone(Invariant):
         if bound is None or fault is None:
             return
         releases = world.flags.get("on_api_loss") == "release"
+        self._well = {ip for ip in self._well if not world.is_balancing(ip)}
         for ip in [ip for ip in self._well if ip in world.users.wanted]:
             names = world.answering.get(ip, ())
             self._two_s[ip] += LOOK_S * (len(names) > 1)
@@ -125,7 +126,10 @@ class OneFaultAlone(Invariant):
             self._lost_s[ip] += LOOK_S * (len(names) > 0 and not world.reached.get(ip))
             if self._two_s[ip] > bound.two_s * CLOCKS + LATE_S:
                 yield f"{fault} alone: {ip} is on {names}, for {self._two_s[ip]:.1f} s in all"
-            if self._nobody_s[ip] > bound.nobody_s * CLOCKS + LATE_S and not releases:
+            stays = releases or (
+                ip in world.local_ips and world.users.endpoints() <= set(fault.who)
+            )
+            if self._nobody_s[ip] > bound.nobody_s * CLOCKS + LATE_S and not stays:
                 yield f"{fault} alone: {ip} is away for {self._nobody_s[ip]:.1f} s in all"
             if self._lost_s[ip] > LOST_S + LATE_S:
                 yield f"{fault} alone: clients lose {ip} for {self._lost_s[ip]:.1f} s in all"

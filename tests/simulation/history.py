@@ -11,6 +11,8 @@ from random import Random
 from extip.scheduling.policy.placement import Strategy
 from tests.fakes.hosts import run_hosts
 from tests.fakes.world import later
+from tests.simulation.allocation import ALLOCATION
+from tests.simulation.balance import LoadIsEven
 from tests.simulation.bounds import OneFaultAlone
 from tests.simulation.faults import FAULTS, Fault
 from tests.simulation.faults.base import Scene
@@ -31,7 +33,10 @@ SERVED_S = 5.0
 
 SCENE = Scene(nodes=("n1", "n2", "n3", "n4", "n5"), schedulers=("s1", "s2", "s3"))
 
-MORE = (OneFaultAlone, OneLeaderActs, CachesAreBounded)
+REBALANCE_AFTER_S = 5.0
+"""In some histories; short enough for balance before the end."""
+
+MORE = (*ALLOCATION, OneFaultAlone, OneLeaderActs, CachesAreBounded, LoadIsEven)
 """Invariants beside the general ones."""
 
 
@@ -60,6 +65,8 @@ class History:
             flags.append(("on_api_loss", "release"))
         if rng.random() < 0.2:
             flags.append(("nodefilter", Strategy.FIRST_ALIVE))
+        if rng.random() < 0.4:
+            flags.append(("rebalance_after_s", REBALANCE_AFTER_S))
         return cls(seed, tuple(sorted(faults, key=lambda f: f.at_s)), tuple(flags))
 
     def __str__(self) -> str:
@@ -162,8 +169,10 @@ def _cluster(history: History) -> World:
     """Return the cluster of a history, with its services, started."""
     rng = Random(history.seed)  # noqa: S311 - a simulation's chance
     flags = dict(history.flags)
-    strategy = flags.pop("nodefilter", Strategy.FAIR)
-    flags["scheduler"] = {"rebalance_after_s": 0.0, "nodefilter": strategy}
+    flags["scheduler"] = {
+        "rebalance_after_s": flags.pop("rebalance_after_s", 0.0),
+        "nodefilter": flags.pop("nodefilter", Strategy.FAIR),
+    }
     world = World(rng, flags=flags)
     for name in SCENE.nodes:
         world.add_node(name, rate=round(rng.uniform(0.97, 1.03), 4))

@@ -6,13 +6,11 @@ here, and its number is that of `docs/fail-over.md`, plus what a look can be lat
 
 from collections import defaultdict
 from collections.abc import Iterable
-from ipaddress import IPv4Interface, ip_address
-from typing import Any
+from ipaddress import IPv4Interface
 
-from extip.api.resources import IP_CLAIMS
 from extip.net.interfaces import IPAddress
-from tests.fakes.cluster_objects import Change
 from tests.fakes.hosts import hosts_loop
+from tests.simulation.moves import Move
 from tests.simulation.world import World
 
 LOOK_S = 0.2
@@ -136,15 +134,12 @@ class AllIsWell(Invariant):
         for ip, since in world.users.gone.items():
             if world.now - since > CONVERGED_S and (holders := world.holders(ip)):
                 yield f"{ip} is on {holders}, and nobody wants it"
-        for name, since in world.users.waiting.items():
-            if world.now - since > CONVERGED_S:
-                yield f"{name} waits for an address since {since:.1f}"
 
     def _wanted(self) -> Iterable[str]:
         world = self.world
         assigned = world.assigned()
         for ip, since in world.users.wanted.items():
-            if world.now - since < CONVERGED_S:
+            if world.now - since < CONVERGED_S or world.is_balancing(ip):
                 continue
             holders = world.holders(ip)
             if holders != [assigned.get(ip, "")]:
@@ -153,38 +148,24 @@ class AllIsWell(Invariant):
                 yield f"{ip} is on {holders}, and its clients do not reach it"
 
 
-class NeverGivenTwice(Invariant):
-    """No address of a pool belongs to two services that did not ask to share it."""
-
-    def look(self) -> Iterable[str]:
-        for ip, names in self.world.users.given.items():
-            if len(names) > 1:
-                yield f"{ip} is given to {sorted(names)}"
-
-
 class NoNeedlessMove(Invariant):
     """A claim stays where it is while no fault is, or was just before, at its node."""
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._moved: list[str] = []
-        world.api.on_change.append(self._on_change)
+        self._needless: list[Move] = []
+        world.moves.on_move.append(self._on_move)
 
     def look(self) -> Iterable[str]:
-        moved, self._moved = self._moved, []
-        return moved
+        moves, self._needless = self._needless, []
+        return [f"{m.ip} moved from {m.source} to {m.target} for no reason" for m in moves]
 
-    def _on_change(self, change: Change) -> None:
-        before, after = _node(change.before), _node(change.after)
-        if change.collection != IP_CLAIMS.path() or not before or not after or before == after:
-            return
+    def _on_move(self, move: Move) -> None:
         world = self.world
-        if world.touched_s_ago(before) < EXCUSED_S:
+        if world.balances(move) or world.touched_s_ago(move.source) < EXCUSED_S:
             return
-        ip = ip_address((change.after or {})["spec"]["cidr"].partition("/")[0])
-        if ip in world.local_ips and world.touched_s_ago("endpoints") < EXCUSED_S:
-            return
-        self._moved.append(f"{ip} moved from {before} to {after} for no reason")
+        if move.ip not in world.local_ips or world.touched_s_ago("endpoints") >= EXCUSED_S:
+            self._needless.append(move)
 
 
 class LoadIsBounded(Invariant):
@@ -261,7 +242,6 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     NothingOutlivesItsTtl,
     NothingOfOthersTouched,
     AllIsWell,
-    NeverGivenTwice,
     NoNeedlessMove,
     LoadIsBounded,
     StepsAreShort,
@@ -272,8 +252,3 @@ INVARIANTS: tuple[type[Invariant], ...] = (
 
 def _pairs(names: list[str]) -> Iterable[tuple[str, str]]:
     return ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
-
-
-def _node(claim: dict[str, Any] | None) -> str:
-    node: str = (claim or {}).get("spec", {}).get("nodeName", "")
-    return node

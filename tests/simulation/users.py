@@ -10,6 +10,7 @@ from tests.fakes.cluster_objects import Change
 from tests.fakes.world import later, now_s
 
 POOL = "10.88.2.0/28"
+POOL_SIZE = 14
 LOCAL = "local-1"
 """The service with local traffic policy."""
 
@@ -27,6 +28,8 @@ class Users:
         """Services that have no address of the pool yet, each since when."""
         self.given: dict[IPAddress, set[str]] = {}
         """Addresses that services were given, with those services."""
+        self.full_s = 0.0
+        """When the pool had no address left, last."""
         self._changed = True
         api.on_change.append(self._on_change)
         api.on_restore.append(self._on_restore)
@@ -67,6 +70,13 @@ class Users:
         if not self._api.has(IP_CLAIM_POOLS, "pool"):
             self._api.create(IP_CLAIM_POOLS, "pool", spec={"cidr": POOL})
 
+    def resize_pool(self, count: int | None) -> None:
+        """Leave the pool so many addresses, or all."""
+        if self._api.has(IP_CLAIM_POOLS, "pool"):
+            first = ip_address(POOL.partition("/")[0]) + 1
+            ranges = None if count is None else [[str(first), str(first + count - 1)]]
+            self._api.patch(IP_CLAIM_POOLS, "pool", {"spec": {"ranges": ranges}})
+
     def place_endpoints(self, nodes: tuple[str, ...]) -> None:
         """Have the pods of the local service on these nodes."""
         endpoints = [{"addresses": ["10.244.0.9"], "nodeName": node} for node in nodes]
@@ -90,6 +100,8 @@ class Users:
 
     def look(self) -> None:
         """Bring what is wanted up to date."""
+        if len(self.given) >= POOL_SIZE:
+            self.full_s = now_s()
         if not self._changed:
             return
         self._changed, now = False, now_s()

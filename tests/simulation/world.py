@@ -20,6 +20,7 @@ from extip.metrics import Metrics
 from extip.modes import controller, scheduler
 from extip.modes.process import Process
 from extip.net.interfaces import IPAddress, IPInterface
+from extip.scheduling.policy.placement import Strategy
 from extip.settings.controller import ControllerSettings
 from extip.settings.scheduler import SchedulerSettings
 from tests.fakes.cluster_api import ClusterApi
@@ -30,9 +31,13 @@ from tests.fakes.link import FakeNode
 from tests.fakes.network import FakeNetwork
 from tests.fakes.world import later
 from tests.simulation.cluster import NAMESPACE
+from tests.simulation.moves import Move, Moves
 from tests.simulation.users import Users
 
 IFACE = "eth0"
+
+MOVED_S = 8.0
+"""For so long after a move in order its IP may be on two nodes, or its clients be on their way."""
 
 ALONE_S = 11.0
 """A fault is alone when none was for so long before it, and it stays so for so long after it."""
@@ -80,6 +85,12 @@ class World:
         self.rng = rng
         self.flags = flags
         """Of the controllers, by field of their settings; `scheduler` has those of schedulers."""
+        self._of_schedulers = SchedulerSettings(
+            namespace=NAMESPACE,
+            http=None,
+            leader_elect=True,
+            **flags["scheduler"],  # type: ignore[arg-type]
+        )
         self.api = ClusterApi()
         self.api.faults.rng = Random(rng.random())  # noqa: S311 - a simulation's chance
         self.segment = FaultySegment(Random(rng.random()))  # noqa: S311
@@ -89,6 +100,7 @@ class World:
         self.processes: dict[str, Running] = {}
         self.lives: list[Running] = []
         self.users = Users(self.api)
+        self.moves = Moves(self.api)
         self.strangers: dict[object, Stranger] = {}
         self.foreign: dict[tuple[str, IPInterface], float] = {}
         """Addresses that somebody put on a node by hand, and when."""
@@ -329,6 +341,26 @@ class World:
         return [str(a.interface) for a in self.nodes[name].kernel.observed() if a.ours]
 
     @property
+    def rebalance_after_s(self) -> float:
+        """How long nodes have to be steady before IPs are moved to even the load out; 0: never."""
+        return self._of_schedulers.rebalance_after_s
+
+    @property
+    def strategy(self) -> Strategy:
+        """How schedulers distribute claims."""
+        return self._of_schedulers.nodefilter
+
+    def is_balancing(self, ip: IPAddress) -> bool:
+        """Whether an IP was moved a moment ago to even the load out: two nodes may have it."""
+        move = self.moves.last.get(ip)
+        return move is not None and self.balances(move) and self.now - move.at_s < MOVED_S
+
+    def balances(self, move: Move) -> bool:
+        """Whether a move makes the load more even, or with `first-alive` joins the others."""
+        helps = move.gap > 1 if self.strategy is Strategy.FAIR else move.joins
+        return self.rebalance_after_s > 0 and helps
+
+    @property
     def ttl_s(self) -> float:
         return 6.0
 
@@ -385,16 +417,9 @@ class World:
                 rng=rng,
                 metrics=Metrics("controller"),
             )
-        of_scheduler: dict[str, object] = self.flags["scheduler"]  # type: ignore[assignment]
-        of_schedulers = SchedulerSettings(
-            namespace=NAMESPACE,
-            http=None,
-            leader_elect=True,
-            **of_scheduler,  # type: ignore[arg-type]
-        )
         identity = f"{name}_{self.rng.getrandbits(32):08x}"
         return scheduler.assemble(
-            of_schedulers, kube, identity, clock=clock, rng=rng, metrics=Metrics("scheduler")
+            self._of_schedulers, kube, identity, clock=clock, rng=rng, metrics=Metrics("scheduler")
         )
 
 

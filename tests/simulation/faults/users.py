@@ -62,6 +62,22 @@ class BalancerAdded(Change):
         world.users.remove_service(self.who[0])
 
 
+class BalancersAdded(Change):
+    """Several services ask for addresses of the pool at once, more than there are with others."""
+
+    @classmethod
+    def whom(cls, rng: Random, scene: Scene) -> tuple[str, ...]:
+        return tuple(f"burst-{rng.randint(1, 30)}" for _ in range(rng.randint(4, 12)))
+
+    def begin(self, world: World) -> None:
+        for name in self.who:
+            world.users.add_balancer(name)
+
+    def end(self, world: World) -> None:
+        for name in self.who:
+            world.users.remove_service(name)
+
+
 class EndpointsMoved(Change):
     """The pods of a service with local traffic policy go elsewhere."""
 
@@ -78,7 +94,27 @@ class EndpointsMoved(Change):
         world.users.place_endpoints(self.who)
 
 
-class PoolGone(Change):
+class OfPool(Change):
+    """Is about the pool, and may explain that a service gets another address."""
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        return ("pool",)
+
+
+class PoolResized(OfPool):
+    """The pool has fewer addresses for a while."""
+
+    weight = 0.5
+
+    def begin(self, world: World) -> None:
+        world.users.resize_pool(1 + int(8 * self.amount))
+
+    def end(self, world: World) -> None:
+        world.users.resize_pool(None)
+
+
+class PoolGone(OfPool):
     """The pool is deleted, and made again."""
 
     weight = 0.3
@@ -169,7 +205,9 @@ USERS = (
     ServiceAdded,
     ServiceReplaced,
     BalancerAdded,
+    BalancersAdded,
     EndpointsMoved,
+    PoolResized,
     PoolGone,
     NodePatched,
     Drained,
