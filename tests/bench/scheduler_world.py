@@ -5,6 +5,7 @@ addresses, the guard, the placement, and what is to be written.
 """
 
 import time
+from collections.abc import Iterable
 from ipaddress import IPv4Address
 from random import Random
 from typing import Any, cast
@@ -176,6 +177,16 @@ class SchedulerWorld:
         spec = LeaseSpec(holder_identity=node, renew_time=f"2026-01-01T00:00:00.{number:06}Z")
         metadata = {"name": heartbeat_lease(node), "namespace": "extip"}
         self.put(self.inputs.leases, Lease, metadata=metadata, spec=msgspec.to_builtins(spec))
+
+    def die(self, nodes: Iterable[str]) -> None:
+        """Have nodes found dead at once."""
+        for node in nodes:
+            self.inputs.monitor._condemn(node)
+
+    @property
+    def waiting(self) -> int:
+        """The number of claims with a decided write that nobody makes."""
+        return len(self.scheduler._backlog._writes)
 
     def service(
         self,
