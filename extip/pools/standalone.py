@@ -178,14 +178,15 @@ class StandaloneAllocation:
         if node_ips is None:
             return None
         allocation = self._allocator.plan(self._requests.value(), node_ips)
-        differs = allocation is not self._last
-        if differs:
-            self._last = allocation
-            self._allocator.take_claims(self._give(allocation))
+        changes: dict[str, IpClaim | None] = {}
+        if allocation is not self._last:
+            self._last, changes = allocation, self._give(allocation)
+            self._allocator.take_claims(changes)
             self._on_change()
         writes, later_s = self._allocator.due(allocation)
         self._publication.offer(writes)
-        return 0.0 if differs or self._allocator.pending else later_s
+        # A service that waits for an address makes every allocation another one, and is no reason.
+        return 0.0 if changes or self._allocator.pending else later_s
 
     def _give(self, allocation: Allocation) -> dict[str, IpClaim | None]:
         """Note which addresses are given; return the claims that would say so, by name."""

@@ -98,6 +98,25 @@ TABLE: dict[str, Callable[[Fault], Bound | None]] = {
 }
 """Faults that are not in it have no bound of their own."""
 
+MOVED_S = 2.0
+"""A pod of simple mode stops; another one reads all services, probes their IPs and announces."""
+
+
+def _while_it_lasts(fault: Fault) -> Bound:
+    return Bound(0.0, fault.lasts_s + MOVED_S)
+
+
+SIMPLE_TABLE = dict.fromkeys(TABLE, _always) | {
+    "Restart": _while_it_lasts,
+    "Rescheduled": lambda _: Bound(0.0, MOVED_S),
+    "Split": _while_it_lasts,
+    "Unplugged": _while_it_lasts,
+    "Down": _while_it_lasts,
+    "OneWay": _while_it_lasts,
+    "NotBothWays": _while_it_lasts,
+}
+"""The same for simple mode: what runs on one node is away only with it, and never on two."""
+
 
 class OneFaultAlone(Invariant):
     """An IP that was well is doubled or away no longer than the fault's line of the table says."""
@@ -114,7 +133,8 @@ class OneFaultAlone(Invariant):
         world, fault = self.world, self.world.alone
         if fault is not self._fault:
             self._begin(fault)
-        bound = None if fault is None else TABLE.get(type(fault).__name__, lambda _: None)(fault)
+        table = SIMPLE_TABLE if world.simple else TABLE
+        bound = None if fault is None else table.get(type(fault).__name__, lambda _: None)(fault)
         if bound is None or fault is None:
             return
         releases = world.flags.get("on_api_loss") == "release"

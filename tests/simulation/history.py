@@ -28,6 +28,9 @@ BEGIN_S, HEALED_S, END_S = 12.0, 80.0, 120.0
 ALONE_LASTS_S = 9.0
 """A fault that is alone is over early enough for the next one to be alone, too."""
 
+SIMPLE = 0.15
+"""The part of the histories that are of simple mode."""
+
 SERVED_S = 5.0
 """When users make their services."""
 
@@ -35,6 +38,8 @@ SCENE = Scene(nodes=("n1", "n2", "n3", "n4", "n5"), schedulers=("s1", "s2", "s3"
 
 REBALANCE_AFTER_S = 5.0
 """In some histories; short enough for balance before the end."""
+
+SIMPLE_SCENE = Scene(nodes=("n1", "n2"), schedulers=(), simple=True)
 
 MORE = (*ALLOCATION, OneFaultAlone, OneLeaderActs, CachesAreBounded, LoadIsEven)
 """Invariants beside the general ones."""
@@ -51,15 +56,9 @@ class History:
     @classmethod
     def draw(cls, seed: int) -> "History":
         rng = Random(seed)  # noqa: S311 - a simulation's chance
-        kinds = list(FAULTS.values())
-        weights = [kind.weight for kind in kinds]
-        one_by_one = rng.random() < 0.4
-        times = [13.0, 36.0, 59.0] if one_by_one else _times(rng)
-        faults = []
-        for kind, at_s in zip(rng.choices(kinds, weights, k=len(times)), times, strict=True):
-            fault = kind.draw(rng, SCENE, round(at_s + rng.random(), 2))
-            most_s = ALONE_LASTS_S if one_by_one else fault.lasts_s
-            faults.append(replace(fault, lasts_s=min(fault.lasts_s, most_s)))
+        if rng.random() < SIMPLE:
+            return cls(seed, _draw_faults(rng, SIMPLE_SCENE), (("simple", True),))
+        faults = _draw_faults(rng, SCENE)
         flags: list[tuple[str, object]] = []
         if rng.random() < 0.15:
             flags.append(("on_api_loss", "release"))
@@ -67,12 +66,26 @@ class History:
             flags.append(("nodefilter", Strategy.FIRST_ALIVE))
         if rng.random() < 0.4:
             flags.append(("rebalance_after_s", REBALANCE_AFTER_S))
-        return cls(seed, tuple(sorted(faults, key=lambda f: f.at_s)), tuple(flags))
+        return cls(seed, faults, tuple(flags))
 
     def __str__(self) -> str:
         lines = [f"    {fault}," for fault in self.faults]
         flags = f", flags={self.flags!r}" if self.flags else ""
         return "\n".join([f"History({self.seed}, (", *lines, f"){flags})"])
+
+
+def _draw_faults(rng: Random, scene: Scene) -> tuple[Fault, ...]:
+    """Return the faults of a history in their order: some together, or each alone."""
+    kinds = [k for k in FAULTS.values() if (k.of_simple if scene.simple else k.of_claims)]
+    weights = [kind.weight for kind in kinds]
+    one_by_one = rng.random() < 0.4
+    times = [13.0, 36.0, 59.0] if one_by_one else _times(rng)
+    faults = []
+    for kind, at_s in zip(rng.choices(kinds, weights, k=len(times)), times, strict=True):
+        fault = kind.draw(rng, scene, round(at_s + rng.random(), 2))
+        most_s = ALONE_LASTS_S if one_by_one else fault.lasts_s
+        faults.append(replace(fault, lasts_s=min(fault.lasts_s, most_s)))
+    return tuple(sorted(faults, key=lambda fault: fault.at_s))
 
 
 def _times(rng: Random) -> list[float]:
@@ -173,14 +186,16 @@ def _cluster(history: History) -> World:
         "rebalance_after_s": flags.pop("rebalance_after_s", 0.0),
         "nodefilter": flags.pop("nodefilter", Strategy.FAIR),
     }
-    world = World(rng, flags=flags)
-    for name in SCENE.nodes:
+    world, scene = World(rng, flags=flags), SIMPLE_SCENE if flags.get("simple") else SCENE
+    for name in scene.nodes:
         world.add_node(name, rate=round(rng.uniform(0.97, 1.03), 4))
-    for name in SCENE.schedulers:
+    for name in scene.schedulers:
         world.add_scheduler(name, rate=round(rng.uniform(0.97, 1.03), 4))
+    if scene.simple:
+        world.pod = scene.nodes[0]
     world.users.add_pool()
-    world.users.place_endpoints(tuple(rng.sample(SCENE.nodes, 2)))
-    for name in SCENE.processes:
+    world.users.place_endpoints(tuple(rng.sample(scene.nodes, 2)))
+    for name in scene.processes:
         world.later(rng.uniform(0, 1), world.start, name)
     world.later(SERVED_S, _make_services, world)
     return world
@@ -188,7 +203,8 @@ def _cluster(history: History) -> World:
 
 def _make_services(world: World) -> None:
     """Have users make services: all nodes get some, since all are there by now."""
-    world.users.add_service(LOCAL, "10.88.1.9", local=True)
+    if not world.simple:  # it brings up no IP of a service that its node cannot serve
+        world.users.add_service(LOCAL, "10.88.1.9", local=True)
     for number in range(1, 7):
         world.users.add_service(f"web-{number}", f"10.88.1.{number}")
     for number in (7, 8):

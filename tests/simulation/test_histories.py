@@ -11,7 +11,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill
 from tests.simulation.faults.server import Deaf, EtcdDown, Slow, Throttled
-from tests.simulation.faults.users import ServiceAdded
+from tests.simulation.faults.users import BalancerAdded, PoolGone, ServiceAdded
 from tests.simulation.faults.wire import Lossy
 from tests.simulation.history import History, play
 from tests.simulation.runs import Report, run_seeds
@@ -41,6 +41,11 @@ FOUND = {
         50464, (Slow(59.37, 2.48, (), 0.981),)
     ),
     "writes-fail-while-reads-go-on": History(50611, (EtcdDown(59.39, 4.9, (), 0.568),)),
+    "simple-mode-rests-while-a-service-waits-for-an-address": History(
+        1,
+        (PoolGone(20.0, 20.0), BalancerAdded(25.0, 10.0, ("pooled-20",))),
+        (("simple", True),),
+    ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }
 """Histories that broke a promise once, each with the reason in its name."""

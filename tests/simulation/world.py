@@ -17,12 +17,13 @@ from extip.api.resources import IP_CLAIMS, NODES
 from extip.errors import FatalError
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
-from extip.modes import controller, scheduler
+from extip.modes import controller, scheduler, simple
 from extip.modes.process import Process
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.placement import Strategy
 from extip.settings.controller import ControllerSettings
 from extip.settings.scheduler import SchedulerSettings
+from extip.settings.simple import SimpleSettings
 from tests.fakes.cluster_api import ClusterApi
 from tests.fakes.cluster_transport import ClusterTransport
 from tests.fakes.faulty_segment import Client, FaultySegment, Stranger
@@ -99,6 +100,10 @@ class World:
         self.scheduler_hosts: dict[str, HostClock] = {}
         self.processes: dict[str, Running] = {}
         self.lives: list[Running] = []
+        self.simple = bool(flags.get("simple"))
+        """The nodes run `extip simple`, one at a time."""
+        self.pod = ""
+        """The node on which Kubernetes wants it to run; empty in claims mode."""
         self.users = Users(self.api)
         self.moves = Moves(self.api)
         self.strangers: dict[object, Stranger] = {}
@@ -155,7 +160,9 @@ class World:
     # Processes: a controller has its node's name, a scheduler its own.
 
     def start(self, name: str) -> None:
-        """Start a process that does not run."""
+        """Start a process that does not run, where it is to run."""
+        if self.pod not in ("", name):
+            return
         before = self.processes.get(name)
         if before is not None and before.ended is None and not before.life.dead:
             return
@@ -191,6 +198,21 @@ class World:
         running.transport.cut()
         self._close_sockets(name)
 
+    def reschedule(self) -> None:
+        """Have the pod of simple mode stopped in order, and started on the next node."""
+        names = list(self.nodes)
+        self._follow(self.pod, names[(names.index(self.pod) + 1) % len(names)])
+
+    def _follow(self, source: str, target: str) -> None:
+        """Wait until the pod has gone from a node; the kubelet tells the pod to stop."""
+        self.pod = target
+        if self.exists(source):
+            if self.runs(source):
+                self.terminate(source)
+            self.later(0.5, self._follow, source, target)
+        else:
+            self.start(target)
+
     def terminate(self, name: str) -> None:
         """As SIGTERM."""
         self.processes[name].signals.put_nowait("SIGTERM")
@@ -208,8 +230,8 @@ class World:
 
     def exists(self, name: str) -> bool:
         """Whether there is a process of that name now, frozen or not."""
-        running = self.processes[name]
-        return running.ended is None and not running.life.dead
+        running = self.processes.get(name)
+        return running is not None and running.ended is None and not running.life.dead
 
     def runs(self, name: str) -> bool:
         running = self.processes.get(name)
@@ -362,7 +384,7 @@ class World:
 
     @property
     def ttl_s(self) -> float:
-        return 6.0
+        return 40.0 if self.simple else 6.0
 
     @property
     def local_ips(self) -> set[IPAddress]:
@@ -377,6 +399,8 @@ class World:
 
     def assigned(self) -> dict[IPAddress, str]:
         """Return the IPs that have a claim, each with its node."""
+        if self.simple:
+            return dict.fromkeys(self.users.wanted, self.pod)
         claims = self.api.collections.get(IP_CLAIMS.path(), {}).values()
         return {
             ip_address(claim["spec"]["cidr"].partition("/")[0]): claim["spec"].get("nodeName", "")
@@ -401,6 +425,15 @@ class World:
         clock = ProcessClock(self._clock_of(name))
         rng = Random(self.rng.random())  # noqa: S311 - a simulation's chance
         kube = ApiClient(transport)
+        if self.simple:
+            return simple.assemble(
+                SimpleSettings(http=None, load_balancers=True),
+                kube,
+                self.nodes[name].network,
+                clock=clock,
+                rng=rng,
+                metrics=Metrics("simple"),
+            )
         if name in self.nodes:
             of_controller = {k: v for k, v in self.flags.items() if k != "scheduler"}
             settings = ControllerSettings(

@@ -15,10 +15,12 @@ class Scene:
 
     nodes: tuple[str, ...]
     schedulers: tuple[str, ...]
+    simple: bool = False
+    """The first node runs `extip simple`, and nothing else runs."""
 
     @property
     def processes(self) -> tuple[str, ...]:
-        return self.nodes + self.schedulers
+        return self.nodes[:1] if self.simple else self.nodes + self.schedulers
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Fault:
     """How often it is drawn, compared with others."""
     harmless: ClassVar[bool] = False
     """It is no fault, and excuses nothing."""
+    of_claims: ClassVar[bool] = True
+    of_simple: ClassVar[bool] = True
+    """The modes in which it happens."""
 
     @classmethod
     def draw(cls, rng: Random, scene: Scene, at_s: float) -> Self:

@@ -1,7 +1,7 @@
 """Processes that are killed, fail, freeze, limp or are replaced."""
 
 from tests.fakes.world import later
-from tests.simulation.faults.base import OfOne, OfSome
+from tests.simulation.faults.base import Fault, OfOne, OfSome
 from tests.simulation.world import World
 
 
@@ -74,6 +74,23 @@ class Limp(OfOne):
         later(0.02, self._stop, world, running)
 
 
+class Rescheduled(Fault):
+    """Kubernetes moves the pod of simple mode to the next node, and back at the end."""
+
+    weight = 4.0
+    of_claims = False
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        return ("*",)
+
+    def begin(self, world: World) -> None:
+        world.reschedule()
+
+    def end(self, world: World) -> None:
+        world.reschedule()
+
+
 class WallClock(OfOne):
     """Its machine's wall clock is wrong for a while, by hours."""
 
@@ -84,4 +101,4 @@ class WallClock(OfOne):
         world._clock_of(self.who[0]).wall_offset_s = 0.0
 
 
-PROCESSES = (Kill, Restart, Freeze, Limp, WallClock)
+PROCESSES = (Kill, Restart, Freeze, Limp, Rescheduled, WallClock)

@@ -232,6 +232,7 @@ class Undefined(OfOne):
     """A definition is deleted, with all objects of its kind, and made again at the end."""
 
     weight = 0.5
+    of_simple = False
 
     @classmethod
     def whom(cls, rng: Random, scene: Scene) -> tuple[str, ...]:

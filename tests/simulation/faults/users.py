@@ -81,6 +81,8 @@ class BalancersAdded(Change):
 class EndpointsMoved(Change):
     """The pods of a service with local traffic policy go elsewhere."""
 
+    of_simple = False
+
     @classmethod
     def whom(cls, rng: Random, scene: Scene) -> tuple[str, ...]:
         return tuple(sorted(rng.sample(scene.nodes, rng.randint(1, 2))))
@@ -130,6 +132,8 @@ class PoolGone(OfPool):
 class NodePatched(OfNode):
     """The Kubernetes node says that it is not fit, and is fit again at the end."""
 
+    of_simple = False
+
     @classmethod
     def whom(cls, rng: Random, scene: Scene) -> tuple[str, ...]:
         return (rng.choice(scene.nodes), rng.choice(["not-ready", "excluded", "tainted"]))
@@ -152,6 +156,8 @@ class NodePatched(OfNode):
 class Drained(OfNode):
     """A person drains the node, and lets the IPs come back."""
 
+    of_simple = False
+
     def begin(self, world: World) -> None:
         if world.begins("drained", self.who[0]):
             self._patch(world, draining=True)
@@ -168,6 +174,7 @@ class Drained(OfNode):
 class ClaimDeleted(Fault):
     """A person deletes claims by hand, one or all."""
 
+    of_simple = False
     weight = 0.5
 
     def begin(self, world: World) -> None:
@@ -180,6 +187,7 @@ class ClaimDeleted(Fault):
 class RecordDeleted(OfNode):
     """A person deletes the IpNode of a node, or its Lease."""
 
+    of_simple = False
     weight = 0.5
 
     def begin(self, world: World) -> None:
