@@ -9,6 +9,22 @@ _DEAD = "A node is dead only when other nodes are heard and a fresh read of the 
 
 MUTATIONS = (
     Mutation(
+        name="own-slow-calls-tell-nothing",
+        promise="the server may have been slow while a heartbeat was due",
+        file="liveness/node_monitor.py",
+        old="self._read_took_s, self.answer_times.slowest_s(",
+        new="self._read_took_s, AnswerTimes().slowest_s(",
+        tests=("unit/liveness/test_node_monitor.py",),
+    ),
+    Mutation(
+        name="own-failing-calls-tell-nothing",
+        promise="While calls about that Lease fail, nobody is found dead",
+        file="liveness/node_monitor.py",
+        old="if self.answer_times.failing:",
+        new="if AnswerTimes().failing:",
+        tests=("unit/liveness/test_node_monitor.py",),
+    ),
+    Mutation(
         name="all-silent-all-dead",
         promise=_SILENCE,
         file="liveness/policy.py",
