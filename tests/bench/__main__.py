@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tests.bench import (
     announce,
+    balancers,
     cache,
     cluster_size,
     command_line,
@@ -40,6 +41,7 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "fail-over": ("a node dies, with keepalived beside", failover.measure),
     "drain": ("a node with 50 IPs is stopped in order", failover_drain.measure),
     "claims-answer": ("service created to first answer, claims", failover_first_answer.measure),
+    "balancers": ("LoadBalancer service created to first answer", balancers.measure),
     "mass-move": ("a node with 1,000 claims dies", failover_mass.measure),
     "placement": ("100,000 claims over 1,000 nodes, decisions alone", failover_placement.measure),
     "scheduler": ("what one event costs the scheduler, by the number of claims", scheduler.measure),
