@@ -1,10 +1,10 @@
 """Annotations of struct fields beyond their types, for the OpenAPI schemas of extip's kinds.
 
 The API server enforces them. Decoding does not, and reads every object that a server sends. Schemas
-are structural (apiextensions.k8s.io/v1). A rule is a pattern where possible, since every server
-since 1.16 enforces patterns. ``x-kubernetes-validations`` use only the CEL of 1.25. Servers before
-that drop the field. Functions of later servers (`isCIDR`) would make servers in between refuse the
-whole definition.
+are structural (apiextensions.k8s.io/v1). A rule is a format or a pattern where possible, since
+every server since 1.16 enforces them. ``x-kubernetes-validations`` use only the CEL of 1.25.
+Servers before that drop the field. Functions of later servers (`isCIDR`) would make servers in
+between refuse the whole definition.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,8 @@ _IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
 _IPV6 = r"[0-9A-Fa-f]{0,4}(:[0-9A-Fa-f]{0,4}){2,7}"
 
 LONGEST_CIDR: Json = {"maxLength": 43}
-CIDR: Json = {
-    "pattern": f"^({_IPV4}/(3[0-2]|[12]?[0-9])|{_IPV6}/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))$",
-    **LONGEST_CIDR,
-}
+CIDR: Json = {"format": "cidr", **LONGEST_CIDR}
+"""Servers read it with Go's ParseCIDR, and refuse anything else in words that people understand."""
 IP: Json = {"pattern": f"^({_IPV4}|{_IPV6})$", **LONGEST_CIDR}
 
 LONGEST_NAME: Json = {"maxLength": 253}

@@ -110,5 +110,19 @@ def main() -> None:
 
 def _one_line(error: click.ClickException) -> str:
     text = " ".join(error.format_message().split()).removesuffix(".")
+    if isinstance(error, click.NoSuchOption) and (others := _commands_with(error.option_name)):
+        text = f"No such option '{error.option_name}' here: it is one of {others}"
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     return text if ctx is None else f"{text} (`{ctx.command_path} --help` tells more)"
+
+
+def _commands_with(flag: str) -> str:
+    """Return the daemons that have a flag, as a person calls them; empty for none."""
+    ctx = click.Context(cli)
+    found = [(name, cli.get_command(ctx, name)) for name in DAEMONS]
+    having = [
+        f"`extip {name}`"
+        for name, command in found
+        if command is not None and any(flag in one.opts for one in command.params)
+    ]
+    return " and ".join(having)

@@ -46,10 +46,27 @@ class _Choice(click.Choice[str]):
         return self._parse(super().convert(value, param, ctx))
 
 
+class _Whole(click.IntRange):
+    """A whole number within limits."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - click's own signature
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """Read it."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            limits = f"a whole number from {self.min} to {self.max}"
+            self.fail(f"{str(value)!r} is not {limits}", param, ctx)
+
+
 def click_type(kind: FlagType[Any]) -> click.ParamType[Any]:
     """Return the type of click that reads values of the kind."""
     if kind.choices:
         return _Choice(kind)
     if kind.limits:
-        return click.IntRange(*kind.limits)
+        return _Whole(*kind.limits)
     return _Parsed(kind)

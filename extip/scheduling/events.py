@@ -62,6 +62,17 @@ class PlacementEvents:
                 "(--without-endpoints withdraw)",
             )
 
+    def taken_over(self, service: ServiceReference, claim: IpClaim, by: IpClaim) -> None:
+        """Record on the service that a claim of a person has its IP now."""
+        ip = claim.spec.cidr.partition("/")[0]
+        self._events.record(
+            reference_to(owner_of(service)),
+            type="Normal",
+            reason="ClaimedByHand",
+            message=f"claim {by.metadata.name}, which a person made, has {ip} now: it decides "
+            "where the IP is, and it stays when this service goes",
+        )
+
 
 def _claim_reference(claim: IpClaim) -> ObjectReference:
     return ObjectReference(

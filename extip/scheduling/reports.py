@@ -1,10 +1,11 @@
 """Reports about decisions, each once: a claim's name is taken, a service has no endpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from extip import log
-from extip.api.ipcontroller_v1 import ServiceReference
-from extip.net.interfaces import IPInterface
+from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
+from extip.claims.policy.claims import parse_cidr
+from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.policy.schedule import Decided
 
@@ -26,6 +27,17 @@ class DecisionReports:
             ip = str(in_the_way[name].ip)
             reason = "this claim has its name and another cidr; delete or rename it"
             self._log.warning("claim_name_taken", claim=name, address=ip, reason=reason)
+
+    def report_deleted(
+        self, claim: IpClaim, claims_of: Callable[[IPAddress], Iterable[IpClaim]]
+    ) -> None:
+        """Report to services whose claim was deleted that a claim of a person has their IP."""
+        interface = parse_cidr(claim.spec.cidr)
+        left = () if interface is None else claims_of(interface.ip)
+        by_hand = next((one for one in left if not one.managed), None)
+        if by_hand is not None:
+            for service in sorted(claim.spec.services or ()):
+                self._events.taken_over(service, claim, by_hand)
 
     def report_not_served(self, decided: Decided) -> None:
         """Report each service without an endpoint on its IP's node, once for each node."""

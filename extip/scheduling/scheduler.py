@@ -362,6 +362,8 @@ class ClaimScheduler:
         if claim is not None:
             for name, one in self._allocator.claimed(claim).items():
                 self._publication.want(name, one)
+        else:
+            self._reports.report_deleted(write.claim, self._claims_of)
 
     async def _do(self, chore: Chore) -> None:
         try:

@@ -60,7 +60,7 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
     """Return the overview, and what could not be read for it."""
     cluster = await read_cluster(client, question.lease_namespace)
     registered = {node.metadata.name for node in cluster.nodes}
-    ips = claim_rows(cluster.claims, registered=registered)
+    ips = claim_rows(cluster.claims, registered=registered, services=cluster.services)
     ips += given_rows(cluster.pools, cluster.claims, cluster.givers, cluster.told)
     ips += pending_rows(cluster.lacking, cluster.told)
     nodes = node_rows(cluster.nodes, cluster.beats, cluster.claims, missing=cluster.missing)

@@ -170,7 +170,7 @@ def test_every_pool_that_is_shown_can_be_read(page):
         for shown in yaml.safe_load_all(block):
             if shown.get("kind") == "IpClaimPool":
                 pool = msgspec.convert(shown, IpClaimPool)
-                assert pool.spec.cidr
+                assert pool.spec.cidrs
                 assert set(shown["spec"]) <= set(msgspec.to_builtins(pool)["spec"])
 
 

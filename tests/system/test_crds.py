@@ -41,6 +41,9 @@ spec:
 """
 
 
+NO_CIDR = ("fakeclaim", "10.0.0.1", "10.0.0.256/24", "10.0.0.1/33", "fd00::1:/64", "::1/129", "1/2")
+
+
 def extip(lab, *args):
     return subprocess.run(
         [*EXTIP, "crds", *args, "--kubeconfig", lab.outside_kubeconfig()],
@@ -113,8 +116,7 @@ def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(pri
     assert "testclaim" in lab.kubectl("get", "extip")
 
     for kind, spec, complaint in (
-        ("IpClaim", {"cidr": "fakeclaim"}, "spec.cidr"),
-        ("IpClaim", {"cidr": "10.0.0.1"}, "spec.cidr"),
+        *(("IpClaim", {"cidr": text}, f'must be of type cidr: "{text}"') for text in NO_CIDR),
         ("IpClaim", {"nodeName": "n1"}, "cidr"),
         ("IpClaim", {"cidr": "10.0.0.1/24", "nodeName": "Node_1"}, "spec.nodeName"),
         ("IpClaim", {"cidr": "10.0.0.1/24", "link": "a-name-that-is-too-long"}, "spec.link"),

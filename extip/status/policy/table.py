@@ -4,11 +4,12 @@ Times are those in the objects, from the writers' wall clocks. No decision depen
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from extip.api.conditions import find_condition
 from extip.api.coordination_v1 import Lease
+from extip.api.core_v1 import DetailedService
 from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, PREVIOUS_NODE_LABEL, node_of_lease
@@ -17,6 +18,8 @@ from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.claims.policy.same_ip import refusal
 from extip.nodes.policy.verdict import NOT_FOUND
+from extip.services.policy.requests import parse_ip
+from extip.services.policy.written_ips import shown_ips
 
 
 class ClaimState(StrEnum):
@@ -78,12 +81,27 @@ class NodeRow:
     """Its interfaces that are up, with commas in between."""
 
 
-def claim_rows(claims: Iterable[IpClaim], *, registered: Collection[str]) -> list[ClaimRow]:
+def claim_rows(
+    claims: Iterable[IpClaim],
+    *,
+    registered: Collection[str],
+    services: Iterable[DetailedService] = (),
+) -> list[ClaimRow]:
     """Return a row for each claim, in the order of IPs; malformed claims come last.
 
-    `registered` are the names of the IpNodes.
+    `registered` are the names of the IpNodes. `services` ask for IPs of claims that people made,
+    which do not name them.
     """
-    return [claim_row(claim, registered) for claim in sorted(claims, key=_by_ip)]
+    asking: dict[str, list[str]] = {}
+    for written in filter(None, map(shown_ips, services)):
+        for ip in filter(None, map(parse_ip, written.texts)):
+            asking.setdefault(str(ip), []).append(str(written.owner))
+    rows: list[ClaimRow] = []
+    for claim in sorted(claims, key=_by_ip):
+        row = claim_row(claim, registered)
+        also = () if claim.managed else asking.get(row.ip, ())
+        rows.append(replace(row, services=tuple(sorted({*row.services, *also}))) if also else row)
+    return rows
 
 
 def node_rows(

@@ -161,7 +161,11 @@ def test_flags_of_the_process_by_the_environment(tmp_path):
     ("arguments", "says"),
     [
         (["simple", "--resync", "20"], "not a duration"),
-        (["simple", "--mask", "33"], "--mask"),
+        (["simple", "--mask", "33"], "--mask': '33' is not a whole number from 1 to 32"),
+        (["simple", "--mask", "/24"], "--mask': '/24' is not a whole number from 1 to 32"),
+        (["controller", "--monitor", "3s"], "'--monitor' here: it is one of `extip scheduler`"),
+        (["scheduler", "--iface", "x"], "it is one of `extip simple` and `extip controller`"),
+        (["scheduler", "--ifacs", "x"], "No such option '--ifacs'"),
         (["simple", "--allow-cidr", "10.0.0.1/8"], "host bits"),
         (["simple", "--allow-cidr", "10.0.0.1/8"], "is 10.0.0.0/8 meant?"),
         (["simple", "--allow-cidr", "10.0.1.0"], "for one address write 10.0.1.0/32"),

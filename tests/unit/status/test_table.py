@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
+from extip.api.core_v1 import DetailedService, DetailedServiceMeta, DetailedServiceSpec
 from extip.api.ipcontroller_v1 import (
     IpClaim,
     IpClaimSpec,
@@ -109,6 +110,14 @@ def test_claims_come_in_order_of_ips_and_unreadable_ones_last():
     texts = ["nonsense", "10.0.0.10/32", "fd00::1/128", "10.0.0.9/32"]
     rows = claim_rows([claim(cidr=text) for text in texts], registered=())
     assert [row.ip for row in rows] == ["10.0.0.9", "10.0.0.10", "fd00::1", "nonsense"]
+
+
+def test_a_claim_of_a_person_shows_the_services_that_ask_for_its_ip():
+    meta = DetailedServiceMeta(namespace="shop", name="api", uid="2")
+    asking = DetailedService(metadata=meta, spec=DetailedServiceSpec(external_ips=("10.0.0.1",)))
+    found = [claim(managed=False), claim(cidr="10.0.0.1/24")]
+    by_hand, made = claim_rows(found, registered={"n2"}, services=[asking])[::-1]
+    assert {by_hand.services, made.services} == {("shop/api", "shop/web"), ("shop/web",)}
 
 
 def lease(node, *, holder="id", leaving="", renewed=AT):
