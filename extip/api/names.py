@@ -94,6 +94,10 @@ HEARTBEAT_COMPONENT = "extip-heartbeat"
 HEARTBEAT_SELECTOR = f"{COMPONENT_LABEL}={HEARTBEAT_COMPONENT}"
 """Label selector of the Leases by which controllers say that they are alive."""
 
+INSTANCE_LABEL = "ipcontroller.ext/instance"
+"""On services, pools, claims, IpNodes and heartbeats: the instance of extip whose they are, where
+several are in a cluster (`--instance`)."""
+
 SIMPLE_LEASE = "extip-simple"
 """The Lease by which processes of simple mode elect the one that gives addresses of pools."""
 

@@ -44,6 +44,13 @@ from extip.status.question import OUTPUTS, SORTS, Question
     show_default="all",
     help="Where Leases of controllers and schedulers are looked for.",
 )
+@click.option(
+    "--instance",
+    default=None,
+    type=click_type(NAMESPACE),
+    show_default="all",
+    help="Only what belongs to this instance of extip.",
+)
 @person_options
 def status(*, watch: bool, place: Place, **question: Any) -> None:  # noqa: ANN401 - its fields
     """Tell where every external IP is, since when and why; claims mode.

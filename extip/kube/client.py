@@ -7,7 +7,7 @@ may not have happened then.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar, cast
 
 import aiohttp
@@ -19,6 +19,7 @@ from extip.cache.listwatch import ListerWatcher, Page, Unreadable, WatchEvent
 from extip.clock import Clock, LoopClock
 from extip.kube.codec import ResourceCodec
 from extip.kube.config import open_endpoint
+from extip.kube.instance import Instance
 from extip.kube.transport import CONNECT_TIMEOUT_S, HttpTransport, Request
 from extip.metrics import Metrics
 
@@ -73,22 +74,31 @@ class Transport(Protocol):
 
 @asynccontextmanager
 async def connect(
-    kubeconfig: str, *, metrics: Metrics, context: str = "", clock: Clock | None = None
+    kubeconfig: str,
+    *,
+    metrics: Metrics,
+    context: str = "",
+    instance: str | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator["ApiClient"]:
     """Yield a client for a context of a kubeconfig, or in-cluster when that is empty.
 
-    See `open_endpoint`. Sends nothing yet. Raises `ConfigurationError`.
+    With an instance the client knows its objects alone (`Instance`). See `open_endpoint`. Sends
+    nothing yet. Raises `ConfigurationError`.
     """
     opened = open_endpoint(kubeconfig, context=context, clock=clock or LoopClock())
     async with opened as endpoint:
-        yield ApiClient(HttpTransport(endpoint, metrics))
+        own = None if instance is None else Instance(instance)
+        yield ApiClient(HttpTransport(endpoint, metrics), own)
 
 
 class ApiClient:
     """Typed calls over a transport; `connect` makes one over the network."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, instance: Instance | None = None) -> None:
+        """`instance` has the objects that are listed and watched; None: all, of any instance."""
         self._transport = transport
+        self._instance = instance
         self._codecs: dict[object, object] = {}
 
     async def addresses(self) -> Collection[str]:
@@ -129,7 +139,7 @@ class ApiClient:
         continue_token: str = "",
     ) -> Page[T]:
         """Return all objects, or the first `limit` of them (0: all)."""
-        query = scope.query()
+        query = self._narrowed(resource, scope).query()
         if resource_version:
             query["resourceVersion"] = resource_version
         if limit:
@@ -163,7 +173,7 @@ class ApiClient:
             what=resource.plural,
             path=resource.path(namespace=scope.namespace),
             query={
-                **scope.query(),
+                **self._narrowed(resource, scope).query(),
                 "watch": "1",
                 "resourceVersion": resource_version,
                 "allowWatchBookmarks": "true",
@@ -184,12 +194,12 @@ class ApiClient:
 
     async def create(self, resource: Resource[T], body: T) -> T:
         """Create an object. Raises `ConflictError` when there is one of that name."""
-        encoded = self._codec(resource).encode(body)
+        encoded = self._codec(resource).encode(self._marked(resource, body))
         return await self._call(resource, _about("create", resource, body.metadata, encoded))
 
     async def replace(self, resource: Resource[T], body: T, *, subresource: str = "") -> T:
         """Replace an object; raises `ConflictError` unless its resourceVersion is current."""
-        encoded = self._codec(resource).encode(body)
+        encoded = self._codec(resource).encode(self._marked(resource, body))
         request = _about("update", resource, body.metadata, encoded, subresource=subresource)
         return await self._call(resource, request)
 
@@ -221,6 +231,19 @@ class ApiClient:
         target = ObjectMeta(name=name, namespace=namespace)
         body = None if seen is None else _delete_options(seen.metadata)
         await self._transport.read(_about("delete", resource, target, body))
+
+    def sees(self, labels: dict[str, str] | None) -> bool:
+        """Whether lists and watches show an object with these labels."""
+        return self._instance is None or self._instance.has(labels)
+
+    def _narrowed(self, resource: Resource[T], scope: Scope) -> Scope:
+        if self._instance is None:
+            return scope
+        selector = self._instance.narrowed(resource, scope.label_selector)
+        return replace(scope, label_selector=selector)
+
+    def _marked(self, resource: Resource[T], body: T) -> T:
+        return body if self._instance is None else self._instance.marked(resource, body)
 
     async def _call(self, resource: Resource[T], request: Request) -> T:
         return self._codec(resource).decode_object(await self._transport.read(request))

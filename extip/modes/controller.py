@@ -73,7 +73,9 @@ async def run(settings: ControllerSettings) -> None:
         pid=os.getpid(),
     )
     async with (
-        stop.ending(connect(settings.kubeconfig, metrics=metrics)) as kube,
+        stop.ending(
+            connect(settings.kubeconfig, metrics=metrics, instance=settings.instance)
+        ) as kube,
         open_host(clock=clock, metrics=metrics, reports=True) as net,
     ):
         rng = Random()  # noqa: S311 - jitter

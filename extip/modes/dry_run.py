@@ -31,7 +31,7 @@ async def run(settings: SimpleSettings) -> None:
     """
     clock, metrics, rng = LoopClock(), Metrics("simple"), Random()  # noqa: S311 - jitter
     async with (
-        connect(settings.kubeconfig, metrics=metrics) as kube,
+        connect(settings.kubeconfig, metrics=metrics, instance=settings.instance) as kube,
         AddressSocket(clock=clock) as table,
         RouteTable(clock=clock) as links,
     ):

@@ -64,7 +64,9 @@ async def run(settings: SchedulerSettings) -> None:
     log.get_logger("scheduler").info(
         "started", version=__version__, identity=identity, pid=os.getpid()
     )
-    async with stop.ending(connect(settings.kubeconfig, metrics=metrics)) as kube:
+    async with stop.ending(
+        connect(settings.kubeconfig, metrics=metrics, instance=settings.instance)
+    ) as kube:
         process = assemble(settings, kube, identity, clock=clock, rng=rng, metrics=metrics)
         await process.serving(settings, metrics.registry).alone().run(stop.next)
 

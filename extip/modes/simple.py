@@ -57,7 +57,9 @@ async def run(settings: SimpleSettings) -> None:
         ttl_s=settings.lifetime_s,
     )
     async with (
-        stop.ending(connect(settings.kubeconfig, metrics=metrics)) as kube,
+        stop.ending(
+            connect(settings.kubeconfig, metrics=metrics, instance=settings.instance)
+        ) as kube,
         open_host(clock=clock, metrics=metrics) as net,
     ):
         rng = Random()  # noqa: S311 - jitter

@@ -22,6 +22,7 @@ from extip.errors import ApiError, NotFoundError
 from extip.informers.simple import ServiceInputs
 from extip.kube.client import ApiClient, Scope
 from extip.kube.events import EventRecorder
+from extip.kube.instance import Instance
 from extip.kube.lease_lock import LeaseLock
 from extip.metrics import Metrics
 from extip.pools.standalone import StandaloneAllocation
@@ -52,9 +53,10 @@ class SimplePools:
         self._clock = clock
         self._log = log.get_logger("pools")
         self._allocation: StandaloneAllocation | None = None
+        self._lease = Instance(settings.instance).lease(SIMPLE_LEASE)
         self._elector = LeaderElector(
-            LeaseLock(client, name=SIMPLE_LEASE, namespace=settings.namespace),
-            name=SIMPLE_LEASE,
+            LeaseLock(client, name=self._lease, namespace=settings.namespace),
+            name=self._lease,
             namespace=settings.namespace,
             identity=f"{node}_{uuid.uuid4()}",
             timing=Timing(),
@@ -87,7 +89,7 @@ class SimplePools:
         """Wait for the definition, then give addresses whenever this process is elected."""
         while not await self._are_defined():
             await self._clock.sleep(_LOOK_S)
-        self._log.info("pools_found", lease=SIMPLE_LEASE)
+        self._log.info("pools_found", lease=self._lease)
         await self._elector.run(self._lead)
 
     def _lead(self) -> Sequence[Component]:

@@ -40,9 +40,10 @@ class ClaimStore:
     async def delete(self, claim: IpClaim) -> None:
         """Delete a claim, if neither the claim nor one of its services has changed.
 
-        Each service is read from the API server. In a cache that is broken, silent or behind (that
-        of a new leader, for instance) a service looks like one that is gone. The deletion of its
-        claim would stop its traffic. Raises ConflictError when one has changed.
+        Each service is read from the API server; one that another instance has now counts as gone.
+        In a cache that is broken, silent or behind (that of a new leader, for instance) a service
+        looks like one that is gone. The deletion of its claim would stop its traffic. Raises
+        ConflictError when one has changed.
         """
         failures: list[ApiError] = []
 
@@ -65,5 +66,7 @@ class ClaimStore:
             )
         except NotFoundError:
             return
+        if known is None and not self._client.sees(found.metadata.labels):
+            return  # it belongs to another instance now
         if known is None or known.metadata.resource_version != found.metadata.resource_version:
             raise ConflictError(f"the cache is behind: service {service} is not as it says")

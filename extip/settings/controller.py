@@ -14,6 +14,7 @@ from extip.settings.flags import (
     flag,
 )
 from extip.settings.process import (
+    instance_flag,
     namespace_flag,
 )
 
@@ -60,6 +61,7 @@ class ControllerSettings(AddressSettings):
         "While the API server does not answer: keep the IPs and make way for a node that announces"
         " them, or leave them to their TTL.",
     )
+    instance: str = instance_flag()
     namespace: str = namespace_flag("Where its heartbeat Lease is.")
 
     def __post_init__(self) -> None:

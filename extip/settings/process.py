@@ -64,6 +64,15 @@ def namespace_flag(text: str) -> str:
     return flag("--namespace", NAMESPACE, own_namespace, text, shown="the pod's, else kube-system")
 
 
+def instance_flag() -> str:
+    """Declare the instance, for modes of which a cluster may have several side by side."""
+    text = (
+        "Only services, pools and claims with the label ipcontroller.ext/instance of this value;"
+        " without it, only those that do not have the label."
+    )
+    return flag("--instance", NAMESPACE, "", text, metavar="NAME", shown="none")
+
+
 def http_flag(default: str) -> tuple[str, int] | None:
     """Declare where a mode serves HTTP; both kinds of process may be on the network of a node."""
     text = "Where /metrics, /livez and /readyz are served; empty: nowhere."

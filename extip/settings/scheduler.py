@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from extip.kube.instance import Instance
 from extip.net.networks import IPNetwork
 from extip.scheduling.policy.filters import OPTIONAL, Unfit
 from extip.scheduling.policy.placement import Strategy
@@ -23,6 +24,7 @@ from extip.settings.process import (
     allow_cidr_flag,
     allow_flag,
     http_flag,
+    instance_flag,
     mask_flag,
     mask_v6_flag,
     namespace_flag,
@@ -79,6 +81,7 @@ class SchedulerSettings(ProcessSettings):
         "Give addresses to Services of type LoadBalancer with exactly this class.",
         shown="those without a class",
     )
+    instance: str = instance_flag()
     namespace: str = namespace_flag("Where the controllers' heartbeat Leases are.")
     leader_elect: bool = flag(
         "--leader-elect",
@@ -105,8 +108,12 @@ class SchedulerSettings(ProcessSettings):
         "2s",
         "Time between two tries to take or renew the lease.",
     )
-    lease_name: str = flag(
-        "--leader-elect-resource-name", NAME, "extip-scheduler", "Name of the Lease."
+    chosen_lease_name: str = flag(
+        "--leader-elect-resource-name",
+        NAME,
+        str,
+        "Name of the Lease.",
+        shown="extip-scheduler, with --instance extip-scheduler-NAME",
     )
     chosen_lease_namespace: str = flag(
         "--leader-elect-resource-namespace",
@@ -133,6 +140,11 @@ class SchedulerSettings(ProcessSettings):
     def permissions(self) -> Permissions:
         """The external IPs that the services of each namespace may ask for, and pools may give."""
         return Permissions.of(self.allow_cidr, self.allow)
+
+    @property
+    def lease_name(self) -> str:
+        """The name of the Lease that schedulers elect a leader with."""
+        return self.chosen_lease_name or Instance(self.instance).lease("extip-scheduler")
 
     @property
     def lease_namespace(self) -> str:

@@ -14,6 +14,7 @@ from extip.settings.flags import (
 )
 from extip.settings.process import (
     allow_flag,
+    instance_flag,
     namespace_flag,
 )
 
@@ -48,6 +49,7 @@ class SimpleSettings(AddressSettings):
         shown="those without a class",
     )
     namespace: str = namespace_flag("Where the Lease is that --load-balancers elects one with.")
+    instance: str = instance_flag()
     dry_run: bool = flag(
         "--dry-run", SWITCH, "", "Print what would be added and removed; change nothing."
     )

@@ -25,6 +25,7 @@ from extip.definitions.wait import UNKNOWN
 from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
 from extip.kube.client import ApiClient, Scope
 from extip.kube.events import COMPONENT
+from extip.kube.instance import Instance
 from extip.settings.process import own_namespace
 from extip.settings.scheduler import SchedulerSettings
 from extip.status.policy.pending import PendingService, pending_services
@@ -64,8 +65,10 @@ class Cluster:
     """A sentence for each kind that may not be read."""
 
 
-async def read_cluster(client: ApiClient, lease_namespace: str) -> Cluster:
+async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = "") -> Cluster:
     """Read all. Leases are looked for in one namespace; empty: in all.
+
+    The Leases of elections are those of the instance.
 
     Raises UnansweredError where the definitions are missing, and ApiError.
     """
@@ -77,8 +80,10 @@ async def read_cluster(client: ApiClient, lease_namespace: str) -> Cluster:
     except NotFoundError as error:
         raise UnansweredError(UNKNOWN) from error
     beats, missing = await _heartbeats(client, lease_namespace)
-    elections, unread = await _elections(client, lease_namespace, SchedulerSettings().lease_name)
-    givers, _ = await _elections(client, lease_namespace, SIMPLE_LEASE)
+    lease = SchedulerSettings(instance=instance).lease_name
+    elections, unread = await _elections(client, lease_namespace, lease)
+    giver = Instance(instance).lease(SIMPLE_LEASE)
+    givers, _ = await _elections(client, lease_namespace, giver)
     services = await _allowed(client, DETAILED_SERVICES, "IPs without a claim are not shown", notes)
     lacking = tuple(pending_services(services, claims))
     told: tuple[Event, ...] = ()

@@ -1,6 +1,7 @@
 """`extip status`: what the API server knows of every external IP and every controller."""
 
 import sys
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -34,7 +35,7 @@ async def run(place: Place, question: Question) -> bool:
 
     Raises FatalError when something of it is not known, and ApiError.
     """
-    opened = connect(place.kubeconfig, context=place.context, metrics=Metrics("status"))
+    opened = _connect(place, question)
     async with opened as client:
         overview, notes = await _answer(client, question)
     for note in notes:
@@ -45,7 +46,7 @@ async def run(place: Place, question: Question) -> bool:
 
 async def watch(place: Place, question: Question) -> None:
     """Show the answer on the terminal, and keep it up to date until Ctrl-C. Raises FatalError."""
-    opened = connect(place.kubeconfig, context=place.context, metrics=Metrics("status"))
+    opened = _connect(place, question)
     async with opened as client:
 
         async def answer() -> str:
@@ -56,9 +57,18 @@ async def watch(place: Place, question: Question) -> None:
         await Screen(clock=LoopClock()).follow(answer)
 
 
+def _connect(place: Place, question: Question) -> AbstractAsyncContextManager[ApiClient]:
+    return connect(
+        place.kubeconfig,
+        context=place.context,
+        instance=question.instance,
+        metrics=Metrics("status"),
+    )
+
+
 async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tuple[str, ...]]:
     """Return the overview, and what could not be read for it."""
-    cluster = await read_cluster(client, question.lease_namespace)
+    cluster = await read_cluster(client, question.lease_namespace, question.instance or "")
     registered = {node.metadata.name for node in cluster.nodes}
     ips = claim_rows(cluster.claims, registered=registered, services=cluster.services)
     ips += given_rows(cluster.pools, cluster.claims, cluster.givers, cluster.told)

@@ -17,6 +17,8 @@ class Question:
     """The namespace of services; empty for all."""
     lease_namespace: str = ""
     """Where Leases are looked for; empty for all namespaces."""
+    instance: str | None = None
+    """The instance of extip that is shown; None for all."""
     output: str = OUTPUTS[0]
     sort: str = SORTS[0]
 

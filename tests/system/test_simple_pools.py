@@ -12,9 +12,9 @@ V4, V6 = "10.88.7.1", "fd00:88::7:1"
 NEXT = "10.88.7.2"
 
 
-def extip_status(lab):
+def extip_status(lab, *flags):
     """Return what a person sees."""
-    argv = [sys.executable, "-m", "extip", "status", f"--kubeconfig={lab.kubeconfig}"]
+    argv = [sys.executable, "-m", "extip", "status", f"--kubeconfig={lab.kubeconfig}", *flags]
     return lab.switch.run(argv).stdout
 
 

@@ -3,10 +3,12 @@
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from extip.api.core_v1 import DetailedService, DetailedServiceMeta
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
+from extip.api.names import INSTANCE_LABEL
 from extip.errors import ConflictError, NotFoundError
 from extip.kube.client import ApiClient
 from extip.scheduling.claim_store import ClaimStore
@@ -39,6 +41,9 @@ class Server:
             raise NotFoundError("gone")
         return self.services[name]
 
+    def sees(self, labels):
+        return INSTANCE_LABEL not in (labels or {})
+
     async def delete(self, _resource, *, name, seen):
         self.deleted.append((name, seen))
 
@@ -66,3 +71,12 @@ async def test_a_claim_goes_only_when_its_services_are_as_the_cache_has_them(the
         with pytest.raises(ConflictError, match="the cache is behind: service shop/web"):
             await store.delete(CLAIM)
         assert server.deleted == []
+
+
+async def test_the_claim_of_a_service_that_another_instance_has_now_goes():
+    server = Server(web="2")
+    found = server.services["web"]
+    labels = {INSTANCE_LABEL: "blue"}
+    server.services["web"] = replace(found, metadata=replace(found.metadata, labels=labels))
+    await ClaimStore(cast("ApiClient", server), lambda _: None).delete(CLAIM)
+    assert [name for name, _ in server.deleted] == [CLAIM.metadata.name]
