@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.lab.api import GROUP
 from tests.lab.cluster import Lab
 from tests.lab.network import external_v4, external_v6
 from tests.lab.node import Node
@@ -19,6 +20,7 @@ from tests.lab.wait import wait_until
 from tests.meta.manifests import MODES, Workload, build
 from tests.system import pods
 from tests.system.pods import answers, apply, delete, denied_nothing, serves
+from tests.system.pooled_cluster import LOAD_BALANCER, SINGLE, pool
 
 IPS = (external_v4(0), external_v6(0))
 REFUSED, REASON = "10.88.255.255", "BroadcastAddress"  # of the nodes' own network
@@ -225,3 +227,23 @@ def test_a_permission_that_is_taken_away_is_missed(
     wait_until(lambda: is_up(node, IPS[0]), f"{IPS[0]} to be up all the same")
     assert "events" in extip.wait_for_output(".*event_not_written.*").group()
     assert extip.terminate() == 0
+
+
+def test_simple_mode_gives_addresses_of_a_pool_with_the_rights_of_its_pod(
+    lab: Lab, namespace: str, installed: Workload, node: Node
+) -> None:
+    lab.install_definitions()
+    try:
+        lab.apply(pool("v4", "10.88.7.0/28"))
+        lab.add_service("web", namespace=namespace, spec={**SINGLE, **LOAD_BALANCER})
+        pods.start(lab, node, installed, "--load-balancers")
+        assert lab.wait_for_http("10.88.7.1") in lab.nodes
+        path = f"{GROUP}/ipclaimpools/v4"
+        allocated = {"10.88.7.1": f"{namespace}/web"}
+        wait_until(
+            lambda: lab.api.get(path).get("status", {}).get("allocated") == allocated,
+            "the pool to tell of it",
+        )
+        assert denied_nothing(node)
+    finally:
+        lab.discard_claims()
