@@ -10,6 +10,7 @@ from tests.mutants.catalogue import (
     pools,
     scheduling,
     silence,
+    standbys,
     wire,
     writes,
 )
@@ -20,6 +21,7 @@ MUTATIONS = (
     *liveness.MUTATIONS,
     *silence.MUTATIONS,
     *scheduling.MUTATIONS,
+    *standbys.MUTATIONS,
     *writes.MUTATIONS,
     *pools.MUTATIONS,
     *guard.MUTATIONS,
