@@ -54,7 +54,7 @@ def measure() -> Iterator[Figure]:
                 cluster.start(_VICTIM)
             for node in _SURVIVORS:
                 cluster.start_controller(node)
-            cluster.wait_quiet()
+            cluster.wait_quiet(timeout=_PATIENCE_S)  # each claim gets a standby
             times = _death(cluster, ips)
             moved.append(times[0])
             announced.append(times[1])
