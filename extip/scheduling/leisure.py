@@ -8,12 +8,9 @@ from extip.scheduling.inputs import SchedulerInputs
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.schedule import Write
 from extip.scheduling.policy.state import ScheduleState
-from extip.scheduling.preparation import Preparation
+from extip.scheduling.preparation import STEP_S, Preparation
 from extip.scheduling.rebalancer import Rebalancer
 from extip.writes.lanes import Lane
-
-STEP_S = 0.5
-"""Seconds after which it is tried again while writes are made."""
 
 
 class Leisure:
@@ -41,7 +38,10 @@ class Leisure:
         self._preparation.forget()
 
     def step(self, state: ScheduleState, inputs: SchedulerInputs) -> float | None:
-        """Offer a few writes if it is time; return the seconds until the next step, or None."""
+        """Offer a few writes if it is time; return the seconds until the next step, or None.
+
+        While writes are made it is tried again, a step later.
+        """
         if state.pending or self._busy():
             return STEP_S
         rebalance_s = self._rebalancer.step(state, inputs) if inputs.steady else None

@@ -9,7 +9,7 @@ the IPs that are due (`policy.state`), and waits for nothing. It hands the write
     ├── lane-moves           claims whose node may not hold them any more
     ├── lane-claims          other changes of claims: creations, services, deletions
     ├── lane-publication     addresses of services, status of pools
-    └── lane-chores          conditions of claims, field owners
+    └── lane-chores          conditions of claims, standbys, field owners
 
 Moves are the most urgent writes, chores the least. A decision counts a write that is on its way as
 made, and replaces a write that has not begun. Our own writes count before the watch delivers them,
