@@ -17,8 +17,15 @@ def withdrawing(idle_cluster):
 
 
 def remove_pods(cluster: ClaimsCluster, *nodes: str) -> None:
-    for node in nodes:
-        cluster.lab.api.discard(f"/api/v1/namespaces/{cluster.namespace}/pods/backend-{node}")
+    """Delete the pods of these nodes; returns when they are gone, and may be made again."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods"
+    names = {f"backend-{node}" for node in nodes}
+    for name in names:
+        cluster.lab.api.discard(f"{path}/{name}")
+    wait_until(
+        lambda: names.isdisjoint(p["metadata"]["name"] for p in cluster.lab.api.get(path)["items"]),
+        f"{names} to go",
+    )
 
 
 def add_pods(cluster: ClaimsCluster, *nodes: str) -> None:
