@@ -12,7 +12,7 @@ import structlog
 
 from tests.fakes.hosts import LIFE, hosts_loop
 from tests.simulation.history import END_S, SCENE, History, play
-from tests.simulation.runs import Report, run_seeds
+from tests.simulation.runs import Report, hash_alike, run_seeds
 
 DEFAULT_SEEDS = 100
 
@@ -56,6 +56,7 @@ def replay(seed: int) -> int:
         ),
         processors=[_stamped, structlog.processors.KeyValueRenderer(key_order=["s", "who"])],
     )
+    hash_alike()
     history = History.draw(seed)
     print(history)
     outcome = play(history)

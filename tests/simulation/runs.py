@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from multiprocessing import get_context
 
 import structlog
@@ -99,8 +100,21 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def hash_alike() -> None:
+    """Have IPv6 addresses in sets come in the same order in each process.
+
+    Before Python 3.12 their hash has that of None in it, which is a place in memory.
+    """
+    IPv6Address.__hash__ = _hash_of_number  # type: ignore[assignment, method-assign]
+
+
+def _hash_of_number(address: IPv6Address) -> int:
+    return hash(int(address))
+
+
 def prepare() -> None:
     """Let no process of a simulation log, and the collector pass over what was imported."""
+    hash_alike()
     if gc.get_freeze_count() == 0:
         gc.collect()
         gc.freeze()

@@ -101,6 +101,6 @@ def test_a_promise_that_is_broken_is_reported_with_the_shortest_history() -> Non
 
 
 def test_a_history_replays_in_another_process_to_the_last_request() -> None:
-    (first,) = run_seeds([4], workers=1)
-    (second,) = run_seeds([4], workers=1)
+    (first,) = run_seeds([3], workers=1)
+    (second,) = run_seeds([3], workers=1)
     assert first.requests == second.requests
