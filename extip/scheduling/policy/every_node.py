@@ -29,7 +29,13 @@ from extip.claims.policy.same_ip import seniority
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.filters import Needs, Unfit
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, Write, absent
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot, needs_of_new, not_served
+from extip.scheduling.policy.snapshot import (
+    NodeFilters,
+    Snapshot,
+    link_wish,
+    needs_of_new,
+    not_served,
+)
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.arrivals import place_of
 from extip.services.policy.requests import Owner
@@ -66,7 +72,8 @@ def shared_ips(
     for interface, owners in wanted.items():
         pool, existing = pools.get(interface, ""), by_ip.get(interface.ip, ())
         if label_value(pool) in snapshot.every_node and all(claim.managed for claim in existing):
-            actions = plan_claim(interface, owners, (), pool=pool)
+            link = link_wish(owners, pool, snapshot)
+            actions = plan_claim(interface, owners, (), pool=pool, link=link)
             new = (one for one in actions if isinstance(one, Create))
             found += [SharedIP(create=one, claims=existing) for one in new]
     return found
@@ -169,10 +176,10 @@ class _Plan:
 
 
 def _services_change(claim: IpClaim, due: Create) -> tuple[SetServices, ...]:
-    known = claim.spec.services or (), pool_of(claim), ports_text(claim)
-    if known == (due.services, label_value(due.pool), due.ports):
+    known = claim.spec.services or (), pool_of(claim), ports_text(claim), claim.spec.link
+    if known == (due.services, label_value(due.pool), due.ports, due.link):
         return ()
-    return (SetServices(claim, due.services, due.pool, due.ports),)
+    return (SetServices(claim, due.services, due.pool, due.ports, due.link),)
 
 
 def _age(claim: IpClaim) -> tuple[str, str]:

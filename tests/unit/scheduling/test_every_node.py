@@ -23,14 +23,17 @@ from tests.unit.scheduling.test_planner import NODES, apply, by_node
 INTERFACE, OTHER = ip_interface("10.77.0.1/32"), ip_interface("10.77.0.2/32")
 OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")
 POOL = {INTERFACE: "ecmp"}
-LINKS = {name: NodeLinkFacts(up=True) for name in ("lo", "eth0")}
 
 
 def cluster(alive, *, draining=(), unknown=(), link="lo", every_node=("ecmp",), **more):
     return Snapshot(
         nodes=tuple(
             NodeFacts(
-                name=name, alive=name in alive, draining=name in draining, link=link, links=LINKS
+                name=name,
+                alive=name in alive,
+                draining=name in draining,
+                link=link,
+                links={link: NodeLinkFacts(up=True)},
             )
             for name in NODES
         ),
@@ -141,6 +144,16 @@ def test_an_interface_on_a_segment_has_none():
     (claim,) = apply([], planned)
     assert claim.spec.node_name == ""
     assert "is not lo" in plan([claim], cluster(NODES, link="eth0")).waiting["10-77-0-1-32"]
+
+
+def test_its_pool_may_choose_lo_beside_an_interface_on_a_segment():
+    links = {name: NodeLinkFacts(up=True) for name in ("eth0", "lo")}
+    nodes = [replace(one, links=links) for one in cluster(NODES, link="eth0").nodes]
+    wish = replace(cluster(NODES), nodes=tuple(nodes), pool_links={"ecmp": "lo"})
+    claims = settled(wish)
+    assert nodes_of(claims) == NODES
+    assert {claim.spec.link for claim in claims} == {"lo"}
+    assert {c.spec.link for c in settled(cluster(NODES), claims)} == {""}
 
 
 def test_a_pool_may_change_its_placement_both_ways():
