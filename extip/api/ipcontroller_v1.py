@@ -9,9 +9,14 @@ from extip.api.meta_v1 import Condition, FullObject, LabelSelector, Wire
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.api.node_link import NodeLink
 from extip.api.pool_parts import (
+    MAX_NETWORKS,
     MAX_PREFERENCES,
+    OPEN,
+    DrainSeconds,
+    Giving,
     IpClaimPoolNetwork,
     PreferredNodes,
+    Rebalancing,
     SetAsideAddress,
 )
 from extip.api.ranges import MAX_RANGES, OF_ONE_FAMILY, Range
@@ -69,7 +74,6 @@ MAX_SILENT = 16
 """Silent nodes that a node tells of."""
 MAX_REFUSED = 4096
 """IPs that a node tells that it would refuse."""
-_MAX_NETWORKS = 64
 _MAX_LINKS = 4096
 
 _FIXED = rule("self == oldSelf", "a claim is for one IP: delete it and create another")
@@ -268,7 +272,7 @@ class IpClaimPoolSpec(Wire, frozen=True):
         says(
             "More networks, also of the other IP family. Their addresses are given after those of "
             "cidr, in the order of the networks.",
-            maxItems=_MAX_NETWORKS,
+            maxItems=MAX_NETWORKS,
             **ATOMIC,
         ),
     ] = None
@@ -279,6 +283,8 @@ class IpClaimPoolSpec(Wire, frozen=True):
         bool,
         says("Whether services that name no pool get addresses from this one.", defaulted=True),
     ] = True
+    allocation: Giving = OPEN
+    drain_seconds: DrainSeconds = 300
     sharing: Annotated[
         str,
         says(
@@ -311,15 +317,7 @@ class IpClaimPoolSpec(Wire, frozen=True):
             **ATOMIC,
         ),
     ] = None
-    rebalance: Annotated[
-        str,
-        says(
-            "Whether addresses move in quiet times, to preferred nodes and to even the load out "
-            "(WhenQuiet), or only when they must (Never).",
-            enum=["WhenQuiet", "Never"],
-            defaulted=True,
-        ),
-    ] = "WhenQuiet"
+    rebalance: Rebalancing = "WhenQuiet"
     placement: Annotated[
         str,
         says(

@@ -52,6 +52,10 @@ same one when their ports differ."""
 SHARING_KEY_ANNOTATION = "ipcontroller.ext/sharing-key"
 """On a Service: services with the same text share an address when their ports differ."""
 
+ADDRESS_COUNT_ANNOTATION = "ipcontroller.ext/address-count"
+"""On a Service: how many addresses of each IP family it asks for. They are on different nodes, as
+far as there are nodes."""
+
 PREFERRED_NODES_ANNOTATION = "ipcontroller.ext/preferred-nodes"
 """On a Service: nodes where its IPs are to be, separated by commas, the best first."""
 
@@ -73,6 +77,7 @@ SERVICE_ANNOTATIONS = frozenset(
         ADDRESSES_ANNOTATION,
         SHARING_KEY_ANNOTATION,
         PREFERRED_NODES_ANNOTATION,
+        ADDRESS_COUNT_ANNOTATION,
         LINK_ANNOTATION,
         ALLOCATED_ANNOTATION,
     }

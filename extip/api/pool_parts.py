@@ -6,6 +6,8 @@ from extip.api.meta_v1 import LabelSelector, Wire
 from extip.api.ranges import MAX_RANGES, PlainRange
 from extip.api.schema import ATOMIC, ATOMIC_MAP, CIDR, INT32, TIME, says
 
+MAX_NETWORKS = 64
+"""Networks of a pool."""
 MAX_PREFERENCES = 64
 """Weighted selectors of a pool."""
 
@@ -36,3 +38,38 @@ class SetAsideAddress(Wire, frozen=True):
 
     message: Annotated[str, says("Who has it.", maxLength=32768)] = ""
     time: Annotated[str, says("When that was found out last.", **TIME)] = ""
+
+
+OPEN, DRAINING = "Open", "Draining"
+"""A pool's `spec.allocation`: it gives addresses, or gets its addresses back."""
+
+Giving = Annotated[
+    str,
+    says(
+        "Whether the pool gives addresses (Open). Closed, it gives no new ones, and services keep "
+        "theirs. Draining, services with an address of it also get one of another pool, and lose "
+        "the old one drainSeconds after the new one is up.",
+        enum=[OPEN, "Closed", DRAINING],
+        defaulted=True,
+    ),
+]
+
+DrainSeconds = Annotated[
+    int,
+    says(
+        "How long the old and the new address answer both, while the pool is draining.",
+        defaulted=True,
+        minimum=0,
+        **INT32,
+    ),
+]
+
+Rebalancing = Annotated[
+    str,
+    says(
+        "Whether addresses move in quiet times, to preferred nodes and to even the load out "
+        "(WhenQuiet), or only when they must (Never).",
+        enum=["WhenQuiet", "Never"],
+        defaulted=True,
+    ),
+]

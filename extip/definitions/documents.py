@@ -110,6 +110,7 @@ _IP_CLAIM_POOL_COLUMNS = (
     _column("Size", ".status.size", "integer"),
     _column("Free", ".status.free", "integer"),
     _column("Auto", ".spec.autoAssign", "boolean"),
+    _column("Allocation", ".spec.allocation"),
     _column("Exhausted", _condition_path("Exhausted", "status")),
     _column("Message", _condition_path("Exhausted", "message")),
     _column("Priority", ".spec.priority", "integer", wide=True),

@@ -12,6 +12,7 @@ from extip.endpoints.inputs import EndpointSources
 from extip.endpoints.readiness import Readiness
 from extip.pools.policy.pools import Pools
 from extip.scheduling.policy.snapshot import Wishes
+from extip.services.policy.address_count import spreads
 from extip.services.policy.preferred_nodes import NodeList, preferred_nodes
 from extip.services.policy.wished_link import LinkWish, wished_link
 
@@ -45,7 +46,11 @@ class WishSources:
         self._preferred: Derived[DetailedService, NodeList, dict[str, tuple[str, ...]]] = Derived(
             get=services.store.get, extract=preferred_nodes, combine=dict, on_change=on_change
         )
+        self._spread: Derived[DetailedService, tuple[str, int], dict[str, int]] = Derived(
+            get=services.store.get, extract=spreads, combine=dict, on_change=on_change
+        )
         services.add_handler(self._preferred.update)
+        services.add_handler(self._spread.update)
         self._links: Derived[DetailedService, LinkWish, dict[str, str]] = Derived(
             get=services.store.get, extract=wished_link, combine=dict, on_change=on_change
         )
@@ -57,6 +62,7 @@ class WishSources:
         return self._wishes_of_pools()._replace(
             local_endpoints=self._endpoints.current(),
             preferred_nodes=self._preferred.value(),
+            spread=self._spread.value(),
             service_links=self._links.value(),
             unready=_ALL_READY if self._readiness is None else self._readiness.unready(),
         )

@@ -133,6 +133,7 @@ class Allocator:
             freed=self._freed,
             aside=self._look_aside(inputs),
             ports=inputs.ports,
+            now=self._clock.utcnow(),
         )
         if self._requests.pending:
             return state.last

@@ -124,6 +124,7 @@ def test_definitions_are_applied_old_manifests_fit_and_malformed_ones_do_not(pri
         ("IpClaimPool", {"cidr": "10.0.0.0/24", "ranges": [["10.0.0.1", "x"]]}, "spec.ranges"),
         ("IpClaimPool", {"cidr": "10.0.0.0/24", "rebalance": "Often"}, "spec.rebalance"),
         ("IpClaimPool", preferring(weight=0), "weight"),
+        ("IpClaimPool", {"cidr": "10.0.0.0/24", "allocation": "Shut"}, "spec.allocation"),
     ):
         said = dry_run(lab, kind, **spec)
         assert complaint in said, (spec, said)

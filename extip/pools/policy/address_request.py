@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from extip.api.core_v1 import DetailedService, DetailedServiceSpec, LoadBalancerIngress
 from extip.api.names import (
+    ADDRESS_COUNT_ANNOTATION,
     ADDRESSES_ANNOTATION,
     ALLOCATED_ANNOTATION,
     AUTO,
@@ -17,6 +18,7 @@ from extip.api.names import (
 )
 from extip.net.interfaces import IPAddress
 from extip.net.link_selection import is_link_name
+from extip.services.policy.address_count import MAX_ADDRESSES, address_count
 from extip.services.policy.requests import Owner, cut, parse_ip, service_owner
 from extip.services.policy.written_ips import unproxied
 
@@ -24,6 +26,14 @@ T = TypeVar("T", bound=Hashable)
 
 _VERSIONS = {"IPv4": 4, "IPv6": 6}
 _LOAD_BALANCER = "LoadBalancer"
+
+_FOR_POOLS = (
+    ADDRESSES_ANNOTATION,
+    POOL_ANNOTATION,
+    SHARING_KEY_ANNOTATION,
+    ADDRESS_COUNT_ANNOTATION,
+)
+"""Annotations that mean something on services that get addresses of pools alone."""
 
 _SHOWN = 3
 """The number of annotations that a message names."""
@@ -52,6 +62,8 @@ class AddressRequest:
     """The reason for which kube-proxy does not serve it: it gets no address."""
     other_class: bool = False
     """Another implementation writes its `status.loadBalancer`."""
+    count: int = 1
+    """The addresses of each family that it gets, where it names none of that family."""
     requested: tuple[IPAddress, ...] = ()
     """The addresses that it names."""
     unclear: tuple[str, ...] = ()
@@ -93,6 +105,7 @@ def address_request(service: DetailedService, *, lb_class: str) -> AddressReques
     families = _families(spec) if (to_status or to_external_ips) and refusal is None else ()
     asked = _words(annotations.get(ADDRESSES_ANNOTATION, ""))
     asked = asked or _words(spec.load_balancer_ip if to_status else "")
+    count = address_count(service)
     external_ips = spec.external_ips or ()
     return AddressRequest(
         owner=service_owner(service),
@@ -106,8 +119,13 @@ def address_request(service: DetailedService, *, lb_class: str) -> AddressReques
         to_external_ips=to_external_ips,
         unproxied="" if refusal is None else refusal.message,
         other_class=balanced and not to_status,
+        count=count or 1,
         requested=_addresses(asked),
-        unclear=(*_slips(auto if to_external_ips else AUTO), *_impossible(asked, families)),
+        unclear=(
+            *_slips(auto if to_external_ips else AUTO),
+            *_impossible(asked, families),
+            *(() if count else (_no_count(annotations.get(ADDRESS_COUNT_ANNOTATION, "")),)),
+        ),
         pools=_words(annotations.get(POOL_ANNOTATION, "")),
         sharing_key=annotations.get(SHARING_KEY_ANNOTATION, ""),
         external_ips=external_ips,
@@ -135,10 +153,17 @@ def misunderstood(service: DetailedService) -> str:
         slips += [
             f"annotation {key} means nothing without {AUTO_ANNOTATION}: {AUTO} or "
             f"type {_LOAD_BALANCER}"
-            for key in (ADDRESSES_ANNOTATION, POOL_ANNOTATION, SHARING_KEY_ANNOTATION)
+            for key in _FOR_POOLS
             if annotations.get(key)
         ]
     return "; ".join((*_slips(auto or AUTO), *slips))
+
+
+def _no_count(text: str) -> str:
+    return (
+        f"annotation {ADDRESS_COUNT_ANNOTATION} is {cut(text)!r}, and only a number from 1 to "
+        f"{MAX_ADDRESSES} means anything"
+    )
 
 
 def _slips(auto: str) -> tuple[str, ...]:

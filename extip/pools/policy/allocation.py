@@ -9,8 +9,8 @@ A service keeps its address while it asks for one, also when the pool shrinks or
 asks for another address, it keeps the old one until it can get the new one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.net.interfaces import IPAddress, prefix_length
@@ -20,7 +20,8 @@ from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
 from extip.pools.policy.pools import Cursor, Pool, Pools
 from extip.pools.policy.port_sharing import Asker, Sharing
 from extip.pools.policy.service_update import HeldAddresses, plan_update
-from extip.pools.policy.set_aside import free_of
+from extip.pools.policy.set_aside import free_of, seconds_since
+from extip.pools.policy.unmet import Found, explain, of_version
 from extip.services.policy.requests import Owner, cut
 
 
@@ -56,16 +57,6 @@ def plan_part(
     return _Planner(asking, pools, AllocationIndex(asking, pools, claims, facts), facts).plan()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The addresses of a family that a service may have, and the reasons against others."""
-
-    ips: list[IPAddress] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
-    all_in_use: bool = False
-    """Whether pools serve it, and have no free address of the family now."""
-
-
 class _Planner:
     """One pass: keep the current addresses, allocate the missing ones, derive the writes."""
 
@@ -85,7 +76,8 @@ class _Planner:
         ]
         self._sharing = Sharing(index, facts.ports)
         self._free: dict[tuple[str, int], Iterator[IPAddress]] = {}
-        self._next: dict[tuple[str, int], IPAddress | None] = {}
+        self._found: dict[tuple[str, int], list[IPAddress]] = {}
+        """Free addresses that were found, and are not held yet."""
         self._lacking: list[Owner] = []
 
     def plan(self) -> Allocation:
@@ -148,15 +140,19 @@ class _Planner:
         request = asker.request
         if ip.version not in request.families:
             return False
-        if requested := _of_version(request.requested, ip.version):
+        if requested := of_version(request.requested, ip.version):
             return ip in requested
         if ip in self._facts.aside.taken:
             return False
-        if asker.has(ip.version):
+        if asker.lacks(ip.version) <= 0 or self._is_drained(ip):
             return False
         if request.pools and self._pool_name(asker, ip) not in request.pools:
             return False
         return request.to_status or ip in request.external or not _written(request, ip.version)
+
+    def _is_drained(self, ip: IPAddress) -> bool:
+        pool = self._pools.of(ip)
+        return pool is not None and pool.is_draining
 
     def _pool_name(self, asker: Asker, ip: IPAddress) -> str:
         pool, claimed = self._pools.of(ip), asker.claimed.get(ip)
@@ -178,8 +174,8 @@ class _Planner:
             self._lacking.append(request.owner)
         lacking = {version: found[version].lacking if found else [] for version in request.families}
         waits = request.together and any(
-            reasons and not _of_version(asker.current, version)
-            for version, reasons in lacking.items()
+            one.lacking and not one.is_partial and not of_version(asker.current, version)
+            for version, one in found.items()
         )
         for one in found.values():
             for ip in () if waits else one.ips:
@@ -189,14 +185,14 @@ class _Planner:
             if reasons or waits or request.unclear:
                 kept += self._stay(asker, version)
         self._sharing.settle(asker)
-        return _explain(asker, lacking, kept)
+        return explain(asker, lacking, kept)
 
-    def _find(self, asker: Asker, version: int) -> _Found:
+    def _find(self, asker: Asker, version: int) -> Found:
         """Find the addresses of a family that the service lacks."""
-        requested = _of_version(asker.request.requested, version)
+        requested = of_version(asker.request.requested, version)
         if not requested:
             return self._find_any(asker, version)
-        found = _Found()
+        found = Found()
         for ip in requested:
             if reason := self._why_not(asker, ip):
                 found.lacking.append(reason)
@@ -207,7 +203,7 @@ class _Planner:
     def _stay(self, asker: Asker, version: int) -> list[IPAddress]:
         """Let the service keep addresses that it no longer asks for, until it gets the new ones."""
         taken = self._facts.aside.taken  # other stations have those
-        current = [ip for ip in _of_version(asker.current, version) if ip not in taken]
+        current = [ip for ip in of_version(asker.current, version) if ip not in taken]
         staying = [ip for ip in current if self._sharing.may_stay(asker, ip)]
         for ip in staying:
             self._sharing.hold(asker, ip)
@@ -220,25 +216,35 @@ class _Planner:
         pool = self._pools.of(ip)
         if pool is None:
             return f"{ip} is in no pool"
-        if asker.request.pools and pool.name not in asker.request.pools:
-            return f"{ip} is in pool {pool.name}, which the service does not name"
-        if not self._index.serves(pool.name, asker.request):
-            return f"pool {pool.name} of {ip} does not serve this service"
+        if reason := self._why_not_of(pool, asker, ip):
+            return reason
         if ip in self._facts.node_ips:
             return f"{ip} is the address of a node"
         others = self._sharing.conflicting(asker, ip, self._sharing.owners_of(ip))
         return f"{ip} is in use by {', '.join(str(other) for other in others)}" if others else ""
 
-    def _find_any(self, asker: Asker, version: int) -> _Found:
+    def _why_not_of(self, pool: Pool, asker: Asker, ip: IPAddress) -> str:
+        if asker.request.pools and pool.name not in asker.request.pools:
+            return f"{ip} is in pool {pool.name}, which the service does not name"
+        if not self._index.serves(pool.name, asker.request):
+            return f"pool {pool.name} of {ip} does not serve this service"
+        if not pool.is_open and ip not in asker.current:
+            return f"{ip} is in pool {pool.name}, which gives no new addresses"
+        return ""
+
+    def _find_any(self, asker: Asker, version: int) -> Found:
         request = asker.request
-        if asker.has(version) or (not request.to_status and _written(request, version)):
-            return _Found()
+        lacks = asker.lacks(version)
+        if lacks <= 0 or (not request.to_status and _written(request, version)):
+            return Found()
         pools = [pool for pool in self._candidates(request) if version in pool.versions]
-        ip = next(self._suitable(asker, version, pools), None)
-        if ip is not None:
-            return _Found(ips=[ip])
+        ips = _first(lacks, self._suitable(asker, version, pools), but=asker.held)
+        if len(ips) == lacks:
+            return Found(ips=ips)
         reasons = list(self._why_none(request, version, pools))
-        return _Found(lacking=reasons, all_in_use=bool(pools))
+        if has := request.count - lacks + len(ips):
+            reasons.append(f"it has {has} of {request.count} IPv{version} addresses")
+        return Found(ips=ips, lacking=reasons, all_in_use=bool(pools))
 
     def _suitable(self, asker: Asker, version: int, pools: Sequence[Pool]) -> Iterator[IPAddress]:
         """Yield addresses for the service: of its sharing key, its last one, then free ones."""
@@ -251,9 +257,7 @@ class _Planner:
             if ip.version == version and unused and self._pools.of(ip) in pools:
                 yield ip
         for pool in pools:
-            free = self._next_free(pool, version)
-            if free is not None:
-                yield free
+            yield from self._free_in(pool, version)
 
     def _why_none(
         self, request: AddressRequest, version: int, pools: Sequence[Pool]
@@ -264,10 +268,12 @@ class _Planner:
                 yield f"there is no pool {cut(name)}"
         if pools:
             names = ", ".join(pool.name for pool in pools)
-            avoided = _of_version(self._facts.aside.avoided, version)
+            avoided = of_version(self._facts.aside.avoided, version)
             count = sum(self._pools.of(ip) in pools for ip in avoided)
             others = f"; other stations have {count} that are set aside" if count else ""
             yield f"no IPv{version} address is free in pool {names}{others}"
+        elif closed := [name for name in known if not self._pools.by_name[name].is_open]:
+            yield f"pool {', '.join(closed)} gives no new addresses"
         elif known:
             yield f"no pool of IPv{version} addresses among {', '.join(known)} serves it"
         elif not request.pools:
@@ -279,10 +285,10 @@ class _Planner:
             found = [by_name[name] for name in request.pools if name in by_name]
         else:
             found = [pool for pool in self._pools.ordered if pool.spec.auto_assign]
-        return (pool for pool in found if self._index.serves(pool.name, request))
+        return (pool for pool in found if pool.is_open and self._index.serves(pool.name, request))
 
-    def _next_free(self, pool: Pool, version: int) -> IPAddress | None:
-        """Return the next free address of a pool, also to others until somebody holds it."""
+    def _free_in(self, pool: Pool, version: int) -> Iterator[IPAddress]:
+        """Yield the free addresses of a pool, also to others until somebody holds them."""
         users, facts, key = self._index.users, self._facts, (pool.name, version)
         if key not in self._free:
             again = (
@@ -294,10 +300,11 @@ class _Planner:
             freed = facts.freed.within(pool.name)
             unused = pool.free(version, users, freed, cursor=cursor, released=facts.released)
             self._free[key] = free_of(unused, facts.aside, again=again)
-        ip = self._next.get(key)
-        if ip is None or ip in users:
-            ip = self._next[key] = next(self._free[key], None)
-        return ip
+        found = self._found[key] = [ip for ip in self._found.get(key, ()) if ip not in users]
+        yield from tuple(found)
+        for ip in self._free[key]:
+            found.append(ip)
+            yield ip
 
     def _holding(self, asker: Asker) -> HeldAddresses:
         request, index = asker.request, self._index
@@ -317,8 +324,18 @@ class _Planner:
                 for ip in (*asker.held, *leaving)
                 if ip in index.by_hand or (ip in asker.claimed and asker.claimed[ip].up)
             ],
+            lasting=[ip for ip in leaving if self._lasts(asker, ip)],
             withdrawn=[ip for ip in request.given if ip not in foreign],
         )
+
+    def _lasts(self, asker: Asker, ip: IPAddress) -> bool:
+        """Whether an address of a draining pool stays: one that replaces it is up for less long."""
+        pool, now = self._pools.of(ip), self._facts.now
+        if pool is None or not pool.is_draining or now is None:
+            return False
+        successors = (asker.claimed.get(other) for other in of_version(asker.held, ip.version))
+        since = [one.since for one in successors if one is not None and one.up and one.since]
+        return any(seconds_since(text, now) < pool.spec.drain_seconds for text in since)
 
     def _others(self, asker: Asker, ip: IPAddress) -> set[Owner]:
         """Return the other services with the address in their external IPs: it stays claimed."""
@@ -347,32 +364,23 @@ class _Planner:
         return Claimed(pool.interface(ip), pool.name)
 
 
-def _explain(asker: Asker, lacking: Mapping[int, list[str]], kept: Sequence[IPAddress]) -> str:
-    """Return a sentence about missing and kept addresses; empty when the request is met.
-
-    With two families of which one is enough, one address meets the request.
-    """
-    request = asker.request
-    needed = request.every_family or not asker.held
-    found = [*request.unclear]
-    for version, reasons in lacking.items():
-        if needed or _of_version((*request.requested, *kept), version):
-            found += reasons
-    if found and request.together and not asker.held:
-        found.append(
-            "it gets no address until it can have one of each IP family (RequireDualStack)"
-        )
-    if found and kept:
-        found.append(f"it keeps {', '.join(map(str, kept))} until then")
-    return "; ".join(dict.fromkeys(found, 0))
-
-
 def _upcoming(request: AddressRequest, holding: HeldAddresses) -> Upcoming | None:
     unclaimed = frozenset(ip for ip in holding.held if ip not in holding.claimed)
     if not unclaimed:
         return None
     update = plan_update(request, replace(holding, claimed=holding.held))
     return Upcoming(update, unclaimed) if update is not None else None
+
+
+def _first(most: int, ips: Iterable[IPAddress], *, but: Collection[IPAddress]) -> list[IPAddress]:
+    """Return the first addresses, each once."""
+    found: dict[IPAddress, None] = {}
+    for ip in ips:
+        if ip not in but:
+            found[ip] = None
+        if len(found) == most:
+            break
+    return list(found)
 
 
 def age_of(request: AddressRequest) -> tuple[str, ...]:
@@ -390,7 +398,3 @@ def _place(request: AddressRequest, ip: IPAddress) -> tuple[int, int, int]:
 def _written(request: AddressRequest, version: int) -> bool:
     """Whether a person wrote an address of that family into `spec.externalIPs`."""
     return any(ip.version == version and ip not in request.recorded for ip in request.external)
-
-
-def _of_version(ips: Iterable[IPAddress], version: int) -> list[IPAddress]:
-    return [ip for ip in ips if ip.version == version]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 
 from extip.api.ipcontroller_v1 import ACROSS_NAMESPACES, IpClaim
@@ -47,6 +48,8 @@ class Facts:
     """Recently freed addresses: others get them last, in their order."""
     aside: Aside = NOTHING
     """Addresses of other stations."""
+    now: datetime | None = None
+    """The time, in UTC; None when nobody waits for any."""
     ports: Callable[[Owner], Ports] = _no_ports
     """The ports of a service."""
     users: dict[IPAddress, object] | None = None
@@ -66,6 +69,8 @@ class Claimed:
     """The claim's label; empty when the address was not allocated."""
     up: bool = False
     """A node has reported it up."""
+    since: str = ""
+    """RFC 3339: when that node brought it up."""
 
 
 class AllocationIndex:
@@ -196,7 +201,9 @@ class AllocationIndex:
             return
         if ports := recorded_ports(claim):
             self._recorded[interface.ip] = ports
-        claimed = Claimed(interface, pool_of(claim), up=bool(claim.status.holder))
+        claimed = Claimed(
+            interface, pool_of(claim), up=bool(claim.status.holder), since=claim.status.since
+        )
         for service in services:
             name = service.namespace, service.name
             self._claimed.setdefault((*name, service.uid), {})[interface.ip] = claimed

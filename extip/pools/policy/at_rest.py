@@ -26,6 +26,7 @@ def address_at_rest(request: AddressRequest) -> IPAddress | None:
         request.sharing_key
         or request.requested
         or request.unclear
+        or request.count > 1
         or request.pools
         or request.external_ips
         or request.recorded
@@ -50,6 +51,7 @@ def allocated_at_rest(request: AddressRequest, claim: IpClaim, pools: Pools) -> 
     pool = pools.of(interface.ip)
     if (
         pool is None
+        or pool.is_draining
         or ports_text(claim)
         or prefix_length(interface) != pool.prefixlen(interface.ip)
     ):

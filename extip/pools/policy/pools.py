@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import chain, islice
 
 from extip.api.ipcontroller_v1 import EVERY_NODE, IpClaimPool, IpClaimPoolSpec
+from extip.api.pool_parts import DRAINING, OPEN
 from extip.api.selector import selects
 from extip.claims.policy.claims import parse_cidr
 from extip.net.interfaces import (
@@ -83,6 +84,16 @@ class Pool:
     def size(self) -> int:
         """The number of its addresses."""
         return sum(map(self.size_of, self.versions))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it gives new addresses."""
+        return self.spec.allocation == OPEN
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether services are to have addresses of other pools in place of its own."""
+        return self.spec.allocation == DRAINING
 
     @property
     def versions(self) -> frozenset[int]:

@@ -28,9 +28,9 @@ class Asker:
         """Whether another load balancer implementation serves it."""
         return self.request.to_status and not self.current and bool(self.request.ingress)
 
-    def has(self, version: int) -> bool:
-        """Whether it already has an address of that family."""
-        return any(ip.version == version for ip in self.held)
+    def lacks(self, version: int) -> int:
+        """Return how many addresses of that family it should have beside those that it holds."""
+        return self.request.count - sum(ip.version == version for ip in self.held)
 
 
 class Sharing:

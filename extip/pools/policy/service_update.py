@@ -55,18 +55,26 @@ class HeldAddresses:
     """Former addresses that it still shows and that are still claimed for it."""
     up: Collection[IPAddress] = ()
     """The addresses in `held` and `leaving` that a node has up."""
+    lasting: Collection[IPAddress] = ()
+    """The addresses in `leaving` that answer for a while beside those that replace them."""
     withdrawn: Collection[IPAddress]
     """Addresses of extip in a status that another implementation writes."""
 
     @property
     def replaced(self) -> list[IPAddress]:
-        """Addresses in `leaving` that stay until the replacing address of their family is up.
+        """Addresses in `leaving` that stay until the one that replaces them is up, or longer.
 
-        The new address may never come up, for instance when another station has it.
+        The new address may never come up, for instance when another station has it. Of several new
+        addresses, each that is up takes the place of one.
         """
-        arrived = {ip.version for ip in self.held if ip in self.up}
-        coming = {ip.version for ip in self.held} - arrived
-        return [ip for ip in self.leaving if ip in self.up and ip.version in coming]
+        coming = [ip.version for ip in self.held if ip not in self.up]
+        up = [ip for ip in self.leaving if ip in self.up]
+        staying = {
+            ip
+            for version in dict.fromkeys(coming, 0)
+            for ip in [one for one in up if one.version == version][: coming.count(version)]
+        }
+        return [ip for ip in self.leaving if ip in staying or ip in self.lasting]
 
 
 def plan_update(request: AddressRequest, holding: HeldAddresses) -> ServiceUpdate | None:

@@ -94,7 +94,7 @@ class SetAside:
                 continue
             self._learned.add(name)
             for text, shown in (pool.status.set_aside or {}).items():
-                ip, age_s = parse_ip(text), _age_s(shown.time, now)
+                ip, age_s = parse_ip(text), seconds_since(shown.time, now)
                 if ip is not None and 0 <= age_s < KEEP_S:
                     entry = _Entry(name, shown.message, shown.time, now_s - age_s)
                     self._entries.setdefault(ip, entry)
@@ -176,7 +176,7 @@ def free_of(
     yield from again
 
 
-def _age_s(time: str, now: datetime) -> float:
+def seconds_since(time: str, now: datetime) -> float:
     """Return how long ago that was; less than 0 when nobody can tell."""
     try:
         return (now - datetime.fromisoformat(time)).total_seconds()

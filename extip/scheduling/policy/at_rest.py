@@ -57,6 +57,7 @@ def _is_well_placed(claim: IpClaim, standing: Standing) -> bool:
         and needs.preference is None
         and not needs.every_node
         and is_unanswered(claim, cluster) is claim.spec.withdrawn
+        and not needs.group
         and standing.filters.is_plain(needs, node)
         and _has_right_standby(claim, needs, standing)
     )

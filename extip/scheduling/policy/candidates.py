@@ -14,6 +14,7 @@ from extip.claims.policy.same_ip import SameIPGroups, group_by_ip
 from extip.scheduling.policy.filters import Needs
 from extip.scheduling.policy.placement import Candidate, Strategy
 from extip.scheduling.policy.snapshot import NodeFilters, Snapshot, needs_of
+from extip.scheduling.policy.spread import Apart
 from extip.scheduling.policy.standing import Standing
 
 _NO_STANDBYS: Mapping[str, str] = MappingProxyType({})
@@ -46,6 +47,7 @@ class Filtered:
                 eligible=nodes,
                 preferred=self._preferred(name, nodes),
                 standby=standbys.get(name, ""),
+                apart=self._apart(name, nodes),
             )
             for name, nodes in self.eligible.items()
             if name not in self.groups.followers
@@ -54,6 +56,12 @@ class Filtered:
     def _preferred(self, name: str, nodes: frozenset[str]) -> frozenset[str] | None:
         preference = self.needs[name].preference
         return None if preference is None else self.filters.preferred.among(nodes, preference)
+
+    def _apart(self, name: str, nodes: frozenset[str]) -> Apart | None:
+        need = self.needs[name]
+        if not need.group:
+            return None
+        return Apart(need.group, self.filters.preferred.ranks(nodes, need.preference))
 
     def staying(self) -> frozenset[str]:
         """Return the claims, by name, that move only when they must."""

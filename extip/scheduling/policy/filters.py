@@ -165,6 +165,8 @@ class Needs:
     endpoints has no entry beside services with endpoints."""
     preference: Preference | None = None
     """No filter looks at it: it orders the nodes that pass. None: they are equal."""
+    group: str = ""
+    """Claims of the same group are to be on different nodes; empty for none."""
 
     def served_by(self, node: str) -> int:
         """Return how many services with local traffic policy have an endpoint on the node."""

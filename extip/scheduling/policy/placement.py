@@ -9,11 +9,13 @@ claims only; the caller knows which node holds which claim.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 
 from msgspec import Struct
+
+from extip.scheduling.policy.spread import Apart, Spread
 
 
 class Strategy(StrEnum):
@@ -40,20 +42,18 @@ class Candidate(Struct, frozen=True, kw_only=True, gc=False):
     """The best of them, of which none is better; None when all are equal."""
     standby: str = ""
     """The node that was chosen to take it from its node; empty for none."""
+    apart: Apart | None = None
+    """Present when it is to be apart from other claims. `preferred` does not count then."""
 
-    @property
-    def best(self) -> frozenset[str]:
-        """The nodes to choose from."""
-        return self.eligible if self.preferred is None else self.preferred
 
-    @property
-    def is_astray(self) -> bool:
-        """Whether it is on a node that may hold it, and another one is better."""
-        return (
-            self.preferred is not None
-            and self.node in self.eligible
-            and self.node not in self.preferred
-        )
+class Cause(StrEnum):
+    """The reason for which a claim leaves a node that may hold it."""
+
+    LOAD = "load"
+    PREFERRED = "preferred"
+    """Its service or pool prefers the other node."""
+    APART = "apart"
+    """The node has other claims of its group."""
 
 
 class Move(Struct, frozen=True, kw_only=True, gc=False, order=True):
@@ -62,6 +62,7 @@ class Move(Struct, frozen=True, kw_only=True, gc=False, order=True):
     claim: str
     source: str
     target: str
+    cause: Cause = Cause.LOAD
 
 
 Entry = tuple[int, str, str]
@@ -94,6 +95,8 @@ class Placement:
         self._registered = dict(registered or {}) if first_alive else {}
         self._loads: dict[str, int] = {}
         self._heaps: OrderedDict[frozenset[str], list[Entry]] = OrderedDict()
+        self.spread = Spread()
+        """The nodes of claims that are to be apart."""
 
     def reregister(self, registered: Mapping[str, str]) -> None:
         """Take other times of registration; the loads stay."""
@@ -116,6 +119,37 @@ class Placement:
     def release(self, node: str) -> None:
         """Count one claim fewer on the node."""
         self._change(node, -1)
+
+    def keep(self, candidate: Candidate) -> None:
+        """Count a candidate on its node."""
+        self.hold(candidate.node)
+        if candidate.apart is not None:
+            self.spread.hold(candidate.apart.group, candidate.node)
+
+    def best(self, candidate: Candidate, *, holder: str = "") -> frozenset[str]:
+        """Return the nodes for a candidate, of which none is better. `holder` counts it by now."""
+        if candidate.apart is not None and candidate.eligible:
+            return self.spread.best(candidate.apart, holder)
+        return candidate.eligible if candidate.preferred is None else candidate.preferred
+
+    def is_astray(self, candidate: Candidate) -> bool:
+        """Whether a candidate that is counted on its node has a better one."""
+        node = candidate.node
+        return node in candidate.eligible and node not in self.best(candidate, holder=node)
+
+    def seat(self, candidate: Candidate) -> str | None:
+        """Choose a node for a candidate and count it there; return None when none is eligible."""
+        best = self.best(candidate)
+        node = self.place(frozenset({candidate.standby}) & best or best)
+        if node is not None and candidate.apart is not None:
+            self.spread.hold(candidate.apart.group, node)
+        return node
+
+    def unseat(self, candidate: Candidate) -> None:
+        """Count a candidate no more."""
+        self.release(candidate.node)
+        if candidate.apart is not None:
+            self.spread.release(candidate.apart.group, candidate.node)
 
     def choose(self, eligible: frozenset[str]) -> str | None:
         """Return the node for the next claim, or None. Loads do not change."""
@@ -196,14 +230,14 @@ def assign(candidates: Iterable[Candidate], placement: Placement) -> tuple[Move,
     moves: list[Move] = []
     for candidate in candidates:
         if candidate.node in candidate.eligible:
-            placement.hold(candidate.node)
-        elif candidate.standby in candidate.best:
+            placement.keep(candidate)
+        elif candidate.apart is None and candidate.standby in placement.best(candidate):
             placement.hold(candidate.standby)
             moves.append(_move(candidate, candidate.standby))
         elif candidate.eligible:
             homeless.append(candidate)
     for candidate in sorted(homeless, key=_claim):
-        target = placement.place(candidate.best)
+        target = placement.seat(candidate)
         if target is not None:
             moves.append(_move(candidate, target))
     return tuple(sorted(moves))
@@ -219,98 +253,108 @@ def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...
     count: `assign` is about to move it.
     """
     placement = Placement(Strategy.FAIR)
-    known = list(candidates)
-    held = _hold_in_place(known, placement)
-    moves = _bring_home(known, placement, limit=limit)
-    fullest = [(-placement.load(node), node) for node in held]
+    held = _held(candidates, placement)
+    moves = _bring_home(held, placement, limit=limit)
+    gone = {move.claim for move in moves}
+    movable = _by_best([one for one in held if one.claim not in gone], placement)
+    apart = {one.claim for one in held if one.apart is not None}
+    fullest = [(-placement.load(node), node) for node in movable]
     heapify(fullest)
     while fullest and len(moves) < limit:
         _, source = fullest[0]
-        best = _best_target(placement, held[source])
+        best = _best_target(placement, movable[source])
         if best is None or placement.load(source) - placement.load(best[0]) <= 1:
             heappop(fullest)
             continue
-        target, eligible = best
-        claim = held[source][eligible].pop()
-        if not held[source][eligible]:
-            del held[source][eligible]
+        target, nodes = best
+        claim = movable[source][nodes].pop()
+        if not movable[source][nodes]:
+            del movable[source][nodes]
         placement.release(source)
         placement.hold(target)
         moves.append(Move(claim=claim, source=source, target=target))
+        if claim in apart:
+            break  # other nodes are the best now for the others of its group
         heapreplace(fullest, (-placement.load(source), source))
     return tuple(moves)
 
 
-def _bring_home(candidates: Iterable[Candidate], placement: Placement, *, limit: int) -> list[Move]:
-    """Move claims from nodes to better ones, in the order of claims' names."""
-    astray = nsmallest(limit, (one for one in candidates if one.is_astray), key=_claim)
-    moves: list[Move] = []
-    for candidate in astray:
-        target = placement.place(candidate.best)
-        if target is not None:
-            placement.release(candidate.node)
-            moves.append(Move(claim=candidate.claim, source=candidate.node, target=target))
-    return moves
+def consolidate(
+    candidates: Iterable[Candidate], registered: Mapping[str, str], *, limit: int
+) -> tuple[Move, ...]:
+    """Return up to `limit` moves: claims go to better nodes first, then all are brought together.
+
+    They go to the node to which `assign` gives new claims: the node with the most claims, and of
+    equals the one that registered first. So the fewest claims move, each once, also when an earlier
+    first node comes back. A claim for which that node is not one of the best stays where it is.
+    """
+    placement = Placement(Strategy.FIRST_ALIVE, registered)
+    held = _held(candidates, placement)
+    moves = _bring_home(held, placement, limit=limit)
+    first = placement.choose(frozenset(placement.loaded()))
+    if first is None:
+        return ()
+    gone = {move.claim for move in moves}
+    others = (
+        Move(claim=candidate.claim, source=candidate.node, target=first)
+        for candidate in held
+        if candidate.claim not in gone
+        and candidate.node != first
+        and candidate.apart is None
+        and first in placement.best(candidate)
+    )
+    return (*moves, *nsmallest(limit - len(moves), others))
 
 
 def is_balanced(placement: Placement, steady: Collection[str], strategy: Strategy) -> bool:
-    """Whether it is certain that neither `rebalance` nor `consolidate` moves a claim."""
+    """Whether it is certain that neither `rebalance` nor `consolidate` moves a claim.
+
+    Claims that are not on the best node are the caller's to know.
+    """
     if strategy is Strategy.FIRST_ALIVE:
         return len(placement.loaded()) <= 1
     loads = [placement.load(node) for node in steady]
     return max(loads, default=0) - min(loads, default=0) <= 1
 
 
-def consolidate(
-    candidates: Iterable[Candidate], registered: Mapping[str, str], *, limit: int
-) -> tuple[Move, ...]:
-    """Return up to `limit` moves that bring claims together, in the order of claims' names.
-
-    They go to the node to which `assign` gives new claims: the node with the most claims, and of
-    equals the one that registered first. So the fewest claims move, each once, also when an earlier
-    first node comes back. A claim that may not be on that node stays where it is. A claim
-    that prefers others goes to the one of those with the most claims.
-    """
-    held = [candidate for candidate in candidates if candidate.node in candidate.eligible]
-    loads: dict[str, int] = {}
+def _held(candidates: Iterable[Candidate], placement: Placement) -> list[Candidate]:
+    """Count the claims that stay, and return them in the order of names."""
+    held = [one for one in sorted(candidates, key=_claim) if one.node in one.eligible]
     for candidate in held:
-        loads[candidate.node] = loads.get(candidate.node, 0) + 1
-    if not loads:
-        return ()
-
-    def order(node: str) -> tuple[int, str, str]:
-        return -loads.get(node, 0), registered.get(node, _UNREGISTERED), node
-
-    first = min(loads, key=order)
-
-    def target(candidate: Candidate) -> str:
-        if first in candidate.best:
-            return first
-        return min(candidate.best, key=order) if candidate.is_astray else candidate.node
-
-    moves = (
-        Move(claim=candidate.claim, source=candidate.node, target=node)
-        for candidate in held
-        if (node := target(candidate)) != candidate.node
-    )
-    return tuple(nsmallest(limit, moves))
+        placement.keep(candidate)
+    return held
 
 
-def _hold_in_place(
-    candidates: Iterable[Candidate], placement: Placement
+def _bring_home(held: Iterable[Candidate], placement: Placement, *, limit: int) -> list[Move]:
+    """Move claims from nodes to better ones, in the order of claims' names."""
+    moves: list[Move] = []
+    for candidate in held:
+        if len(moves) >= limit:
+            break
+        if not placement.is_astray(candidate):
+            continue
+        apart, node = candidate.apart, candidate.node
+        crowded = apart is not None and placement.spread.count(apart.group, node) > 1
+        placement.unseat(candidate)
+        target = placement.seat(candidate) or node
+        cause = Cause.APART if crowded else Cause.PREFERRED
+        moves.append(Move(claim=candidate.claim, source=node, target=target, cause=cause))
+    return moves
+
+
+def _by_best(
+    held: Sequence[Candidate], placement: Placement
 ) -> dict[str, dict[frozenset[str], list[str]]]:
-    """Count the claims that stay; return their names by node and best nodes, the last first.
+    """Return the names of claims by node and best nodes, the last name first.
 
     A claim that has better nodes has no entry.
     """
-    held: dict[str, dict[frozenset[str], list[str]]] = {}
-    for candidate in sorted(candidates, key=_claim, reverse=True):
-        if candidate.node in candidate.eligible:
-            placement.hold(candidate.node)
-            groups = held.setdefault(candidate.node, {})
-            if not candidate.is_astray:
-                groups.setdefault(candidate.best, []).append(candidate.claim)
-    return held
+    found: dict[str, dict[frozenset[str], list[str]]] = {}
+    for candidate in reversed(held):
+        best = placement.best(candidate, holder=candidate.node)
+        if candidate.node in best:
+            found.setdefault(candidate.node, {}).setdefault(best, []).append(candidate.claim)
+    return found
 
 
 def _best_target(
@@ -319,14 +363,14 @@ def _best_target(
     """Return the node with the least load that a claim of these groups may go to, and its group."""
     # The names of claims differ, so the order never depends on a comparison of sets.
     options = [
-        (placement.load(node), node, claims[-1], eligible)
-        for eligible, claims in groups.items()
-        if (node := placement.choose(eligible)) is not None
+        (placement.load(node), node, claims[-1], nodes)
+        for nodes, claims in groups.items()
+        if (node := placement.choose(nodes)) is not None
     ]
     if not options:
         return None
-    _, node, _, eligible = min(options)
-    return node, eligible
+    _, node, _, nodes = min(options)
+    return node, nodes
 
 
 def _move(candidate: Candidate, target: str) -> Move:

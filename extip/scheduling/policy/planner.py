@@ -8,7 +8,7 @@ whose node is gone, new claims, changes of a claim's services, deletions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
@@ -34,7 +34,7 @@ from extip.scheduling.policy.candidates import (
 )
 from extip.scheduling.policy.every_node import plan_every_node, shared_ips
 from extip.scheduling.policy.filters import Needs
-from extip.scheduling.policy.placement import Candidate, Move, Strategy, assign
+from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy, assign
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, absent, joined
 from extip.scheduling.policy.snapshot import Snapshot, link_wishes, needs_of_new, not_served
 from extip.scheduling.policy.standing import Standing
@@ -135,6 +135,7 @@ def _plan_one_node(
         not_served=_not_served(changes.staying, placed, snapshot),
         second_choice=placed.second_choices(),
         astray=placed.astray(candidates),
+        groups={c.claim: c.apart.group for c in candidates if c.apart is not None},
         absent=absent(claims, snapshot),
         counted={c.claim: n for c in (*candidates, *fixed) if (n := placed.counted(c))},
         uneasy=frozenset(
@@ -177,6 +178,8 @@ class _Placed:
     """Claims that get another node, by name, in the order of urgency."""
     parting: Mapping[str, AssignClaim | None]
     """Claims that are to go while another one of their IP stays elsewhere: see `_parting`."""
+    placement: Placement
+    """The loads with this plan."""
 
     def node_of(self, name: str) -> str:
         """Return the node of a claim after the plan; empty for none."""
@@ -202,9 +205,13 @@ class _Placed:
         """
         holder, filters = self.filtered.holders[name], self.filtered.filters
         better = filters.preferred.better
-        return name in self.moves or any(
-            not filters.is_plain(needs, node) or better(node, needs.preference)
-            for node in ([holder, standby] if standby else [holder])
+        return (
+            name in self.moves
+            or any(
+                not filters.is_plain(needs, node) or better(node, needs.preference)
+                for node in ([holder, standby] if standby else [holder])
+            )
+            or self.placement.spread.count(needs.group, holder) > 1
         )
 
     def second_choices(self) -> dict[str, str]:
@@ -215,14 +222,20 @@ class _Placed:
             for name, need in self.filtered.needs.items()
             if need.preference is not None
             and holders[name]
+            and not need.group  # its first choice may have another claim of the group
             and (clause := better(holders[name], need.preference))
         }
 
     def astray(self, candidates: Iterable[Candidate]) -> frozenset[str]:
         """Return the claims, by name, that stay on a node though another one is better."""
         fixed = self.filtered.groups.not_rebalanced | self.filtered.staying()
-        astray = (one.claim for one in candidates if one.is_astray)
-        return frozenset(name for name in astray if name not in fixed)
+        return frozenset(
+            one.claim
+            for one in candidates
+            if one.claim not in self.moves
+            and one.claim not in fixed
+            and self.placement.is_astray(one)
+        )
 
     def refused(self) -> dict[str, str]:
         """Return why pinned claims are refused: another claim has their IP on another node."""
@@ -280,13 +293,13 @@ def _place(
 ) -> _Placed:
     """Choose nodes; claims that follow another claim of their IP come after it."""
     moves = {move.claim: move for move in assign(candidates, standing.placement)}
-    leading = _Placed(filtered=filtered, moves=moves, parting={})
+    leading = _Placed(filtered=filtered, moves=moves, parting={}, placement=standing.placement)
     following = {
         name: Move(claim=name, source=filtered.holders[name], target=leading.node_of(leader))
         for name, leader in filtered.groups.followers.items()
         if leading.node_of(leader) != filtered.holders[name]
     }
-    return _Placed(filtered=filtered, moves=moves | following, parting=_parting(changes, leading))
+    return replace(leading, moves=moves | following, parting=_parting(changes, leading))
 
 
 def _parting(changes: _Changes, placed: _Placed) -> dict[str, AssignClaim | None]:

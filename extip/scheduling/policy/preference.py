@@ -53,11 +53,16 @@ class Preferred:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
                 self._shared.clear()
-            ranks = {node: self._rank(node, preference) for node in eligible}
+            ranks = self.ranks(eligible, preference)
             best = min(ranks.values())
             found = frozenset(node for node, rank in ranks.items() if rank == best)
             found = self._known[key] = self._shared.setdefault(found, found)
         return found
+
+    def ranks(self, nodes: frozenset[str], preference: Preference | None) -> dict[str, Rank]:
+        """Return the rank of each of these nodes."""
+        wish = preference or Preference()
+        return {node: self._rank(node, wish) for node in nodes}
 
     def better(self, node: str, preference: Preference | None) -> str:
         """Tell in a clause which nodes the claim prefers to this one; empty for none.

@@ -12,9 +12,17 @@ from extip.scheduling.policy.candidates import (
     needs_by_name,
     pinned_load,
 )
-from extip.scheduling.policy.placement import Candidate, Move, Strategy, consolidate, rebalance
+from extip.scheduling.policy.placement import (
+    Candidate,
+    Cause,
+    Move,
+    Strategy,
+    consolidate,
+    rebalance,
+)
 from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.spread import Apart
 from extip.scheduling.policy.standing import Standing
 
 _NOBODY: frozenset[str] = frozenset()
@@ -46,11 +54,11 @@ def plan_rebalance(
     candidates = [_confined(candidate, steady, staying) for candidate in known]
     if strategy is Strategy.FAIR:
         moves = rebalance(candidates, limit=limit)
-        return _assignments(by_name, candidates, moves, "it held more than its share")
-    if any(c.node in c.eligible and c.node not in steady for c in known):
+    elif any(c.node in c.eligible and c.node not in steady for c in known):
         return ()
-    moves = consolidate(candidates, snapshot.registered, limit=limit)
-    return _assignments(by_name, candidates, moves, "to join those on {node}")
+    else:
+        moves = consolidate(candidates, snapshot.registered, limit=limit)
+    return tuple(_assign(by_name, move, strategy) for move in moves)
 
 
 def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
@@ -63,31 +71,29 @@ def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
 
 def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
     """Return the candidate with the nodes that a rebalancing may move it to."""
-    preferred = None
-    if candidate.node not in steady:
-        nodes = _NOBODY
-    elif candidate.claim in staying or not (better := candidate.best & steady):
-        nodes = frozenset({candidate.node})
-    else:
-        nodes = candidate.eligible & steady
-        preferred = None if candidate.preferred is None else better
+    preferred, apart = candidate.preferred, candidate.apart
+    nodes = candidate.eligible & steady if candidate.node in steady else _NOBODY
+    if preferred is not None:
+        preferred &= steady
+    if nodes and (candidate.claim in staying or preferred == _NOBODY):
+        nodes, preferred = frozenset({candidate.node}), None
+    if apart is not None:
+        apart = Apart(apart.group, {node: apart.ranks[node] for node in nodes & apart.ranks.keys()})
     return Candidate(
-        claim=candidate.claim, node=candidate.node, eligible=nodes, preferred=preferred
+        claim=candidate.claim, node=candidate.node, eligible=nodes, preferred=preferred, apart=apart
     )
 
 
-def _assignments(
-    by_name: Mapping[str, IpClaim],
-    candidates: Iterable[Candidate],
-    moves: Iterable[Move],
-    why: str,
-) -> tuple[AssignClaim, ...]:
-    astray = {candidate.claim for candidate in candidates if candidate.is_astray}
-    return tuple(
-        AssignClaim(
-            claim=by_name[move.claim],
-            node=move.target,
-            why=("{node} is preferred" if move.claim in astray else why).format(node=move.target),
-        )
-        for move in moves
-    )
+def _assign(by_name: Mapping[str, IpClaim], move: Move, strategy: Strategy) -> AssignClaim:
+    return AssignClaim(claim=by_name[move.claim], node=move.target, why=_why(move, strategy))
+
+
+def _why(move: Move, strategy: Strategy) -> str:
+    match move.cause:
+        case Cause.PREFERRED:
+            return f"{move.target} is preferred"
+        case Cause.APART:
+            return "another address of its service was there"
+        case Cause.LOAD:
+            fair = strategy is Strategy.FAIR
+            return "it held more than its share" if fair else f"to join those on {move.target}"

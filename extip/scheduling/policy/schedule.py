@@ -57,6 +57,8 @@ class Schedule:
     """A clause about nodes that a claim prefers to its own, by the claim's name."""
     astray: frozenset[str] = _NOBODY
     """Claims, by name, that rebalancing is to bring to a node that they prefer."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """The group of a claim that is to be apart from other claims, by the claim's name."""
     absent: frozenset[str] = _NOBODY
     """Nodes in claims that have no controller: no IpNode and no heartbeats."""
     on_every_node: frozenset[str] = _NOBODY

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, ServiceReference
 from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
-from extip.cache.changes import differing
 from extip.claims.policy.claims import Create, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.filters import (
@@ -24,6 +23,7 @@ from extip.scheduling.policy.filters import (
     filter_nodes,
 )
 from extip.scheduling.policy.preference import Preference, Preferred, preference_of
+from extip.scheduling.policy.spread import group_of
 from extip.services.policy.requests import Owner
 
 _NOBODY: frozenset[str] = frozenset()
@@ -46,6 +46,7 @@ class Wishes(NamedTuple):
     unready: Mapping[str, bool] = MappingProxyType({})
     pool_links: Mapping[str, str] = MappingProxyType({})
     service_links: Mapping[str, str] = MappingProxyType({})
+    spread: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,9 @@ class Snapshot:
     service_links: Mapping[str, str] = field(default_factory=dict)
     """The interface that a service, ``namespace/name``, wants its IPs on; without a wish no
     entry."""
+    spread: Mapping[str, int] = field(default_factory=dict)
+    """The services, ``namespace/name``, that ask for several addresses of a family: these are to
+    be on different nodes."""
 
     @cached_property
     def present(self) -> frozenset[str]:
@@ -104,34 +108,6 @@ class Snapshot:
     def in_kubernetes(self) -> frozenset[str]:
         """The nodes that Kubernetes knows."""
         return frozenset(facts.name for facts in self.nodes if facts.kubernetes is not None)
-
-
-def changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
-    """Return the nodes of which some fact has changed, in the order of names."""
-    changed = {
-        *differing(
-            {facts.name: facts for facts in old.nodes}, {facts.name: facts for facts in new.nodes}
-        ),
-        *differing(old.successors, new.successors),
-        *differing(old.registered, new.registered),
-        *(old.unknown ^ new.unknown),
-        *(old.unsettled ^ new.unsettled),
-    }
-    return sorted(changed)
-
-
-def labels_differ(old: Snapshot, new: Snapshot, nodes: Iterable[str]) -> bool:
-    """Whether one of these nodes has other labels than before."""
-    changed = frozenset(nodes)
-    before, after = (
-        {
-            facts.name: facts.kubernetes.labels
-            for facts in one.nodes
-            if facts.name in changed and facts.kubernetes is not None
-        }
-        for one in (old, new)
-    )
-    return before != after
 
 
 class NodeFilters:
@@ -167,6 +143,7 @@ class NodeFilters:
             unready=cluster.unready,
             pool_links=cluster.pool_links,
             service_links=cluster.service_links,
+            spread=cluster.spread,
         )
         pools = cluster.node_selectors, cluster.preferring_pools
         if not same or pools[0] is not old.node_selectors or pools[1] is not old.preferring_pools:
@@ -305,6 +282,7 @@ def needs_of(claim: IpClaim, cluster: Snapshot) -> Needs | None:
         every_node=pool_of(claim) in cluster.every_node,
         endpoint_nodes=_endpoint_nodes(claim.spec.services or (), cluster),
         preference=_preference(claim.spec.services or (), pool_of(claim), cluster),
+        group=_group(claim.spec.services or (), interface.ip, cluster),
     )
 
 
@@ -317,6 +295,7 @@ def needs_of_new(create: Create, cluster: Snapshot) -> Needs:
         every_node=label_value(create.pool) in cluster.every_node,
         endpoint_nodes=_endpoint_nodes(create.services, cluster),
         preference=_preference(create.services, label_value(create.pool), cluster),
+        group=_group(create.services, create.interface.ip, cluster),
     )
 
 
@@ -370,6 +349,15 @@ def link_wishes(
         for interface, owners in wanted.items()
     }
     return {interface: link for interface, link in found.items() if link}
+
+
+def _group(services: Iterable[ServiceReference], ip: IPAddress, cluster: Snapshot) -> str:
+    """Return the group of an IP: the first of its services that spreads, and the IP version."""
+    if not cluster.spread:
+        return ""
+    names = (str(service) for service in services)
+    first = next((name for name in names if name in cluster.spread), "")
+    return group_of(first, ip.version) if first else ""
 
 
 def _endpoint_nodes(

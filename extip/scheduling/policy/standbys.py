@@ -172,7 +172,12 @@ def _possible(claim: IpClaim, standing: Standing) -> frozenset[str]:
     needs = needs_of(claim, standing.snapshot)
     if needs is None:
         return frozenset()
-    return standing.filters.standbys(needs, claim.spec.node_name)
+    nodes, group = standing.filters.standbys(needs, claim.spec.node_name), needs.group
+    if not group:
+        return nodes
+    counts = {node: standing.placement.spread.count(group, node) for node in nodes}
+    fewest = min(counts.values(), default=0)
+    return frozenset(node for node, count in counts.items() if count == fewest)
 
 
 def _scores(

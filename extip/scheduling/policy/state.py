@@ -27,7 +27,9 @@ from extip.scheduling.policy.indexes import KeysBy
 from extip.scheduling.policy.placement import Strategy, is_balanced
 from extip.scheduling.policy.planner import plan_some
 from extip.scheduling.policy.schedule import CreateClaim, Decided, Schedule, Write
-from extip.scheduling.policy.snapshot import Snapshot, changed_nodes, labels_differ
+from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.snapshot_changes import changed_nodes, changed_wishes
+from extip.scheduling.policy.spread import Seat, services_that_moved
 from extip.scheduling.policy.standbys import Standbys
 from extip.scheduling.policy.standing import Standing
 from extip.services.policy.requests import Owner
@@ -71,7 +73,7 @@ class ScheduleState:
         """Each node, and each pool, alone in a tuple that many IPs share."""
         self._uneasy: dict[Key, None] = {}
         self._astray: dict[Key, None] = {}
-        """The IPs that are on a node though a better one may hold them."""
+        self._seats: dict[Key, tuple[Seat, ...]] = {}
         self._by_node = KeysBy[Key]()
         self._by_service = KeysBy[Key]()
         self._by_pool = KeysBy[Key]()
@@ -156,18 +158,9 @@ class ScheduleState:
         if nodes or old.returning != new.returning:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
-        of_services = differing(old.local_endpoints, new.local_endpoints)
-        of_services += differing(old.unready, new.unready)
-        of_services += differing(old.preferred_nodes, new.preferred_nodes)
-        of_services += differing(old.service_links, new.service_links)
-        self._touch_all(self._by_service, of_services, Urgency.COSMETIC)
-        of_pools = differing(old.node_selectors, new.node_selectors)
-        of_pools += differing(old.preferring_pools, new.preferring_pools)
-        of_pools += differing(old.pool_links, new.pool_links)
-        of_pools += old.every_node ^ new.every_node
-        if new.preferring_pools and labels_differ(old, new, nodes):
-            of_pools += new.preferring_pools
-        self._touch_all(self._by_pool, of_pools, Urgency.COSMETIC)
+        services, pools = changed_wishes(old, new, nodes)
+        self._touch_all(self._by_service, services, Urgency.COSMETIC)
+        self._touch_all(self._by_pool, pools, Urgency.COSMETIC)
         for ip in differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)
@@ -185,10 +178,8 @@ class ScheduleState:
                 self.touch(key, urgency)
 
     def is_balanced(self, steady: Collection[str]) -> bool:
-        """Whether it is certain that rebalancing moves nothing between these nodes."""
-        if self._standing is None or self.writes:  # the loads count claims that may never come
-            return False
-        if self._astray:
+        """Whether rebalancing surely moves nothing. While writes wait, loads may never come."""
+        if self._standing is None or self.writes or self._astray:
             return False
         return is_balanced(self._standing.placement, steady, self._strategy)
 
@@ -215,6 +206,7 @@ class ScheduleState:
             return None
         planned, resting = self._take(most, standing, plans_all=plans_all)
         before = standing.awaited()
+        seats = {key: self._seats.get(key, ()) for key in (*planned, *resting)}
         told = self._retract((*planned, *resting))
         for key, claim in resting.items():
             self._stay(key, claim, standing)
@@ -227,6 +219,7 @@ class ScheduleState:
             pools={want.interface: want.pool for want in wants if want.pool},
         )
         self._record(planned, claims, schedule)
+        self._touch_groups(seats)
         if standing.awaited() != before:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
@@ -310,6 +303,8 @@ class ScheduleState:
         for key in keys:
             for node in self._counted.pop(key, ()):
                 standing.placement.release(node)
+            for group, node in self._seats.pop(key, ()):
+                standing.placement.spread.release(group, node)
             for node in self._held.pop(key, ()):
                 standing.holding[node] -= 1
             names = [write.claim.metadata.name for write in self.writes.pop(key, ())]
@@ -349,6 +344,8 @@ class ScheduleState:
         for name, node in schedule.counted.items():
             key = of_name[name]
             self._counted[key] = (*self._counted.get(key, ()), node)
+            if name in schedule.groups:
+                self._seats[key] = (*self._seats.get(key, ()), (schedule.groups[name], node))
         for name in schedule.uneasy:
             self._uneasy[of_name[name]] = None
         for name in schedule.astray:
@@ -359,6 +356,11 @@ class ScheduleState:
                     key = of_name[name]
                     self._held[key] = (*self._held.get(key, ()), node)
                     standing.holding[node] += 1
+
+    def _touch_groups(self, before: Mapping[Key, tuple[Seat, ...]]) -> None:
+        for service in services_that_moved(before, self._seats):
+            for other in (one for one in self._by_service.of(service) if one not in before):
+                self.touch(other)
 
     def _index(self, key: Key) -> None:
         """Note the nodes, services and pools that the decision about an IP depends on."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from extip.api.conditions import find_condition
 from extip.api.ipcontroller_v1 import EXHAUSTED, OVERLAPPING, IpClaimPool
+from extip.api.pool_parts import OPEN
+from extip.status.policy.selection import some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +16,7 @@ class PoolRow:
     pool: str
     cidr: str
     state: str
-    """``ok``, ``exhausted``, ``malformed`` or ``unknown``."""
+    """``ok``, ``exhausted``, ``closed``, ``draining``, ``malformed`` or ``unknown``."""
     used: int
     free: int
     why: str
@@ -24,6 +26,14 @@ class PoolRow:
 def pool_rows(pools: Iterable[IpClaimPool]) -> list[PoolRow]:
     """Return a row for each pool, in the order of names."""
     return [pool_row(pool) for pool in sorted(pools, key=_name)]
+
+
+def _left(pool: IpClaimPool) -> str:
+    """Say who still has addresses of a pool that gives none."""
+    users = sorted({*(pool.status.allocated or {}).values()})
+    if not users:
+        return "nobody has an address of it: it can be deleted"
+    return f"in use by {some(users)}"
 
 
 def _name(pool: IpClaimPool) -> str:
@@ -38,6 +48,8 @@ def pool_row(pool: IpClaimPool) -> PoolRow:
         state, why = "unknown", "no scheduler has looked at it yet"
     elif exhausted.reason == "Malformed":
         state, why = "malformed", exhausted.message
+    elif pool.spec.allocation != OPEN:
+        state, why = pool.spec.allocation.lower(), _left(pool)
     elif exhausted.status == "True":
         state, why = "exhausted", exhausted.message
     else:

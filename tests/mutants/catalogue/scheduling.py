@@ -23,7 +23,7 @@ def _of_snapshot(name: str, promise: str, old: str, new: str) -> Mutation:
     return Mutation(
         name=name,
         promise=promise,
-        file="scheduling/policy/snapshot.py",
+        file="scheduling/policy/snapshot_changes.py",
         old=old,
         new=new,
         tests=("unit/scheduling/test_state.py",),
@@ -125,11 +125,25 @@ MUTATIONS = (
         name="preferred-nodes-ignored",
         promise="An IP goes to a node that nobody's preference ranks below another",
         file="scheduling/policy/placement.py",
-        old="target = placement.place(candidate.best)\n        if target is not None:\n"
-        "            moves.append",
-        new="target = placement.place(candidate.eligible)\n        if target is not None:\n"
-        "            moves.append",
+        old="return candidate.eligible if candidate.preferred is None else candidate.preferred",
+        new="return candidate.eligible if candidate.preferred is None else candidate.eligible",
         tests=("unit/scheduling/test_preference.py",),
+    ),
+    Mutation(
+        name="addresses-of-a-service-are-together",
+        promise="They are on different nodes, as far as there are nodes that may hold them",
+        file="scheduling/policy/spread.py",
+        old="return self.count(apart.group, other) - (other == node), apart.ranks[other]",
+        new="return 0 * (other == node), apart.ranks[other]",
+        tests=("unit/scheduling/test_spread.py",),
+    ),
+    Mutation(
+        name="siblings-are-not-looked-at-again",
+        promise="In quiet times (`--rebalance-after`) they part again",
+        file="scheduling/policy/spread.py",
+        old="for old, new in changed if old != new for group",
+        new="for old, new in changed if old != new and new for group",
+        tests=("unit/scheduling/test_state.py",),
     ),
     Mutation(
         name="ips-go-back-though-their-pool-says-never",
@@ -143,10 +157,10 @@ MUTATIONS = (
         name="well-placed-claims-move",
         promise="nothing moves when an older node comes back",
         file="scheduling/policy/placement.py",
-        old="if candidate.node in candidate.eligible:\n            placement.hold(candidate.node)\n"
+        old="if candidate.node in candidate.eligible:\n            placement.keep(candidate)\n"
         "        elif",
         new="if candidate.node == min(candidate.eligible, default=None):\n"
-        "            placement.hold(candidate.node)\n        elif",
+        "            placement.keep(candidate)\n        elif",
         tests=_PLANNER,
     ),
     Mutation(
@@ -241,8 +255,8 @@ MUTATIONS = (
         name="news-of-endpoints-decide-nothing",
         promise="the IP is on a node with a ready endpoint",
         file="scheduling/policy/state.py",
-        old="self._touch_all(self._by_service, of_services, Urgency.COSMETIC)",
-        new="_ = of_services",
+        old="self._touch_all(self._by_service, services, Urgency.COSMETIC)",
+        new="_ = services",
         tests=("unit/scheduling/test_state.py",),
     ),
     Mutation(
@@ -312,14 +326,14 @@ MUTATIONS = (
     _of_state(
         "unsettled-places-are-not-looked-at",
         "A node may hold an IP",
-        "                self.touch(key, Urgency.NEW)\n        of_services",
-        "                pass\n        served",
+        "                self.touch(key, Urgency.NEW)\n        services",
+        "                pass\n        services",
     ),
     _of_state(
         "pools-for-other-nodes-decide-nothing",
         "the `nodeSelector` of the IP's pool does not match its labels",
-        "self._touch_all(self._by_pool, of_pools, Urgency.COSMETIC)",
-        "_ = of_pools",
+        "self._touch_all(self._by_pool, pools, Urgency.COSMETIC)",
+        "_ = pools",
     ),
     _of_state(
         "name-that-is-free-again-decides-nothing",

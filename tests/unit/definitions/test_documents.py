@@ -106,6 +106,8 @@ def test_defaults_are_those_of_the_struct():
         "sharing": "Namespace",
         "rebalance": "WhenQuiet",
         "placement": "OneNode",
+        "allocation": "Open",
+        "drainSeconds": 300,
         "avoidNetworkAddresses": False,
     }
 

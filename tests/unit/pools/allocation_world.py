@@ -1,5 +1,6 @@
 """Services, pools and claims as an API server holds them, and a scheduler that may die anywhere."""
 
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
 import msgspec
@@ -80,6 +81,7 @@ class World:
         self.lb_class = lb_class
         self.used: dict[IPAddress, object] = {}
         self.aside = NOTHING
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.down: set[str] = set()
         """IPs that no node brings up."""
 
@@ -118,6 +120,7 @@ class World:
             namespaces=self.namespaces,
             freed=self.freed,
             aside=self.aside,
+            now=self.now,
             ports=lambda owner: frozenset(
                 (p.protocol, p.port) for p in by_owner[owner].spec.ports or ()
             ),
@@ -174,7 +177,8 @@ class World:
         """Have all claims up, as controllers do a moment after they were made."""
         for name, claim in self.claims.items():
             if not claim.status.holder and claim.spec.cidr.split("/")[0] not in self.down:
-                status = msgspec.structs.replace(claim.status, holder="n1")
+                since = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+                status = msgspec.structs.replace(claim.status, holder="n1", since=since)
                 self.claims[name] = msgspec.structs.replace(claim, status=status)
 
     def settle(self):

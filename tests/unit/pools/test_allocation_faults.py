@@ -29,6 +29,7 @@ ANNOTATIONS = st.fixed_dictionaries(
         "ipcontroller.ext/addresses": st.sampled_from([None, None, None, *IPS, *ODD]),
         "ipcontroller.ext/pool": st.sampled_from([None, None, None, "p", "q", "r, p", "egde"]),
         "ipcontroller.ext/sharing-key": st.sampled_from([None, None, "k", "k", "m"]),
+        "ipcontroller.ext/address-count": st.sampled_from([None, None, None, "2", "3", "x"]),
     }
 )
 OPERATIONS = st.one_of(
@@ -153,7 +154,7 @@ class Faulty(World):
                     assert all(one and one.spec.sharing == "Cluster" for one in pools)
         for owner, reason in allocation.waiting.items():
             if "no IPv4 address is free" in reason:
-                for one in reason.split("in pool ")[1].split(", "):
+                for one in reason.split("in pool ")[1].split(";")[0].split(", "):
                     free = compiled.by_name[one].free(4, allocation.users, ())
                     assert next(free, None) is None, f"{owner} waits without need"
 

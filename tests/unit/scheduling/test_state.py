@@ -117,6 +117,10 @@ EVENT = st.one_of(
         ),
     ),
     st.tuples(st.just("pool_linked"), st.sampled_from(["", "eth0", "eth1"])),
+    st.tuples(
+        st.just("spread"),
+        st.dictionaries(st.sampled_from([f"default/{s}" for s in SERVICES]), st.just(3)),
+    ),
     st.tuples(st.just("preferring"), st.sampled_from([None, *PREFERRING])),
     st.tuples(st.just("write"), st.integers(1, 4)),
     st.tuples(st.just("write"), st.just(99)),
@@ -145,6 +149,8 @@ class History:
             self.snapshot = replace(self.snapshot, **{kind: what})
         elif kind == "endpoints":
             self.snapshot = replace(self.snapshot, local_endpoints=what)
+        elif kind == "spread":
+            self.snapshot = replace(self.snapshot, spread=what)
         elif kind == "named":
             self.snapshot = replace(self.snapshot, preferred_nodes=what)
         elif kind == "linked":
@@ -430,13 +436,13 @@ def test_one_ip_at_a_time_or_all_at_once_is_the_same(strategy, events):
             name: assigned_condition(claim, reference, past=None)
             for name, claim in history.claims.items()
         }
+        if history.state.is_balanced(NAMES):
+            assert not history.quiet(), "it looked for nothing to move, and there is something"
         audited = history.state.audit(99)
         assert audited is not None or (not history.claims and not history.wanted)
         again = [write for writes in history.state.writes.values() for write in writes]
         assert gists(again, history.claims) == gists(mine, history.claims)
         mine = again
-        if history.state.is_balanced(NAMES):
-            assert not history.quiet(), "it looked for nothing to move, and there is something"
         # The nodes that were chosen are as good: no claim moves on that would stay else.
         made, planned = after(history.claims, mine), after(history.claims, reference.writes)
         assert moving(history.plan(made)) == moving(history.plan(planned))
@@ -465,6 +471,23 @@ def test_an_ip_whose_node_died_is_decided_before_one_whose_endpoints_moved():
         "10.0.0.1/32",
         "10.0.0.2/32",
     ]
+
+
+def test_an_address_goes_to_the_better_node_that_another_one_of_its_service_has_left():
+    history = play(
+        Strategy.FAIR,
+        ("spread", {"default/a": 2}),
+        ("named", {"default/a": ("n2", "n1")}),
+        ("want", Wanted(ip_interface("10.0.0.1/32"), (owner("a"),))),
+        ("want", Wanted(ip_interface("10.0.0.2/32"), (owner("a"),))),
+        ("write", 99),
+    )
+    assert history.state.is_balanced(NAMES)
+    for kind, what in (("unwant", "10.0.0.1"), ("write", 99)):
+        history.happen(kind, what)
+        history.decide()
+    assert not history.state.is_balanced(NAMES)
+    assert [move.node for move in history.quiet()] == ["n2"]
 
 
 def test_first_alive_goes_by_the_registrations_as_they_are_now():

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import pytest
+from msgspec import structs
 
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec, IpClaimPoolStatus
@@ -81,6 +82,21 @@ def test_pools_say_what_is_left():
     ]
     found = problems(LEADER, [], [], rows)
     assert found == ("pool b is exhausted: NoFreeAddress", "pool c is malformed: Malformed")
+
+
+def test_a_pool_that_gives_nothing_says_who_still_has_addresses_of_it():
+    full, empty = pool("b", status="True", free=0), pool("a")
+    spec = IpClaimPoolSpec(cidr="10.0.0.0/24", allocation="Draining")
+    used = {"10.0.0.1": "shop/web", "10.0.0.2": "shop/web", "10.0.0.3": "a/b"}
+    status = structs.replace(full.status, allocated=used)
+    rows = pool_rows(
+        [structs.replace(full, spec=spec, status=status), structs.replace(empty, spec=spec)]
+    )
+    assert [(row.state, row.why) for row in rows] == [
+        ("draining", "nobody has an address of it: it can be deleted"),
+        ("draining", "in use by a/b, shop/web"),
+    ]
+    assert problems(LEADER, [], [], rows) == (), "somebody wants it so"
 
 
 def test_each_thing_that_is_wrong_is_a_sentence():
