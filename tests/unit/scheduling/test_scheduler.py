@@ -273,6 +273,9 @@ class World:
     def contested(self, claim):
         raise AssertionError(claim)
 
+    def taken_over(self, service, claim, by):
+        """Take the news; nobody asks for it."""
+
     def not_served(self, service, claim):
         self.not_there.append((str(service), claim.spec.node_name))
 
