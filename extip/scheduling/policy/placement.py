@@ -140,8 +140,10 @@ class Placement:
     def seat(self, candidate: Candidate) -> str | None:
         """Choose a node for a candidate and count it there; return None when none is eligible."""
         best = self.best(candidate)
+        if candidate.apart is None:
+            return self.place(best)
         node = self.place(frozenset({candidate.standby}) & best or best)
-        if node is not None and candidate.apart is not None:
+        if node is not None:
             self.spread.hold(candidate.apart.group, node)
         return node
 

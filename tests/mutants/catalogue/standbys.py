@@ -11,8 +11,8 @@ MUTATIONS = (
         name="standby-is-passed-over",
         promise="the node that takes the IP when its own node dies",
         file="scheduling/policy/placement.py",
-        old="elif candidate.standby in candidate.best:",
-        new="elif candidate.standby and not candidate.best:",
+        old="candidate.apart is None and candidate.standby in placement.best(candidate):",
+        new="candidate.apart is None and candidate.standby and not candidate.eligible:",
         tests=("unit/scheduling/test_standbys.py", *_PREPARATION),
     ),
     Mutation(
