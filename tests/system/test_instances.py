@@ -54,7 +54,7 @@ def test_each_instance_serves_its_own_services_on_its_own_nodes(cluster, lab):
     for ip in (BLUE_V4, BLUE_V6):
         wait_until(partial(answers, lab, ip), f"an answer of {ip}")
 
-    shown = extip_status(lab, "--instance=blue")
+    shown = extip_status(lab, "--instance=blue", "-n", cluster.namespace)
     assert BLUE_V4 in shown
     assert PLAIN_V4 not in shown
 
