@@ -65,7 +65,8 @@ class _Viewer:
         self._waiting: asyncio.Queue[Update] = asyncio.Queue()
 
     def put(self, update: Update) -> None:
-        self._waiting.put_nowait(update)
+        if self._waiting.qsize() <= MAX_WAITING:  # nobody asks for the next one while a write hangs
+            self._waiting.put_nowait(update)
 
     async def next(self) -> Update:
         if self._waiting.qsize() > MAX_WAITING:

@@ -151,9 +151,11 @@ def test_a_browser_that_does_not_read_is_cut_off_and_forgotten():
     async def history(cluster):
         updates = cluster.feed.updates()
         await rest(updates)
-        for number in range(MAX_WAITING + 2):
+        for number in range(2 * MAX_WAITING):
             cluster.leader = f"n{number}"
             await asyncio.sleep(1.5)
+        (viewer,) = cluster.feed._viewers
+        assert viewer._waiting.qsize() == MAX_WAITING + 1, "the rest is not kept for it"
         with pytest.raises(TooSlowError):
             await rest(updates)
         assert not cluster.feed._viewers
