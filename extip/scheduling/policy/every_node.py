@@ -4,7 +4,7 @@ A BGP daemon on each node exports the IP, and the network spreads the traffic (E
 and go with the nodes, and none of them moves.
 
 - A node that may hold the IP gets a claim. One that may not any more loses it.
-- While no node may hold the IP, claims stay where they are.
+- While no node may hold the IP, claims stay where they are: of those on a segment, one.
 - A node that is up keeps its claim until another one has the IP up.
 - While there is no claim at all, one without a node says why.
 """
@@ -118,12 +118,15 @@ class _Plan:
     def of(cls, ip: SharedIP, standing: Standing) -> "_Plan":
         """Look at the nodes."""
         filters, needs = standing.filters, needs_of_new(ip.create, standing.snapshot)
-        may = filters.filter_nodes(needs).nodes
+        found = filters.filter_nodes(needs)
+        may = found.nodes
         kept: dict[str, IpClaim] = {}
         for claim in sorted(ip.claims, key=_age):
             if claim.spec.cidr == ip.interface.with_prefixlen:
                 kept.setdefault(claim.spec.node_name, claim)
         stays = frozenset(n for n in kept if n and (not may or n in filters.eligible(needs, n)))
+        on_segment = [n for n in kept if n in stays and found.unfit.get(n) is Unfit.ON_SEGMENT]
+        stays -= frozenset(on_segment[1:])  # two nodes would answer there
         return cls(ip=ip, needs=needs, filters=filters, kept=kept, may=may, stays=stays)
 
     def creations(self) -> list[Create]:
@@ -144,7 +147,8 @@ class _Plan:
             if needs_label(claim):
                 why = "its label named another node"
                 found.append(AssignClaim(claim=claim, node=node, why=why))
-            found += _services_change(claim, self.ip.create)
+            if not node or node in self.stays:
+                found += _services_change(claim, self.ip.create)
         return found + [Delete(claim) for claim in self.ip.claims if self._goes(claim)]
 
     def waiting(self) -> dict[str, str]:

@@ -146,14 +146,31 @@ def test_an_interface_on_a_segment_has_none():
     assert "is not lo" in plan([claim], cluster(NODES, link="eth0")).waiting["10-77-0-1-32"]
 
 
-def test_its_pool_may_choose_lo_beside_an_interface_on_a_segment():
+def wishing(link):
+    """Return nodes with lo and an interface on a segment, and a pool that chooses one of them."""
     links = {name: NodeLinkFacts(up=True) for name in ("eth0", "lo")}
     nodes = [replace(one, links=links) for one in cluster(NODES, link="eth0").nodes]
-    wish = replace(cluster(NODES), nodes=tuple(nodes), pool_links={"ecmp": "lo"})
-    claims = settled(wish)
+    return replace(cluster(NODES), nodes=tuple(nodes), pool_links={"ecmp": link})
+
+
+def test_its_pool_may_choose_lo_beside_an_interface_on_a_segment():
+    claims = settled(wishing("lo"))
     assert nodes_of(claims) == NODES
     assert {claim.spec.link for claim in claims} == {"lo"}
     assert {c.spec.link for c in settled(cluster(NODES), claims)} == {""}
+
+
+def test_of_nodes_that_come_to_be_on_a_segment_one_keeps_the_ip():
+    claims = settled(cluster(NODES))
+    assert nodes_of(settled(cluster(NODES, link="eth0"), claims)) == ["n1"]
+
+
+def test_a_pool_that_chooses_a_segment_puts_one_claim_there_and_no_two():
+    claims = settled(wishing("lo"))
+    for before in (claims, [down(claims[0]), *claims[1:]]):
+        after = apply(before, plan(before, wishing("eth0")))
+        assert [claim.spec.link for claim in after].count("eth0") == 1
+    assert nodes_of(settled(wishing("eth0"), claims)) == ["n1"]
 
 
 def test_a_pool_may_change_its_placement_both_ways():
