@@ -36,7 +36,12 @@ def given_rows(
 
 
 def _row(ip: str, service: str, pool: str, node: str, told: Sequence[Event]) -> ClaimRow:
-    about = (event for event in told if event.message.startswith((f"{ip} ", f"{ip},", f"{ip}:")))
+    about = (
+        event
+        for event in told
+        if f"{event.involved_object.namespace}/{event.involved_object.name}" == service
+        and event.message.startswith((f"{ip} ", f"{ip},", f"{ip}:"))
+    )
     warning = max(about, key=_when, default=None)
     return ClaimRow(
         ip=ip,

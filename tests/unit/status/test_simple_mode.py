@@ -51,7 +51,9 @@ def test_addresses_are_given_by_the_node_that_holds_the_lease():
 def test_a_warning_about_an_address_is_its_reason_and_the_last_one_counts():
     told = [warning("10.0.0.10 is a's", "2026-01-02"), warning("10.0.0.1 is b's", "2026-01-03")]
     told += [warning("10.0.0.10 was c's", "2026-01-01")]
-    _, web = given_rows([POOL], [], [lease("n1_uuid")], told)
+    told += [warning("10.0.0.9 is of another service", "2026-01-04")]
+    api, web = given_rows([POOL], [], [lease("n1_uuid")], told)
+    assert api.state is ClaimState.GIVEN
     assert (web.state, web.why) == (ClaimState.REFUSED, "10.0.0.10 is a's")
 
 
