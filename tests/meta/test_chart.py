@@ -104,12 +104,23 @@ def test_other_values_of_the_chart_reach_the_workloads(helm, chart):
     assert "prometheus" in json.dumps(made["NetworkPolicy", "extip-scheduler"])
 
 
+@pytest.mark.parametrize("iface", ["auto", "bond0,enp*", "bond0.100,bond0.200,auto"])
+def test_the_chart_takes_each_selection_of_interfaces(helm, chart, iface):
+    values = {**LEAST, "iface": iface}
+    with helm.Chart.load(str(chart)) as loaded:
+        loaded.validate_schema(values)
+    made = by_name(render(helm, chart, values))
+    container = made["DaemonSet", "extip-controller"]["spec"]["template"]["spec"]["containers"][0]
+    assert f"--iface={iface}" in container["args"]
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         ({}, "image"),
         ({**LEAST, "mask": 33}, "mask"),
         ({**LEAST, "iface": "a/b"}, "iface"),
+        ({**LEAST, "iface": "bond0,"}, "iface"),
         ({**LEAST, "allowCidr": ["10.0.0.1"]}, "allowCidr"),
         ({**LEAST, "scheduler": {"args": ["nodefilter=fair"]}}, "scheduler/args"),
         ({**LEAST, "allowCIDR": []}, "allowCIDR"),
