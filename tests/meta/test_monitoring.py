@@ -223,6 +223,37 @@ def test_each_alert_fires_alone(rules, alert):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+OF_A_TEAM = [
+    'extip_build_info{mode="controller"} 1',
+    'leader_election_master_status{name="extip-scheduler-a",pod="a"} 1',
+]
+"""A cluster with two instances (`--instance`); the schedulers of one are not listed."""
+
+
+@pytest.mark.parametrize(
+    ("others", "alerts"),
+    [
+        ([], []),
+        (["1"], []),
+        (["0", "0"], ["ExtipNoLeader"]),
+        (["1", "1"], ["ExtipSeveralLeaders"]),
+    ],
+)
+def test_each_instance_has_a_leader_of_its_own(rules, others, alerts):
+    lease = "extip-scheduler-b"
+    lines = [
+        f'leader_election_master_status{{name="{lease}",pod="{number}"}} {leads}'
+        for number, leads in enumerate(others)
+    ]
+    done = fired(rules, [*OF_A_TEAM, *lines], 2, alerts)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_any_scheduler_nobody_leads(rules):
+    done = fired(rules, ['extip_build_info{mode="controller"} 1'], 2, ["ExtipNoLeader"])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_monitor_finds_the_ports_of_all_pods(tmp_path):
     """Of the nodes' own that of `extip manifests --metrics-allow-cidr`, of schedulers their one."""
     built = build(FOLDER)
