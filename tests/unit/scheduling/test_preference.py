@@ -204,3 +204,16 @@ def test_a_service_lists_nodes(text, nodes):
     )
     found = preferred_nodes(DetailedService(metadata=meta))
     assert found == (None if nodes is None else ("default/web", nodes))
+
+
+def test_of_a_list_without_end_the_first_names_count():
+    """A tenant who writes one must not have the scheduler look each node up in 60,000 names."""
+    names = [f"{number:x}" for number in range(60_000)]
+    meta = DetailedServiceMeta(
+        namespace="default",
+        name="web",
+        annotations={"ipcontroller.ext/preferred-nodes": ",".join(names)},
+    )
+    found = preferred_nodes(DetailedService(metadata=meta))
+    assert found is not None
+    assert found[1] == tuple(names[:64])
