@@ -1,12 +1,13 @@
 """The services that have no ready endpoint anywhere, and whether that has lasted.
 
-While EndpointSlices are not known every service counts as ready. It owns no task: informers that
-others run call it.
+While EndpointSlices are not known nothing has lasted: what is up stays up, and what is down stays
+down. It owns no task: informers that others run call it.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Generic, TypeVar
 
 from extip.api.core_v1 import AnyService
@@ -20,9 +21,6 @@ SETTLE_S = 5.0
 
 _TICK_S = 0.01
 """A timer may fire a moment early."""
-
-_NONE: Mapping[str, bool] = {}
-
 
 S = TypeVar("S", bound=AnyService)
 
@@ -58,14 +56,12 @@ class Readiness(Generic[S]):
 
         The key is ``namespace/name``. The same object is returned until something changes.
         """
-        if not self._slices.has_synced:
-            return _NONE
-        if not self._known:
-            self._known = True
+        if self._slices.has_synced and not self._known:
+            self._known, self._current = True, None
             for service in self._since:
                 self._begin(service)
         if self._current is None:
-            ended = self._clock.monotonic() - SETTLE_S
+            ended = self._clock.monotonic() - SETTLE_S if self._known else -inf
             self._current = {service: since <= ended for service, since in self._since.items()}
         return self._current
 

@@ -126,14 +126,16 @@ def test_a_slice_may_change_its_service_and_a_service_may_go():
     play(scenario)
 
 
-def test_before_the_slices_are_known_all_services_count_as_ready():
-    """And what was without an endpoint till then has its time from then on."""
+def test_before_the_slices_are_known_nothing_has_lasted():
+    """A new leader leaves up what is up, and down what is down. Their time begins after that."""
 
     async def scenario(world):
         world.slices.has_synced = False
         world.services.put("web")
+        world.services.put("db")
         await asyncio.sleep(2 * SETTLE_S)
-        assert world.unready() == {}
+        assert world.unready() == {"d/web": False, "d/db": False}
+        world.endpoints("db", READY)
         world.slices.has_synced = True
         assert world.unready() == {"d/web": False}
         await asyncio.sleep(SETTLE_S + 0.1)
