@@ -3,20 +3,26 @@
 Each interface has parts of its own: what is up there, the probe, announcements and the watch for
 conflicts. They are made when the interface is selected first, and rest while it is missing.
 
-Guarantee: an IP is up on one interface at most, as far as the listeners of this node are told.
+Guarantees: an IP is up on one interface at most, as far as the listeners of this node are told.
+However many interfaces come and go, the parts of `SPARE` missing ones stay at most.
 
 The owner task is `LinksInUse.run`; the reconciler calls the other methods.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from extip.addresses.local_addresses import LocalAddresses
 from extip.addresses.observation import NodeObservation, Observation
 from extip.net.interfaces import Change, IPAddress, IPInterface, Link
-from extip.supervisor import Component, for_each_coming, supervise
+from extip.supervisor import Component, for_each_coming, run_beside
 from extip.trigger import Trigger
+
+SPARE = 16
+"""Missing interfaces whose parts are kept. What these know of their IPs is of use when an interface
+is back soon; those of pods never are."""
 
 
 class AdditionFilter(Protocol):
@@ -36,6 +42,8 @@ class LinkParts:
     local: LocalAddresses
     prober: AdditionFilter
     components: Sequence[Component] = ()
+    dropped: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends the components."""
 
 
 class LinksInUse:
@@ -45,7 +53,9 @@ class LinksInUse:
         self._make: Callable[[str], LinkParts] | None = None
         self._parts: dict[str, LinkParts] = {}
         self._primary = ""
-        self._begun = 0
+        self._new: list[LinkParts] = []
+        self._missing: dict[str, None] = {}
+        """The interfaces that are selected no more, the one that left first before all others."""
         self._came = Trigger()
 
     def make_with(self, make: Callable[[str], LinkParts], *, only: str = "") -> None:
@@ -60,7 +70,8 @@ class LinksInUse:
         if name not in self._parts:
             if self._make is None:
                 raise RuntimeError("make_with was not called")
-            self._parts[name] = self._make(name)
+            self._parts[name] = parts = self._make(name)
+            self._new.append(parts)
             self._came.set()
         return self._parts[name]
 
@@ -68,6 +79,8 @@ class LinksInUse:
         """Take the selected interfaces; what is up on any other one is not up any more."""
         names = [part.link.name for part in observation.on]
         self._primary = names[0]
+        for name in names:
+            self._missing.pop(name, None)
         self._leave(self._parts.keys() - names)
 
     def lose_all(self) -> None:
@@ -79,6 +92,10 @@ class LinksInUse:
             parts = self._parts[name]
             parts.local.set_link(None)
             parts.prober.rest()
+            self._missing.setdefault(name)
+        for name in list(self._missing)[:-SPARE]:
+            del self._missing[name]
+            self._parts.pop(name).dropped.set()
 
     @property
     def link(self) -> Link | None:
@@ -141,12 +158,11 @@ class LinksInUse:
     async def _coming(self) -> AsyncIterator[LinkParts]:
         while True:
             self._came.clear()
-            new = list(self._parts.values())[self._begun :]
-            self._begun += len(new)
+            new, self._new = self._new, []
             for parts in new:
                 yield parts
             await self._came.wait_at_most(None)
 
 
 async def _run(parts: LinkParts) -> None:
-    await supervise(parts.components)
+    await run_beside(parts.components, parts.dropped.wait)

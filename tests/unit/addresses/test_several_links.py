@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 from extip.addresses.conflict.reports import ConflictReports
-from extip.addresses.links_in_use import LinkParts, LinksInUse
+from extip.addresses.links_in_use import SPARE, LinkParts, LinksInUse
 from extip.addresses.local_addresses import LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
 from extip.addresses.reconciler import AddressReconciler
@@ -43,6 +43,7 @@ class World:
         self.metrics = Metrics("test")
         self.announcers = {}
         self.ran = []
+        self.alive: set[str] = set()
         self.decided: list[Admission] = []
         options = AddressOptions(
             links=LinkSelection.parse(iface), guard=Guard(), ttl_s=6, refresh_s=2.0, resync_s=20.0
@@ -76,7 +77,11 @@ class World:
 
         async def run():
             self.ran.append(name)
-            await asyncio.Event().wait()
+            self.alive.add(name)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.alive.remove(name)
 
         return LinkParts(
             local=local,
@@ -194,6 +199,25 @@ def test_an_interface_whose_name_fits_no_more_keeps_nothing():
         assert world.up() == {(A, "eth0"), (B, "eth0")} == world.announced()
 
     in_world(scenario, "eth*")
+
+
+def test_interfaces_that_come_and_go_without_end_leave_nothing_behind():
+    async def scenario(world):
+        world.want(A)
+        for number in range(3 * SPARE):
+            world.node.add_link(f"pod{number}")
+            await asyncio.sleep(1)
+            assert f"pod{number}" in world.alive
+            world.node.remove_link(f"pod{number}")
+            await asyncio.sleep(1)
+        assert len(world.alive) == SPARE + 2
+        assert world.alive >= {"eth0", "eth1"}
+        assert world.up() == {(A, "eth0")} == world.announced()
+        world.node.add_link("pod0")
+        await asyncio.sleep(1)
+        assert world.ran.count("pod0") == 2
+
+    in_world(scenario, "*")
 
 
 def test_while_no_interface_fits_it_waits_and_says_so():
