@@ -10,9 +10,9 @@ import pytest
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill
-from tests.simulation.faults.server import Deaf, EtcdDown, Slow, Throttled
+from tests.simulation.faults.server import Deaf, EtcdDown, HangingNamespace, Slow, Throttled
 from tests.simulation.faults.users import BalancerAdded, PoolGone, ServiceAdded
-from tests.simulation.faults.wire import Lossy
+from tests.simulation.faults.wire import Lossy, Split
 from tests.simulation.history import History, play
 from tests.simulation.runs import Report, run_seeds
 from tests.simulation.shrink import shrink
@@ -45,6 +45,14 @@ FOUND = {
         1,
         (PoolGone(20.0, 20.0), BalancerAdded(25.0, 10.0, ("pooled-20",))),
         (("simple", True),),
+    ),
+    "a-frozen-holder-thaws-just-when-it-is-to-announce": History(
+        51023,
+        (
+            Split(13.26, 9.0, ("n2", "n3", "n4", "n5"), 0.067),
+            HangingNamespace(36.4, 0.26, (), 0.344),
+            Freeze(59.91, 9.0, ("n2", "n3"), 0.57),
+        ),
     ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }

@@ -47,12 +47,16 @@ class _Announced:
     """A frame has gone out since it came up."""
 
 
-_STANDSTILL_S = 1.0
+_STANDSTILL_S = 0.5
 """A timer that is later than this did not wait for the loop: the process stood still."""
 
 _HUSH_S = 0.5
 """Seconds without a due frame after a standstill. Other nodes may have our addresses by then. The
 reconciler can look first, and withdraw them."""
+
+_LEAD_S = _STANDSTILL_S + _HUSH_S
+"""A long wait for a frame ends so many seconds before the frame is due; a short wait follows. A
+standstill that ends just after the frame was due would hardly make one long timer late."""
 
 
 class Announcer(AddressListener):
@@ -143,7 +147,7 @@ class Announcer(AddressListener):
         try:
             while True:
                 self._reopen()
-                wait_s = await self._send_due()
+                wait_s = self._send_due()
                 if self._lacks_socket():
                     wait_s = _REOPEN_S
                 self._count()
@@ -167,9 +171,10 @@ class Announcer(AddressListener):
             if self._socket is not None:
                 self.restart()
 
-    async def _send_due(self) -> float | None:
-        """Send due frames as the pace allows; return the seconds until the next, None for never.
+    def _send_due(self) -> float | None:
+        """Send due frames as the pace allows; return the seconds until the next look, None: never.
 
+        Other tasks have their turn before it, and `run` notices a standstill.
         While frames cannot leave, none is due: the carrier's return starts every burst anew.
         """
         sent = 0
@@ -180,15 +185,15 @@ class Announcer(AddressListener):
                 heapq.heappop(self._due)
                 continue
             if due > now:
-                return due - now
+                return _first_part_s(due - now)
             if not self._bucket.take(now):
                 return self._bucket.wait_s()
             heapq.heappop(self._due)
             self._send(entry, now)
             self._push(entry)
             sent += 1
-            if sent % _FRAMES_PER_TURN == 0:
-                await self._clock.sleep(0)
+            if sent == _FRAMES_PER_TURN:
+                return 0.0
         return None
 
     def _can_send(self) -> bool:
@@ -255,3 +260,9 @@ class Announcer(AddressListener):
         opened, self._socket = self._socket, None
         if opened is not None:
             opened.close()
+
+
+def _first_part_s(wait_s: float) -> float:
+    """Return the first part, in seconds, of a wait for a frame: all of a short one."""
+    # Not just `_LEAD_S`: a timer that is early by a rounding error would make a third part.
+    return wait_s if wait_s <= 1.1 * _LEAD_S else wait_s - _LEAD_S

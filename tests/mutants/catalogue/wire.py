@@ -85,6 +85,14 @@ MUTATIONS = (
         tests=_ANNOUNCER,
     ),
     Mutation(
+        name="standstill-until-a-frame-is-due-goes-unnoticed",
+        promise="controller killed, or frozen",
+        file="addresses/announce/announcer.py",
+        old="else wait_s - _LEAD_S",
+        new="else wait_s",
+        tests=_ANNOUNCER,
+    ),
+    Mutation(
         name="announcements-without-pace",
         promise="Many announcements are paced",
         file="addresses/announce/announcer.py",

@@ -107,23 +107,49 @@ def test_withdrawn_addresses_fall_silent_and_may_come_back() -> None:
     assert wire.times(V6) == [0, 0.1, 1, 2]
 
 
-def test_after_a_standstill_what_was_due_waits_for_a_look() -> None:
+@pytest.mark.parametrize(
+    ("begins_s", "lasts_s"),
+    [(0.5, 10), (53, 9.1), (53, 8.7), (53, 8.3), (61.4, 1.7)],
+    ids=["long-overdue", "just-overdue", "not-due", "not-late", "due-when-it-began"],
+)
+def test_after_a_standstill_what_was_due_waits_for_a_look(begins_s: float, lasts_s: float) -> None:
     """A process that was frozen must not speak for addresses that others have by now."""
+    ends_s = begins_s + lasts_s
 
     async def act(announcer: Announcer, _: Wire, __: Metrics) -> None:
         announcer.set_link(LINK)
         announcer.announce([V4, V6])
-        await asyncio.sleep(0.5)
-        jump(10)
+        await asyncio.sleep(begins_s)
+        jump(lasts_s)
         await asyncio.sleep(0.1)
         announcer.withdraw([V4])
         await asyncio.sleep(5)
 
     wire = scenario(act)
-    assert wire.times(V4) == [0, 0.1]
-    later = [t for t in wire.times(V6) if t > 1]
+    assert wire.times(V4) == [t for t in (0, 0.1, 1, 2) if t < begins_s]
+    later = [t for t in wire.times(V6) if t > begins_s]
     assert later
-    assert min(later) == pytest.approx(11, abs=0.1)
+    assert ends_s + 0.5 <= min(later) <= ends_s + 0.8
+
+
+def test_a_standstill_between_two_turns_stops_what_is_left() -> None:
+    ips = [ip_address(0x0A000000 + n) for n in range(300)]
+
+    async def act(announcer: Announcer, wire: Wire, _: Metrics) -> None:
+        announcer.set_link(LINK)
+        announcer.announce(ips)
+        at_once = len(wire.sent)
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        sent = len(wire.sent)
+        assert at_once < sent < len(ips)
+        jump(10)
+        await asyncio.sleep(0.1)
+        assert len(wire.sent) == sent
+        await asyncio.sleep(1)
+        assert {ip for _, ip, _ in wire.sent} == set(ips)
+
+    scenario(act)
 
 
 def test_nothing_is_announced_where_nobody_resolves() -> None:
@@ -297,7 +323,7 @@ def test_a_thousand_addresses_go_out_at_once() -> None:
 
 
 def test_idle_announcer_sleeps() -> None:
-    """A minute with a hundred addresses at rest is a hundred frames, and no other wake-ups."""
+    """A minute with a hundred addresses at rest is a hundred frames, and hardly a wake-up more."""
     ips = [ip_address(0x0A000000 + n) for n in range(100)]
     turns = 0
 
