@@ -18,7 +18,7 @@ from extip.api.names import SIMPLE_LEASE
 from extip.api.resources import IP_CLAIM_POOLS
 from extip.clock import Clock
 from extip.election.elector import LeaderElector, Timing
-from extip.errors import ApiError, NotFoundError
+from extip.errors import ApiAccessError, ApiError, NotFoundError
 from extip.informers.simple import ServiceInputs
 from extip.kube.client import ApiClient, Scope
 from extip.kube.events import EventRecorder
@@ -53,6 +53,8 @@ class SimplePools:
         self._clock = clock
         self._log = log.get_logger("pools")
         self._allocation: StandaloneAllocation | None = None
+        self._denied = False
+        """Whether it was told that pools may not be read."""
         self._lease = Instance(settings.instance).lease(SIMPLE_LEASE)
         self._elector = LeaderElector(
             LeaseLock(client, name=self._lease, namespace=settings.namespace),
@@ -104,6 +106,9 @@ class SimplePools:
         except NotFoundError:
             return False
         except ApiError as error:
-            self._log.debug("pools_unreadable", error=str(error))
+            denied = isinstance(error, ApiAccessError) and not self._denied
+            self._denied |= denied
+            report = self._log.warning if denied else self._log.debug
+            report("pools_unreadable", error=str(error))
             return False
         return True

@@ -1,9 +1,13 @@
 """Simple mode gives addresses of pools: each once, whoever leads, and none without a pool."""
 
+import asyncio
 from collections.abc import Iterable
 from functools import partial
 
+from structlog.testing import capture_logs
+
 from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIM_POOLS, LEASES, SERVICES
+from tests.fakes.api_faults import FORBIDDEN, Rule
 from tests.fakes.cluster_objects import Json
 from tests.fakes.virtual_time import run_virtually
 from tests.simulation.cluster import Cluster
@@ -132,6 +136,26 @@ def test_pools_that_are_defined_later_are_found() -> None:
             )
             pool(cluster, "10.88.2.0/28")
             await cluster.until(lambda: cluster.holders(FIRST), within_s=20.0)
+
+    run_virtually(scenario())
+
+
+def test_pools_that_may_not_be_read_are_told_of_once_and_asked_for_again() -> None:
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.88.2.0/28")
+            denied = Rule(FORBIDDEN, plurals=frozenset({"ipclaimpools"}))
+            cluster.api.faults.rules.append(denied)
+            cluster.start_simple("n1", load_balancers=True)
+            balancer(cluster, "web")
+            with capture_logs() as logs:
+                await asyncio.sleep(60.0)
+            told = [one["log_level"] for one in logs if one["event"] == "pools_unreadable"]
+            assert told.count("warning") == 1
+            assert len(told) > 2
+            cluster.api.faults.rules.remove(denied)
+            await cluster.until(lambda: given(cluster)["web"], within_s=20.0)
 
     run_virtually(scenario())
 
