@@ -70,6 +70,9 @@ EXPLANATIONS: Mapping[Unfit, str] = {
 USELESS = frozenset({Unfit.DEAD, Unfit.DRAINING, Unfit.LINK_DOWN})
 """A claim leaves a node that fails one of these for any other node, even for an isolated one."""
 
+NOWHERE = frozenset({Unfit.NO_LINK, Unfit.NO_SUBNET})
+"""The same holds for these: the IP belongs on no interface of the node, so it is not up there."""
+
 PAST: Mapping[Unfit, str] = {
     Unfit.DEAD: "its controller sent no heartbeats, or was stopped",
     Unfit.DRAINING: "its controller was leaving, or it was drained",

@@ -13,6 +13,7 @@ from extip.claims.policy.claims import Create, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.filters import (
     CUT_OFF,
+    NOWHERE,
     PAST,
     USELESS,
     FilterResult,
@@ -200,7 +201,7 @@ class NodeFilters:
         """
         found = self.filter_nodes(needs)
         reason = found.unfit.get(holder)
-        working = reason is not None and reason not in USELESS
+        working = reason is not None and reason not in USELESS | NOWHERE
         deaf = reason is Unfit.UNREAD
         if holder not in self._cluster.unknown and not (
             deaf or reason in CUT_OFF or (working and found.last_resort)
@@ -259,7 +260,7 @@ class NodeFilters:
         reason = self.filter_nodes(needs).unfit.get(node, Unfit.DEAD)
         if node in self._cluster.unknown:
             return reason is Unfit.DEAD
-        useless = USELESS | {Unfit.NO_LINK, Unfit.ISOLATED}
+        useless = USELESS | NOWHERE | {Unfit.ISOLATED}
         return node in self.filter_nodes(needs).nodes or reason not in useless
 
     def why_not(self, node: str, needs: Needs) -> str:

@@ -6,6 +6,8 @@ from ipaddress import ip_interface
 import pytest
 
 from extip.api.core_v1 import DetailedService, DetailedServiceMeta
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
+from extip.api.meta_v1 import FullObjectMeta
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
@@ -80,6 +82,35 @@ def test_where_no_node_has_it_the_claim_waits_and_says_so():
     wish = replace(CLUSTER, service_links={"default/web": "wan"})
     schedule = plan({}, wish)
     assert "does not have the interface" in schedule.waiting["10-0-0-1-32"]
+
+
+def isolated_but_first(links):
+    """Return two nodes, of which the first has these interfaces and the other one is isolated."""
+    first, _, other = CLUSTER.nodes
+    return replace(CLUSTER, nodes=(replace(first, links=links), replace(other, isolated=True)))
+
+
+ELSEWHERE = {"dmz": NodeLinkFacts(up=True, by_subnet=True)}
+
+
+@pytest.mark.parametrize(
+    ("wishes", "links"), [({}, ELSEWHERE), ({"default/web": "eth0"}, {"dmz": UP})]
+)
+def test_a_node_without_an_interface_for_it_keeps_it_from_no_other_node(wishes, links):
+    """Not even from an isolated one: its only neighbour may be that very node."""
+    place, claims = settled(replace(CLUSTER, nodes=CLUSTER.nodes[:1], service_links=wishes))
+    assert place[1] == "n1"
+    place, _ = settled(replace(isolated_but_first(links), service_links=wishes), claims)
+    assert place[1] == "n3"
+
+
+def test_a_claim_pinned_to_a_node_without_a_subnet_for_it_does_not_lead():
+    claims = [
+        IpClaim(metadata=FullObjectMeta(name=name), spec=IpClaimSpec(cidr=str(IP), node_name=node))
+        for name, node in (("a", "n1"), ("b", "n3"))
+    ]
+    schedule = plan_schedule({}, claims, isolated_but_first(ELSEWHERE), Strategy.FAIR)
+    assert schedule.refused.keys() == {"a"}
 
 
 @pytest.mark.parametrize(
