@@ -26,6 +26,7 @@ from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, Una
 from extip.kube.client import ApiClient, Scope
 from extip.kube.events import COMPONENT
 from extip.kube.instance import Instance
+from extip.services.policy.arrivals import UP_REASON
 from extip.settings.process import own_namespace
 from extip.settings.scheduler import SchedulerSettings
 from extip.status.policy.pending import PendingService, pending_services
@@ -37,6 +38,9 @@ _AGAIN_S = (0.5, 1.0, 2.0)
 _EVERYWHERE = Scope()
 _TOLD = Scope(field_selector=f"involvedObject.kind=Service,type=Warning,source={COMPONENT}")
 """The Warnings about services whose request is not met."""
+_ARRIVED = Scope(
+    field_selector=f"involvedObject.kind=Service,reason={UP_REASON},source={COMPONENT}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,8 @@ class Cluster:
     """Requests of services that have no claim."""
     told: tuple[Event, ...]
     """The Warnings about services; read only when something is lacking, or in simple mode."""
+    arrived: tuple[Event, ...]
+    """The Events of IPs that have come up; read only in simple mode."""
     notes: tuple[str, ...]
     """A sentence for each kind that may not be read."""
 
@@ -89,6 +95,7 @@ async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = 
     told: tuple[Event, ...] = ()
     if lacking or givers:
         told = await _allowed(client, EVENTS, "why IPs have no claim is not known", notes, _TOLD)
+    arrived = await _allowed(client, EVENTS, "", [], _ARRIVED) if givers else ()
     return Cluster(
         claims=claims,
         nodes=nodes,
@@ -101,6 +108,7 @@ async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = 
         services=services,
         lacking=lacking,
         told=told,
+        arrived=arrived,
         notes=tuple(notes),
     )
 

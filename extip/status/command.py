@@ -71,7 +71,9 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
     cluster = await read_cluster(client, question.lease_namespace, question.instance or "")
     registered = {node.metadata.name for node in cluster.nodes}
     ips = claim_rows(cluster.claims, registered=registered, services=cluster.services)
-    ips += given_rows(cluster.pools, cluster.claims, cluster.givers, cluster.told)
+    ips += given_rows(
+        cluster.pools, cluster.claims, cluster.givers, (*cluster.told, *cluster.arrived)
+    )
     ips += pending_rows(cluster.lacking, cluster.told)
     nodes = node_rows(cluster.nodes, cluster.beats, cluster.claims, missing=cluster.missing)
     found = select(question.about, question.namespace, ips, nodes)

@@ -1,4 +1,4 @@
-"""Simple mode: pools and Warnings → the rows of addresses that it gave. Pure.
+"""Simple mode: pools and Events → the rows of addresses that it gave. Pure.
 
 No claim tells whether such an address is up. Its Events, its log and its metrics do.
 """
@@ -10,6 +10,7 @@ from extip.api.core_v1 import Event
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool
 from extip.claims.policy.claims import index_claims
 from extip.net.interfaces import IPAddress
+from extip.services.policy.arrivals import UP_REASON
 from extip.services.policy.requests import parse_ip
 from extip.status.policy.table import ClaimRow, ClaimState
 
@@ -22,7 +23,8 @@ def given_rows(
 ) -> list[ClaimRow]:
     """Return a row for each address of a pool that has no claim, in the order of IPs.
 
-    `leases` are those of simple mode: without a holder there is no row. `told` are Warnings.
+    `leases` are those of simple mode: without a holder there is no row. `told` are Warnings, and
+    Events of IPs that have come up: such a one ends the Warnings before it.
     """
     node = next((one.holder.rpartition("_")[0] for one in leases if one.holder), "")
     by_ip = index_claims(claims).by_ip
@@ -36,13 +38,14 @@ def given_rows(
 
 
 def _row(ip: str, service: str, pool: str, node: str, told: Sequence[Event]) -> ClaimRow:
-    about = (
+    about = [
         event
         for event in told
         if f"{event.involved_object.namespace}/{event.involved_object.name}" == service
-        and event.message.startswith((f"{ip} ", f"{ip},", f"{ip}:"))
-    )
-    warning = max(about, key=_when, default=None)
+        and _is_about(ip, event.message)
+    ]
+    latest = max(about, key=_when, default=None)
+    warning = None if latest is None or latest.reason == UP_REASON else latest
     return ClaimRow(
         ip=ip,
         node=node,
@@ -58,5 +61,11 @@ def _numeric(ip: IPAddress) -> tuple[int, int]:
     return ip.version, int(ip)
 
 
-def _when(event: Event) -> str:
-    return event.last_timestamp or ""
+def _is_about(ip: str, message: str) -> bool:
+    """Whether a part of a message begins with the IP; `told_on_services` joins parts."""
+    begins = f"{ip} ", f"{ip},", f"{ip}:"
+    return any(part.startswith(begins) for part in message.split("; "))
+
+
+def _when(event: Event) -> tuple[str, bool]:
+    return event.last_timestamp or "", event.reason == UP_REASON

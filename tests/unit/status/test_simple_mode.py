@@ -1,5 +1,7 @@
 """`extip status` in simple mode: which addresses pools gave, and what is in their way."""
 
+from msgspec.structs import replace
+
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.core_v1 import Event, ObjectReference
 from extip.api.ipcontroller_v1 import (
@@ -37,6 +39,11 @@ def warning(message, at):
     )
 
 
+def up(at):
+    message = "10.0.0.1 is on n1, eth0; 10.0.0.10 is on n1, eth0"
+    return replace(warning(message, at), reason="AddressUp")
+
+
 def test_addresses_are_given_by_the_node_that_holds_the_lease():
     first, second = given_rows([POOL], [], [lease("n_1_uuid")], [])
     assert (first.ip, first.node, first.services, first.pool) == (
@@ -55,6 +62,15 @@ def test_a_warning_about_an_address_is_its_reason_and_the_last_one_counts():
     api, web = given_rows([POOL], [], [lease("n1_uuid")], told)
     assert api.state is ClaimState.GIVEN
     assert (web.state, web.why) == (ClaimState.REFUSED, "10.0.0.10 is a's")
+
+
+def test_an_address_that_has_come_up_since_is_as_it_should_be():
+    told = [warning("10.0.0.10: not up", "2026-01-02")]
+    (_, web) = given_rows([POOL], [], [lease("n1_uuid")], [*told, up("2026-01-01")])
+    assert web.state is ClaimState.REFUSED
+    for at in ("2026-01-02", "2026-01-03"):
+        (_, web) = given_rows([POOL], [], [lease("n1_uuid")], [up(at), *told])
+        assert (web.state, web.why) == (ClaimState.GIVEN, "by simple mode")
 
 
 def test_what_has_a_claim_or_no_simple_mode_has_no_such_row():
