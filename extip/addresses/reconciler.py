@@ -63,6 +63,9 @@ _STOOD_STILL = "this process stood still in the middle of a pass; another one fo
 _RAN_OUT = "this process stood still, and they ran out"
 
 
+_Up = Sequence[frozenset[IPAddress]]  # the external IPs on each interface after the last pass
+
+
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """The result of a pass."""
@@ -282,14 +285,15 @@ class AddressReconciler:
         terms = replace(terms, ran_out=self._may_have_run_out(now))
         self._in_use.follow(observation)
         parts = [self._in_use.of(one.link.name) for one in observation.on]
+        before = [part.local.up for part in parts]
         for one, part in zip(observation.on, parts, strict=True):
             self._take_stock(one, part.local, terms)
-        admitted = self._filter_changes(observation, parts, terms)
+        admitted = self._filter_changes(observation, parts, before, terms)
         links = [one.link for one in observation.on]
         changes = await self._protect(admitted.plan.changes, known=links)
         applied = await self._applier.apply(changes, began=now, lifetime_s=terms.lifetime_s)
-        for before, after, part in zip(observation.on, admitted.on, parts, strict=True):
-            part.local.withdraw(before.plan.up - after.plan.up)  # by our own hand: no loss
+        for planned, after, part in zip(observation.on, admitted.on, parts, strict=True):
+            part.local.withdraw(planned.plan.up - after.plan.up)  # by our own hand: no loss
         self._schedule_refresh(applied, terms)
         return self._conclude(admitted, applied, terms)
 
@@ -318,15 +322,15 @@ class AddressReconciler:
         local.found(observation.plan.up, wanted=observation.admission is not None)
 
     def _filter_changes(
-        self, observation: NodeObservation, parts: Sequence[LinkParts], terms: _Terms
+        self, observation: NodeObservation, parts: Sequence[LinkParts], up: _Up, terms: _Terms
     ) -> NodeObservation:
-        """Return the observation without the changes that have to wait."""
+        """Return it without the changes that have to wait; an IP `up` elsewhere is new here."""
         waiting = self._readd_backoff.waiting(terms.now)
         admitted = []
-        for one, part in zip(observation.on, parts, strict=True):
+        for one, part, here in zip(observation.on, parts, up, strict=True):
             possible = without(self._moves.paced(one.plan.changes, terms.now), waiting)
             one = replace(one, plan=replace(one.plan, changes=tuple(possible)))  # noqa: PLW2901
-            admitted.append(part.prober.admit(one, up=terms.up))
+            admitted.append(part.prober.admit(one, up=here))
         return replace(observation, on=tuple(admitted))
 
     def _schedule_refresh(self, applied: Applied, terms: _Terms) -> None:

@@ -243,7 +243,12 @@ class Prober:
             missing |= wanted.intersection(asked) - observation.plan.up
         if not missing:
             return missing
-        here = frozenset(a.interface.ip for a in observation.observed if a.ours)
+        several = bool(admission.links)  # then another interface is another segment
+        here = frozenset(
+            a.interface.ip
+            for a in observation.observed
+            if a.ours and not (several and a.link_index != observation.link.index)
+        )
         known = here | observation.requests.established
         taken_over = opposed.keys() & missing - here
         if self._window_s == 0:

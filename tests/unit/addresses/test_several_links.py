@@ -4,11 +4,13 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
+from random import Random
 
 from extip.addresses.conflict.reports import ConflictReports
 from extip.addresses.links_in_use import SPARE, LinkParts, LinksInUse
 from extip.addresses.local_addresses import LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
+from extip.addresses.probe.prober import Prober
 from extip.addresses.reconciler import AddressReconciler
 from extip.clock import LoopClock
 from extip.guard.policy.admission import Admission
@@ -21,9 +23,10 @@ from extip.supervisor import Component
 from extip.trigger import Trigger
 from tests.fakes.fencing import FakeFencing
 from tests.fakes.link import FakeNode
+from tests.fakes.segment import FakeSegment, FakeWire
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.addresses.test_reconciler import RecordingAnnouncer, probes_nothing
+from tests.unit.addresses.test_reconciler import RecordingAnnouncer, nobody, probes_nothing
 
 OWNER = Owner(kind="Service", namespace="default", name="web", uid="u")
 A, B, V6 = "10.0.0.9", "10.1.0.9", "fd00:1::9"
@@ -32,7 +35,8 @@ A, B, V6 = "10.0.0.9", "10.1.0.9", "fd00:1::9"
 class World:
     """A node with two networks, eth0 (10.0.0.0/24) and eth1 (10.1.0.0/24, fd00:1::/64)."""
 
-    def __init__(self, iface="auto"):
+    def __init__(self, iface="auto", segments=None):
+        self.segments = segments
         self.clock = LoopClock()
         self.node = FakeNode(self.clock)
         for name, *own in (("eth0", "10.0.0.1/24"), ("eth1", "10.1.0.1/24", "fd00:1::1/64")):
@@ -48,9 +52,9 @@ class World:
         options = AddressOptions(
             links=LinkSelection.parse(iface), guard=Guard(), ttl_s=6, refresh_s=2.0, resync_s=20.0
         )
+        self.triggered = Trigger()
         self.in_use = LinksInUse()
         self.in_use.make_with(self.parts_of, only=options.links.only)
-        self.triggered = Trigger()
         self.observer = AddressObserver(
             options,
             inputs=lambda: self.inputs,
@@ -83,10 +87,23 @@ class World:
             finally:
                 self.alive.remove(name)
 
-        return LinkParts(
-            local=local,
-            prober=probes_nothing(self.metrics),
-            components=[Component(name, run)],
+        prober = self.prober_on(name)
+        components = [Component(name, run), Component("prober", prober.run)]
+        return LinkParts(local=local, prober=prober, components=components)
+
+    def prober_on(self, name):
+        """Return what probes an interface; it probes nothing, unless stations are to answer."""
+        if self.segments is None:
+            return probes_nothing(self.metrics)
+        return Prober(
+            FakeWire(self.segments[name]),
+            window_s=0.2,
+            ttl_s=6,
+            cluster_macs=nobody,
+            on_change=self.triggered.set,
+            clock=self.clock,
+            rng=Random(1),  # noqa: S311 - jitter
+            metrics=self.metrics,
         )
 
     def want(self, *ips, **wishes):
@@ -110,9 +127,9 @@ class World:
         return {(str(ip), name) for name, one in self.announcers.items() for ip in one.announced}
 
 
-def in_world(scenario, iface="auto"):
+def in_world(scenario, iface="auto", segments=None):
     async def main():
-        world = World(iface)
+        world = World(iface, segments)
         async with world.running():
             await scenario(world)
 
@@ -170,6 +187,31 @@ def test_a_move_between_interfaces_removes_first_and_announces_then():
         assert "interface eth7" in rejection.refusal.message
 
     in_world(scenario)
+
+
+def test_an_ip_that_moves_to_another_segment_is_new_there():
+    """Another station may have it there: it was up here, but on another interface."""
+    segments = {"eth0": FakeSegment(), "eth1": FakeSegment()}
+    segments["eth1"].holders[ip_address(A)] = b"\x02\0\0\0\x09\x01"
+
+    async def scenario(world):
+        world.want(A)
+        await asyncio.sleep(1)
+        assert world.up() == {(A, "eth0")}
+        world.want(A, links={A: "eth1"})
+        await asyncio.sleep(1)
+        assert world.up() == world.announced() == set()
+        assert {r.refusal.reason for r in world.decided[-1].rejected} == {"AddressInUse"}
+        segments["eth1"].holders.clear()
+        await asyncio.sleep(30)
+        assert world.up() == {(A, "eth1")} == world.announced()
+        asked = len(segments["eth1"].probes)
+        world.node.take("eth1", ip_interface(f"{A}/32"))
+        await asyncio.sleep(1)
+        assert world.up() == {(A, "eth1")}
+        assert len(segments["eth1"].probes) == asked, "it is back on the same one without a probe"
+
+    in_world(scenario, segments=segments)
 
 
 def test_an_interface_that_comes_is_taken_and_one_that_goes_is_left():
