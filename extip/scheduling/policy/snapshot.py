@@ -120,7 +120,7 @@ class NodeFilters:
         self._subnets = frozenset(subnet for link in links for subnet in link.subnets)
         """The subnets that choose between the interfaces of a node."""
         self._known: dict[tuple[object, ...], FilterResult] = {}
-        self._staying: dict[tuple[frozenset[str], str], frozenset[str]] = {}
+        self._staying: dict[tuple[frozenset[str], str, Unfit | None], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
         self._plain: dict[tuple[object, ...], bool] = {}
         self._facts = {node.name: node for node in cluster.nodes}
@@ -207,7 +207,7 @@ class NodeFilters:
             deaf or reason in CUT_OFF or (working and found.last_resort)
         ):
             return found.nodes
-        key = found.nodes, holder
+        key = found.nodes, holder, reason  # each interface of a node may fail in another way
         nodes = self._staying.get(key)
         if nodes is None:
             stay = frozenset({holder})

@@ -8,10 +8,10 @@ import pytest
 from extip.api.core_v1 import DetailedService, DetailedServiceMeta
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
-from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
+from extip.scheduling.policy.filters import KubernetesNode, Needs, NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
-from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
 from extip.services.policy.requests import Owner
 from extip.services.policy.wished_link import wished_link
 from tests.unit.scheduling.test_state import after
@@ -102,6 +102,18 @@ def test_a_node_without_an_interface_for_it_keeps_it_from_no_other_node(wishes, 
     assert place[1] == "n1"
     place, _ = settled(replace(isolated_but_first(links), service_links=wishes), claims)
     assert place[1] == "n3"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_interface_without_carrier_loses_its_ips_whatever_is_wrong_with_another_one(order):
+    """The node is also isolated, by the other one, and nobody has proved yet that it is not."""
+    cluster = replace(CLUSTER, nodes=CLUSTER.nodes[1:])
+    both = dict.fromkeys(("eth0", "dmz"), UP)
+    first = replace(cluster.nodes[0], isolated=True, links=both | {"dmz": NodeLinkFacts(up=False)})
+    nodes = replace(cluster, nodes=(first, replace(cluster.nodes[1], links=both)))
+    filters = NodeFilters(nodes)
+    found = {link: filters.eligible(Needs(ip=IP.ip, link=link), "n2") for link in [*both][::order]}
+    assert found == {"eth0": {"n2"}, "dmz": {"n3"}}
 
 
 def test_a_claim_pinned_to_a_node_without_a_subnet_for_it_does_not_lead():
