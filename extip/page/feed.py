@@ -89,6 +89,7 @@ class Feed:
         self._pools: dict[str, PoolRow] = {}
         self._registered: set[str] = set()
         """The names of IpNodes: the state of a claim depends on them."""
+        self._others_registered = False
         self._moves = Moves()
         self._leader = ""
         self._changed: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
@@ -107,7 +108,7 @@ class Feed:
         """Look at a node again; and at all claims when it has come or gone."""
         if (name in self._sources.nodes) != (name in self._registered):
             self._registered ^= {name}
-            self._changed[0].update(dict.fromkeys(self._sources.claims))
+            self._others_registered = True
         self._look_at(1, name)
 
     def on_lease(self, key: str) -> None:
@@ -179,6 +180,9 @@ class Feed:
 
     async def _follow(self) -> None:
         """Bring all rows up to date, and tell."""
+        if self._others_registered:  # once for all nodes that came together
+            self._others_registered = False
+            self._changed[0].update(dict.fromkeys(self._sources.claims))
         while True:
             update = self._next_update()
             if update:

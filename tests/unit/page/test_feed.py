@@ -1,6 +1,7 @@
 """A browser is told all that is there, then each change, and nothing twice."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -143,6 +144,33 @@ def test_many_changes_are_told_in_parts():
             cluster.put(claim(f"10.1.{number // 250}.{number % 250}", "n1"))
         parts = await rest(updates)
         assert [len(part.ips) for part in parts] == [STEP, STEP, 1]
+
+    following(history)
+
+
+def test_the_claims_are_gone_through_once_for_all_nodes_that_come_together():
+    """Each node that comes costs little, however many claims there are."""
+
+    class Counted(dict[str, IpClaim]):
+        looks = 0
+
+        def __iter__(self):
+            self.looks += 1
+            return super().__iter__()
+
+        def keys(self):
+            self.looks += 1
+            return super().keys()
+
+    async def history(cluster):
+        updates = cluster.feed.updates()
+        await rest(updates)
+        claims = Counted(cluster.claims)
+        cluster.feed._sources = replace(cluster.feed._sources, claims=claims)
+        for number in range(20):
+            cluster.put(node(f"n{number + 10}"))
+        await rest(updates)
+        assert 1 <= claims.looks <= 2
 
     following(history)
 

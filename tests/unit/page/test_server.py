@@ -82,12 +82,12 @@ async def test_a_page_of_another_site_cannot_read_it(host, status):
 
 
 async def test_the_stream_lasts_longer_than_other_requests(monkeypatch):
-    monkeypatch.setattr(http_server, "CONNECTION_S", 0.2)
+    monkeypatch.setattr(http_server, "CONNECTION_S", 1.0)
     async with serving() as (cluster, session), session.get("/stream") as answer:
         assert answer.content_type == "text/event-stream"
         told = events(answer)
         assert (await anext(told))["fresh"] is True
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         cluster.put(claim("10.0.0.1", "n1"))
         assert (await anext(told))["ips"]["10.0.0.1"]["node"] == "n1"
 
