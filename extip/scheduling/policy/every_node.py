@@ -27,7 +27,7 @@ from extip.claims.policy.claims import (
 from extip.claims.policy.ports import ports_text
 from extip.claims.policy.same_ip import seniority
 from extip.net.interfaces import IPInterface
-from extip.scheduling.policy.filters import Needs, Unfit
+from extip.scheduling.policy.filters import USELESS, Needs, Unfit
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, Write, absent
 from extip.scheduling.policy.snapshot import (
     NodeFilters,
@@ -125,7 +125,9 @@ class _Plan:
             if claim.spec.cidr == ip.interface.with_prefixlen:
                 kept.setdefault(claim.spec.node_name, claim)
         stays = frozenset(n for n in kept if n and (not may or n in filters.eligible(needs, n)))
-        on_segment = [n for n in kept if n in stays and found.unfit.get(n) is Unfit.ON_SEGMENT]
+        on_segment = [n for n in kept if n in stays and filters.is_on_segment(n, needs)]
+        useless = frozenset(n for n, reason in found.unfit.items() if reason in USELESS)
+        on_segment.sort(key=useless.__contains__)  # stable
         stays -= frozenset(on_segment[1:])  # two nodes would answer there
         return cls(ip=ip, needs=needs, filters=filters, kept=kept, may=may, stays=stays)
 

@@ -234,7 +234,20 @@ def failed_filter(
 ) -> Unfit | None:
     """Return the filter that the node fails, whatever other nodes do; None for none."""
     off = ignored & OPTIONAL
-    return next((o for o in _reasons(node, needs, _link_for(node, needs)) if o not in off), None)
+    return next((o for o in _reasons(node, needs, link_for(node, needs)) if o not in off), None)
+
+
+def link_for(node: NodeFacts, needs: Needs) -> str:
+    """Return the interface that the IP would be on, as the controller chooses it; empty for none.
+
+    Before the first report it is the first interface, whatever that is.
+    """
+    if not node.links or (len(node.links) == 1 and not needs.link):
+        single = next(iter(node.links.values()), None)
+        if single is None or not single.by_subnet:
+            return node.link
+    among = [Fitting(name, one.by_subnet, one.subnets) for name, one in node.links.items()]
+    return choose_link(needs.ip, needs.link, among)
 
 
 def presumed_alive(nodes: Iterable[NodeFacts], names: frozenset[str]) -> tuple[NodeFacts, ...]:
@@ -275,19 +288,6 @@ def _serving_fewer(known: Iterable[str], eligible: AbstractSet[str], needs: Need
     served = {node: needs.served_by(node) for node in known if node in eligible}
     most = max(served.values(), default=0)
     return {node for node, count in served.items() if count < most}
-
-
-def _link_for(node: NodeFacts, needs: Needs) -> str:
-    """Return the interface that the IP would be on, as the controller chooses it; empty for none.
-
-    Before the first report it is the first interface, whatever that is.
-    """
-    if not node.links or (len(node.links) == 1 and not needs.link):
-        single = next(iter(node.links.values()), None)
-        if single is None or not single.by_subnet:
-            return node.link
-    among = [Fitting(name, one.by_subnet, one.subnets) for name, one in node.links.items()]
-    return choose_link(needs.ip, needs.link, among)
 
 
 def _reasons(node: NodeFacts, needs: Needs, link: str) -> Iterable[Unfit]:

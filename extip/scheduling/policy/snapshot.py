@@ -10,7 +10,7 @@ from extip.api.ipcontroller_v1 import IpClaim, IpClaimPoolSpec, ServiceReference
 from extip.api.meta_v1 import LabelSelector
 from extip.api.names import label_value
 from extip.claims.policy.claims import Create, parse_cidr, pool_of
-from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.interfaces import LOOPBACK, IPAddress, IPInterface
 from extip.scheduling.policy.filters import (
     CUT_OFF,
     NOWHERE,
@@ -22,6 +22,7 @@ from extip.scheduling.policy.filters import (
     Unfit,
     failed_filter,
     filter_nodes,
+    link_for,
 )
 from extip.scheduling.policy.preference import Preference, Preferred, preference_of
 from extip.scheduling.policy.spread import group_of
@@ -251,6 +252,11 @@ class NodeFilters:
         if reason is Unfit.ISOLATED:
             nodes &= cluster.successors.get(holder, _NOBODY)
         return nodes
+
+    def is_on_segment(self, node: str, needs: Needs) -> bool:
+        """Whether the IP would be on an interface of the node other than `lo`, as it is known."""
+        facts = self._facts.get(node)
+        return facts is not None and link_for(facts, needs) not in ("", LOOPBACK)
 
     def serves(self, claim: IpClaim) -> bool:
         """Whether the node of a pinned claim can have its IP up, as far as the snapshot tells."""

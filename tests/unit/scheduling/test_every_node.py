@@ -163,6 +163,12 @@ def test_its_pool_may_choose_lo_beside_an_interface_on_a_segment():
 def test_of_nodes_that_come_to_be_on_a_segment_one_keeps_the_ip():
     claims = settled(cluster(NODES))
     assert nodes_of(settled(cluster(NODES, link="eth0"), claims)) == ["n1"]
+    drained = cluster(NODES, link="eth0", draining=["n1"])
+    assert nodes_of(settled(drained, claims)) == ["n2"], "whatever else speaks against a node"
+    dead = cluster(["n3"], link="eth0", unknown=["n2"])
+    assert nodes_of(settled(dead, claims)) == ["n3"]
+    unserved = cluster(NODES, link="eth0", local_endpoints={"default/web": frozenset()})
+    assert nodes_of(settled(unserved, claims)) == ["n1"]
 
 
 def test_a_pool_that_chooses_a_segment_puts_one_claim_there_and_no_two():
