@@ -112,11 +112,12 @@ class AddressObserver:
         self._admission: tuple[Requests, Verdicts, Admission] | None = None
         self._listed: tuple[Requests, Reserved, frozenset[IPAddress]] | None = None
         self._kept: frozenset[IPAddress] = frozenset()
+        self._own: frozenset[IPAddress] = frozenset()
 
     @property
     def own(self) -> frozenset[IPAddress]:
-        """The node's own addresses as of the last observation."""
-        return self._verdicts.around.foreign
+        """The node's own addresses as of the last look, also of one that waits for the inputs."""
+        return self._own
 
     def forget(self) -> None:
         """Have the next observation read the gateways anew.
@@ -146,6 +147,8 @@ class AddressObserver:
         problem = await self._read_gateways()
         exempt = await self._exempt_links()
         observed = await self._table.dump()
+        own = (a for a in observed if not a.ours and a.link_index not in exempt)
+        self._own = frozenset(a.interface.ip for a in own)
         inputs = self._inputs()
         links = self._select(links, observed)
         self._selected = frozenset(link.index for link in links)

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
-from extip.api.resources import IP_CLAIMS, SERVICES
+from extip.api.resources import ENDPOINT_SLICES, IP_CLAIMS, SERVICES
 from tests.fakes.virtual_time import run_virtually
 from tests.simulation.cluster import Cluster
 
@@ -27,6 +28,35 @@ def test_simple_mode_brings_an_external_ip_up_and_withdraws_it() -> None:
             await cluster.until(lambda: cluster.holders(IP), within_s=5.0)
             await simple.stop()
             assert not cluster.holders(IP)
+
+    run_virtually(scenario())
+
+
+def test_simple_mode_knows_its_node_by_its_addresses_from_the_first_pass_on() -> None:
+    """The host name is another one. The IP would be up for seconds without an endpoint there."""
+
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1").hostname = "n1.example.org"
+            spec = {"externalTrafficPolicy": "Local", "type": "NodePort"}
+            cluster.add_service("web", IP)
+            cluster.api.patch(SERVICES, "web", {"spec": spec}, namespace="default")
+            cluster.api.create(
+                ENDPOINT_SLICES,
+                "web",
+                namespace="default",
+                metadata={"labels": {"kubernetes.io/service-name": "web"}},
+                endpoints=[{"addresses": ["10.1.0.1"], "nodeName": "n2"}],
+            )
+            with capture_logs() as logs:
+                simple = cluster.start_simple("n1")
+                async with cluster.always(lambda: not cluster.holders(IP)):
+                    await asyncio.sleep(30.0)
+                assert simple.not_ready() == {}
+            assert "own_node_unknown" not in {one["event"] for one in logs}
+            endpoints = [{"addresses": ["10.1.0.2"], "nodeName": "n1"}]
+            cluster.api.patch(ENDPOINT_SLICES, "web", {"endpoints": endpoints}, namespace="default")
+            await cluster.until(lambda: cluster.holders(IP), within_s=5.0)
 
     run_virtually(scenario())
 
