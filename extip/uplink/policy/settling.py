@@ -28,6 +28,9 @@ RETURN_S = 5.0
 """Ports of one switch negotiate for some seconds. A node that is reached needs some rounds of
 questions to find out."""
 
+MOST = 64
+"""Interfaces of a node that are remembered; it reports fewer at once, but pods' come and go."""
+
 
 @dataclass(slots=True)
 class _Uplink:
@@ -44,7 +47,10 @@ class Uplinks:
 
     def on_link_state(self, node: str, *, link: str = "", up: bool, now: float) -> float | None:
         """Record a node's report; return the seconds until answers change, None for no change."""
-        known = self._nodes.setdefault(node, {}).setdefault(link, _Uplink(up))
+        links = self._nodes.setdefault(node, {})
+        links[link] = known = links.pop(link, None) or _Uplink(up)
+        if len(links) > MOST:
+            del links[next(iter(links))]  # reported longest ago
         if known.up == up:
             return None
         known.up, known.changed_at = up, now

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from extip.uplink.policy.settling import RETURN_S, SETTLE_S, Uplinks, returning
+from extip.uplink.policy.settling import MOST, RETURN_S, SETTLE_S, Uplinks, returning
 
 
 def test_an_interface_is_unsettled_for_a_moment_after_it_went_down():
@@ -40,3 +40,15 @@ def test_each_interface_of_a_node_is_judged_by_itself():
     assert uplinks.unsettled(10.0) == {"n1"}
     uplinks.on_link_state("n1", link="eth1", up=True, now=20.0)
     assert uplinks.back_at("n1") == 20.0
+
+
+def test_interfaces_that_come_and_go_are_forgotten_and_those_that_stay_are_not():
+    uplinks = Uplinks()
+    uplinks.on_link_state("n1", link="eth0", up=False, now=0.0)
+    uplinks.on_link_state("n1", link="pod", up=False, now=0.0)
+    uplinks.on_link_state("n1", link="pod", up=True, now=500.0)
+    for number in range(MOST):
+        uplinks.on_link_state("n1", link="eth0", up=False, now=1000.0)
+        uplinks.on_link_state("n1", link=f"pod{number}", up=True, now=1000.0)
+    assert uplinks.back_at("n1") == -inf, "the state of `pod` is not known any more"
+    assert uplinks.on_link_state("n1", link="eth0", up=True, now=2000.0) == RETURN_S
