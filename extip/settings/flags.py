@@ -124,6 +124,16 @@ def parse_namespace(text: str) -> str:
     return text
 
 
+def parse_instance(text: str) -> str:
+    """Return the name of an instance, or nothing as it is: it is the value of a label."""
+    if text and not is_namespace(text):  # the same characters
+        raise ValueError(
+            f"{text!r} cannot be the name of an instance: up to 63 lower-case letters, digits and "
+            "hyphens can"
+        )
+    return text
+
+
 def parse_name(text: str) -> str:
     """Return the name of an object; raises ValueError."""
     if not is_object_name(text):
@@ -157,6 +167,7 @@ GRANT = FlagType("grant", parse_grant)
 LISTEN = FlagType("host:port", parse_listen, may_be_empty=True)
 SELECTOR = FlagType("labels", parse_selector)
 NAMESPACE = FlagType("namespace", parse_namespace)
+INSTANCE = FlagType("name", parse_instance)
 NAME = FlagType("name", parse_name)
 SWITCH = FlagType("switch", bool)
 """On when the flag is there; it takes no value."""

@@ -8,6 +8,7 @@ from extip.errors import ConfigurationError
 from extip.net.networks import IPNetwork, Networks
 from extip.settings.flags import (
     GRANT,
+    INSTANCE,
     LISTEN,
     NAMESPACE,
     NETWORK,
@@ -70,7 +71,7 @@ def instance_flag() -> str:
         "Only services, pools and claims with the label ipcontroller.ext/instance of this value;"
         " without it, only those that do not have the label."
     )
-    return flag("--instance", NAMESPACE, "", text, metavar="NAME", shown="none")
+    return flag("--instance", INSTANCE, "", text, shown="none")
 
 
 def http_flag(default: str) -> tuple[str, int] | None:

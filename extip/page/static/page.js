@@ -5,6 +5,7 @@ const FRESH_MS = 4000;
 const ANIMATED = 60; // cells that glide to their new node; with more the eye follows none
 const TOGETHER_MS = 5000; // moves of one node, for one reason, within so long are one line
 const LINES = 100;
+const KEPT = 500; // moves, as the server keeps
 
 const ips = new Map(); // name of the claim -> {row, key, cell}
 const nodes = new Map(); // name -> row
@@ -70,9 +71,17 @@ function take(update) {
     moves.set(`${move.ip} ${move.node} ${move.time}`, move);
     dirty.moves = true;
   }
+  shorten(moves);
   if (!drawing) {
     drawing = true;
     requestAnimationFrame(draw);
+  }
+}
+
+function shorten(kept) {
+  for (const oldest of kept.keys()) {
+    if (kept.size <= KEPT) return;
+    kept.delete(oldest);
   }
 }
 
@@ -319,6 +328,7 @@ function drawGroup(group) {
   }
   if (!quietUntilDrawn && !told.has(first.time + group.why)) news.push(`${what}${where}: ${group.why}`);
   told.add(first.time + group.why);
+  shorten(told);
   return item;
 }
 const told = new Set();
