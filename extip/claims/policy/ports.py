@@ -11,16 +11,20 @@ _PORT_DIGITS = 5
 """Characters. All annotations of an object together may have four times as many."""
 
 
-def recorded_ports(claim: IpClaim) -> dict[tuple[str, int], str]:
-    """Return the recorded service, ``namespace/name``, that has each port of a shared IP."""
-    found: dict[tuple[str, int], str] = {}
+def recorded_ports(claim: IpClaim) -> dict[tuple[str, int], tuple[str, ...]]:
+    """Return the recorded services, ``namespace/name``, that have each port of a shared IP.
+
+    It is one, or several where people wrote the IP into services with the same port.
+    """
+    found: dict[tuple[str, int], tuple[str, ...]] = {}
     namespaces = {service.namespace for service in claim.spec.services or ()}
     for entry in ports_text(claim).split():
         port, _, service = entry.partition("=")
         number, _, protocol = port.partition("/")
         if service and number.isascii() and number.isdecimal() and len(number) <= _PORT_DIGITS:
             owner = service if "/" in service else f"{min(namespaces, default='')}/{service}"
-            found[protocol, int(number)] = owner
+            key = protocol, int(number)
+            found[key] = (*found.get(key, ()), owner)
     return found
 
 

@@ -97,7 +97,7 @@ class AllocationIndex:
         """Addresses in claims of persons; any service may have them."""
         self._claimed: dict[tuple[str, str, str], dict[IPAddress, Claimed]] = {}
         self._by_name: dict[tuple[str, str], dict[IPAddress, Claimed]] = {}
-        self._recorded: dict[IPAddress, Mapping[tuple[str, int], str]] = {}
+        self._recorded: dict[IPAddress, Mapping[tuple[str, int], tuple[str, ...]]] = {}
         self._sharing: dict[IPAddress, dict[str, Owner]] = {}
         """The services that share an address with recorded ports, by name."""
         for claim in claims:
@@ -156,11 +156,12 @@ class AllocationIndex:
         if not recorded or str(owner) not in sharing:
             return set()
         ports = self._facts.ports
-        names = ((port, recorded.get(port, "")) for port in ports(owner))
+        having = ((port, recorded.get(port, ())) for port in ports(owner))
         return {
             sharing[name]
-            for port, name in names
-            if name != str(owner) and name in sharing and port in ports(sharing[name])
+            for port, names in having
+            for name in names
+            if str(owner) not in names and name in sharing and port in ports(sharing[name])
         }
 
     def joins_namespaces(self, ip: IPAddress) -> bool:

@@ -404,7 +404,7 @@ def test_a_recorded_port_that_is_no_port_is_left_out():
     )
     spec = IpClaimSpec(services=(ServiceReference(namespace="shop", name="web"),))
     claim = IpClaim(metadata=metadata, spec=spec)
-    assert recorded_ports(claim) == {("TCP", 80): "shop/web"}
+    assert recorded_ports(claim) == {("TCP", 80): ("shop/web",)}
 
 
 def test_the_interface_is_written_only_when_it_differs():

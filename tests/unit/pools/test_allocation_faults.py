@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -194,6 +195,22 @@ def test_no_edit_of_a_service_takes_an_address_from_another_that_did_nothing(
     world.settle()
     for other, had in before.items():
         assert had <= world.allocated(other)
+
+
+@pytest.mark.parametrize("writer", ["a", "b"])
+def test_who_writes_an_address_with_the_same_port_takes_it_from_nobody(writer):
+    """Found by the test above: the record of ports named but the last of the two."""
+    world = Faulty(POOLS[0])
+    (holder,) = {"a", "b"} - {writer}
+    asked = {"ipcontroller.ext/addresses": IPS[0]}
+    world.do("add", holder, "LoadBalancer", asked, 80, 0)
+    world.do("add", writer, "LoadBalancer", {}, 80, 0)
+    world.settle()
+    had = {name: world.allocated(name) for name in (holder, writer)}
+    assert had[holder] == {IPS[0]}
+    world.edit("write", writer, IPS[0])
+    world.settle()
+    assert {name: world.allocated(name) for name in (holder, writer)} == had
 
 
 PORT_EDITS = st.tuples(
