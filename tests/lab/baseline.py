@@ -23,6 +23,9 @@ COLLECTIONS = {
 """Paths of the kinds that extip looks at in all namespaces: a namespace that is deleted still shows
 them for some seconds, to the next test, too."""
 
+KUBE_PROXY_PORTS = {"10249", "10256"}
+"""Where kube-proxy itself is asked: metrics and health."""
+
 Links = dict[str, set[str]]
 """The interfaces of a node, each with its addresses but the link-local ones."""
 
@@ -113,13 +116,30 @@ class Baseline:
             self._restore_links(node)
         for _, folder in self._mounted():
             shutil.rmtree(folder)
-        for kind, space, name in self._strange_objects():
+        strange = self._strange_objects()
+        for kind, space, name in strange:
             collection = COLLECTIONS[kind].format(f"namespaces/{space}/")
             self._lab.api.discard(f"{collection}/{name}")
+        if any(kind == "service" for kind, _, _ in strange):
+            wait_until(self._ports_are_free, "kube-proxy to let go of external IPs")
         for name in self._list_namespaces() - self._namespaces:
             self._lab.api.discard(f"/api/v1/namespaces/{name}")
         for host in (self._lab.client, self._lab.router):
             host.flush_neighbours()
+
+    def _ports_are_free(self) -> bool:
+        """Whether no kube-proxy listens on the port of a service any more.
+
+        It opens those of new services before it closes those of deleted ones. If both have the same
+        external IP it fails (EADDRINUSE), makes no rules, and does not try again for an hour.
+        """
+        listening = [
+            line
+            for node in self._lab.nodes.values()
+            for line in node.run(["ss", "-Hlntup"]).stdout.splitlines()
+            if '"kube-proxy"' in line
+        ]
+        return all(line.split()[4].rpartition(":")[2] in KUBE_PROXY_PORTS for line in listening)
 
     def end_strays(self) -> None:
         """Kill what tests started; returns when it is gone."""
