@@ -28,7 +28,7 @@ LIFETIME_END_S = 1.0
 EXCUSED_S = 30.0
 """A fault at a node explains moves away from it until so long after its end."""
 
-REQUESTS_A_SECOND = 40.0
+REQUESTS_A_SECOND = 60.0
 """Of one process, over five seconds, whatever happens."""
 
 QUIET_REQUESTS_A_SECOND = 2.0

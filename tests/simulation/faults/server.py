@@ -17,6 +17,7 @@ from tests.fakes.api_faults import (
     Rule,
 )
 from tests.simulation.faults.base import Fault, OfOne, OfSome, Scene
+from tests.simulation.faults.users import undo_again
 from tests.simulation.world import World
 
 _KINDS = ("ipclaims", "ipnodes", "leases", "services", "ipclaimpools", "events")
@@ -226,6 +227,7 @@ class Restored(Fault):
 
     def begin(self, world: World) -> None:
         world.api.restore(world.now - 1 - 10 * self.amount)
+        undo_again(world)
 
 
 class Undefined(OfOne):

@@ -129,6 +129,9 @@ class PoolGone(OfPool):
         world.users.add_pool()
 
 
+_UNFIT = ("not-ready", "excluded", "tainted")
+
+
 class NodePatched(OfNode):
     """The Kubernetes node says that it is not fit, and is fit again at the end."""
 
@@ -136,7 +139,7 @@ class NodePatched(OfNode):
 
     @classmethod
     def whom(cls, rng: Random, scene: Scene) -> tuple[str, ...]:
-        return (rng.choice(scene.nodes), rng.choice(["not-ready", "excluded", "tainted"]))
+        return (rng.choice(scene.nodes), rng.choice(_UNFIT))
 
     @property
     def touches(self) -> tuple[str, ...]:
@@ -196,6 +199,16 @@ class RecordDeleted(OfNode):
             world.api.delete(IP_NODES, name)
         elif self.amount >= 0.5 and world.api.has(LEASES, lease, namespace=NAMESPACE):
             world.api.delete(LEASES, lease, namespace=NAMESPACE)
+
+
+def undo_again(world: World) -> None:
+    """Undo what people had undone before: an older state of the API server may have it again."""
+    for name in world.nodes:
+        for what in _UNFIT:
+            if world.api.has(NODES, name) and not world.held[(what, name)]:
+                world.api.patch(NODES, name, _patch(what, on=False))
+        if world.api.has(IP_NODES, name) and not world.held[("drained", name)]:
+            world.api.patch(IP_NODES, name, {"spec": {"draining": False}})
 
 
 def _patch(what: str, *, on: bool) -> dict[str, object]:
