@@ -327,7 +327,7 @@ class ClaimInputs:
         claim = self.claims.store.get(name)
         before = self._mine.pop(name, None)
         was_lost = self.freshness.caught_up(name)
-        if claim is not None and claim.spec.node_name == self._node:
+        if claim is not None and not self._is_elsewhere(claim):
             self._mine[name] = held, _ = held_claim(claim, self._masks), version_of(claim)
             if not claim.managed:  # no scheduler has compared it with the IPs of Nodes
                 self._nodes_needed.set()
@@ -351,11 +351,22 @@ class ClaimInputs:
 
     def _seen_elsewhere(self, name: str) -> None:
         """Let go of a claim that is another node's by now: it has not vanished with its kind."""
-        claim, mine = self._former.store.get(name), self._mine.get(name)
-        if claim is None or mine is None or claim.spec.node_name == self._node:
-            return
-        if version_of(claim) > mine[1]:
+        claim = self.claims.store.get(name)
+        if claim is not None and name in self._mine and self._is_elsewhere(claim):
             self._orphans.vanished.left(name)
+
+    def _is_elsewhere(self, claim: IpClaim) -> bool:
+        """Whether it is not this node's, or was shown at another node after that version.
+
+        Two watches tell of a claim that leaves. After an outage the one that is opened again later
+        tells of the past. It must not bring back a claim that the other one has shown to be gone.
+        """
+        if claim.spec.node_name != self._node:
+            return True
+        now = self._former.store.get(claim.metadata.name)
+        if now is None or now.spec.node_name == self._node:
+            return False
+        return version_of(now) > version_of(claim)
 
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.

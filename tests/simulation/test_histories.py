@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill
-from tests.simulation.faults.server import Deaf, EtcdDown, HangingNamespace, Slow, Throttled
+from tests.simulation.faults.server import Deaf, EtcdDown, HangingNamespace, Silent, Slow, Throttled
 from tests.simulation.faults.users import BalancerAdded, PoolGone, ServiceAdded
 from tests.simulation.faults.wire import Lossy, Split
 from tests.simulation.history import History, play
@@ -45,6 +45,9 @@ FOUND = {
         1,
         (PoolGone(20.0, 20.0), BalancerAdded(25.0, 10.0, ("pooled-20",))),
         (("simple", True),),
+    ),
+    "a-node-that-is-back-is-told-of-the-past": History(
+        60682, (Silent(13.63, 8.93, ("n1", "n5"), 0.013),)
     ),
     "a-frozen-holder-thaws-just-when-it-is-to-announce": History(
         51023,

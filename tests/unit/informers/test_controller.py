@@ -554,6 +554,26 @@ def test_drain_ends_when_everything_is_up_elsewhere():
     play(scenario)
 
 
+def test_a_watch_that_tells_of_the_past_brings_no_claim_back():
+    """The watch of former claims was opened again first, and has shown the claim elsewhere."""
+
+    async def scenario(world):
+        await asyncio.sleep(1)
+        past = world.inputs.claims.store["a"]
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+        world.inputs.claims.store.put(past)
+        world.inputs._on_claim("a")
+        await asyncio.sleep(1)
+        assert world.up == set()
+        world.api.put("a", "n1", previous="n2", holder="n2")  # it really came back
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
 def test_drain_can_be_given_up():
     async def scenario(world):
         waiting = asyncio.ensure_future(world.inputs.drain_wait.wait())
