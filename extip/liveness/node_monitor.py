@@ -134,16 +134,17 @@ class NodeMonitor:
         if self._reachability.confirm(node):
             self._on_change(node)
             return None
+        watched = self._watched
         try:
             leases = await self._read()
         except (ApiError, TimeoutError) as error:
             self._log.warning("liveness_unknown", nodes=1, error=str(error) or "timed out")
             return None
-        for lease in leases:
-            if node_of_lease(lease.metadata.name) == node:
-                known = self._get(f"{lease.metadata.namespace}/{lease.metadata.name}")
-                if known is not None and beat_of(known).token == beat_of(lease).token:
-                    return self._condemn(node)
+        for lease in (one for one in leases if node_of_lease(one.metadata.name) == node):
+            beat, known = beat_of(lease), self._get(lease.metadata.key)
+            if known is not None and beat_of(known).token == beat.token:
+                # A heartbeat that came during the read is in both, and newer.
+                return self._condemn(node) if beat.version <= watched else None
         return None
 
     def _condemn(self, node: str) -> float | None:

@@ -245,8 +245,16 @@ MUTATIONS = (
         name="suspect-is-dead-without-a-read",
         promise=_READ,
         file="liveness/node_monitor.py",
-        old="if known is not None and beat_of(known).token == beat_of(lease).token:",
+        old="if known is not None and beat_of(known).token == beat.token:",
         new="if known is not None:",
+        tests=("unit/liveness/test_node_monitor.py",),
+    ),
+    Mutation(
+        name="suspect-is-dead-though-it-was-heard-during-the-read",
+        promise=_READ,
+        file="liveness/node_monitor.py",
+        old="return self._condemn(node) if beat.version <= watched else None",
+        new="return self._condemn(node)",
         tests=("unit/liveness/test_node_monitor.py",),
     ),
     Mutation(

@@ -626,3 +626,20 @@ def test_a_suspect_with_a_heartbeat_that_only_a_read_shows_is_not_condemned():
             assert it.monitor.verdict("a") is DEAD
 
     run_virtually(main())
+
+
+def test_a_suspect_whose_heartbeat_comes_during_the_read_is_not_condemned():
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b", "c")
+            await asyncio.sleep(20)
+            it.read_takes_s = 0.2
+            async with asyncio.TaskGroup() as tasks:
+                condemned = tasks.create_task(it.monitor.condemn("a"))
+                await asyncio.sleep(0.1)
+                it.publishers["a"].trigger()
+            assert condemned.result() is None
+            assert it.monitor.verdict("a") is ALIVE
+
+    run_virtually(main())
