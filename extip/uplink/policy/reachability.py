@@ -39,9 +39,13 @@ class _Node:
     token: str = ""
     """Identifies its last heartbeat."""
     heartbeat_s: float = 0.0
+    settle_s: float = 0.0
+    find_out_s: float = 0.0
+    """Both depend on `heartbeat_s` alone; they are kept, since many pairs of nodes are compared."""
     reached_at: float = -inf
     """When it last reported that it is reached."""
-    isolated_since: float | None = None
+    isolated_since: float = inf
+    """Infinity while it is not isolated."""
     mended_at: float = -inf
 
 
@@ -95,8 +99,11 @@ class ClusterReachability:
         known = self._nodes.setdefault(node, _Node())
         if token == known.token:
             return False
-        known.token, known.heartbeat_s = token, heartbeat_s
-        if (said is Reachability.ISOLATED) != (known.isolated_since is not None):
+        known.token = token
+        if known.heartbeat_s != heartbeat_s:
+            known.heartbeat_s, known.settle_s = heartbeat_s, _settle_s(heartbeat_s)
+            known.find_out_s = _FIND_OUT * round_s(heartbeat_s) + _late_s(heartbeat_s)
+        if (said is Reachability.ISOLATED) != (known.isolated_since < inf):
             self._changed(node, known, now)
             return True
         if listed or said is Reachability.ISOLATED:
@@ -135,7 +142,7 @@ class ClusterReachability:
         ready = {
             name: known
             for name in alive
-            if (known := self._nodes.get(name)) is not None and known.isolated_since is None
+            if (known := self._nodes.get(name)) is not None and known.isolated_since == inf
         }
         return {
             holder: frozenset(
@@ -149,8 +156,8 @@ class ClusterReachability:
 
     def _changed(self, node: str, known: _Node, now: float) -> None:
         """Record that a node has become isolated, or is not any more."""
-        if known.isolated_since is not None:
-            known.isolated_since, known.mended_at = None, now
+        if known.isolated_since < inf:
+            known.isolated_since, known.mended_at = inf, now
             del self._holders[node]
             return
         self._await_no_more(node)
@@ -185,12 +192,7 @@ class ClusterReachability:
     def _counts_from(self, known: _Node, holder: str) -> float:
         """Return from when on a node's report is later than the holder's that it is isolated."""
         isolated = self._nodes[holder]
-        since = isolated.isolated_since if isolated.isolated_since is not None else inf
-        find_out_s = _FIND_OUT * round_s(isolated.heartbeat_s) + _late_s(isolated.heartbeat_s)
-        return max(
-            since + _settle_s(known.heartbeat_s),
-            known.mended_at + find_out_s,
-        )
+        return max(isolated.isolated_since + known.settle_s, known.mended_at + isolated.find_out_s)
 
 
 def _settle_s(heartbeat_s: float) -> float:
