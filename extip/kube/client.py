@@ -17,7 +17,7 @@ from extip.api.meta_v1 import KubernetesObject, ObjectMeta
 from extip.api.resources import LEASES, Resource
 from extip.cache.listwatch import ListerWatcher, Page, Unreadable, WatchEvent
 from extip.clock import Clock, LoopClock
-from extip.kube.codec import ResourceCodec
+from extip.kube.codec import ResourceCodec, version_of
 from extip.kube.config import open_endpoint
 from extip.kube.instance import Instance
 from extip.kube.transport import CONNECT_TIMEOUT_S, HttpTransport, Request
@@ -110,10 +110,7 @@ class ApiClient:
         request = Request(
             verb="get", what="version", path="/version", timeout=_within(REQUEST_TIMEOUT_S)
         )
-        told = msgspec.json.decode(await self._transport.read(request), type=dict[str, str])
-        # Some vendors write "20+".
-        major, minor = (told.get(name, "").rstrip("+") for name in ("major", "minor"))
-        return int(major) if major.isdecimal() else 0, int(minor) if minor.isdecimal() else 0
+        return version_of(await self._transport.read(request), request=str(request))
 
     def lister_watcher(
         self,

@@ -49,6 +49,11 @@ class _RawEvent(Wire, frozen=True):
     object: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+class _Version(Wire, frozen=True):
+    major: str = ""
+    minor: str = ""
+
+
 class ResourceCodec(Generic[T]):
     """Decoders of one resource, built once: building one costs more than using it."""
 
@@ -193,6 +198,20 @@ class ResourceCodec(Generic[T]):
 def _require_list(page: _List[I], request: str) -> None:
     if not page.metadata.resource_version or not page.kind.endswith("List"):
         raise ApiUnavailableError("the answer is not a list", request=request)
+
+
+def version_of(body: bytes | bytearray, *, request: str) -> tuple[int, int]:
+    """Return the major and minor version of Kubernetes; zeros for what is no number.
+
+    Raises `ApiUnavailableError` when the body is something else: it is not the server's answer.
+    """
+    try:
+        told = msgspec.json.decode(body, type=_Version)
+    except _DAMAGED as error:
+        raise ApiUnavailableError(f"the answer is no version: {error}", request=request) from error
+    # Some vendors write "20+".
+    major, minor = (text.rstrip("+") for text in (told.major, told.minor))
+    return int(major) if major.isdecimal() else 0, int(minor) if minor.isdecimal() else 0
 
 
 def error_of_body(

@@ -284,6 +284,34 @@ def test_an_answer_that_is_no_list_is_not_taken_for_an_empty_one(rig, run, body)
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("body", "version"),
+    [
+        (b'{"major": "1", "minor": "20+", "gitVersion": "v1.20.15-gke.1"}', (1, 20)),
+        (b'{"major": "1", "minor": "?", "vendor": {"name": "x"}}', (1, 0)),
+    ],
+)
+def test_the_version_of_a_vendor_is_read_as_well(rig, run, body, version):
+    rig.server.always = api.refused(200, body)
+
+    async def main():
+        async with rig.connected():
+            assert await rig.client.server_version() == version
+
+    run(main())
+
+
+def test_a_page_in_the_place_of_the_version_is_no_answer_of_the_server(rig, run):
+    rig.server.always = api.refused(200, b"<html>please log in</html>")
+
+    async def main():
+        async with rig.connected():
+            with pytest.raises(ApiUnavailableError, match="get version: the answer is no version"):
+                await rig.client.server_version()
+
+    run(main())
+
+
 def test_a_list_of_its_kind_may_be_empty(rig, run):
     async def answers(exchange):
         body = {"kind": "ServiceList", "metadata": {"resourceVersion": "7"}, "items": []}
