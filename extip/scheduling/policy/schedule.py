@@ -100,6 +100,7 @@ def joined(one: Schedule, other: Schedule) -> Schedule:
         not_served={**one.not_served, **other.not_served},
         second_choice={**one.second_choice, **other.second_choice},
         astray=one.astray | other.astray,
+        groups={**one.groups, **other.groups},
         absent=one.absent | other.absent,
         on_every_node=one.on_every_node | other.on_every_node,
         counted={**one.counted, **other.counted},

@@ -20,6 +20,7 @@ from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.spread import group_of
 from extip.scheduling.policy.state import Key, ScheduleState, Wanted
 from extip.services.policy.requests import Owner
 
@@ -561,3 +562,19 @@ def moving(schedule):
         for write in schedule.writes
         if isinstance(write, AssignClaim) and write.node != write.claim.spec.node_name
     }
+
+
+def test_addresses_that_are_to_be_apart_are_counted_once_beside_an_ip_of_every_node():
+    """Both are decided at once. Else each later decision counts an address once more."""
+    history = History(Strategy.FAIR)
+    history.snapshot = replace(history.snapshot, every_node=frozenset({"pool"}))
+    history.happen("spread", {"default/a": 2})
+    history.want(Wanted(ip_interface("10.0.0.1/32"), (owner("b"),), "pool"))
+    history.want(Wanted(ip_interface("10.0.0.2/32"), (owner("a"),)))
+    history.decide()
+    history.write(99)
+    history.unwant("10.0.0.2")
+    history.decide()
+    assert history.state.standing is not None
+    counts = history.state.standing.placement.spread
+    assert not any(counts.count(group_of("default/a", 4), node) for node in NAMES)
