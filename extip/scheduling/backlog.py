@@ -7,6 +7,7 @@ one of the claim is on its way, or failed, or is undone each time. They are offe
 from collections.abc import Callable, Mapping
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import SetServices
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
 from extip.scheduling.claim_writer import Chore, ClaimWriter, Explain, assumed
@@ -52,7 +53,7 @@ class Backlog:
             name
             for name in names
             if _gist(writes.get(name)) != _gist(self._writes.get(name))
-            or _content(chores.get(name)) != _content(self._chores.get(name))
+            or _condition(chores.get(name)) != _condition(self._chores.get(name))
         )
 
     def take(self, decided: Decided) -> None:
@@ -164,8 +165,9 @@ def _gist(write: Write | None) -> tuple[object, ...]:
             return (type(write),)
 
 
-def _content(chore: Chore | None) -> tuple[object, ...]:
-    return (type(chore), chore.condition if isinstance(chore, Explain) else None)
+def _condition(chore: Chore | None) -> Condition | None:
+    """Return the condition that a chore writes. Other chores are due at a time, not by a change."""
+    return chore.condition if isinstance(chore, Explain) else None
 
 
 def is_move(write: Write) -> bool:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.scheduling.test_scheduler import World
+from tests.unit.scheduling.test_scheduler import World, drift
 
 MINUTE_S = 60
 
@@ -103,6 +103,8 @@ def test_a_program_that_strips_labels_is_answered_ever_more_rarely():
                 await asyncio.sleep(2)
                 written += len(world.server.writes) - seen
             assert 3 <= written <= 10
+            await asyncio.sleep(MINUTE_S)
+            assert drift(world) == 0, "a write that has waited long enough was not overlooked"
 
     run_virtually(main())
 
