@@ -21,6 +21,7 @@ from extip.scheduling.policy.filters import (
     NodeFacts,
     Unfit,
     failed_filter,
+    failed_for_all,
     filter_nodes,
     link_for,
 )
@@ -152,6 +153,13 @@ class NodeFilters:
             return NodeFilters(cluster)
         self._cluster = cluster
         return self
+
+    @cached_property
+    def open_nodes(self) -> frozenset[str]:
+        """The nodes that do not fail a filter for every claim. Isolation may come to be ignored."""
+        off = self._cluster.ignored | {Unfit.ISOLATED}
+        nodes = self._cluster.nodes
+        return frozenset(one.name for one in nodes if failed_for_all(one, ignored=off) is None)
 
     def is_plain(self, needs: Needs, holder: str) -> bool:
         """Whether the holder passes all filters, whatever other nodes do."""

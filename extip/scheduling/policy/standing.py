@@ -6,11 +6,11 @@ a few IPs begins with the loads of all others.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from extip.scheduling.policy.filters import presumed_alive
-from extip.scheduling.policy.placement import Placement, Strategy
+from extip.scheduling.policy.placement import Placement, Strategy, is_balanced
 from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
@@ -40,6 +40,15 @@ class Standing:
         """Forget the filter results, which are computed anew on their next use."""
         self.filters = self._of_new = NodeFilters(self.snapshot)
         self._awaited = _NOBODY
+
+    def is_balanced(self, steady: Collection[str]) -> bool:
+        """Whether it is certain that no claim moves between these nodes to even the load out.
+
+        A node that has no claim and gets none makes no difference: a control plane, for one.
+        """
+        load, open_nodes = self.placement.load, self.filters.open_nodes
+        nodes = [node for node in steady if load(node) or node in open_nodes]
+        return is_balanced(self.placement, nodes, self.strategy)
 
     def awaited(self, holders: Iterable[str] = ()) -> frozenset[str]:
         """Return the nodes of unknown liveness that new claims wait for: *first alive* only.

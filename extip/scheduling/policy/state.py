@@ -24,7 +24,7 @@ from extip.claims.policy.names import claim_name
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.scheduling.policy.at_rest import is_at_rest
 from extip.scheduling.policy.indexes import KeysBy
-from extip.scheduling.policy.placement import Strategy, is_balanced
+from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_some
 from extip.scheduling.policy.schedule import CreateClaim, Decided, Schedule, Write
 from extip.scheduling.policy.snapshot import Snapshot
@@ -181,7 +181,7 @@ class ScheduleState:
         """Whether rebalancing surely moves nothing. While writes wait, loads may never come."""
         if self._standing is None or self.writes or self._astray:
             return False
-        return is_balanced(self._standing.placement, steady, self._strategy)
+        return self._standing.is_balanced(steady)
 
     def touch(self, key: Key, urgency: Urgency = Urgency.COSMETIC) -> None:
         """Make an IP due."""

@@ -491,6 +491,18 @@ def test_an_address_goes_to_the_better_node_that_another_one_of_its_service_has_
     assert [move.node for move in history.quiet()] == ["n2"]
 
 
+def test_a_node_that_gets_no_claims_does_not_make_the_others_uneven():
+    """Such as a control plane: else each change of a claim would cost a plan over all of them."""
+    wants = [("want", Wanted(ip_interface(f"{ip}/32"), (owner("a"),))) for ip in IPS[:4]]
+    excluded = replace(N1, kubernetes=KubernetesNode(excluded=True))
+    history = play(Strategy.FAIR, ("node", excluded), *wants, ("write", 99))
+    assert history.state.is_balanced(NAMES[:3])
+    history.happen("node", N1)
+    history.decide()
+    assert not history.state.is_balanced(NAMES[:3])
+    assert history.quiet()
+
+
 def test_first_alive_goes_by_the_registrations_as_they_are_now():
     history = play(Strategy.FIRST_ALIVE, ("registered", "n2"), *HELD_BY_N1)
     assert history.claims["10-0-0-1-32"].spec.node_name == "n2"
