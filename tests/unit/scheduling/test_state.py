@@ -53,14 +53,15 @@ def facts(draw, name):
             ]
         )
     )
+    link = draw(st.sampled_from(["eth0", "eth0", "lo"]))
     return NodeFacts(
         name=name,
         alive=fault != "dead",
         draining=fault == "draining",
         isolated=fault == "isolated",
         unread=fault == "unread",
-        link="eth0",
-        links={"eth0": NodeLinkFacts(up=fault != "down")},
+        link=link,
+        links={link: NodeLinkFacts(up=fault != "down")},
         kubernetes=kubernetes,
     )
 
@@ -122,6 +123,7 @@ EVENT = st.one_of(
         st.just("spread"),
         st.dictionaries(st.sampled_from([f"default/{s}" for s in SERVICES]), st.just(3)),
     ),
+    st.tuples(st.just("every_node"), st.sampled_from([frozenset[str](), frozenset({"pool"})])),
     st.tuples(st.just("preferring"), st.sampled_from([None, *PREFERRING])),
     st.tuples(st.just("write"), st.integers(1, 4)),
     st.tuples(st.just("write"), st.just(99)),
@@ -146,7 +148,7 @@ class History:
 
     def happen(self, kind, what):
         """Let one thing happen."""
-        if kind in ("unknown", "unsettled", "returning", "successors"):
+        if kind in ("unknown", "unsettled", "returning", "successors", "every_node"):
             self.snapshot = replace(self.snapshot, **{kind: what})
         elif kind == "endpoints":
             self.snapshot = replace(self.snapshot, local_endpoints=what)
@@ -415,6 +417,16 @@ ONLY_N1_AND_LATE = [
     ],
 )
 @example(
+    strategy=Strategy.FAIR,
+    events=[
+        ("node", replace(N1, link="lo", links={"lo": NodeLinkFacts(up=True)})),
+        ("node", replace(N1, name="n2", link="lo", links={"lo": NodeLinkFacts(up=True)})),
+        ("want", Wanted(ip_interface("10.0.0.1/32"), (owner("a"),), "pool")),
+        ("write", 99),
+        ("every_node", frozenset({"pool"})),
+    ],
+)
+@example(
     strategy=Strategy.FIRST_ALIVE,
     events=[
         *HELD_BY_N1,
@@ -579,7 +591,7 @@ def moving(schedule):
 def test_addresses_that_are_to_be_apart_are_counted_once_beside_an_ip_of_every_node():
     """Both are decided at once. Else each later decision counts an address once more."""
     history = History(Strategy.FAIR)
-    history.snapshot = replace(history.snapshot, every_node=frozenset({"pool"}))
+    history.happen("every_node", frozenset({"pool"}))
     history.happen("spread", {"default/a": 2})
     history.want(Wanted(ip_interface("10.0.0.1/32"), (owner("b"),), "pool"))
     history.want(Wanted(ip_interface("10.0.0.2/32"), (owner("a"),)))
