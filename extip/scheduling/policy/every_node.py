@@ -94,7 +94,7 @@ def plan_every_node(
         waiting={name: why for plan in plans for name, why in plan.waiting().items()},
         in_the_way={one.name: one.interface for one in new if one.name in taken},
         not_served=not_served(claims, standing.snapshot),
-        absent=absent(claims, standing.snapshot),
+        absent=absent((one for plan in plans for one in plan.ip.claims), standing.snapshot),
         on_every_node=frozenset(names),
         uneasy=frozenset(names),
     )

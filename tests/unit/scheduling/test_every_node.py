@@ -205,6 +205,16 @@ def test_another_prefix_length_replaces_each_claim():
     assert by_node(claims) == {f"10-77-0-1-24.{node}": node for node in NODES}
 
 
+def test_a_replaced_claim_says_that_its_node_has_no_controller():
+    (claim,) = settled(cluster(["n1"]))
+    nodes, wider = cluster([]), ip_interface("10.77.0.1/24")
+    without_n1 = replace(nodes, nodes=nodes.nodes[1:])
+    planned = plan([claim], without_n1, wanted=(wider,), pools={wider: "ecmp"})
+    condition = assigned_condition(claim, planned, past=None)
+    assert condition is not None
+    assert condition.reason == "NoController"
+
+
 def test_a_new_service_is_written_into_each_claim():
     claims = settled(cluster(NODES))
     planned = plan(claims, cluster(NODES), owners=(OWNER, replace(OWNER, name="db")))
