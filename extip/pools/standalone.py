@@ -38,6 +38,7 @@ from extip.pools.allocator import Allocator
 from extip.pools.inputs import AllocationSources
 from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.service_update import AllocationWrite
+from extip.pools.pooled_cluster_ips import PooledClusterIps
 from extip.pools.publisher import AllocationEvents, AllocationWriter
 from extip.services.lingering import linger
 from extip.services.policy.permissions import Permissions
@@ -75,7 +76,8 @@ class StandaloneAllocation:
     ) -> None:
         """Compose; services that are not `ours` are left alone, and keep what they show.
 
-        `node_ips` returns the addresses that nobody may get; None while they are not known.
+        `node_ips` returns addresses that nobody may get; None while they are not known. Cluster IPs
+        need not be among them.
         `leading` is asked right before each write. `on_change` is called when an address is given
         or freed.
         """
@@ -116,6 +118,8 @@ class StandaloneAllocation:
             linger=linger,
         )
         self._services.add_handler(self._requests.update)
+        self._cluster_ips = PooledClusterIps(self._services.store.get, on_change=self.trigger)
+        self._services.add_handler(self._cluster_ips.update)
         self._allocator = Allocator(
             inputs=self._sources.current,
             requests=self._sources.address_requests,
@@ -177,7 +181,8 @@ class StandaloneAllocation:
         node_ips = self._node_ips()
         if node_ips is None:
             return None
-        allocation = self._allocator.plan(self._requests.value(), node_ips)
+        taken = node_ips | self._cluster_ips.pooled(self._sources.pools)
+        allocation = self._allocator.plan(self._requests.value(), taken)
         changes: dict[str, IpClaim | None] = {}
         if allocation is not self._last:
             self._last, changes = allocation, self._give(allocation)

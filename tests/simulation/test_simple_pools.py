@@ -91,6 +91,21 @@ def test_a_load_balancer_gets_an_address_of_each_family_and_gives_it_back() -> N
     run_virtually(scenario())
 
 
+def test_a_cluster_ip_in_a_pool_is_not_given() -> None:
+    """Clients inside the cluster would come to the service that has the address from the pool."""
+
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.96.0.10/31")
+            cluster.start_simple("n1", load_balancers=True)
+            balancer(cluster, "web", clusterIPs=["10.96.0.10"])
+            await cluster.until(lambda: given(cluster)["web"], within_s=10.0)
+            assert given(cluster)["web"] == ["10.96.0.11"]
+
+    run_virtually(scenario())
+
+
 def test_without_the_flag_or_without_pools_nothing_is_given() -> None:
     async def scenario() -> None:
         async with Cluster().living() as cluster:
