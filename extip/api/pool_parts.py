@@ -40,6 +40,10 @@ class SetAsideAddress(Wire, frozen=True):
     time: Annotated[str, says("When that was found out last.", **TIME)] = ""
 
 
+THE_CLUSTER = "the cluster itself"
+"""In a pool's `status.allocated`, for the address of a node, a gateway or an API server, and for a
+cluster IP."""
+
 OPEN, DRAINING = "Open", "Draining"
 """A pool's `spec.allocation`: it gives addresses, or gets its addresses back."""
 

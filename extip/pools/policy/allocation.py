@@ -219,7 +219,7 @@ class _Planner:
         if reason := self._why_not_of(pool, asker, ip):
             return reason
         if ip in self._facts.node_ips:
-            return f"{ip} is the address of a node"
+            return f"{ip} is that of a node, a gateway or an API server, or a cluster IP"
         others = self._sharing.conflicting(asker, ip, self._sharing.owners_of(ip))
         return f"{ip} is in use by {', '.join(str(other) for other in others)}" if others else ""
 

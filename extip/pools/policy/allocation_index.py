@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from extip.api.ipcontroller_v1 import ACROSS_NAMESPACES, IpClaim
+from extip.api.pool_parts import THE_CLUSTER
 from extip.claims.policy.claims import parse_cidr, pool_of
 from extip.claims.policy.ports import recorded_ports
 from extip.net.interfaces import IPAddress, IPInterface
@@ -14,9 +15,6 @@ from extip.pools.policy.freed import Freed
 from extip.pools.policy.pools import Cursor, Pools
 from extip.pools.policy.set_aside import NOTHING, Aside
 from extip.services.policy.requests import Owner, Ports, Requests
-
-A_NODE = "a node"
-"""The user of an address of a node."""
 
 _NOTHING: Mapping[IPAddress, "Claimed"] = {}
 
@@ -42,6 +40,7 @@ class Facts:
     requests: Requests = field(default_factory=Requests)
     """External IPs that services write themselves."""
     node_ips: frozenset[IPAddress] = frozenset()
+    """Addresses that the cluster itself uses."""
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels of the namespaces."""
     freed: Freed = field(default_factory=Freed)
@@ -84,7 +83,7 @@ class AllocationIndex:
         facts: Facts,
     ) -> None:
         self.users: dict[IPAddress, object] = (
-            dict.fromkeys(facts.node_ips, A_NODE) if facts.users is None else facts.users
+            dict.fromkeys(facts.node_ips, THE_CLUSTER) if facts.users is None else facts.users
         )
         """Addresses that nobody else may get, with their users."""
         self.explicit = {i.ip: owners for i, owners in facts.requests.wanted.items()}

@@ -12,11 +12,12 @@ from dataclasses import replace
 from itertools import islice
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.api.pool_parts import THE_CLUSTER
 from extip.cache.changes import differing
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation import age_of, plan_part
-from extip.pools.policy.allocation_index import A_NODE, Facts
+from extip.pools.policy.allocation_index import Facts
 from extip.pools.policy.allocation_part import Part, keys_of, note
 from extip.pools.policy.decisions import Decisions
 from extip.pools.policy.line import Line
@@ -327,7 +328,7 @@ class AllocationState:
             self._decisions.allocated.pop(ip, None)
             self._mixed.pop(ip, None)
             if ip in self._known.node_ips:
-                self._users[ip] = A_NODE
+                self._users[ip] = THE_CLUSTER
             else:
                 self._users.pop(ip, None)
 

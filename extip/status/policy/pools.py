@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from extip.api.conditions import find_condition
 from extip.api.ipcontroller_v1 import EXHAUSTED, OVERLAPPING, IpClaimPool
-from extip.api.pool_parts import OPEN
+from extip.api.pool_parts import OPEN, THE_CLUSTER
 from extip.status.policy.selection import some
 
 
@@ -30,7 +30,7 @@ def pool_rows(pools: Iterable[IpClaimPool]) -> list[PoolRow]:
 
 def _left(pool: IpClaimPool) -> str:
     """Say who still has addresses of a pool that gives none."""
-    users = sorted({*(pool.status.allocated or {}).values()})
+    users = sorted({*(pool.status.allocated or {}).values()} - {THE_CLUSTER})
     if not users:
         return "nobody has an address of it: it can be deleted"
     return f"in use by {some(users)}"

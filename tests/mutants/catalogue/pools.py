@@ -83,7 +83,7 @@ MUTATIONS = (
         name="node-address-from-a-pool",
         promise="addresses of other nodes",
         file="pools/policy/allocation_index.py",
-        old="dict.fromkeys(facts.node_ips, A_NODE)",
+        old="dict.fromkeys(facts.node_ips, THE_CLUSTER)",
         new="{}",
         tests=_ALLOCATION,
     ),

@@ -258,6 +258,18 @@ def test_explicit_addresses_claims_by_hand_and_nodes_are_not_given_away():
     assert world.plan()[0].users.keys() >= {ip_address(f"10.0.0.{n}") for n in range(1, 5)}
 
 
+def test_an_address_of_the_cluster_itself_is_not_to_be_had_by_name_either():
+    world = World(pool("p", "10.0.0.0/29"))
+    world.node_ips = frozenset({ip_address("10.0.0.3")})
+    world.add("web", **LB, annotations=asking(addresses="10.0.0.3"))
+    world.settle()
+    assert world.shown("web") == []
+    why = "10.0.0.3 is that of a node, a gateway or an API server, or a cluster IP"
+    assert waiting(world) == {"web": why}
+    users = world.plan()[0].users
+    assert users[ip_address("10.0.0.3")] == "the cluster itself", "the pool's status shows it"
+
+
 def test_requested_addresses():
     world = World(pool("p", "10.0.0.0/24", auto_assign=False), pool("q", "10.0.1.0/24"))
     world.add("web", **LB, annotations=asking(addresses="10.0.0.9"))

@@ -85,16 +85,22 @@ def test_pools_say_what_is_left():
 
 
 def test_a_pool_that_gives_nothing_says_who_still_has_addresses_of_it():
-    full, empty = pool("b", status="True", free=0), pool("a")
+    full, empty, ours = pool("b", status="True", free=0), pool("a"), pool("c")
     spec = IpClaimPoolSpec(cidr="10.0.0.0/24", allocation="Draining")
     used = {"10.0.0.1": "shop/web", "10.0.0.2": "shop/web", "10.0.0.3": "a/b"}
     status = structs.replace(full.status, allocated=used)
+    of_a_node = structs.replace(ours.status, allocated={"10.0.0.4": "the cluster itself"})
     rows = pool_rows(
-        [structs.replace(full, spec=spec, status=status), structs.replace(empty, spec=spec)]
+        [
+            structs.replace(full, spec=spec, status=status),
+            structs.replace(empty, spec=spec),
+            structs.replace(ours, spec=spec, status=of_a_node),
+        ]
     )
     assert [(row.state, row.why) for row in rows] == [
         ("draining", "nobody has an address of it: it can be deleted"),
         ("draining", "in use by a/b, shop/web"),
+        ("draining", "nobody has an address of it: it can be deleted"),
     ]
     assert problems(LEADER, [], [], rows) == (), "somebody wants it so"
 
