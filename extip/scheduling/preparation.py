@@ -81,4 +81,4 @@ class Preparation:
             self._round_on = basis
 
     def _offer(self, one: SetStandby) -> None:
-        self._chores.want(one.claim.metadata.name, one)
+        self._chores.revise(one.claim.metadata.name, one, first=True)

@@ -63,7 +63,7 @@ class Rebalancer:
             fixed=fixed,
         )
         for move in moves:
-            self._changes.want(move.claim.metadata.name, move)
+            self._changes.revise(move.claim.metadata.name, move, first=True)
         if not moves:
             self._balanced = basis
             return min(contested.values(), default=None)

@@ -361,7 +361,7 @@ class ClaimScheduler:
             self._landed.append(write.claim)
         if claim is not None:
             for name, one in self._allocator.claimed(claim).items():
-                self._publication.want(name, one)
+                self._publication.revise(name, one, first=True)
         else:
             self._reports.report_deleted(write.claim, self._claims_of)
 

@@ -190,15 +190,6 @@ class Lane(Generic[W]):
             self._wake.set()
         return fits
 
-    def want(self, name: str, write: W) -> None:
-        """Add a write before the others, unless one of the object is on its way or has to wait."""
-        if name in self._in_flight or self.backoff.is_waiting(name):
-            return
-        kind = self._suspect if self.backoff.is_suspect(name) else self._fresh
-        kind[name] = write
-        kind.move_to_end(name, last=False)
-        self._wake.set()
-
     def reset(self) -> None:
         """Forget everything. Call it only while `run` does not run."""
         self.backoff.clear()

@@ -149,7 +149,7 @@ async def test_an_object_has_one_write_at_a_time_and_is_written_again_only_by_a_
         assert world.lane.in_flight == {"a": "a"}
         assert "a" in world.lane.unavailable()
         world.want("a")
-        world.lane.want("a", "a")
+        world.lane.revise("a", "a", first=True)
         await asyncio.sleep(3 * LATENCY_S)
         assert len(world.server.tries("a")) == 1
         assert world.made == ["first"]
@@ -189,11 +189,31 @@ async def test_a_write_that_cannot_begin_now_is_not_taken():
 
 
 @virtually
+async def test_a_write_that_waits_until_its_failure_is_forgotten_is_made_once():
+    """It waits among those that hung before, and is then wanted as one of the others."""
+    world = World()
+    names = many(20, "hung")
+    world.server.hung = set(names)
+    async with world.running():
+        for _ in range(2):
+            for name in names:
+                world.lane.revise(name, name, first=True)
+            await asyncio.sleep((len(names) - 1) * WRITE_S - 1.0)
+        assert world.lane.has(names[0])
+        assert len(world.server.tries(names[0])) == 1
+        world.lane.backoff.problem()
+        assert not world.lane.backoff.is_suspect(names[0])
+        world.lane.revise(names[0], names[0])
+        await asyncio.sleep(2 * len(names) * WRITE_S)
+        assert len(world.server.tries(names[0])) == 2
+
+
+@virtually
 async def test_an_urgent_write_goes_before_all_that_wait():
     async with World().running() as world:
         world.want(*many(2 * PLACES))
         await asyncio.sleep(LATENCY_S / 2)
-        world.lane.want("urgent", "urgent")
+        world.lane.revise("urgent", "urgent", first=True)
         await asyncio.sleep(LATENCY_S)
         assert "urgent" in [one for _, one in world.server.began[: PLACES + 1]]
 
