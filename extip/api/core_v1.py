@@ -166,7 +166,6 @@ class Taint(Wire, frozen=True):
     """Why pods keep away from a node."""
 
     key: str = ""
-    effect: str = ""
 
 
 class NodeSpec(Wire, frozen=True):

@@ -45,8 +45,6 @@ class Vanished(Generic[T]):
         self._gone: set[str] = set()
         self._left: set[str] = set()
         self._wake = asyncio.Event()
-        self.ends = 0
-        """How often the kind was found to have ended, and came back."""
 
     def gone(self, key: str) -> None:
         """Note that the server does not have that object any more."""
@@ -103,7 +101,6 @@ class Vanished(Generic[T]):
         """Leave all as it is until the kind is back, and go on with that; `uid` if it is."""
         self._left.update(self.store)
         self._uid = uid or await self._definition.wait_back()
-        self.ends += 1
         if not self._keep:
             self._left.clear()
             self._wake.set()
