@@ -131,10 +131,11 @@ class Suspicions:
         node.isolated_at = min(node.isolated_at, now) if isolated else inf
         return True
 
-    def forget(self, witness: str) -> None:
-        """Drop the report of a node whose record is gone."""
-        for suspect in self._said.pop(witness, ()):
-            self._acquit(witness, suspect)
+    def forget(self, node: str) -> None:
+        """Drop the report of a node whose record is gone, and all that is known of the node."""
+        for suspect in self._said.pop(node, ()):
+            self._acquit(node, suspect)
+        self._nodes.pop(node, None)
 
     def accused(self, node: str) -> bool:
         """Return whether any node calls it silent."""

@@ -211,6 +211,16 @@ def test_who_was_suspected_wrongly_is_left_alone_ever_longer():
     assert court.state.was_wrong("a", NOW + 8000.0) == 60.0, "that was long ago"
 
 
+def test_a_node_with_the_name_of_one_that_is_gone_begins_anew():
+    """Names of nodes may come and go for years: nothing of one that is gone is kept."""
+    court = accused()
+    court.state.was_wrong("a", NOW)
+    court.state.forget("a")
+    assert court.convicted() == ""
+    court.beat("a", at=NOW - 1.0, version=1)
+    assert court.convicted() == "a"
+
+
 def test_a_node_that_was_never_heard_is_not_suspected():
     court = Court("b", "c", "d")
     court.alive |= {"a"}
