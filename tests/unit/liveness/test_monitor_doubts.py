@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.liveness.test_node_monitor import ALIVE, DEAD, world
+from tests.unit.liveness.test_node_monitor import ALIVE, DEAD, steady
 
 
 def now_s():
@@ -21,10 +21,7 @@ def test_a_death_is_found_though_the_watch_hangs(
     """`later_s` after the watch, and the first read uses a connection that is dead as well."""
 
     async def main():
-        async with world(monitor_s=monitor_s) as it:
-            it.open()
-            it.start("a", "b", "c", heartbeat_s=heartbeat_s)
-            await asyncio.sleep(20 * heartbeat_s)
+        async with steady("a", "b", "c", heartbeat_s=heartbeat_s, monitor_s=monitor_s) as it:
             it.hang()
             it.reads_hang = reads_hang
             await asyncio.sleep(later_s)
@@ -40,11 +37,8 @@ def test_a_death_is_found_though_the_watch_hangs(
 
 def test_a_silence_of_all_is_one_doubt_whatever_comes_of_it():
     async def main():
-        async with world() as it:
+        async with steady("a", "b") as it:
             it.mends = False
-            it.open()
-            it.start("a", "b")
-            await asyncio.sleep(20)
             it.hang()
             it.read_fails = True
             silent_s = now_s()
@@ -62,11 +56,8 @@ def test_a_watch_that_misses_what_a_read_shows_is_doubted():
     """Deaths are found by reads alone then, but nothing else that is watched may arrive either."""
 
     async def main():
-        async with world() as it:
+        async with steady(*(f"n{number}" for number in range(9))) as it:
             it.mends = False
-            it.open()
-            it.start(*(f"n{number}" for number in range(9)))
-            await asyncio.sleep(20)
             it.hang()
             await asyncio.sleep(8)
             assert it.reads
@@ -78,10 +69,7 @@ def test_a_watch_that_misses_what_a_read_shows_is_doubted():
 @pytest.mark.parametrize("fault", ["a death", "failing reads", "slow reads"])
 def test_a_watch_that_brings_heartbeats_is_not_doubted(fault):
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.read_fails = fault == "failing reads"
             it.read_takes_s = 3.0 if fault == "slow reads" else 0.005
             it.kill("a")
@@ -94,10 +82,7 @@ def test_a_watch_that_brings_heartbeats_is_not_doubted(fault):
 
 def test_a_read_that_was_slow_long_ago_gives_a_dead_connection_no_more_time():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c", "d", "e", "f")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c", "d", "e", "f") as it:
             it.read_takes_s = 2.5
             it.kill("a")
             await asyncio.sleep(60)
@@ -115,10 +100,7 @@ def test_a_read_that_was_slow_long_ago_gives_a_dead_connection_no_more_time():
 
 def test_a_read_that_follows_a_slow_one_is_not_given_up_for_being_as_slow():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c", "d", "e", "f")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c", "d", "e", "f") as it:
             it.read_takes_s = 2.5
             it.kill("a")
             await asyncio.sleep(60)
@@ -132,10 +114,7 @@ def test_a_slow_read_still_confirms_a_death():
     """The first try is given up, as if its connection were dead; the second one has time."""
 
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.read_takes_s = 3.0
             it.kill("a")
             await asyncio.sleep(60)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.liveness.test_node_monitor import ALIVE, DEAD, World, world
+from tests.unit.liveness.test_node_monitor import ALIVE, DEAD, World, steady
 
 
 def resume(it):
@@ -23,10 +23,7 @@ def test_a_node_that_dies_in_a_gap_of_the_watch_is_found_a_period_after_the_gap(
     gap_s, dies_after_s, reopen
 ):
     async def main():
-        async with world(monitor_s=4.0) as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.close()
             await asyncio.sleep(min(dies_after_s, gap_s))
             it.kill("a")

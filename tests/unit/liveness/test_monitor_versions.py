@@ -6,7 +6,7 @@ import pytest
 
 from extip.clock import LoopClock
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.liveness.test_node_monitor import ALIVE, DEAD, world
+from tests.unit.liveness.test_node_monitor import ALIVE, DEAD, steady
 
 
 def now_s():
@@ -36,10 +36,7 @@ async def almost_due(it):
 
 def test_a_read_that_is_older_than_the_watch_does_not_kill_a_node_that_was_started_again():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             began = held_up(it, answer_s=0.12)
             it.kill("a")
             await almost_due(it)
@@ -64,10 +61,7 @@ def test_a_read_that_is_older_than_the_watch_makes_nobody_wait_longer(answer_s):
     """A node renews once while a read is on its way that does not show it, and dies."""
 
     async def main():
-        async with world() as it:
-            it.open()
-            it.start(*"abcd")
-            await asyncio.sleep(20)
+        async with steady(*"abcd") as it:
             began = held_up(it, answer_s=answer_s, only_first=True)
             it.kill("a")
             await began.wait()
@@ -84,10 +78,7 @@ def test_a_read_that_is_older_than_the_watch_makes_nobody_wait_longer(answer_s):
 
 def test_heartbeats_count_after_the_api_servers_data_went_back_to_a_backup():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start(*"abc")
-            await asyncio.sleep(20)
+        async with steady(*"abc") as it:
             it.close()
             it.server.revision -= 15
             for name in list(it.server.leases):

@@ -134,17 +134,25 @@ async def world(**settings):
                 await task
 
 
+@asynccontextmanager
+async def steady(*names, heartbeat_s=2.0, **settings):
+    """Run these nodes until all of them are known to be alive, and forget what was told of it."""
+    async with world(**settings) as it:
+        it.open()
+        it.start(*names, heartbeat_s=heartbeat_s)
+        await asyncio.sleep(10 * heartbeat_s)
+        assert it.verdicts() == dict.fromkeys(names, ALIVE)
+        assert it.monitor.settled
+        it.told.clear()
+        yield it
+
+
 @pytest.mark.parametrize(("heartbeat_s", "monitor_s"), [(2.0, 4.0), (0.1, 0.3)])
 def test_a_killed_node_is_dead_a_period_after_its_last_heartbeat(heartbeat_s, monitor_s):
     async def main():
-        async with world(monitor_s=monitor_s) as it:
-            it.open()
-            it.start("a", "b", "c", heartbeat_s=heartbeat_s)
-            await asyncio.sleep(20 * heartbeat_s)
-            assert it.monitor.settled
+        async with steady("a", "b", "c", heartbeat_s=heartbeat_s, monitor_s=monitor_s) as it:
             last = it.publishers["a"].confirmed_at
             it.kill("a")
-            it.told.clear()
             await asyncio.sleep(20 * heartbeat_s)
             *_, (at, node, verdict) = it.told
             assert (node, verdict) == ("a", DEAD)
@@ -160,11 +168,7 @@ def test_a_killed_node_is_dead_a_period_after_its_last_heartbeat(heartbeat_s, mo
 
 def test_with_all_well_nothing_is_read_and_nothing_is_told():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start(*(f"n{number}" for number in range(20)))
-            await asyncio.sleep(10)
-            it.told.clear()
+        async with steady(*(f"n{number}" for number in range(20))) as it:
             await asyncio.sleep(600)
             assert it.told == []
             assert it.reads == 0
@@ -174,10 +178,7 @@ def test_with_all_well_nothing_is_read_and_nothing_is_told():
 
 def test_two_of_three_die_together_and_all_three_stay_unknown():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.kill("a", "b")
             await asyncio.sleep(10)
             assert it.verdicts() == {"a": DEAD, "b": DEAD, "c": ALIVE}
@@ -191,10 +192,7 @@ def test_two_of_three_die_together_and_all_three_stay_unknown():
 
 def test_when_all_die_nobody_is_dead_and_after_a_new_start_the_missing_are():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.kill("a", "b", "c")
             await asyncio.sleep(60)
             dead = [node for node, verdict in it.verdicts().items() if verdict is DEAD]
@@ -211,11 +209,7 @@ def test_when_all_die_nobody_is_dead_and_after_a_new_start_the_missing_are():
 
 def test_an_api_server_that_is_away_for_everybody_kills_nobody():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
-            it.told.clear()
+        async with steady("a", "b", "c") as it:
             it.close()
             it.read_fails = True
             it.cut |= {"a", "b", "c"}
@@ -235,11 +229,7 @@ def test_nobody_dies_while_other_calls_of_this_process_fail():
     """Writes may fail for all, and the first node that is overdue has witnesses from before."""
 
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
-            it.told.clear()
+        async with steady("a", "b", "c") as it:
             it.monitor.answer_times.failing = True
             it.cut |= {"a", "b", "c"}
             await asyncio.sleep(5)
@@ -258,10 +248,7 @@ def test_other_calls_that_were_slow_while_a_heartbeat_was_due_give_it_time(took_
     """The read that would confirm the death is quick again."""
 
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.cut |= {"a"}
             await asyncio.sleep(3)
             now = asyncio.get_running_loop().time()
@@ -279,10 +266,7 @@ def test_a_watch_that_hangs_silently_kills_nobody():
     """Renewals arrive at the server, but not here."""
 
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.watching = False
             await asyncio.sleep(75)
             it.close()
@@ -296,10 +280,7 @@ def test_a_watch_that_hangs_silently_kills_nobody():
 
 def test_a_scheduler_that_is_cut_off_declares_nobody_dead_and_finds_who_died_meanwhile():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             it.watching, it.read_fails, it.mends = False, True, False
             it.kill("a")
             await asyncio.sleep(20)
@@ -335,11 +316,7 @@ def test_what_the_first_list_shows_is_not_known_to_be_alive():
 
 def test_a_node_that_leaves_says_so_and_is_gone_when_it_gives_its_lease_up():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b")
-            await asyncio.sleep(5)
-            it.told.clear()
+        async with steady("a", "b") as it:
             it.publishers["a"].leave("SIGTERM")
             await asyncio.sleep(0.01)
             assert it.monitor.leaving("a") == "SIGTERM"
@@ -354,11 +331,7 @@ def test_a_node_that_leaves_says_so_and_is_gone_when_it_gives_its_lease_up():
 
 def test_a_lease_that_somebody_deletes_makes_nobody_move():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b")
-            await asyncio.sleep(5)
-            it.told.clear()
+        async with steady("a", "b") as it:
             del it.server.leases["extip-node-a"]
             it.monitor.on_lease("extip-node-a")
             await asyncio.sleep(10)
@@ -404,10 +377,7 @@ def test_a_monitor_shorter_than_two_heartbeats_is_raised_with_one_warning():
 
 def test_metrics_count_nodes_by_what_is_known_of_them():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(5)
+        async with steady("a", "b", "c") as it:
             it.kill("a")
             await asyncio.sleep(10)
 
@@ -585,12 +555,8 @@ def test_a_new_leader_hears_all_before_it_decides():
 
 def test_a_node_that_does_not_hear_of_its_claims_is_told_of_until_it_does():
     async def main():
-        async with world() as it:
-            it.start("n1", "n2")
-            it.open()
-            await asyncio.sleep(5)
+        async with steady("n1", "n2") as it:
             assert not it.monitor.unread("n1")
-            it.told.clear()
             it.deaf.add("n1")
             it.publishers["n1"].trigger()
             await asyncio.sleep(0.1)
@@ -606,10 +572,7 @@ def test_a_node_that_does_not_hear_of_its_claims_is_told_of_until_it_does():
 
 def test_a_suspect_with_a_heartbeat_that_only_a_read_shows_is_not_condemned():
     async def main():
-        async with world() as it:
-            it.open()
-            it.start("a", "b", "c")
-            await asyncio.sleep(20)
+        async with steady("a", "b", "c") as it:
             known = it.server.leases["extip-node-a"]
             newer = replace(
                 known, spec=replace(known.spec, renew_time="2042-01-01T00:00:00.000000Z")
