@@ -434,15 +434,6 @@ def test_a_move_whose_second_watch_is_late():
     play(scenario)
 
 
-def test_a_deleted_claim_goes_at_once():
-    async def scenario(world):
-        world.api.delete("a")
-        await asyncio.sleep(0.2)
-        assert world.up == frozenset()
-
-    play(scenario)
-
-
 def test_away_and_back_again_without_a_flap():
     async def scenario(world):
         world.api.put("a", "n2", previous="n1")
