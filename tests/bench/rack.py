@@ -54,10 +54,10 @@ def measure() -> Iterator[Figure]:
         yield from _figures(died(nodes))
 
 
-def died(nodes: int, claims_each: int = CLAIMS_EACH) -> Rack:
+def died(nodes: int) -> Rack:
     """Build a cluster of that size, and let a rack die."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    return asyncio.run(_died(nodes, nodes * claims_each))
+    return asyncio.run(_died(nodes, nodes * CLAIMS_EACH))
 
 
 async def _died(nodes: int, claims: int) -> Rack:

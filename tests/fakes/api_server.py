@@ -73,12 +73,8 @@ class FakeApiServer:
             raise ConflictError(f"{service.metadata.key} exists", status=409)
         return self._write(EventType.ADDED, service)
 
-    def update(
-        self, key: str, *, ips: tuple[str, ...], resource_version: str | None = None
-    ) -> Service:
+    def update(self, key: str, *, ips: tuple[str, ...]) -> Service:
         old = self._known(key)
-        if resource_version not in (None, old.metadata.resource_version):
-            raise ConflictError(f"{key} changed", status=409)
         new = Service(metadata=old.metadata, spec=ServiceSpec(external_ips=ips))
         return self._write(EventType.MODIFIED, new)
 

@@ -231,16 +231,6 @@ def hosts_loop() -> HostsLoop:
     return loop
 
 
-class WorldClock(LoopClock):
-    """The world's time, whoever asks."""
-
-    def monotonic(self) -> float:
-        return hosts_loop().now
-
-    def utcnow(self) -> datetime:
-        return EPOCH + timedelta(seconds=self.monotonic())
-
-
 class ProcessClock(LoopClock):
     """The time of one host, to the processes on it."""
 

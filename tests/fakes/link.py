@@ -97,9 +97,9 @@ class FakeNode:
         del self._links[link.index]
         self._tell(Notice(NoticeKind.LINK_CHANGED, link=link, removed=True))
 
-    def put(self, name: str, interface: IPInterface, *, valid_s: int | None = None) -> None:
+    def put(self, name: str, interface: IPInterface) -> None:
         """Put an address there that is not ours."""
-        number = self.insert(self.find(name).index, interface, valid_s=valid_s, ours=False)
+        number = self.insert(self.find(name).index, interface, valid_s=None, ours=False)
         if number:
             raise OSError(number, f"cannot add {interface}")
 

@@ -18,7 +18,7 @@ _SIZE = (1280, 900)
 class Browser:
     """Chromium without a window, with one page open; use as a context manager."""
 
-    def __init__(self, host: Host, *, size: tuple[int, int] = _SIZE) -> None:
+    def __init__(self, host: Host) -> None:
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
         folder = host.anchor.directory / f"browser-{os.urandom(4).hex()}"
@@ -31,7 +31,7 @@ class Browser:
                     "--disable-gpu",
                     "--disable-dev-shm-usage",
                     f"--user-data-dir={folder}",
-                    "--window-size={},{}".format(*size),
+                    "--window-size={},{}".format(*_SIZE),
                 ],
                 name="browser",
                 pass_fds=(commands, answers),

@@ -68,11 +68,10 @@ class Daemon:
         self.launch()
         self.wait_ready(timeout)
 
-    def stop(self, sig: signal.Signals = signal.SIGKILL) -> None:
-        """End the program and wait until it is gone."""
-        self.process.kill(sig)
-        if sig == signal.SIGKILL:
-            self.process.kill(signal.SIGCONT)
+    def stop(self) -> None:
+        """Kill the program, frozen or not, and wait until it is gone."""
+        self.process.kill()
+        self.process.kill(signal.SIGCONT)
         self.process.wait()
 
     def restart(self, timeout: float = PATIENCE_S) -> None:

@@ -92,9 +92,7 @@ class Extip:
                 f"{error}; there are {self.addresses(interface)}\n{self.process.tail(50)}"
             ) from error
 
-    def wait_for_refresh(
-        self, *addresses: str, ttl_s: float, after_s: float = 0.0, interface: str = "eth0"
-    ) -> None:
+    def wait_for_refresh(self, *addresses: str, ttl_s: float, after_s: float = 0.0) -> None:
         """Wait until the lifetimes of these addresses were started anew, after a time or from now.
 
         So the addresses were there, and would not have been without it. The kernel tells what is
@@ -106,7 +104,7 @@ class Extip:
 
         def refreshed() -> bool:
             asked_s = time.monotonic()
-            left = self.lifetimes_s(interface)
+            left = self.lifetimes_s()
             ends = [asked_s + (left.get(address) or 0) for address in addresses]
             return all(end_s > since_s + ttl_s + 1 for end_s in ends)
 
@@ -115,17 +113,15 @@ class Extip:
             wait_until(refreshed, f"a refresh of {addresses}", timeout=timeout_s)
         except Exception as error:
             raise AssertionError(f"{error}\n{self.process.tail(50)}") from error
-        lifetimes = self.lifetimes_s(interface)
+        lifetimes = self.lifetimes_s()
         for address in addresses:
             left_s = lifetimes.get(address, 0)
             assert left_s is not None, f"{address} lives for ever"
             assert left_s <= ttl_s, f"{address} lives for {left_s} s"
 
-    def lifetimes_s(self, interface: str = "eth0") -> dict[str, int | None]:
+    def lifetimes_s(self) -> dict[str, int | None]:
         """Return what the kernel says is left of each external address; None for ever."""
-        return {
-            str(a.interface): a.valid_s for a in self.host.addresses(interface) if a.proto == MARK
-        }
+        return {str(a.interface): a.valid_s for a in self.host.addresses("eth0") if a.proto == MARK}
 
     def http(self, path: str) -> str:
         """GET a page of its HTTP endpoint, whatever the status."""

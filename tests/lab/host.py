@@ -180,12 +180,12 @@ class Host:
         """Return where a file that this host sees under a path (its /run is private) really is."""
         return Path(f"/proc/{self.holder_pid}/root") / path.lstrip("/")
 
-    def write_file(self, path: str, text: str, *, mode: int = 0o600) -> None:
+    def write_file(self, path: str, text: str) -> None:
         """Write a file as this host sees it (its /run is private), folders included."""
         outside = self.outside(path)
         outside.parent.mkdir(parents=True, exist_ok=True)
         outside.write_text(text)
-        outside.chmod(mode)
+        outside.chmod(0o600)
 
     def all_pids(self) -> set[int]:
         """Return every process in this host's network, whoever started it, but not the holder."""

@@ -37,12 +37,10 @@ async def index_of(name: str) -> int:
         return (await links.link(name)).index
 
 
-async def change(
-    table: AddressSocket, operation: Operation, *interfaces: IPInterface, ttl_s: int = 600
-) -> list[int]:
+async def change(table: AddressSocket, operation: Operation, *interfaces: IPInterface) -> list[int]:
     index = await index_of("v0")
     changes = [Change(operation, index, interface) for interface in interfaces]
-    return [r.errno async for batch in table.apply(changes, ttl_s=ttl_s) for r in batch]
+    return [r.errno async for batch in table.apply(changes, ttl_s=600) for r in batch]
 
 
 async def test_the_metric_marks_where_the_kernel_has_no_protocol(

@@ -64,18 +64,18 @@ class Report:
         return f"{text}; never: {few}{', ...' if len(missing) > 5 else ''}" if few else text
 
 
-def run_seed(seed: int, *, shrinks: bool = True) -> Run:
+def run_seed(seed: int) -> Run:
     """Play the history of a seed, and shrink it when it fails."""
     prepare()
     history = History.draw(seed)
     outcome = play(history)
     shortest = ""
-    if outcome.violations and shrinks:
+    if outcome.violations:
         shortest = str(shrink(history, outcome.violations[0].invariant))
     return Run(seed, tuple(outcome.violations), outcome.pairs, outcome.requests, shortest)
 
 
-def run_seeds(seeds: Iterable[int], *, workers: int, shrinks: bool = True) -> Iterator[Run]:
+def run_seeds(seeds: Iterable[int], *, workers: int) -> Iterator[Run]:
     """Yield what seeds show, as soon as they do."""
     os.environ["PYTHONHASHSEED"] = "0"  # of the workers, which begin with a new interpreter
     pool = ProcessPoolExecutor(
@@ -85,7 +85,7 @@ def run_seeds(seeds: Iterable[int], *, workers: int, shrinks: bool = True) -> It
         initargs=(os.getpid(),),
     )
     with pool:
-        waiting = [pool.submit(run_seed, seed, shrinks=shrinks) for seed in seeds]
+        waiting = [pool.submit(run_seed, seed) for seed in seeds]
         try:
             for done in as_completed(waiting):
                 yield done.result()

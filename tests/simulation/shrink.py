@@ -8,9 +8,9 @@ from tests.simulation.history import History, play
 MOST_TRIES = 60
 
 
-def shrink(history: History, invariant: str, *, tries: int = MOST_TRIES) -> History:
+def shrink(history: History, invariant: str) -> History:
     """Return a history with fewer faults that breaks the same promise, or the same history."""
-    size = max(1, len(history.faults) // 2)
+    size, tries = max(1, len(history.faults) // 2), MOST_TRIES
     while size and tries:
         for start in range(0, len(history.faults), size):
             fewer = _without(history.faults, start, size)

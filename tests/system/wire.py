@@ -34,11 +34,11 @@ class Wire:
         """Return when a node last answered for an IP."""
         return max(o.last_s for o in self.observer.owners(ip) if o.node == node)
 
-    def wait_answers(self, *ips: str, sent_after_s: float | None = None) -> None:
-        """Wait until these IPs (default: all) answer the client, from now or from a time on."""
-        after_s = time.monotonic() if sent_after_s is None else sent_after_s
+    def wait_answers(self, *ips: str) -> None:
+        """Wait until these IPs (default: all) answer what the client sends from now on."""
+        now_s = time.monotonic()
         for ip in ips or self.ips:
-            self.probe.wait_for_answer(ip=ip, sent_after_s=after_s)
+            self.probe.wait_for_answer(ip=ip, sent_after_s=now_s)
 
 
 @contextmanager
