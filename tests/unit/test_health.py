@@ -31,17 +31,26 @@ def server_of(address, live=None, ready=None, registry=None, may_read=lambda _cl
 
 
 @asynccontextmanager
+async def listening(server, address):
+    """Run a server until the block ends; it takes connections, or has failed, when it begins."""
+    async with beside(server.run()) as [task]:
+        while not task.done():
+            try:
+                _, writer = await asyncio.open_connection(*address)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                break
+        yield
+
+
+@asynccontextmanager
 async def serving(live=None, ready=None, registry=None, **more):
     host, port = address = free_address()
     server = server_of(address, live, ready, registry, **more)
     session = aiohttp.ClientSession(f"http://{host}:{port}")
-    async with beside(server.run()) as [task], session:
-        while not task.done():
-            try:
-                async with session.get("/livez"):
-                    break
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.01)
+    async with listening(server, address), session:
         yield session
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from extip import http_server
 from extip.metrics import Metrics
-from tests.unit.test_health import free_address, server_of
+from tests.unit.test_health import free_address, listening, server_of
 
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
@@ -48,17 +48,8 @@ async def address():
     chosen = free_address()
     not_ready = {"caches": lambda: "not synced yet"}
     server = server_of(chosen, ready=not_ready, registry=Metrics("test").registry)
-    task = asyncio.create_task(server.run())
-    while True:
-        try:
-            async with connected(chosen):
-                break
-        except ConnectionRefusedError:
-            await asyncio.sleep(0.01)
-    yield chosen
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    async with listening(server, chosen):
+        yield chosen
 
 
 async def asked(address, request):

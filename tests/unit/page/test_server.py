@@ -13,7 +13,7 @@ from extip.errors import ConfigurationError
 from extip.page.server import PageServer
 from tests.fakes.tasks import beside
 from tests.unit.page.rows import Cluster, claim, node
-from tests.unit.test_health import free_address
+from tests.unit.test_health import free_address, listening
 
 
 @asynccontextmanager
@@ -24,13 +24,7 @@ async def serving():
     cluster.put(node("n1"))
     server = PageServer(address, cluster.feed)
     session = aiohttp.ClientSession(f"http://{host}:{port}")
-    async with beside(cluster.feed.run(), server.run()) as tasks, session:
-        while not any(task.done() for task in tasks):
-            try:
-                async with session.get("/nothing"):
-                    break
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.01)
+    async with beside(cluster.feed.run()), listening(server, address), session:
         yield cluster, session
 
 
