@@ -7,7 +7,7 @@ Linux.
 import asyncio
 import errno
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_interface
 
@@ -25,6 +25,7 @@ from extip.net.interfaces import (
 from extip.net.link_monitor import LinkMonitor, Notice, NoticeKind
 from tests.contract.link_nodes import IFACE, InMemoryNode, Node, linux_node
 from tests.fakes.link import FakeMonitor
+from tests.lab.wait import until
 from tests.netns.namespace import PrivateNamespace
 
 TTL_S = 100
@@ -77,11 +78,6 @@ class Notices:
 
     def of(self, kind: NoticeKind) -> list[Notice]:
         return [notice for notice in self.seen if notice.kind is kind]
-
-    async def until(self, condition: Callable[[], object], within_s: float = 40.0) -> None:
-        async with asyncio.timeout(within_s):
-            while not condition():  # noqa: ASYNC110 - what it waits for may be anything
-                await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -170,7 +166,7 @@ async def test_a_foreign_address_is_not_ours_and_adding_it_leaves_it_alone(node:
 async def test_addresses_go_at_the_end_of_their_ttl_and_it_is_reported(node: Node) -> None:
     async with watching(node) as notices:
         await apply(node, Operation.ADD, V4, V6, ttl_s=1)
-        await notices.until(lambda: len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 2)
+        await until(lambda: len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 2)
     assert await on_link(node) == {}
 
 
@@ -214,7 +210,7 @@ async def test_a_removal_by_hand_is_reported_with_the_address(node: Node) -> Non
     async with watching(node) as notices:
         node.take(V4)
         node.take(V6)
-        await notices.until(lambda: len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 2)
+        await until(lambda: len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 2)
     addresses = [n.address for n in notices.of(NoticeKind.ADDRESS_REMOVED) if n.address]
     assert [address.interface for address in addresses] == [V4, V6]
     assert all(address.ours for address in addresses)
@@ -226,7 +222,7 @@ async def test_our_adds_and_refreshes_are_not_reported_but_foreign_ones_are(node
         await apply(node, Operation.REFRESH, V4, V6)
         foreign = ip_interface("10.9.0.1/32")
         node.put(foreign)
-        await notices.until(lambda: notices.of(NoticeKind.ADDRESS_CHANGED))
+        await until(lambda: notices.of(NoticeKind.ADDRESS_CHANGED))
     changed = [n.address for n in notices.seen if n.address]
     assert [address.interface for address in changed] == [foreign]
     assert not changed[0].ours
@@ -239,7 +235,7 @@ async def test_three_thousand_adds_in_one_go(node: Node) -> None:
         assert Counter(result.errno for result in results) == {0: 3000}
         assert set(await on_link(node)) == set(wanted)
         await apply(node, Operation.DELETE, *wanted)
-        await notices.until(lambda: len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 3000)
+        await until(lambda: len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 3000)
     assert not notices.of(NoticeKind.OVERRUN)
     assert await on_link(node) == {}
 
@@ -269,7 +265,7 @@ async def test_a_renamed_interface_keeps_its_index(node: Node) -> None:
     before = await node.links.link(IFACE)
     async with watching(node) as notices:
         node.rename("other")
-        await notices.until(lambda: any(_named(n, "other") for n in notices.seen))
+        await until(lambda: any(_named(n, "other") for n in notices.seen))
     assert (await node.links.link("other")).index == before.index
     with pytest.raises(LinkNotFoundError):
         await node.links.link(IFACE)
@@ -280,12 +276,12 @@ async def test_a_removed_interface_takes_its_addresses_along(node: Node) -> None
     await apply(node, Operation.ADD, V4, V6)
     async with watching(node) as notices:
         node.remove()
-        await notices.until(lambda: any(n.removed and _named(n, IFACE) for n in notices.seen))
+        await until(lambda: any(n.removed and _named(n, IFACE) for n in notices.seen))
         assert len(notices.of(NoticeKind.ADDRESS_REMOVED)) == 2
         with pytest.raises(LinkNotFoundError):
             await node.links.link(IFACE)
         node.add()
-        await notices.until(lambda: any(not n.removed and _named(n, IFACE) for n in notices.seen))
+        await until(lambda: any(not n.removed and _named(n, IFACE) for n in notices.seen))
     assert (await node.links.link(IFACE)).index != before.index
     assert await on_link(node) == {}
     with pytest.raises(LinkNotFoundError):
@@ -296,13 +292,13 @@ async def test_down_keeps_ipv4_and_drops_ipv6(node: Node) -> None:
     await apply(node, Operation.ADD, V4, V6)
     async with watching(node) as notices:
         node.set_up(up=False)
-        await notices.until(lambda: _states(notices.seen)[-1:] == [False])
+        await until(lambda: _states(notices.seen)[-1:] == [False])
         link = await node.links.link(IFACE)
         assert (link.up, link.carrier) == (False, False)
         assert set(await on_link(node)) == {V4}
         assert await errnos(node, Operation.ADD, ip_interface("10.1.0.2/32")) == [0]
         node.set_up(up=True)
-        await notices.until(lambda: _states(notices.seen)[-1:] == [True])
+        await until(lambda: _states(notices.seen)[-1:] == [True])
     link = await node.links.link(IFACE)
     assert (link.up, link.carrier) == (True, True)
 
@@ -322,12 +318,12 @@ async def test_lost_notices_are_reported_and_later_ones_arrive(node: Node) -> No
         for interface in wanted:  # without the loop ever turning, so that nothing is read meanwhile
             node.put(interface)
             node.take(interface)
-        await notices.until(lambda: notices.of(NoticeKind.OVERRUN))
+        await until(lambda: notices.of(NoticeKind.OVERRUN))
         await asyncio.sleep(0.05)  # until what was still coming has been read, or lost
         assert len(notices.of(NoticeKind.ADDRESS_REMOVED)) < len(wanted)
         notices.seen.clear()
         node.put(V4)
-        await notices.until(lambda: notices.of(NoticeKind.ADDRESS_CHANGED))
+        await until(lambda: notices.of(NoticeKind.ADDRESS_CHANGED))
         assert not notices.of(NoticeKind.OVERRUN)
 
 

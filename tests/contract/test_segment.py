@@ -4,7 +4,7 @@ What a simulation says of who hears whom, and of what clients know, holds on a r
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from ipaddress import ip_address
 
@@ -12,12 +12,11 @@ import pytest
 
 from extip.net.interfaces import IPAddress
 from tests.contract.segments import BridgedSegment, Segment, SimulatedSegment, mac_of, own
+from tests.lab.wait import until
 from tests.netns.namespace import PrivateNamespace
 
 ANSWER_S = 0.3
 """In which an answer comes, and after which none is expected any more."""
-
-PATIENCE_S = 20.0
 
 IPS = [ip_address("198.51.100.1"), ip_address("2001:db8:1::1")]
 
@@ -46,12 +45,6 @@ async def answered(segment: Segment, who: str, ip: IPAddress) -> bytes:
             assert set(found) == {ip}
             return found[ip]
     return b""
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - kernels tell nobody
-            await asyncio.sleep(0.02)
 
 
 async def learned(segment: Segment, who: str, ip: IPAddress) -> bytes:

@@ -1,5 +1,6 @@
 """Waiting for a condition with a deadline. No test sleeps otherwise."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -36,3 +37,10 @@ def wait_until(
         if time.monotonic() > deadline:
             raise LabError(f"waited {timeout} s for {what}; last: {last!r}")
         time.sleep(poll_s)
+
+
+async def until(condition: Callable[[], object], within_s: float = PATIENCE_S) -> None:
+    """Wait for what wakes nobody, a kernel or another process; TimeoutError after `within_s`."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -20,6 +20,7 @@ from extip.services.policy.requests import Masks, Owner, Requests, collect
 from extip.settings.address import AddressSettings
 from extip.supervisor import run_beside
 from extip.trigger import Trigger
+from tests.lab import wait
 from tests.lab.netlink import dump_addresses
 
 MARK = 225
@@ -85,9 +86,7 @@ def found(name: str) -> list[tuple[IPInterface, int]]:
 
 async def until(condition: Callable[[], object], what: str, within_s: float = 40.0) -> None:
     try:
-        async with asyncio.timeout(within_s):
-            while not condition():  # noqa: ASYNC110 - what it waits for may be anything
-                await asyncio.sleep(0.005)
+        await wait.until(condition, within_s)
     except TimeoutError:
         raise AssertionError(f"{what}: not within {within_s} s; on v0: {found('v0')}") from None
 

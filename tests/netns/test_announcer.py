@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
@@ -16,6 +16,7 @@ from extip.net.interfaces import Link
 from extip.net.links import LinkSocket
 from extip.net.neighbour_events import FrameKind, NeighbourEvent
 from extip.net.packets import FrameSockets
+from tests.lab.wait import until
 from tests.netns.namespace import PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -57,12 +58,6 @@ def peer(namespace: PrivateNamespace) -> Iterator[Peer]:
 async def link(name: str = "v0") -> Link:
     async with LinkSocket(clock=LoopClock()) as links:
         return await links.link(name)
-
-
-async def until(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(40):
-        while not reached():  # noqa: ASYNC110 - the kernel tells nobody
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

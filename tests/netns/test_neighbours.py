@@ -15,6 +15,7 @@ from extip.net.links import LinkSocket
 from extip.net.neighbour_events import Question
 from extip.net.neighbours import NeighbourSocket
 from extip.net.packets import open_packet_socket
+from tests.lab.wait import until
 from tests.netns.namespace import Elsewhere, PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -140,9 +141,7 @@ async def test_a_frame_that_finds_no_room_is_no_loss_of_what_others_answer() -> 
     await answer(wire, V4)
     questions = [Question(ip, OWN[4]) for ip in (V4, V4 + 1)]
     assert wire.ask(questions) == [V4]
-    async with asyncio.timeout(PATIENCE_S):
-        while V4 not in wire.answers():  # noqa: ASYNC110 - nobody is woken by an answer
-            await asyncio.sleep(0.01)
+    await until(lambda: V4 in wire.answers())
     wire.close()
 
 

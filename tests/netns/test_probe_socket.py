@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
@@ -20,6 +20,7 @@ from extip.net.neighbour_events import FrameKind, NeighbourEvent
 from extip.net.packets import open_receiver
 from extip.net.probe_socket import ProbeSocket
 from extip.net.wire_filter import any_ndp_program
+from tests.lab.wait import until
 from tests.netns.namespace import Elsewhere, PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.netns
 V4, V6 = ip_address("192.0.2.1"), ip_address("2001:db8::1")
 V4_TOO, V6_TOO = ip_address("192.0.2.77"), ip_address("2001:db8::77")
 STATION = bytes.fromhex("020000000099")
-PATIENCE_S = 40
 
 
 async def link(name: str) -> Link:
@@ -66,12 +66,6 @@ def station(namespace: PrivateNamespace) -> Iterator[socket.socket]:
 def ask_for_a_minute(name: str) -> None:
     """Let duplicate address detection last for long: one question a second."""
     Path(f"/proc/sys/net/ipv6/conf/{name}/dad_transmits").write_text("60")
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not reached():  # noqa: ASYNC110 - the kernel tells nobody
-            await asyncio.sleep(0.01)
 
 
 async def test_whoever_has_it_answers(namespace: PrivateNamespace) -> None:

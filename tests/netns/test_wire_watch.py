@@ -19,6 +19,7 @@ from extip.net.links import LinkSocket
 from extip.net.neighbour_events import FrameKind, NeighbourEvent
 from extip.net.wire_watch import CALM_FRAMES, WireWatch
 from tests.lab.storm import Storm
+from tests.lab.wait import until
 from tests.netns.namespace import PrivateNamespace
 
 pytestmark = pytest.mark.netns
@@ -66,12 +67,6 @@ async def watching(
 
 def ignore_arp(value: int) -> None:
     Path("/proc/sys/net/ipv4/conf/all/arp_ignore").write_text(str(value))
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(40):
-        while not reached():  # noqa: ASYNC110 - the kernel tells nobody
-            await asyncio.sleep(0.01)
 
 
 async def soon() -> None:

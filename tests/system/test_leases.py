@@ -20,6 +20,7 @@ from extip.liveness.heartbeat import Publisher
 from extip.liveness.node_monitor import NodeMonitor
 from extip.liveness.policy import Verdict
 from extip.metrics import Metrics
+from tests.lab.wait import until
 
 CLOCK = LoopClock()
 METRICS = Metrics("test")
@@ -35,12 +36,6 @@ async def running(coroutine):
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition):
-    async with asyncio.timeout(120):
-        while not condition():  # noqa: ASYNC110 - the condition belongs to another
-            await asyncio.sleep(0.01)
 
 
 def publisher(client, namespace, node, identity, *, store=None, **more):
