@@ -90,13 +90,8 @@ class Delete:
 Action = Create | SetServices | Delete
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimIndex:
-    """Existing claims by IP."""
-
-    by_ip: Mapping[IPAddress, tuple[IpClaim, ...]]
-    malformed: tuple[IpClaim, ...]
-    """Claims with a malformed `spec.cidr`. Every plan leaves them alone."""
+ClaimIndex = Mapping[IPAddress, tuple[IpClaim, ...]]
+"""Existing claims by IP. Those with a malformed `spec.cidr` are not there: no plan touches them."""
 
 
 # Each claim is parsed several times for each change of it, with the same result.
@@ -113,19 +108,13 @@ def parse_cidr(text: str) -> IPInterface | None:
 
 
 def index_claims(claims: Iterable[IpClaim]) -> ClaimIndex:
-    """Index claims by IP; malformed claims are kept apart."""
+    """Index claims by IP, in the order of names."""
     by_ip: dict[IPAddress, list[IpClaim]] = {}
-    malformed: list[IpClaim] = []
     for claim in claims:
         interface = parse_cidr(claim.spec.cidr)
-        if interface is None:
-            malformed.append(claim)
-        else:
+        if interface is not None:
             by_ip.setdefault(interface.ip, []).append(claim)
-    return ClaimIndex(
-        by_ip={ip: tuple(sorted(found, key=_name)) for ip, found in by_ip.items()},
-        malformed=tuple(sorted(malformed, key=_name)),
-    )
+    return {ip: tuple(sorted(found, key=_name)) for ip, found in by_ip.items()}
 
 
 def plan_claims(
@@ -142,12 +131,12 @@ def plan_claims(
     """
     by_ip = {interface.ip: interface for interface in wanted}
     actions: list[Action] = []
-    for ip in sorted(by_ip.keys() | index.by_ip.keys(), key=_numeric):
+    for ip in sorted(by_ip.keys() | index.keys(), key=_numeric):
         interface = by_ip.get(ip)
         owners = () if interface is None else wanted[interface]
         pool = "" if interface is None else pools.get(interface, "")
         link = "" if interface is None else links.get(interface, "")
-        actions += plan_claim(interface, owners, index.by_ip.get(ip, ()), pool=pool, link=link)
+        actions += plan_claim(interface, owners, index.get(ip, ()), pool=pool, link=link)
     return tuple(actions)
 
 

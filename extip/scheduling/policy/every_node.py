@@ -67,7 +67,7 @@ def shared_ips(
     """
     if not snapshot.every_node:
         return []
-    by_ip = index_claims(claims).by_ip
+    by_ip = index_claims(claims)
     found = []
     for interface, owners in wanted.items():
         pool, existing = pools.get(interface, ""), by_ip.get(interface.ip, ())

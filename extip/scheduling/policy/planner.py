@@ -164,7 +164,7 @@ class _Changes:
         """Return the claims that share an IP and stay."""
         return [
             [claim for claim in group if claim.metadata.name in self.staying]
-            for group in self.index.by_ip.values()
+            for group in self.index.values()
             if len(group) > 1
         ]
 
@@ -313,7 +313,7 @@ def _parting(changes: _Changes, placed: _Placed) -> dict[str, AssignClaim | None
     found: dict[str, AssignClaim | None] = {}
     for name, claim in going.items():
         interface = parse_cidr(claim.spec.cidr)
-        of_its_ip = changes.index.by_ip[interface.ip] if interface else ()
+        of_its_ip = changes.index[interface.ip] if interface else ()
         stay = (other.metadata.name for other in of_its_ip if other.metadata.name not in going)
         leader = next((n for n in stay if not groups.is_led(n)), "")
         if not leader or claim.spec.node_name in ("", placed.node_of(leader)):

@@ -95,8 +95,8 @@ def _external(
         if ip is None:
             shown = cut(text)
             yield PendingService(owner=owner, ip=shown, why=f"{shown!r} is not an IP address")
-        elif not any(_serves(claim, owner) for claim in index.by_ip.get(ip, ())):
-            of_others = _whose(index.by_ip.get(ip, ()), owner)
+        elif not any(_serves(claim, owner) for claim in index.get(ip, ())):
+            of_others = _whose(index.get(ip, ()), owner)
             yield PendingService(owner=owner, ip=str(ip), why=why or of_others)
 
 
@@ -134,7 +134,7 @@ def _is_others(service: DetailedService, index: ClaimIndex) -> bool:
     return (
         request is not None
         and bool(request.families and request.ingress)
-        and not any(ip in index.by_ip for ip in (*request.given, *request.external))
+        and not any(ip in index for ip in (*request.given, *request.external))
     )
 
 
@@ -157,7 +157,7 @@ def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
 def _is_of_another_pool(ip: IPAddress, request: AddressRequest, index: ClaimIndex) -> bool:
     """Whether the IP is of a pool that the service does not name: it keeps the IP for now."""
     named = {label_value(name) for name in request.pools}
-    of = {pool for claim in index.by_ip.get(ip, ()) if (pool := pool_of(claim))}
+    of = {pool for claim in index.get(ip, ()) if (pool := pool_of(claim))}
     return bool(named and of) and not named & of
 
 

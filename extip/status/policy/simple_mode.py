@@ -27,7 +27,7 @@ def given_rows(
     Events of IPs that have come up: such a one ends the Warnings before it.
     """
     node = next((one.holder.rpartition("_")[0] for one in leases if one.holder), "")
-    by_ip = index_claims(claims).by_ip
+    by_ip = index_claims(claims)
     given = {
         ip: (service, pool.metadata.name)
         for pool in pools
