@@ -158,7 +158,9 @@ class WantedIps:
             return interface, owners, set()
         one = Requests(wanted={interface: owners})
         resolved = resolve_sharing(
-            one, current_owners(self._claims_of(ip)), self._allocation.namespaces_together
+            one,
+            lambda ip: current_owners(self._claims_of(ip)),
+            self._allocation.namespaces_together,
         )
         if resolved is not one:
             self._contested[ip] = None

@@ -136,7 +136,11 @@ class World:
         asked = [(service_owner(s), s.spec.external_ips or ()) for s in self.services]
         explicit = collect(asked, MASKS.parse, PERMISSIONS.refuse)
         allocation = self.allocation(explicit)
-        return resolve_sharing(allocation.extend(explicit), current_owners(self.claims)), allocation
+        index = index_claims(self.claims)
+        requests = resolve_sharing(
+            allocation.extend(explicit), lambda ip: current_owners(index.get(ip, ()))
+        )
+        return requests, allocation
 
     def cluster(self) -> Snapshot:
         names = sorted({*self.ip_nodes, *self.nodes})

@@ -5,7 +5,7 @@ last service drops it, also when that happens while no scheduler runs. A claim t
 never changed or deleted; when it has a wanted IP, it is the claim of that IP.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
@@ -240,24 +240,10 @@ def services_patch(action: SetServices) -> dict[str, object]:
     return {"metadata": metadata, "spec": spec}
 
 
-def current_owners(claims: Iterable[IpClaim]) -> Callable[[IPAddress], frozenset[str]]:
-    """Return a function from an IP to the namespaces whose services have it by its claims.
-
-    The claims are indexed at the first call, since few passes have a contested IP.
-    """
-    index: dict[IPAddress, frozenset[str]] = {}
-    known = tuple(claims)
-
-    def namespaces(ip: IPAddress) -> frozenset[str]:
-        if not index:
-            for claim in known:
-                interface = parse_cidr(claim.spec.cidr)
-                if interface is not None and claim.managed:
-                    named = (service.namespace for service in claim.spec.services or ())
-                    index[interface.ip] = index.get(interface.ip, frozenset()).union(named)
-        return index.get(ip, frozenset())
-
-    return namespaces
+def current_owners(claims: Iterable[IpClaim]) -> frozenset[str]:
+    """Return the namespaces whose services have an IP by its claims."""
+    made = (claim.spec.services or () for claim in claims if claim.managed)
+    return frozenset(service.namespace for services in made for service in services)
 
 
 def pool_of(claim: IpClaim) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
-from extip.claims.policy.claims import current_owners, parse_cidr
+from extip.claims.policy.claims import current_owners, index_claims, parse_cidr
 from extip.guard.policy.admission import Admission, admit
 from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard, Surroundings, Verdicts
@@ -120,9 +120,10 @@ class History:
 
     def all_at_once(self):
         claims = self.claims.values()
+        index = index_claims(claims)
         requests = resolve_sharing(
             self.allocation.extend(self.requests),
-            current_owners(claims),
+            lambda ip: current_owners(index.get(ip, ())),
             self.allocation.namespaces_together,
         )
         held = (parse_cidr(claim.spec.cidr) for claim in claims if claim.status.holder)
