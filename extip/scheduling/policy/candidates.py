@@ -58,10 +58,11 @@ class Filtered:
         return None if preference is None else self.filters.preferred.among(nodes, preference)
 
     def _apart(self, name: str, nodes: frozenset[str]) -> Apart | None:
-        need = self.needs[name]
-        if not need.group:
+        group, preference = self.needs[name].group, self.needs[name].preference
+        if not group:
             return None
-        return Apart(need.group, self.filters.preferred.ranks(nodes, need.preference))
+        ranks = {} if preference is None else self.filters.preferred.ranks(nodes, preference)
+        return Apart(group, ranks)
 
     def staying(self) -> frozenset[str]:
         """Return the claims, by name, that move only when they must."""

@@ -129,7 +129,7 @@ class Placement:
     def best(self, candidate: Candidate, *, holder: str = "") -> frozenset[str]:
         """Return the nodes for a candidate, of which none is better. `holder` counts it by now."""
         if candidate.apart is not None and candidate.eligible:
-            return self.spread.best(candidate.apart, holder)
+            return self.spread.best(candidate.apart, candidate.eligible, holder)
         return candidate.eligible if candidate.preferred is None else candidate.preferred
 
     def is_astray(self, candidate: Candidate) -> bool:

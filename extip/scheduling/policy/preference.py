@@ -59,10 +59,9 @@ class Preferred:
             found = self._known[key] = self._shared.setdefault(found, found)
         return found
 
-    def ranks(self, nodes: frozenset[str], preference: Preference | None) -> dict[str, Rank]:
+    def ranks(self, nodes: frozenset[str], preference: Preference) -> dict[str, Rank]:
         """Return the rank of each of these nodes."""
-        wish = preference or Preference()
-        return {node: self._rank(node, wish) for node in nodes}
+        return {node: self._rank(node, preference) for node in nodes}
 
     def better(self, node: str, preference: Preference | None) -> str:
         """Tell in a clause which nodes the claim prefers to this one; empty for none.

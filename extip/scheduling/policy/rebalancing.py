@@ -22,7 +22,6 @@ from extip.scheduling.policy.placement import (
 )
 from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import Snapshot
-from extip.scheduling.policy.spread import Apart
 from extip.scheduling.policy.standing import Standing
 
 _NOBODY: frozenset[str] = frozenset()
@@ -71,16 +70,18 @@ def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
 
 def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
     """Return the candidate with the nodes that a rebalancing may move it to."""
-    preferred, apart = candidate.preferred, candidate.apart
+    preferred = candidate.preferred
     nodes = candidate.eligible & steady if candidate.node in steady else _NOBODY
     if preferred is not None:
         preferred &= steady
     if nodes and (candidate.claim in staying or preferred == _NOBODY):
         nodes, preferred = frozenset({candidate.node}), None
-    if apart is not None:
-        apart = Apart(apart.group, {node: apart.ranks[node] for node in nodes & apart.ranks.keys()})
     return Candidate(
-        claim=candidate.claim, node=candidate.node, eligible=nodes, preferred=preferred, apart=apart
+        claim=candidate.claim,
+        node=candidate.node,
+        eligible=nodes,
+        preferred=preferred,
+        apart=candidate.apart,
     )
 
 

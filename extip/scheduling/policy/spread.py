@@ -22,7 +22,7 @@ class Apart:
 
     group: str
     ranks: Mapping[str, Rank]
-    """The rank of each node by the claim's preference, for all nodes that may hold it."""
+    """The rank by the claim's preference of each node that may hold it; empty without one."""
 
 
 def group_of(service: str, version: int) -> str:
@@ -68,11 +68,15 @@ class Spread:
         """Return how many claims of the group the node holds."""
         return self._groups[group][node] if group in self._groups else 0
 
-    def best(self, apart: Apart, node: str = "") -> frozenset[str]:
-        """Return the nodes for a claim, of which none is better. `node` counts it by now."""
-
-        def order(other: str) -> tuple[int, Rank]:
-            return self.count(apart.group, other) - (other == node), apart.ranks[other]
-
-        best = min(map(order, apart.ranks))
-        return frozenset(other for other in apart.ranks if order(other) == best)
+    def best(self, apart: Apart, nodes: frozenset[str], holder: str = "") -> frozenset[str]:
+        """Return those of the nodes that are best for a claim. `holder` counts it by now."""
+        others = Counter(self._groups.get(apart.group))
+        others[holder] -= 1
+        found = nodes.difference(+others)
+        if not found:
+            fewest = min(others[node] for node in nodes)
+            found = frozenset(node for node in nodes if others[node] == fewest)
+        if not apart.ranks:
+            return found
+        best = min(apart.ranks[node] for node in found)
+        return frozenset(node for node in found if apart.ranks[node] == best)

@@ -133,8 +133,8 @@ MUTATIONS = (
         name="addresses-of-a-service-are-together",
         promise="They are on different nodes, as far as there are nodes that may hold them",
         file="scheduling/policy/spread.py",
-        old="return self.count(apart.group, other) - (other == node), apart.ranks[other]",
-        new="return 0 * (other == node), apart.ranks[other]",
+        old="others = Counter(self._groups.get(apart.group))",
+        new="others = Counter[str]()",
         tests=("unit/scheduling/test_spread.py",),
     ),
     Mutation(

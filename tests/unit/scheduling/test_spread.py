@@ -108,8 +108,12 @@ def test_the_best_nodes_have_the_fewest_others_of_the_group(held, eligible, hold
     others = Counter(node for group, node in held if group == "a")
     ranks = {node: (int(node == "n1"), 0) for node in eligible}
     best = min((others[node], ranks[node]) for node in eligible)
-    assert spread.best(Apart("a", ranks), holder) == {
+    assert spread.best(Apart("a", ranks), eligible, holder) == {
         node for node in eligible if (others[node], ranks[node]) == best
+    }
+    fewest = min(others[node] for node in eligible)
+    assert spread.best(Apart("a", {}), eligible, holder) == {
+        node for node in eligible if others[node] == fewest
     }
     for group, node in held:
         spread.release(group, node)
