@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from extip.addresses.apply_log import ApplyLog
-from extip.addresses.apply_results import GONE, is_done
+from extip.addresses.apply_results import is_done
 from extip.addresses.links_in_use import LinksInUse
 from extip.addresses.ports import AddressTable, Fencing
 from extip.clock import Clock
@@ -113,9 +113,6 @@ class ChangeApplier:
             applied.late |= any(c.operation in _ADDING for c in done)
         else:
             self._in_use.announce(c for c in done if c.operation is Operation.ADD)
-        self._in_use.withdraw(
-            r.change for r in results if r.change.operation is Operation.DELETE and r.errno in GONE
-        )
         applied.failures += [r for r in results if r.errno and not is_done(r)]
         self._apply_log.count(results)
         return done

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from extip.net.interfaces import Change, ChangeResult, IPAddress, Operation
 
-GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
+_GONE = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
 """Answers to a delete that mean there is nothing to delete any more."""
 
 
@@ -20,7 +20,7 @@ def without(changes: Sequence[Change], held: frozenset[IPAddress]) -> Sequence[C
 def is_done(result: ChangeResult) -> bool:
     """Return whether the wanted state holds: an address to delete may be gone already."""
     return not result.errno or (
-        result.change.operation is Operation.DELETE and result.errno in GONE
+        result.change.operation is Operation.DELETE and result.errno in _GONE
     )
 
 

@@ -129,23 +129,12 @@ class LinksInUse:
 
     def announce(self, changes: Iterable[Change]) -> None:
         """Record addresses that were added."""
-        for local, ips in self._by_link(changes):
-            local.announce(ips)
-
-    def withdraw(self, changes: Iterable[Change]) -> None:
-        """Record addresses that were deleted."""
-        for local, ips in self._by_link(changes):
-            local.withdraw(ips)
-
-    def _by_link(
-        self, changes: Iterable[Change]
-    ) -> Iterable[tuple[LocalAddresses, list[IPAddress]]]:
         found: dict[int, list[IPAddress]] = {}
         for change in changes:
             found.setdefault(change.link_index, []).append(change.interface.ip)
         for name, link in self._links().items() if found else ():
             if link.index in found:
-                yield self._parts[name].local, found[link.index]
+                self._parts[name].local.announce(found[link.index])
 
     def _links(self) -> Mapping[str, Link]:
         links = {name: parts.local.link for name, parts in self._parts.items()}

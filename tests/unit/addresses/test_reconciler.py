@@ -409,6 +409,20 @@ async def test_one_failing_address_does_not_stop_the_others_and_is_tried_again()
 
 
 @virtually
+async def test_an_ip_whose_old_prefix_length_went_by_itself_is_announced_once():
+    """The address to delete is gone when its turn comes; the IP is up by another one."""
+    world = World()
+    world.left_over("10.0.0.1/32")
+    world.node.failures[ip_interface("10.0.0.1/32")] = errno.EADDRNOTAVAIL
+    world.want("10.0.0.1")
+    async with world.running():
+        await asyncio.sleep(60)
+        ip = ip_address("10.0.0.1")
+        assert world.local.up == world.announcer.announced == {ip}
+        assert world.announcer.log == [{ip}]
+
+
+@virtually
 async def test_ill_timed_triggers_do_not_put_the_refresh_off():
     """Two refreshes may fail before an address expires; triggers must not eat that up."""
     world = World()
