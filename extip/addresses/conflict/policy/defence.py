@@ -17,6 +17,7 @@ here.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
@@ -86,9 +87,9 @@ class Conflicts:
         self._held: dict[IPAddress, _Held] = {}
         self._conflicts: dict[IPAddress, bytes] = {}
 
-    def ips(self) -> frozenset[IPAddress]:
-        """Return the IPs that are up."""
-        return frozenset(self._held)
+    def ips(self) -> AbstractSet[IPAddress]:
+        """Return the IPs that are up, as they are at any time."""
+        return self._held.keys()
 
     def up(self, ips: Iterable[IPAddress], now: float) -> None:
         """Record IPs that came up."""

@@ -19,6 +19,7 @@ trial.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
 
@@ -68,9 +69,9 @@ class Trials:
         self._proven: set[IPAddress] = set()
         self._left: dict[IPAddress, float] = {}
 
-    def ips(self) -> frozenset[IPAddress]:
-        """Return the IPs on trial."""
-        return frozenset(self._trials)
+    def ips(self) -> AbstractSet[IPAddress]:
+        """Return the IPs on trial, as they are at any time."""
+        return self._trials.keys()
 
     def up(self, ips: Iterable[IPAddress], now: float) -> list[IPAddress]:
         """Record IPs that came up; return those whose trial begins."""
