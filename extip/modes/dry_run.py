@@ -5,8 +5,9 @@ import sys
 from random import Random
 
 from extip.addresses.observation import AddressObserver, NodeObservation
+from extip.addresses.ports import LinkTable
 from extip.clock import LoopClock
-from extip.errors import UnansweredError
+from extip.errors import LinkNotFoundError, UnansweredError
 from extip.kube.client import connect
 from extip.metrics import Metrics
 from extip.modes.addresses import address_options
@@ -21,6 +22,9 @@ _DRY_RUN_S = 15.0
 
 _POLL_S = 0.05
 """Between two looks whether it has answered."""
+
+_SHOWN = 8
+"""The number of interfaces that an error names."""
 
 
 async def run(settings: SimpleSettings) -> None:
@@ -51,10 +55,24 @@ async def run(settings: SimpleSettings) -> None:
             observer = AddressObserver(
                 address_options(settings), inputs=inputs.current, links=links, table=table
             )
-            return await observer.observe(refresh=False)
+            return await observe(observer, links)
 
         observation = await run_beside(inputs.components(), look)
     sys.stdout.write(render(observation))
+
+
+async def observe(observer: AddressObserver, links: LinkTable) -> NodeObservation:
+    """Return what a first pass would see and do. Raises LinkError.
+
+    Where the interface is missing, the error names those that there are.
+    """
+    try:
+        return await observer.observe(refresh=False)
+    except LinkNotFoundError as error:
+        names = [link.name for link in await links.links()]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        shown = ", ".join(names[:_SHOWN])
+        raise LinkNotFoundError(f"{error}; there are {shown}{more}") from None
 
 
 def render(observation: NodeObservation) -> str:

@@ -9,9 +9,6 @@ from extip.net.netlink import NetlinkSocket, Reply, nothing, raise_if_not_permit
 
 _NO_SUCH_NAME = {errno.ENODEV, errno.EINVAL, errno.ERANGE}  # the latter: no name can look so
 
-_SHOWN = 8
-"""The number of interfaces that a message names."""
-
 
 class LinkSocket(NetlinkSocket):
     """Reads interfaces of its network namespace; enter it to open it."""
@@ -36,10 +33,7 @@ class LinkSocket(NetlinkSocket):
         if failure and failure not in _NO_SUCH_NAME:
             raise NetlinkError(failure, f"get interface {name}")
         if not reply.items:
-            names = [link.name for link in await self.links()]
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            there_are = f"there are {', '.join(names[:_SHOWN])}{more}"
-            raise LinkNotFoundError(f"there is no interface {name!r}; {there_are}")
+            raise LinkNotFoundError(f"there is no interface {name!r}")
         return reply.items[0]
 
     async def promote_secondaries(self, link: Link) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from extip.clock import LoopClock
+from extip.errors import LinkNotFoundError
 from extip.net import iproute
 from extip.net.interfaces import Gateways
 from extip.net.routes import RouteTable
@@ -203,3 +204,15 @@ async def test_a_thousand_look_ups_do_not_hold_the_loop_up(
         assert set(await table.stations(ips)) == {ips[-1]}
         task.cancel()
     assert turns >= len(ips) // 100
+
+
+async def test_an_interface_that_is_missing_is_one_small_question(
+    namespace: PrivateNamespace,
+) -> None:
+    """Each pass looks for kube-proxy's, which most nodes do not have; a node has many of pods."""
+    namespace.ip("link show lo")
+    async with RouteTable(clock=LoopClock()) as table:
+        before = table.reserve(1)
+        with pytest.raises(LinkNotFoundError, match="there is no interface 'kube-ipvs0'"):
+            await table.link("kube-ipvs0")
+        assert table.reserve(1) - before == 2, "one number of a request lies between"

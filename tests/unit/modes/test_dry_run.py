@@ -2,11 +2,22 @@
 
 from ipaddress import ip_interface
 
-from extip.addresses.observation import NodeObservation, Observation
+import pytest
+
+from extip.addresses.observation import (
+    AddressObserver,
+    AddressOptions,
+    NodeObservation,
+    Observation,
+)
 from extip.addresses.policy.changes import AddressPlan
-from extip.modes.dry_run import render
+from extip.clock import LoopClock
+from extip.errors import LinkNotFoundError
+from extip.guard.policy.rules import Guard
+from extip.modes.dry_run import observe, render
 from extip.net.interfaces import Change, Operation
-from tests.fakes.interfaces import ethernet
+from tests.fakes.interfaces import ETH0, ethernet
+from tests.fakes.link import FakeNode
 
 MOVED, KEPT, NEW = (ip_interface(f"10.88.1.{n}/24") for n in (1, 2, 3))
 
@@ -26,3 +37,16 @@ def test_an_address_that_is_moved_is_not_listed_as_kept_as_well():
         ["move", "10.88.1.1/24"],
         ["keep", "10.88.1.2"],
     ]
+
+
+async def test_where_the_interface_is_missing_those_that_there_are_are_named():
+    node = FakeNode(LoopClock())
+    options = AddressOptions(links=ETH0, guard=Guard(), ttl_s=6, refresh_s=2.0, resync_s=20.0)
+    observer = AddressObserver(options, inputs=lambda: None, links=node.links, table=node.table)
+    for number in range(10):
+        node.add_link(f"bond{number}")
+    named = ", ".join(f"bond{number}" for number in range(8))
+    with pytest.raises(
+        LinkNotFoundError, match=rf"no interface 'eth0'; there are {named} and 2 more"
+    ):
+        await observe(observer, node.links)
