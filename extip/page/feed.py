@@ -148,18 +148,19 @@ class Feed:
         finally:
             self._viewers.discard(viewer)
 
-    def _all(self) -> list[Update]:
-        """Return the page as it is now, in parts of `STEP` rows."""
-        ips = list(self._ips.items())
-        first = Update(
+    def _all(self) -> Iterator[Update]:
+        """Yield the page as it is when the first part is taken, in parts of `STEP` rows."""
+        names, rows = list(self._ips), list(self._ips.values())
+        yield Update(
             fresh=True,
             leader=self._leader,
             nodes=dict(self._nodes),
             pools=dict(self._pools),
             moves=self._moves.all(),
         )
-        parts = [ips[begin : begin + STEP] for begin in range(0, len(ips), STEP)]
-        return [first, *(Update(ips=dict(part)) for part in parts)]
+        for begin in range(0, len(names), STEP):
+            part = slice(begin, begin + STEP)
+            yield Update(ips=dict(zip(names[part], rows[part], strict=True)))
 
     # The loop.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
+from extip.clock import LoopClock
 from extip.http_server import BoundedServer
 from extip.page.feed import Feed, TooSlowError
 from extip.page.policy.view import Update
@@ -46,6 +47,7 @@ class PageServer:
     def __init__(self, listen: tuple[str, int], feed: Feed) -> None:
         self._server = BoundedServer(listen, self._answer, flag="--ui", what="page")
         self._feed = feed
+        self._clock = LoopClock()
 
     async def run(self) -> None:
         """Serve; raises ConfigurationError when the address cannot be bound."""
@@ -74,7 +76,8 @@ class PageServer:
         with suppress(ConnectionResetError, TooSlowError):
             async with aclosing(self._feed.updates()) as updates:
                 async for update in updates:
-                    await response.write(_event(update))
+                    await response.write(_event(update))  # waits only for a full socket
+                    await self._clock.sleep(0)  # other tasks come before the next part
         return response
 
 

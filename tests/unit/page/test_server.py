@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from extip import http_server
 from extip.clock import LoopClock
 from extip.errors import ConfigurationError
+from extip.page.policy.view import Update
 from extip.page.server import PageServer
 from tests.fakes.tasks import beside
 from tests.unit.page.rows import Cluster, claim, node
@@ -84,6 +86,51 @@ async def test_the_stream_lasts_longer_than_other_requests(monkeypatch):
         await asyncio.sleep(1.5)
         cluster.put(claim("10.0.0.1", "n1"))
         assert (await anext(told))["ips"]["10.0.0.1"]["node"] == "n1"
+
+
+class LongFeed:
+    """Always has another part; notes before each how many turns other tasks have had."""
+
+    def __init__(self):
+        self.turns = 0
+        self.seen = []
+        self.ended = asyncio.Event()
+
+    async def updates(self):
+        try:
+            while True:
+                self.seen.append(self.turns)
+                yield Update(leader="n1_a" * 1000)
+        finally:
+            self.ended.set()
+
+    async def count_turns(self):
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def streaming(feed):
+    """Serve a stream; yield what it tells, and wait for its end when nobody reads it any more."""
+    host, port = address = free_address()
+    async with (
+        beside(feed.count_turns(), PageServer(address, feed).run()),
+        aiohttp.ClientSession(f"http://{host}:{port}") as session,
+    ):
+        while not feed.seen:
+            with suppress(aiohttp.ClientConnectorError):
+                async with session.get("/stream") as answer:
+                    yield events(answer)
+        await feed.ended.wait()
+
+
+async def test_other_tasks_have_a_turn_before_each_part():
+    feed = LongFeed()
+    async with streaming(feed) as told:
+        for _ in range(10):
+            await anext(told)
+    assert all(before < after for before, after in pairwise(feed.seen[:10]))
 
 
 async def test_a_browser_that_goes_is_forgotten():
