@@ -73,7 +73,7 @@ class PageServer:
         self._server.keep(request)
         await response.prepare(request)
         await response.write(b"retry: %d\n\n" % _RETRY_MS)
-        with suppress(ConnectionResetError, TooSlowError):
+        with suppress(ConnectionError, TooSlowError):
             async with aclosing(self._feed.updates()) as updates:
                 async for update in updates:
                     await response.write(_event(update))  # waits only for a full socket

@@ -109,6 +109,13 @@ class LongFeed:
             self.turns += 1
             await asyncio.sleep(0)
 
+    async def held_up(self):
+        """Wait until nobody asks for another part."""
+        asked = -1
+        while asked != len(self.seen):
+            asked = len(self.seen)
+            await asyncio.sleep(0.1)
+
 
 @asynccontextmanager
 async def streaming(feed):
@@ -131,6 +138,13 @@ async def test_other_tasks_have_a_turn_before_each_part():
         for _ in range(10):
             await anext(told)
     assert all(before < after for before, after in pairwise(feed.seen[:10]))
+
+
+async def test_a_browser_that_goes_without_having_read_all_is_no_error(caplog):
+    feed = LongFeed()
+    async with streaming(feed):
+        await feed.held_up()
+    assert not [one.getMessage() for one in caplog.records if one.name.startswith("aiohttp")]
 
 
 async def test_a_browser_that_goes_is_forgotten():
