@@ -47,7 +47,11 @@ class _Choice(click.Choice[str]):
 
 
 class _Whole(click.IntRange):
-    """A whole number within limits."""
+    """A whole number within limits; the help shows them."""
+
+    def __init__(self, kind: FlagType[int], least: int, greatest: int) -> None:
+        super().__init__(least, greatest)
+        self._parse = kind.parse
 
     def convert(
         self,
@@ -57,10 +61,9 @@ class _Whole(click.IntRange):
     ) -> Any:  # noqa: ANN401
         """Read it."""
         try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            limits = f"a whole number from {self.min} to {self.max}"
-            self.fail(f"{str(value)!r} is not {limits}", param, ctx)
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def click_type(kind: FlagType[Any]) -> click.ParamType[Any]:
@@ -68,5 +71,5 @@ def click_type(kind: FlagType[Any]) -> click.ParamType[Any]:
     if kind.choices:
         return _Choice(kind)
     if kind.limits:
-        return _Whole(*kind.limits)
+        return _Whole(kind, *kind.limits)
     return _Parsed(kind)

@@ -33,9 +33,8 @@ def _daemon(workload: Workload, command: str, arguments: Sequence[str]) -> Daemo
     name = workload.metadata.key
     try:
         settings = _settings(_KINDS[command], arguments)
-    except (ConfigurationError, ValueError, KeyError) as error:
-        text = f"there is no flag {error}" if isinstance(error, KeyError) else str(error)
-        return Daemon(command=command, name=name, refused=text)
+    except ConfigurationError as error:
+        return Daemon(command=command, name=name, refused=str(error))
     told = any(word.partition("=")[0] == "--namespace" for word in arguments)
     scheduler = settings if isinstance(settings, SchedulerSettings) else None
     own = "" if command == "simple" else workload.metadata.namespace
@@ -49,18 +48,19 @@ def _daemon(workload: Workload, command: str, arguments: Sequence[str]) -> Daemo
 
 
 def _settings(kind: type[ProcessSettings], arguments: Sequence[str]) -> ProcessSettings:
-    """Return the settings that the flags make.
-
-    Raises ConfigurationError and ValueError as the daemon itself would, and KeyError for a flag
-    that it does not have.
-    """
+    """Return the settings that the flags make. Raises ConfigurationError as the daemon would."""
     flags = {flag.name: (field, flag) for field, flag in flags_of(kind).items()}
     values: dict[str, Any] = {}
     for name, text in _pairs(arguments, {n for n, (_, flag) in flags.items() if _is_bare(flag)}):
+        if name not in flags:
+            raise ConfigurationError(f"there is no flag {name!r}")
         field, flag = flags[name]
         if "$(" in text:
             continue  # a variable of the pod, which Kubernetes fills in
-        value = text != "false" if _is_bare(flag) else flag.kind.parse(text)
+        try:
+            value = text != "false" if _is_bare(flag) else flag.kind.parse(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: {error}") from None
         values[field] = (*values.get(field, ()), value) if flag.repeatable else value
     return kind(**values)
 

@@ -177,13 +177,25 @@ BOOLEAN = FlagType("boolean", bool)
 
 def whole(least: int, greatest: int) -> FlagType[int]:
     """Return the kind of the whole numbers within the limits."""
-    return FlagType("integer", int, limits=(least, greatest))
+
+    def parse(text: str) -> int:
+        if text.strip().isdecimal() and least <= int(text) <= greatest:
+            return int(text)
+        raise ValueError(f"{text!r} is not a whole number from {least} to {greatest}")
+
+    return FlagType("integer", parse, limits=(least, greatest))
 
 
 def choice(*values: T) -> FlagType[T]:
     """Return the kind that has these values alone; they are written as `str` shows them."""
     written = {str(value): value for value in values}
-    return FlagType("choice", written.__getitem__, choices=tuple(written))
+
+    def parse(text: str) -> T:
+        if text in written:
+            return written[text]
+        raise ValueError(f"{text!r} is not one of {', '.join(map(repr, written))}")
+
+    return FlagType("choice", parse, choices=tuple(written))
 
 
 @dataclass(frozen=True, slots=True)

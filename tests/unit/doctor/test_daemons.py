@@ -60,8 +60,10 @@ def test_the_daemon_of_a_workload(found, daemon):
     ("flags", "text"),
     [
         (["--hb=5s", "--address-ttl=6s"], "--address-ttl must be at least two heartbeats"),
-        (["--hb=5"], "not a duration"),
+        (["--hb=5"], "--hb: '5' is not a duration"),
         (["--nosuch=1"], "there is no flag '--nosuch'"),
+        (["--on-exit=stay"], "--on-exit: 'stay' is not one of 'release', 'keep'"),
+        (["--mask=33"], "--mask: '33' is not a whole number from 1 to 32"),
     ],
 )
 def test_flags_that_the_daemon_would_refuse(flags, text):
