@@ -85,7 +85,7 @@ def test_what_is_wrong_with_a_cluster(cluster, lab):
         "warning: controller n1.example.com has the name of no Kubernetes node; is it n1?"
     ]
     (misfit,) = found["figures"]
-    assert misfit.startswith(f"error: {here}/extip: '4' is not a duration")
+    assert misfit.startswith(f"error: {here}/extip: --monitor: '4' is not a duration")
     wrong = doctor(lab, "--iface=eth7", "--hostname=n1", node="n1")
     assert wrong["interface"] == ["error: there is no interface eth7"]
 
@@ -102,10 +102,14 @@ def test_an_account_without_rights(cluster, lab):
 
 
 def test_a_second_owner_on_the_wire_is_found(cluster, lab):
-    """The kernel of another node has the address, and no program of ours announces it."""
+    """The node that has the address, too, has no controller any more.
+
+    A running one would name the address in its IpNode. The guard would then refuse the IP.
+    """
     cluster.serve(IPS[0])
     holder = cluster.placed()[IPS[0]]
     other = next(name for name in lab.nodes if name != holder)
+    cluster.controllers[other].process.kill()
     lab.nodes[other].run(["ip", "address", "add", f"{IPS[0]}/32", "dev", "eth0"])
     try:
         found = doctor(lab, "--iface=eth0", f"--hostname={holder}", node=holder)

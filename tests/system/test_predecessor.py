@@ -33,6 +33,7 @@ Here the second one is refused.
 
 import asyncio
 from functools import partial
+from http import HTTPStatus
 
 from extip.api.resources import IP_CLAIMS
 from extip.cache.listwatch import MOST_RECENT, EventType
@@ -63,22 +64,28 @@ def macs(lab, ips):
     return {n.mac for n in lab.client.neighbours() if n.ip in ips}
 
 
-def test_definitions_that_are_gone_are_made_by_the_next_program(lab, idle_cluster):
-    """And the kinds are served then; the server ends them one after the other."""
-    for plural in ("ipclaims", "ipclaimpools", "ipnodes"):
-        lab.kubectl("delete", "crd", f"{plural}.ipcontroller.ext")
-
-    def gone():
+def kinds_served(lab, plurals):
+    """Return the kinds of which the API server gives a list."""
+    served = set()
+    for plural in plurals:
         try:
-            lab.api.get(f"{GROUP}/ipclaims")
+            lab.api.get(f"{GROUP}/{plural}")
         except ApiStatusError as error:
-            return error.status == 404
-        return False
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            served.add(plural)
+    return served
 
-    wait_until(gone, "the kind to be gone")
+
+def test_definitions_that_are_gone_are_made_by_the_next_program(lab, idle_cluster):
+    """And the kinds are served again; the server begins and ends each in its own time."""
+    plurals = ("ipclaims", "ipclaimpools", "ipnodes")
+    for plural in plurals:
+        lab.kubectl("delete", "crd", f"{plural}.ipcontroller.ext")
+    wait_until(lambda: kinds_served(lab, plurals) == set(), "the kinds to be gone")
     idle_cluster.start_scheduler().wait_for_event("definition_created", count=3)
-    for plural in ("ipclaims", "ipclaimpools", "ipnodes"):
-        assert lab.api.get(f"{GROUP}/{plural}")["items"] == []
+    wait_until(lambda: kinds_served(lab, plurals) == set(plurals), "the kinds to be served")
 
 
 def test_a_scheduler_alone_makes_a_claim_for_each_ip_of_a_service(lab, idle_cluster):
