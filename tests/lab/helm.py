@@ -52,7 +52,11 @@ def main() -> int:
             return 0
         for copy in made.glob("helm_python/lib/libhelm_c.so.*"):  # the wheel has it three times
             copy.unlink()
-        made.rename(target)
+        try:
+            made.rename(target)
+        except OSError:
+            if not target.is_dir():  # where it is one, another `make setup` was quicker
+                raise
     return 0
 
 
