@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from extip.addresses.other_links import OtherLinks
-from extip.addresses.policy.changes import AddressPlan, plan_addresses
+from extip.addresses.policy.changes import AddressPlan, plan_addresses, removals
 from extip.addresses.policy.places import placed, split
 from extip.addresses.ports import AddressTable, LinkTable
 from extip.errors import LinkNotFoundError, NetlinkError
@@ -198,6 +198,15 @@ class AddressObserver:
         plan = NodeObservation(on=on).plan
         wanted = requests.wanted
         return await self._others.look_up(plan, links=self._selected, wanted=wanted, up=up)
+
+    async def left_behind(self) -> list[Change]:
+        """Return what removes our addresses from all interfaces: for when none is selected.
+
+        Nothing while the inputs are not known. Raises LinkError.
+        """
+        if self._inputs() is None:
+            return []
+        return removals(a for a in await self._table.dump() if a.ours)
 
     async def refusals(self, asked: Sequence[IPInterface]) -> dict[IPInterface, Refusal]:
         """Return those that this node would refuse if it were given them, each with the reason.

@@ -12,6 +12,7 @@ The owner task is `AddressReconciler.run`; the other methods may be called from 
 loop. A pass may be cancelled at any point: the next one starts from what the kernel says.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -258,7 +259,7 @@ class AddressReconciler:
             only = self._options.links.only
             missing = f"interface {only} does not exist; waiting for it" if only else str(error)
             outcome = _Outcome(missing)
-            self._in_use.lose_all()
+            await self._lose_all(started)
         except LinkError as error:
             outcome = _Outcome(str(error))
         self._passed_at = self._clock.monotonic()
@@ -275,6 +276,13 @@ class AddressReconciler:
             else:
                 self._log.info("reconcile_succeeded", addresses=len(self._in_use.up))
         return outcome.holding or not outcome.problem
+
+    async def _lose_all(self, now: float) -> None:
+        """Take note that no interface is selected, and leave no IP on one: nobody watches it."""
+        self._in_use.lose_all()
+        with contextlib.suppress(LinkError):  # the next attempt comes soon
+            left = await self._observer.left_behind()
+            await self._applier.apply(left, began=now, lifetime_s=0)
 
     async def _pass(self, now: float) -> _Outcome:
         """Make the interfaces right, as far as possible: observe, plan, apply."""
@@ -348,7 +356,7 @@ class AddressReconciler:
         if applied.late:
             self._triggered.set()
             return _Outcome(failing or _STOOD_STILL)
-        problem = failing or admitted.problem or self._describe_contested(terms.now)
+        problem = failing or admitted.problem or self._readd_backoff.describe(terms.now)
         admission = admitted.admission
         if admission is None:
             return _Outcome(problem or _NOT_KNOWN, holding=not problem)
@@ -389,12 +397,3 @@ class AddressReconciler:
             for ip in gone:
                 self._log.warning("address_lost", address=str(ip), reason=reason)
         local.withdraw(lost)
-
-    def _describe_contested(self, now: float) -> str:
-        contested = self._readd_backoff.contested(now)
-        if not contested:
-            return ""
-        return (
-            f"another program keeps removing addresses, first {min(contested, key=str)}; they are "
-            f"put back ever more slowly, in the end every {self._options.resync_s:g} s"
-        )

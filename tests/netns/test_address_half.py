@@ -277,6 +277,34 @@ async def test_a_renamed_interface_is_waited_for(namespace: PrivateNamespace) ->
         await until(lambda: world.problem() == "", "ready")
 
 
+@pytest.mark.parametrize("iface", ["auto", "v0", "v0*"])
+async def test_the_last_interface_that_fits_no_more_keeps_nothing(
+    namespace: PrivateNamespace, iface: str
+) -> None:
+    """It loses its own addresses, or its name. Nobody watches an IP on it any more.
+
+    Without that the kernel ends them 20 to 30 s later.
+    """
+    by_subnet = iface == "auto"
+    own = ("192.0.2.77/24", "2001:db8::77/64") if by_subnet else ()
+    for address in own:
+        namespace.ip(f"address add {address} dev v0 {'nodad' if ':' in address else ''}")
+    async with running(V4, V6, iface=iface) as world:
+        await until(lambda: len(ours()) == 2, "both")
+        for address in own:
+            namespace.ip(f"address del {address} dev v0")
+        if not by_subnet:
+            namespace.ip("link set v0 down", "link set v0 name other", "link set other up")
+        name = "v0" if by_subnet else "other"
+        await until(lambda: not ours(name), f"none on {name}", within_s=15.0)
+        assert world.local.up == frozenset()
+        if not by_subnet:
+            namespace.ip("link set other down", "link set other name v0", "link set v0 up")
+        for address in own:
+            namespace.ip(f"address add {address} dev v0 {'nodad' if ':' in address else ''}")
+        await until(lambda: len(ours()) == 2, "both again")
+
+
 async def test_an_interface_that_visits_another_namespace(
     namespace: PrivateNamespace, elsewhere: Elsewhere, wire: Wire
 ) -> None:

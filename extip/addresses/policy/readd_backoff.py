@@ -62,6 +62,16 @@ class ReaddBackoff:
         self._forget(now)
         return [ip for ip, removals in self._removals.items() if removals.count > AT_ONCE]
 
+    def describe(self, now: float) -> str:
+        """Return one line about those addresses; empty when there are none."""
+        contested = self.contested(now)
+        if not contested:
+            return ""
+        return (
+            f"another program keeps removing addresses, first {min(contested, key=str)}; they are "
+            f"put back ever more slowly, in the end every {self.slowest_s:g} s"
+        )
+
     def _forget(self, now: float) -> None:
         over = [ip for ip, removals in self._removals.items() if now - removals.back_at >= CALM_S]
         for ip in over:

@@ -278,6 +278,41 @@ def test_while_no_interface_fits_it_waits_and_says_so():
     in_world(scenario, "bond*")
 
 
+def test_the_last_interface_that_fits_no_more_keeps_nothing_either():
+    """Nobody watches an IP there: another node may have it by now."""
+
+    async def scenario(world):
+        world.node.remove_link("eth1")
+        world.want(A)
+        await asyncio.sleep(1)
+        assert world.up() == {(A, "eth0")} == world.announced()
+        world.node.take("eth0", ip_interface("10.0.0.1/24"))
+        await asyncio.sleep(1)
+        assert world.up() == world.announced() == set()
+        assert "no interface fits --iface auto" in world.reconciler.problem()
+        world.node.put("eth0", ip_interface("10.0.0.1/24"))
+        await asyncio.sleep(1)
+        assert world.up() == {(A, "eth0")} == world.announced()
+
+    in_world(scenario)
+
+
+def test_before_the_inputs_are_known_an_interface_that_fits_no_more_keeps_what_it_has():
+    async def scenario(world):
+        world.node.remove_link("eth1")
+        index = world.node.find("eth0").index
+        world.node.take("eth0", ip_interface("10.0.0.1/24"))
+        world.node.insert(index, ip_interface(f"{A}/32"), valid_s=60, ours=True)
+        world.triggered.set()
+        await asyncio.sleep(30)
+        assert world.up() == {(A, "eth0")}
+        world.want(A)
+        await asyncio.sleep(5)
+        assert world.up() == set()
+
+    in_world(scenario)
+
+
 def test_before_the_inputs_are_known_both_interfaces_keep_what_they_have():
     async def scenario(world):
         assert world.up() == set()

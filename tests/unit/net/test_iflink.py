@@ -46,14 +46,67 @@ def test_an_interface_is_read() -> None:
     )
 
 
-def test_vlans_and_bonds_are_interfaces_as_any_other() -> None:
-    """What they are made of stands in attributes of its own, which nobody here needs."""
-    for kind, more in ((b"vlan", nlmsg.attribute(5, bytes([2, 0, 0, 0]))), (b"bond", b"")):
-        info = nlmsg.attribute(18 | 0x8000, nlmsg.attribute(1, kind + b"\0"))
-        plain = report()
-        body = plain[nlmsg.HEADER.size :] + info + more
+IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, NESTED = 5, 10, 18, 0x8000
+INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
+BROADCAST, MASTER, SLAVE, MULTICAST = 0x2, 0x400, 0x800, 0x1000
+
+
+def info(*parts: tuple[int, bytes]) -> bytes:
+    """Return an ``IFLA_LINKINFO``: what the interface is, or is a part of."""
+    within = b"".join(nlmsg.attribute(kind, value) for kind, value in parts)
+    return nlmsg.attribute(IFLA_LINKINFO | NESTED, within)
+
+
+def number(kind: int, value: int, size: int = 4) -> bytes:
+    return nlmsg.attribute(kind, value.to_bytes(size, "little"))
+
+
+VLAN_DATA = (
+    number(1, 100, 2)  # IFLA_VLAN_ID
+    + nlmsg.attribute(5, bytes.fromhex("8100"))  # IFLA_VLAN_PROTOCOL, in network order
+    + nlmsg.attribute(2, struct.pack("=II", 1, 0xFFFFFFFF))  # IFLA_VLAN_FLAGS, and their mask
+    + nlmsg.attribute(4 | NESTED, nlmsg.attribute(1, struct.pack("=II", 0, 7)))  # egress QoS
+)
+BOND_DATA = (
+    number(1, 4, 1)  # IFLA_BOND_MODE: 802.3ad
+    + number(3, 100)  # IFLA_BOND_MIIMON
+    + nlmsg.attribute(8 | NESTED, b"".join(number(n, 0) for n in range(16)))  # ARP targets
+    + nlmsg.attribute(23 | NESTED, number(1, 7, 2) + number(2, 2, 2))  # IFLA_BOND_AD_INFO
+)
+SLAVE_DATA = number(1, 0, 1) + number(2, 0, 1) + number(3, 0) + nlmsg.attribute(4, bytes(6))
+OWN_INFO = {
+    "vlan": number(IFLA_LINK, 2) + info((INFO_KIND, b"vlan\0"), (INFO_DATA | NESTED, VLAN_DATA)),
+    "bond": info((INFO_KIND, b"bond\0"), (INFO_DATA | NESTED, BOND_DATA)),
+    "part of a bond": number(IFLA_MASTER, 9)
+    + info((INFO_SLAVE_KIND, b"bond\0"), (INFO_SLAVE_DATA | NESTED, SLAVE_DATA)),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "flags"), [("vlan", 0), ("bond", MASTER), ("part of a bond", SLAVE)]
+)
+@pytest.mark.parametrize("carrier", [True, False])
+def test_vlans_and_bonds_are_interfaces_as_any_other(
+    what: str, flags: int, *, carrier: bool
+) -> None:
+    """What they are made of stands in attributes of its own, as Linux writes it.
+
+    Nothing there is taken for something else, since kinds of nested attributes begin at 1 again.
+    """
+    flags |= UP | BROADCAST | MULTICAST | (LOWER_UP if carrier else 0)
+    plain = report(flags=flags, promote=1)[nlmsg.HEADER.size :]
+    for body in (plain + OWN_INFO[what], plain[:16] + OWN_INFO[what] + plain[16:]):
         link = decode(nlmsg.message(nlmsg.RTM_NEWLINK, 0, 0, body))
-        assert link == decode(plain)
+        assert link == Link(
+            index=7,
+            name="eth0",
+            mac=b"\2\0\0\0\0\1",
+            up=True,
+            carrier=carrier,
+            announces=True,
+            mtu=9000,
+            promotes_secondaries=True,
+        )
 
 
 @pytest.mark.parametrize(
