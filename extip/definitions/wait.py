@@ -13,12 +13,6 @@ from extip.supervisor import Component
 _AGAIN_S = 2.0
 """Seconds between two looks for missing definitions."""
 
-UNKNOWN = (
-    "this cluster does not know extip's kinds: it runs in simple mode or not at all; "
-    "`extip crds --apply` is the first step to claims mode"
-)
-"""The text for a person's command without the definitions."""
-
 
 class DefinitionsGate:
     """Ensures the definitions once, and holds other components back until they are served."""

@@ -10,9 +10,10 @@ from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES
 from extip.cache.listwatch import MOST_RECENT, Page
 from extip.clock import LoopClock
-from extip.definitions.wait import UNKNOWN
+from extip.definitions.absent import UNKNOWN, without_claims
 from extip.draining.policy import DrainBlocker, drain_blockers, held_before
 from extip.errors import (
+    ApiError,
     FatalError,
     InterruptedByUserError,
     NotFoundError,
@@ -34,7 +35,8 @@ async def run(place: Place, node: str, *, undo: bool, wait_s: float) -> None:
 
     Raises FatalError when there is no such node, or when claims are still there after `wait_s`
     seconds (0: do not wait), or at once when a person pinned all that are left; the node goes on
-    draining then. It does so after Ctrl-C, too, which raises InterruptedByUserError.
+    draining then. It does so after Ctrl-C, too, which raises InterruptedByUserError. When claims
+    cannot be read, that raises UnansweredError.
     """
     opened = connect(place.kubeconfig, context=place.context, metrics=Metrics("drain"))
     async with opened as client:
@@ -70,6 +72,12 @@ async def _emptied(client: ApiClient, node: str, wait_s: float) -> None:
         raise InterruptedByUserError(
             f"interrupted; the IPs of {node} go on moving and do not come back; {_UNDO} {node}`"
         ) from None
+    except ApiError as error:
+        lost = isinstance(error, NotFoundError)
+        why = await without_claims(client) if lost else str(error)
+        raise UnansweredError(
+            f"{node} is being drained, and whether it is empty is not known: {why}; {_UNDO} {node}`"
+        ) from error
 
 
 async def _wait_until_empty(client: ApiClient, node: str, wait_s: float) -> None:

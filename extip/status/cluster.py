@@ -21,7 +21,7 @@ from extip.api.resources import (
 )
 from extip.cache.listwatch import MOST_RECENT, Page
 from extip.clock import LoopClock
-from extip.definitions.wait import UNKNOWN
+from extip.definitions.absent import deleted, without_claims
 from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
 from extip.kube.client import ApiClient, Scope
 from extip.kube.events import COMPONENT
@@ -76,15 +76,15 @@ async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = 
 
     The Leases of elections are those of the instance.
 
-    Raises UnansweredError where the definitions are missing, and ApiError.
+    Raises UnansweredError where the definition of claims is missing, and ApiError.
     """
     notes: list[str] = []
     try:
         claims = (await _patiently(client, IP_CLAIMS)).items
-        nodes = (await _patiently(client, IP_NODES)).items
-        pools = await _allowed(client, IP_CLAIM_POOLS, "pools are not shown", notes)
     except NotFoundError as error:
-        raise UnansweredError(UNKNOWN) from error
+        raise UnansweredError(await without_claims(client)) from error
+    nodes = await _nodes(client, notes)
+    pools = await _allowed(client, IP_CLAIM_POOLS, "pools are not shown", notes)
     beats, missing = await _heartbeats(client, lease_namespace)
     lease = SchedulerSettings(instance=instance).lease_name
     elections, unread = await _elections(client, lease_namespace, lease)
@@ -135,6 +135,16 @@ async def _allowed(
         return (await client.list(resource, scope, resource_version=MOST_RECENT)).items
     except ApiAccessError as error:
         notes.append(f"{lost}: {error}")
+    except NotFoundError:
+        notes.append(f"{lost}: {deleted(resource.plural)}")
+    return ()
+
+
+async def _nodes(client: ApiClient, notes: list[str]) -> tuple[IpNode, ...]:
+    try:
+        return (await _patiently(client, IP_NODES)).items
+    except NotFoundError:
+        notes.append(f"controllers are not shown: {deleted(IP_NODES.plural)}")
         return ()
 
 

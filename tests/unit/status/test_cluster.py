@@ -7,8 +7,8 @@ import pytest
 from extip.api.coordination_v1 import Lease
 from extip.api.resources import EVENTS, IP_CLAIMS
 from extip.cache.listwatch import Page
-from extip.errors import ApiAccessError, ApiUnavailableError
-from extip.kube.client import ApiClient
+from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
+from extip.kube.client import EVERYTHING, ApiClient
 from extip.status import cluster
 from tests.fakes.virtual_time import run_virtually
 from tests.unit.status.test_pending import service
@@ -18,14 +18,17 @@ NOT_ALLOWED = ApiAccessError("may not", request="list")
 
 
 class Server:
-    """Answers lists by resource and namespace, and forbids the others."""
+    """Answers lists by resource and namespace, and forbids the others; some kinds are unknown."""
 
-    def __init__(self, **found):
+    def __init__(self, *unknown, **found):
         self.found = found
+        self.unknown = unknown
         self.asked = []
 
-    async def list(self, resource, scope, *, resource_version):
+    async def list(self, resource, scope=EVERYTHING, *, resource_version="", limit=0):
         self.asked.append((resource.plural, scope.namespace))
+        if resource.plural in self.unknown:
+            raise NotFoundError("404 page not found (404)")
         key = f"{resource.plural}_{scope.namespace}".rstrip("_")
         if key not in self.found:
             raise NOT_ALLOWED
@@ -104,3 +107,31 @@ async def test_what_may_not_be_read_is_told_and_all_else_is_shown():
     ]
     assert "may not" in found.elections_unread
     assert found.missing == "its Lease cannot be read"
+
+
+async def test_a_deleted_definition_is_named_and_all_else_is_shown():
+    server = Server("ipclaimpools", "ipnodes", ipclaims=(), leases=(), services=())
+    found = await cluster.read_cluster(client(server), "")
+    assert [note.partition(": somebody deleted the definition ")[::2] for note in found.notes] == [
+        (
+            "controllers are not shown",
+            "ipnodes.ipcontroller.ext: `extip crds --apply` makes it again",
+        ),
+        (
+            "pools are not shown",
+            "ipclaimpools.ipcontroller.ext: `extip crds --apply` makes it again",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "text"),
+    [
+        (("ipclaims",), "somebody deleted the definition ipclaims.ipcontroller.ext: what is up"),
+        (("ipclaims", "ipnodes"), "this cluster does not know extip's kinds: it runs in simple"),
+    ],
+)
+async def test_without_claims_it_is_told_whether_they_were_ever_there(unknown, text):
+    server = Server(*unknown, ipnodes=())
+    with pytest.raises(UnansweredError, match=text):
+        await cluster.read_cluster(client(server), "")
