@@ -113,11 +113,17 @@ class AddressObserver:
         self._listed: tuple[Requests, Reserved, frozenset[IPAddress]] | None = None
         self._kept: frozenset[IPAddress] = frozenset()
         self._own: frozenset[IPAddress] = frozenset()
+        self._observed: Sequence[ObservedAddress] = ()
 
     @property
     def own(self) -> frozenset[IPAddress]:
         """The node's own addresses as of the last look, also of one that waits for the inputs."""
         return self._own
+
+    @property
+    def external(self) -> frozenset[IPAddress]:
+        """The external IPs on the node's interfaces as of the last look, before its plan."""
+        return frozenset(a.interface.ip for a in self._observed if a.ours)
 
     def forget(self) -> None:
         """Have the next observation read the gateways anew.
@@ -146,7 +152,7 @@ class AddressObserver:
         links = await self._read_links()
         problem = await self._read_gateways()
         exempt = await self._exempt_links()
-        observed = await self._table.dump()
+        observed = self._observed = await self._table.dump()
         own = (a for a in observed if not a.ours and a.link_index not in exempt)
         self._own = frozenset(a.interface.ip for a in own)
         inputs = self._inputs()

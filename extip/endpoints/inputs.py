@@ -115,6 +115,13 @@ class EndpointSources(Generic[S]):
         """Watch EndpointSlices from now on, for another reason."""
         self._needed.set()
 
+    def expect(self, patience_s: float = _PATIENCE_S) -> None:
+        """Watch EndpointSlices from now on, and wait so long for the first list; once."""
+        if not self._impatient_at:
+            self._impatient_at = self._clock.monotonic() + patience_s
+            self._needed.set()
+            asyncio.get_running_loop().call_later(patience_s, self._on_change)
+
     def components(self) -> list[Component]:
         """Return the components to run."""
         return [Component(self.slices.name, self._run)]
@@ -124,10 +131,7 @@ class EndpointSources(Generic[S]):
         await self.slices.run()
 
     def _local_changed(self) -> None:
-        if not self._impatient_at:
-            self._impatient_at = self._clock.monotonic() + _PATIENCE_S
-            self._needed.set()
-            asyncio.get_running_loop().call_later(_PATIENCE_S, self._on_change)
+        self.expect()
         for key in self.slices.store:
             self._nodes.update(key)
         self._on_change()

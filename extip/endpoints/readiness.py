@@ -1,7 +1,8 @@
 """The services that have no ready endpoint anywhere, and whether that has lasted.
 
 While EndpointSlices are not known nothing has lasted: what is up stays up, and what is down stays
-down. It owns no task: informers that others run call it.
+down. A service that is deleted counts for a moment longer, since its IPs stay wanted as long. It
+owns no task: informers that others run call it.
 """
 
 import asyncio
@@ -12,15 +13,17 @@ from typing import Generic, TypeVar
 
 from extip.api.core_v1 import AnyService
 from extip.api.discovery_v1 import EndpointSlice
+from extip.cache.derived import Linger
 from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.endpoints.policy.serving_nodes import ready_service
+from extip.services.lingering import linger
 
 SETTLE_S = 5.0
 """Seconds without a ready endpoint that count: a pod that is replaced takes no longer, mostly."""
 
 _TICK_S = 0.01
-"""A timer may fire a moment early."""
+"""A timer may fire a moment early, or before another one that is due at the same time."""
 
 S = TypeVar("S", bound=AnyService)
 
@@ -33,13 +36,18 @@ class Readiness(Generic[S]):
         slices: Informer[EndpointSlice],
         services: Informer[S],
         *,
+        counts: Callable[[S], bool] = lambda _: True,
         on_change: Callable[[], None],
         clock: Clock,
+        linger: Linger = linger,
     ) -> None:
+        """Follow the services that `counts` returns True of."""
         self._slices = slices
         self._services = services
+        self._counts = counts
         self._on_change = on_change
         self._clock = clock
+        self._linger = linger
         self._pieces: dict[str, str] = {}
         """The service of each slice with a ready endpoint."""
         self._ready: Counter[str] = Counter()
@@ -49,7 +57,7 @@ class Readiness(Generic[S]):
         self._current: Mapping[str, bool] | None = None
         self._known = False
         slices.add_handler(self._on_slice)
-        services.add_handler(self._look)
+        services.add_handler(self._on_service)
 
     def unready(self) -> Mapping[str, bool]:
         """Return the services without a ready endpoint, and whether that has lasted.
@@ -85,8 +93,19 @@ class Readiness(Generic[S]):
         for service in {before, after} - {""}:
             self._look(service)
 
+    def _on_service(self, service: str) -> None:
+        if service in self._since and service not in self._services.store:
+            self._linger(lambda: self._look_later(service))  # it may be created again meanwhile
+        else:
+            self._look(service)
+
+    def _look_later(self, service: str) -> None:
+        # Its IPs are no longer wanted by then. Else they would come up for the last moment.
+        asyncio.get_running_loop().call_later(_TICK_S, self._look, service)
+
     def _look(self, service: str) -> None:
-        unready = service in self._services.store and self._ready[service] <= 0
+        found = self._services.store.get(service)
+        unready = found is not None and self._counts(found) and self._ready[service] <= 0
         if not self._ready[service]:
             del self._ready[service]
         if unready is (service in self._since):

@@ -13,6 +13,7 @@ from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.endpoints.inputs import EndpointSources
 from extip.endpoints.policy.serving_nodes import keeps_local
+from extip.endpoints.readiness import Readiness
 from extip.errors import ApiAccessError
 from extip.guard.addresses_in_use import ClusterIps
 from extip.guard.pod_inputs import PodSources
@@ -27,12 +28,19 @@ from extip.services.policy.requests import Masks, Owner, Requests
 from extip.services.policy.written_ips import WrittenIPs, collect_written, written_ips
 from extip.supervisor import Component
 
+_PATIENCE_S = 2.0
+"""Seconds for which a start waits for the first EndpointSlices, with ``--without-endpoints
+withdraw``: IPs that nobody serves would come up, and go again."""
+
+_ALL_READY: Mapping[str, bool] = {}
+
 
 class ServiceInputs:
     """Informers and what follows from them; `on_change` is called when the inputs differ.
 
     Selectors are label selectors that the API server evaluates; empty ones select everything.
     `balanced_class` is the class of the load balancers whose IPs come up, too; None: of none.
+    `withdraws` says whether it matters that a service has no ready endpoint.
     """
 
     def __init__(  # noqa: PLR0913 - a composition of parts and plain values
@@ -44,6 +52,7 @@ class ServiceInputs:
         service_selector: str,
         namespace_selector: str,
         balanced_class: str | None = None,
+        withdraws: bool = False,
         on_change: Callable[[], None],
         clock: Clock,
         rng: Random,
@@ -99,6 +108,16 @@ class ServiceInputs:
         )
         self.local_endpoints = self._endpoints.current
         slices, need = self._endpoints.slices, self._endpoints.need
+        self._readiness: Readiness[Service] | None = None
+        if withdraws:
+            self._readiness = Readiness(
+                slices,
+                self._services,
+                counts=lambda service: self._written(service) is not None,
+                on_change=on_change,
+                clock=clock,
+                linger=linger,
+            )
         self._pods = PodSources(self._nodes, slices, begin=need, on_change=on_change, clock=clock)
 
     def current(self) -> Inputs | None:
@@ -110,6 +129,16 @@ class ServiceInputs:
         requests = self._settle(self._requests.value())
         in_use = self._pods.in_use(requests, self._cluster_ips)
         return Inputs(requests=requests, reserved=self._reserved.current(in_use))
+
+    def unready(self) -> Mapping[str, bool]:
+        """Return the services without a ready endpoint, and whether that has lasted.
+
+        It is empty while EndpointSlices cannot be read, and where nobody asked to withdraw IPs. The
+        same object is returned until something changes.
+        """
+        if self._readiness is None or not self._endpoints.slices.has_synced:
+            return _ALL_READY
+        return self._readiness.unready()
 
     def selects(self, service: DetailedService) -> bool:
         """Whether the selectors admit a service."""
@@ -178,7 +207,8 @@ class ServiceInputs:
             if not i.has_synced
         ]
         missing += [self._reserved.problem()] if self._reserved.problem() else []
-        missing += [self._endpoints.slices.name] if self._pods.awaited else []
+        awaited = self._pods.awaited or self._endpoints.awaited
+        missing += [self._endpoints.slices.name] if awaited else []
         return f"not synced yet: {', '.join(missing)}" if missing else ""
 
     def denied(self) -> ApiAccessError | None:
@@ -212,6 +242,8 @@ class ServiceInputs:
         namespace = key.partition("/")[0]
         if service is not None and self._written(service) is not None:
             self._asking.setdefault(namespace, set()).add(key)
+            if self._readiness is not None:
+                self._endpoints.expect(_PATIENCE_S)
         elif asking := self._asking.get(namespace):
             asking.discard(key)
             if not asking:

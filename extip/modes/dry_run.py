@@ -2,18 +2,23 @@
 
 import asyncio
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 from extip.addresses.observation import AddressObserver, NodeObservation
 from extip.addresses.ports import LinkTable
 from extip.clock import LoopClock
+from extip.endpoints.policy.unanswered import unanswered
 from extip.errors import LinkNotFoundError, UnansweredError
 from extip.kube.client import connect
 from extip.metrics import Metrics
 from extip.modes.addresses import address_options
 from extip.modes.simple import service_inputs
+from extip.net.interfaces import IPInterface
 from extip.net.routes import RouteTable
 from extip.net.rtnetlink import AddressSocket
+from extip.services.policy.no_endpoint import NONE_READY
 from extip.settings.simple import SimpleSettings
 from extip.supervisor import run_beside
 
@@ -41,7 +46,7 @@ async def run(settings: SimpleSettings) -> None:
     ):
         inputs = service_inputs(settings, kube, lambda: None, clock=clock, rng=rng, metrics=metrics)
 
-        async def look() -> NodeObservation:
+        async def look() -> tuple[NodeObservation, tuple[IPInterface, ...]]:
             try:
                 async with asyncio.timeout(_DRY_RUN_S):
                     while inputs.problem():
@@ -52,13 +57,18 @@ async def run(settings: SimpleSettings) -> None:
                 raise UnansweredError(
                     f"the API server did not answer within {_DRY_RUN_S:.0f} s: {inputs.problem()}"
                 ) from None
+            current = inputs.current()
+            down = unanswered(current.requests.wanted, inputs.unready()) if current else {}
+            if current is not None:
+                wanted = {i: who for i, who in current.requests.wanted.items() if i not in down}
+                current = replace(current, requests=replace(current.requests, wanted=wanted))
             observer = AddressObserver(
-                address_options(settings), inputs=inputs.current, links=links, table=table
+                address_options(settings), inputs=lambda: current, links=links, table=table
             )
-            return await observe(observer, links)
+            return await observe(observer, links), tuple(down)
 
-        observation = await run_beside(inputs.components(), look)
-    sys.stdout.write(render(observation))
+        observation, down = await run_beside(inputs.components(), look)
+    sys.stdout.write(render(observation, down))
 
 
 async def observe(observer: AddressObserver, links: LinkTable) -> NodeObservation:
@@ -75,12 +85,16 @@ async def observe(observer: AddressObserver, links: LinkTable) -> NodeObservatio
         raise LinkNotFoundError(f"{error}; there are {shown}{more}") from None
 
 
-def render(observation: NodeObservation) -> str:
-    """Write a view as a table, a line for each address: what happens to it, and why."""
+def render(observation: NodeObservation, down: Iterable[IPInterface] = ()) -> str:
+    """Write a view as a table, a line for each address: what happens to it, and why.
+
+    `down` are IPs that do not come up while none of their services has a ready endpoint.
+    """
     plan, admission = observation.plan, observation.admission
     lines = [(change.operation.value, str(change.interface), "") for change in plan.changes]
     changed = {change.interface.ip for change in plan.changes}
     lines += [("keep", str(ip), "") for ip in sorted(plan.up - changed, key=str)]
+    lines += [("down", str(interface), NONE_READY) for interface in sorted(down, key=str)]
     if admission is not None:
         lines += [
             ("refuse", rejection.text, f"{rejection.owner}: {rejection.refusal.message}")

@@ -10,7 +10,8 @@
     ├── control-plane  what the cluster itself uses ─┤
     ├── monitor     netlink events ────────────────┤
     ├── prober      is a new IP free? ─────────────┘
-    ├── informer-endpointslices   only while a service with external IPs wants local endpoints
+    ├── informer-endpointslices   only while a service with external IPs wants local endpoints,
+    │                             and with --without-endpoints withdraw
     ├── pools       gives addresses of pools, with --load-balancers (`extip.modes.simple_pools`)
     ├── conflicts   other stations with our IPs ◄── wire-watch
     ├── arrivals    IPs that have come up
@@ -30,6 +31,7 @@ from extip.addresses.release import release_in_time
 from extip.addresses.up_events import UpEvents
 from extip.clock import Clock, LoopClock
 from extip.endpoints.unserved_report import LocalTraffic
+from extip.endpoints.withdrawals import Withdrawals
 from extip.fencing.lease_fencing import NoFencing
 from extip.guard.refusals import RefusalLedger, warn_when_unrestricted
 from extip.informers.simple import ServiceInputs
@@ -101,9 +103,15 @@ def assemble(
         clock=clock,
     )
 
+    withdrawals = Withdrawals(
+        events, unready=inputs.unready, up=lambda: addresses.observer.external
+    )
+
     def served() -> Inputs | None:
         current = inputs.current()
-        return None if current is None else replace(current, requests=local.serve(current.requests))
+        if current is None:
+            return None
+        return replace(current, requests=local.serve(withdrawals.serve(current.requests)))
 
     addresses = assemble_addresses(
         settings,
@@ -119,6 +127,7 @@ def assemble(
     )
     addresses.reconciler.add_handler(RefusalLedger(events, metrics).record)
     addresses.reconciler.add_handler(local.on_admission)
+    addresses.reconciler.add_handler(withdrawals.on_admission)
     addresses.conflicts.add_handler(ConflictEvents(events, owners=inputs.owners).on_conflicts)
 
     async def release() -> None:
@@ -162,6 +171,7 @@ def service_inputs(
         service_selector=settings.service_selector,
         namespace_selector=settings.namespace_selector,
         balanced_class=settings.balanced_class,
+        withdraws=settings.without_endpoints == "withdraw",
         on_change=on_change,
         clock=clock,
         rng=rng,

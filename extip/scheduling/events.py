@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from extip.api.ipcontroller_v1 import IpClaim, ServiceReference
 from extip.api.resources import IP_CLAIMS
-from extip.claims.policy.node_claims import NO_READY_ENDPOINT
 from extip.kube.events import EventRecorder, ObjectReference
 from extip.scheduling.policy.filters import Unfit
 from extip.services.policy.references import owner_of, reference_to
+from extip.services.withdrawal_events import record_withdrawal
 
 
 class PlacementEvents:
@@ -53,14 +53,7 @@ class PlacementEvents:
     def withdrawn(self, claim: IpClaim) -> None:
         """Record on the services that their IP goes down."""
         ip = claim.spec.cidr.partition("/")[0]
-        for service in claim.spec.services or ():
-            self._events.record(
-                reference_to(owner_of(service)),
-                type="Warning",
-                reason=NO_READY_ENDPOINT,
-                message=f"{ip} is taken down until an endpoint is ready: no service of it has one "
-                "(--without-endpoints withdraw)",
-            )
+        record_withdrawal(self._events, ip, map(owner_of, claim.spec.services or ()))
 
     def taken_over(self, service: ServiceReference, claim: IpClaim, by: IpClaim) -> None:
         """Record on the service that a claim of a person has its IP now."""

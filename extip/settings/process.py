@@ -60,6 +60,16 @@ def allow_flag() -> tuple[tuple[str, IPNetwork], ...]:
     )
 
 
+def without_endpoints_flag() -> str:
+    """Declare whether IPs go down for which no service can answer."""
+    return flag(
+        "--without-endpoints",
+        choice("keep", "withdraw"),
+        "keep",
+        "Keep IPs up whose services have no ready endpoint, or withdraw them until one is ready.",
+    )
+
+
 def namespace_flag(text: str) -> str:
     """Declare the namespace of Leases."""
     return flag("--namespace", NAMESPACE, own_namespace, text, shown="the pod's, else kube-system")

@@ -28,6 +28,7 @@ from extip.settings.process import (
     mask_flag,
     mask_v6_flag,
     namespace_flag,
+    without_endpoints_flag,
 )
 
 MIN_MONITOR_S = 0.05
@@ -66,12 +67,7 @@ class SchedulerSettings(ProcessSettings):
         choice(*sorted(OPTIONAL)),
         "Give claims to a node in spite of this. Repeatable.",
     )
-    without_endpoints: str = flag(
-        "--without-endpoints",
-        choice("keep", "withdraw"),
-        "keep",
-        "Keep IPs up whose services have no ready endpoint, or withdraw them until one is ready.",
-    )
+    without_endpoints: str = without_endpoints_flag()
     allow_cidr: tuple[IPNetwork, ...] = allow_cidr_flag("Make claims only for")
     allow: tuple[tuple[str, IPNetwork], ...] = allow_flag()
     lb_class: str = flag(

@@ -16,6 +16,7 @@ from extip.settings.process import (
     allow_flag,
     instance_flag,
     namespace_flag,
+    without_endpoints_flag,
 )
 
 
@@ -48,6 +49,7 @@ class SimpleSettings(AddressSettings):
         "With --load-balancers: only Services of exactly this class.",
         shown="those without a class",
     )
+    without_endpoints: str = without_endpoints_flag()
     namespace: str = namespace_flag("Where the Lease is that --load-balancers elects one with.")
     instance: str = instance_flag()
     dry_run: bool = flag(

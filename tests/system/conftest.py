@@ -16,6 +16,7 @@ from tests.lab.extip import Extip
 from tests.lab.node import Node
 from tests.system.claims import Claims
 from tests.system.claims_cluster import WITHOUT_A_GAP, ClaimsCluster
+from tests.system.pooled_cluster import PooledCluster
 from tests.system.wire import Wire
 
 HERE = Path(__file__).parent
@@ -123,6 +124,15 @@ def simple(lab: Lab) -> Callable[..., Extip]:
         return Extip(lab.nodes[node], "simple", *flags, kubeconfig=lab.kubeconfig, env=env)
 
     return start
+
+
+@pytest.fixture
+def pooled(lab: Lab, namespace: str) -> Iterator[PooledCluster]:
+    """Make the definitions known, without a program of claims mode."""
+    made = PooledCluster(lab, namespace)
+    made.install()
+    yield made
+    made.clean_up()
 
 
 @pytest.fixture

@@ -3,28 +3,20 @@
 import sys
 from functools import partial
 
-import pytest
-
 from tests.lab.wait import wait_until
-from tests.system.pooled_cluster import DUAL, LOAD_BALANCER, PooledCluster, pool
+from tests.system.pooled_cluster import DUAL, LOAD_BALANCER, pool
 
 V4, V6 = "10.88.7.1", "fd00:88::7:1"
 NEXT = "10.88.7.2"
 
 
-def extip_status(lab, *flags):
-    """Return what a person sees; services of a test before may still be about to go."""
+def extip_status(lab, *flags, check=True):
+    """Return what a person sees; services of a test before may still be about to go.
+
+    Without `check` it may say that not all is up.
+    """
     argv = [sys.executable, "-m", "extip", "status", f"--kubeconfig={lab.kubeconfig}", *flags]
-    return lab.switch.run(argv).stdout
-
-
-@pytest.fixture
-def pooled(lab, namespace):
-    """Make the definitions known, without a program of claims mode."""
-    made = PooledCluster(lab, namespace)
-    made.install()
-    yield made
-    made.clean_up()
+    return lab.switch.run(argv, check=check).stdout
 
 
 def test_a_load_balancer_answers_on_both_families_and_keeps_its_addresses(pooled, lab, simple):

@@ -16,14 +16,12 @@ from extip.claims.policy.same_ip import DUPLICATE, refusal, seniority
 from extip.guard.policy.admission import Admission
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.net.link_selection import LinkSelection
+from extip.services.policy.no_endpoint import NO_READY_ENDPOINT, NONE_READY
 from extip.services.policy.references import owner_of
 from extip.services.policy.refusal import TAKEN, Reason, Refusal
 from extip.services.policy.requests import Masks, Owner, Requests
 
 KIND = "IpClaim"
-
-NO_READY_ENDPOINT = "NoReadyEndpoint"
-"""Reason of conditions and Events: the IP is down until one of its services has an endpoint."""
 
 _NOTHING_SAID = Masks()
 
@@ -323,7 +321,7 @@ def _kept_down(claim: HeldClaim, links: LinkSelection) -> Outcome | None:
         message = f"the claim asks for interface {claim.link}; this controller has {links}"
         return _down(claim, "LinkMismatch", message)
     if claim.withdrawn:
-        return _down(claim, NO_READY_ENDPOINT, "none of its services has a ready endpoint")
+        return _down(claim, NO_READY_ENDPOINT, NONE_READY)
     return None
 
 

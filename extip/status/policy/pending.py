@@ -16,7 +16,7 @@ from extip.pools.policy.address_request import AddressRequest, address_request, 
 from extip.services.policy.refusal import NOT_ALLOCATED
 from extip.services.policy.requests import Owner, cut, parse_ip, service_owner
 from extip.services.policy.written_ips import unproxied
-from extip.status.policy.table import ClaimRow, ClaimState
+from extip.status.policy.table import ClaimRow, ClaimState, told_by
 
 _NO_CLAIM = (
     "it has no claim: a scheduler refused it (`address_refused` in its log says why), or none runs"
@@ -171,15 +171,18 @@ def _is_about(event: Event, lack: PendingService) -> bool:
 
 
 def _row(lack: PendingService, event: Event | None) -> ClaimRow:
-    refused = bool(lack.ip) and (event is not None or bool(lack.why))
-    unknown = _NO_CLAIM if lack.ip else _NO_ADDRESS
+    state = ClaimState.REFUSED if lack.ip and lack.why else ClaimState.WAITING
+    why = lack.why or (_NO_CLAIM if lack.ip else _NO_ADDRESS)
+    if event is not None:
+        told, why = told_by(event)
+        state = told if lack.ip else ClaimState.WAITING
     return ClaimRow(
         ip=lack.ip,
         node="",
-        state=ClaimState.REFUSED if refused else ClaimState.WAITING,
+        state=state,
         since="" if event is None else event.first_timestamp or "",
         services=(str(lack.owner),),
-        why=lack.why or unknown if event is None else event.message,
+        why=why,
     )
 
 

@@ -12,7 +12,7 @@ from extip.claims.policy.claims import index_claims
 from extip.net.interfaces import IPAddress
 from extip.services.policy.arrivals import UP_REASON
 from extip.services.policy.requests import parse_ip
-from extip.status.policy.table import ClaimRow, ClaimState
+from extip.status.policy.table import ClaimRow, ClaimState, told_by
 
 
 def given_rows(
@@ -46,13 +46,14 @@ def _row(ip: str, service: str, pool: str, node: str, told: Sequence[Event]) -> 
     ]
     latest = max(about, key=_when, default=None)
     warning = None if latest is None or latest.reason == UP_REASON else latest
+    state, why = (ClaimState.GIVEN, "by simple mode") if warning is None else told_by(warning)
     return ClaimRow(
         ip=ip,
         node=node,
-        state=ClaimState.GIVEN if warning is None else ClaimState.REFUSED,
+        state=state,
         since="" if warning is None else warning.first_timestamp or "",
         services=(service,),
-        why="by simple mode" if warning is None else warning.message,
+        why=why,
         pool=pool,
     )
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from extip.api.conditions import find_condition
 from extip.api.coordination_v1 import Lease
-from extip.api.core_v1 import DetailedService
+from extip.api.core_v1 import DetailedService, Event
 from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, READY, UP, IpClaim, IpNode
 from extip.api.meta_v1 import Condition
 from extip.api.names import LEAVING_ANNOTATION, PREVIOUS_NODE_LABEL, node_of_lease
@@ -18,6 +18,7 @@ from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.claims.policy.same_ip import refusal
 from extip.nodes.policy.verdict import NOT_FOUND
+from extip.services.policy.no_endpoint import NO_READY_ENDPOINT, NONE_READY
 from extip.services.policy.requests import parse_ip
 from extip.services.policy.written_ips import shown_ips
 
@@ -151,6 +152,13 @@ def claim_row(claim: IpClaim, registered: Collection[str]) -> ClaimRow:
         before=(claim.metadata.labels or {}).get(PREVIOUS_NODE_LABEL, ""),
         standby=standby_of(claim),
     )
+
+
+def told_by(warning: Event) -> tuple[ClaimState, str]:
+    """Return the state of an IP without a claim that a Warning is about, and the reason."""
+    if warning.reason == NO_READY_ENDPOINT:
+        return ClaimState.DOWN, NONE_READY  # as its claim would say
+    return ClaimState.REFUSED, warning.message
 
 
 def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:

@@ -14,6 +14,7 @@ from extip.api.discovery_v1 import (
 )
 from extip.clock import LoopClock
 from extip.endpoints.readiness import SETTLE_S, Readiness
+from extip.services.lingering import LINGER_S
 from tests.fakes.virtual_time import run_virtually
 from tests.unit.endpoints.test_inputs import Services
 
@@ -27,7 +28,7 @@ def informer() -> Any:
 class World:
     """Services, their slices, and what is said of them."""
 
-    def __init__(self):
+    def __init__(self, **options):
         self.services = informer()
         self.slices = informer()
         self.slices.has_synced = True
@@ -37,6 +38,7 @@ class World:
             self.services,
             on_change=self._tell,
             clock=LoopClock(),
+            **options,
         )
 
     def _tell(self):
@@ -57,9 +59,9 @@ class World:
         return dict(self.readiness.unready())
 
 
-def play(scenario):
+def play(scenario, **options):
     async def main():
-        await scenario(World())
+        await scenario(World(**options))
 
     run_virtually(main())
 
@@ -119,11 +121,57 @@ def test_a_slice_may_change_its_service_and_a_service_may_go():
         world.endpoints("db", READY, name="one")
         assert world.unready() == {"d/web": False}
         world.services.delete("web")
+        await asyncio.sleep(LINGER_S + 0.1)
         assert world.unready() == {}
         world.endpoints("", READY, name="one")
         assert world.unready() == {"d/db": False}
 
     play(scenario)
+
+
+def test_a_service_that_is_deleted_counts_as_long_as_its_ips_stay_wanted():
+    """Else an IP that is down would come up for the last two seconds of its service."""
+
+    async def scenario(world):
+        world.services.put("web")
+        world.endpoints("web", NOT_READY)
+        assert world.unready() == {"d/web": False}
+        await asyncio.sleep(SETTLE_S + 0.1)
+        world.services.delete("web")
+        await asyncio.sleep(LINGER_S)
+        assert world.unready() == {"d/web": True}
+        await asyncio.sleep(0.1)
+        assert world.unready() == {}
+
+    play(scenario)
+
+
+def test_a_service_that_is_replaced_begins_no_new_time():
+    async def scenario(world):
+        world.services.put("web")
+        world.endpoints("web", NOT_READY)
+        assert world.unready() == {"d/web": False}
+        await asyncio.sleep(SETTLE_S + 0.1)
+        world.services.delete("web")
+        await asyncio.sleep(LINGER_S / 2)
+        world.services.put("web")
+        for _ in range(3):
+            assert world.unready() == {"d/web": True}
+            await asyncio.sleep(LINGER_S)
+        world.endpoints("web", READY)
+        assert world.unready() == {}
+
+    play(scenario)
+
+
+def test_only_services_that_count_are_followed():
+    async def scenario(world):
+        for name in ("web", "quiet"):
+            world.services.put(name)
+            world.endpoints(name, NOT_READY)
+        assert world.unready() == {"d/web": False}
+
+    play(scenario, counts=lambda service: service.metadata.name == "web")
 
 
 def test_before_the_slices_are_known_nothing_has_lasted():

@@ -39,6 +39,20 @@ def test_an_address_that_is_moved_is_not_listed_as_kept_as_well():
     ]
 
 
+def test_an_address_that_stays_down_for_want_of_endpoints_is_listed():
+    view = Observation(
+        link=LINK,
+        observed=(),
+        admission=None,
+        plan=AddressPlan(changes=(), up=frozenset({KEPT.ip})),
+    )
+    text = render(NodeObservation(on=(view,)), [NEW])
+    assert [line.split(maxsplit=2) for line in text.splitlines()] == [
+        ["keep", "10.88.1.2"],
+        ["down", "10.88.1.3/24", "none of its services has a ready endpoint"],
+    ]
+
+
 async def test_where_the_interface_is_missing_those_that_there_are_are_named():
     node = FakeNode(LoopClock())
     options = AddressOptions(links=ETH0, guard=Guard(), ttl_s=6, refresh_s=2.0, resync_s=20.0)

@@ -16,6 +16,11 @@ from extip.api.core_v1 import (
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, ServiceReference
 from extip.api.meta_v1 import FullObjectMeta
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL, POOL_LABEL
+from extip.services.policy.no_endpoint import (
+    NO_READY_ENDPOINT,
+    NONE_READY,
+    told_of_withdrawal,
+)
 from extip.services.policy.refusal import NOT_ALLOCATED
 from extip.status.policy.pending import pending_rows, pending_services
 from extip.status.policy.table import ClaimState
@@ -94,6 +99,12 @@ def test_a_refused_ip_has_its_own_reason():
     (row,) = rows([service(ips=("10.0.0.1",))], [], told)
     assert (row.ip, row.node, row.state, row.services) == ("10.0.0.1", "", REFUSED, ("shop/web",))
     assert (row.why, row.since) == ("10.0.0.1 is a gateway", "2026-01-01T00:00:03Z")
+
+
+def test_an_ip_that_no_service_can_answer_at_is_down_and_not_refused():
+    told = event(told_of_withdrawal("10.0.0.1"), reason=NO_READY_ENDPOINT)
+    (row,) = rows([service(ips=("10.0.0.1",))], [], [told])
+    assert (row.state, row.why) == (ClaimState.DOWN, NONE_READY)
 
 
 def test_without_an_event_it_is_said_who_knows():

@@ -12,6 +12,11 @@ from extip.api.ipcontroller_v1 import (
     IpClaimSpec,
 )
 from extip.api.meta_v1 import FullObjectMeta
+from extip.services.policy.no_endpoint import (
+    NO_READY_ENDPOINT,
+    NONE_READY,
+    told_of_withdrawal,
+)
 from extip.status.policy.simple_mode import given_rows
 from extip.status.policy.table import ClaimState
 
@@ -71,6 +76,14 @@ def test_an_address_that_has_come_up_since_is_as_it_should_be():
     for at in ("2026-01-02", "2026-01-03"):
         (_, web) = given_rows([POOL], [], [lease("n1_uuid")], [up(at), *told])
         assert (web.state, web.why) == (ClaimState.GIVEN, "by simple mode")
+
+
+def test_an_address_that_no_service_can_answer_at_is_down_in_the_words_of_a_claim():
+    told = replace(warning(told_of_withdrawal("10.0.0.10"), "2026-01-02"), reason=NO_READY_ENDPOINT)
+    (_, web) = given_rows([POOL], [], [lease("n1_uuid")], [told])
+    assert (web.state, web.why) == (ClaimState.DOWN, NONE_READY)
+    (_, web) = given_rows([POOL], [], [lease("n1_uuid")], [told, up("2026-01-03")])
+    assert (web.state, web.why) == (ClaimState.GIVEN, "by simple mode")
 
 
 def test_what_has_a_claim_or_no_simple_mode_has_no_such_row():
