@@ -9,7 +9,7 @@ import click
 from extip.cli.person import completed, person_options
 from extip.cli.types import click_type
 from extip.kube.place import Place
-from extip.settings.flags import NAMESPACE
+from extip.settings.flags import INSTANCE, NAMESPACE
 from extip.status.question import OUTPUTS, SORTS, Question
 
 
@@ -47,7 +47,7 @@ from extip.status.question import OUTPUTS, SORTS, Question
 @click.option(
     "--instance",
     default=None,
-    type=click_type(NAMESPACE),
+    type=click_type(INSTANCE),
     show_default="all",
     help="Only what belongs to this instance of extip.",
 )

@@ -65,7 +65,7 @@ class Request:
 
     def __str__(self) -> str:
         """Return verb and resource: ``list services``."""
-        return f"{self.verb} {self.what}"
+        return f"{self.verb} {self.what}".rstrip()
 
 
 class HttpTransport:

@@ -1,6 +1,6 @@
 """Reads what `extip status` shows; what may not be read is left out, and told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
@@ -55,6 +55,8 @@ class Cluster:
     """The meaning of a node without a heartbeat."""
     elections: tuple[Lease, ...]
     """The Leases by which schedulers elect one; without one of those, `givers`."""
+    scheduled: bool
+    """Whether a scheduler leads."""
     givers: tuple[Lease, ...]
     """The Leases by which processes of simple mode elect the one that gives addresses."""
     elections_unread: str
@@ -102,6 +104,7 @@ async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = 
         beats=beats,
         missing=missing,
         elections=elections or givers,
+        scheduled=any(one.holder for one in elections),
         givers=givers,
         elections_unread=unread,
         pools=pools,
@@ -113,14 +116,26 @@ async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = 
     )
 
 
-async def events_about(client: ApiClient, claims: Sequence[IpClaim]) -> tuple[Event, ...]:
-    """Return the Events of some claims; none where they may not be read. Raises ApiError."""
+async def events_about(
+    client: ApiClient, claims: Sequence[IpClaim], services: Iterable[str]
+) -> tuple[tuple[Event, ...], str]:
+    """Return extip's Events of some claims and services (``namespace/name``).
+
+    With them comes the reason for which some may not be read; empty for none. Raises ApiError.
+    """
+    scopes = [Scope(field_selector=_involved(IP_CLAIMS.kind, one.metadata.name)) for one in claims]
+    for namespace, _, name in (service.partition("/") for service in services):
+        about = f"{_involved('Service', name)},source={COMPONENT}"
+        scopes.append(Scope(namespace=namespace, field_selector=about))
     found: list[Event] = []
-    for claim in claims:
-        name = claim.metadata.name
-        about = f"involvedObject.kind={IP_CLAIMS.kind},involvedObject.name={name}"
-        found += await _allowed(client, EVENTS, "", [], Scope(field_selector=about))
-    return tuple(found)
+    notes: list[str] = []
+    for scope in scopes:
+        found += await _allowed(client, EVENTS, "", notes, scope)
+    return tuple(found), notes[0].removeprefix(": ") if notes else ""
+
+
+def _involved(kind: str, name: str) -> str:
+    return f"involvedObject.kind={kind},involvedObject.name={name}"
 
 
 async def _allowed(

@@ -22,8 +22,8 @@ from extip.status.policy.overview import (
 from extip.status.policy.pending import pending_rows
 from extip.status.policy.pools import pool_rows
 from extip.status.policy.selection import Selection, plain_ip, select
-from extip.status.policy.simple_mode import given_rows
-from extip.status.policy.table import claim_rows, node_rows
+from extip.status.policy.simple_mode import given_rows, giver_of, is_written, written_rows
+from extip.status.policy.table import ClaimRow, claim_rows, node_rows
 from extip.status.policy.text import as_text
 from extip.status.question import Question
 from extip.status.screen import Screen
@@ -74,7 +74,7 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
     ips += given_rows(
         cluster.pools, cluster.claims, cluster.givers, (*cluster.told, *cluster.arrived)
     )
-    ips += pending_rows(cluster.lacking, cluster.told)
+    ips += _without_claim(cluster)
     nodes = node_rows(cluster.nodes, cluster.beats, cluster.claims, missing=cluster.missing)
     found = select(question.about, question.namespace, ips, nodes)
     if found.unknown:
@@ -93,6 +93,17 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
     return overview, cluster.notes
 
 
+def _without_claim(cluster: Cluster) -> list[ClaimRow]:
+    """Return the rows of IPs that services ask for and that have no claim."""
+    node = "" if cluster.scheduled else giver_of(cluster.givers)
+    told = (*cluster.told, *cluster.arrived)
+    rest = [one for one in cluster.lacking if not (node and is_written(one))]
+    return [
+        *written_rows(cluster.lacking if node else (), node, told),
+        *pending_rows(rest, cluster.told, cluster.arrived),
+    ]
+
+
 async def _explanation(
     client: ApiClient, question: Question, cluster: Cluster, found: Selection
 ) -> Explanation | None:
@@ -101,12 +112,15 @@ async def _explanation(
     if len(words) != 1 or not (word := words.pop()) or all(row.ip != word for row in found.ips):
         return None
     claims = [claim for claim in cluster.claims if plain_ip(claim.spec.cidr) == word]
+    asking = {name for row in found.ips for name in row.services}
+    events, unread = await events_about(client, claims, sorted(asking))
     return explain(
         word,
         rows=found.ips,
         claims=claims,
         services=cluster.services,
-        events=await events_about(client, claims),
+        events=events,
+        unread=unread,
     )
 
 

@@ -8,6 +8,7 @@ from tests.system.pooled_cluster import DUAL, LOAD_BALANCER, pool
 
 V4, V6 = "10.88.7.1", "fd00:88::7:1"
 NEXT = "10.88.7.2"
+WRITTEN = "10.88.8.1"
 
 
 def extip_status(lab, *flags, check=True):
@@ -17,6 +18,12 @@ def extip_status(lab, *flags, check=True):
     """
     argv = [sys.executable, "-m", "extip", "status", f"--kubeconfig={lab.kubeconfig}", *flags]
     return lab.switch.run(argv, check=check).stdout
+
+
+def explanation(lab, ip):
+    """Return it once it has the Event that the IP is up."""
+    text = extip_status(lab, ip, check=False)
+    return text if "AddressUp" in text else ""
 
 
 def test_a_load_balancer_answers_on_both_families_and_keeps_its_addresses(pooled, lab, simple):
@@ -34,6 +41,12 @@ def test_a_load_balancer_answers_on_both_families_and_keeps_its_addresses(pooled
     assert status.count(" given ") == 2
     assert V4 in status
     assert V6 in status
+    pooled.add("written", externalIPs=[WRITTEN], port=82)
+    extip.wait_for_addresses(f"{V4}/32", f"{V6}/128", f"{WRITTEN}/32")
+    explained = wait_until(lambda: explanation(lab, WRITTEN), "the Event that it is up")
+    assert " given " in explained
+    assert "in its way:   nothing" in explained
+    lab.delete_service("written", namespace=pooled.namespace)
 
     assert extip.process.terminate() == 0
     pooled.add("other", **LOAD_BALANCER, port=81)

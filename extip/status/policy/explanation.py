@@ -12,7 +12,7 @@ from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import address_request
 from extip.services.policy.requests import parse_ip
-from extip.status.policy.table import ClaimRow, ClaimState
+from extip.status.policy.table import FINE, ClaimRow
 
 _MOST_EVENTS = 10
 
@@ -30,6 +30,8 @@ class Explanation:
     """Its former node, with time and reason as far as they are known; empty for none."""
     history: tuple[str, ...]
     """Its Events, the last one first. The API server keeps them for an hour."""
+    history_unread: str
+    """The reason for which some could not be read; empty when all were."""
     in_the_way: tuple[str, ...]
     """Empty when it is up and nobody contests it."""
 
@@ -41,21 +43,27 @@ def explain(
     claims: Iterable[IpClaim],
     services: Iterable[DetailedService],
     events: Iterable[Event],
+    unread: str = "",
 ) -> Explanation:
-    """Explain an IP that has a row and these claims. `ip` is written as in the rows."""
+    """Explain an IP that has a row and these claims. `ip` is written as in the rows.
+
+    `events` are those of its claims, and of the services that ask for it. `unread` is the reason
+    for which some could not be read.
+    """
     own = tuple(claims)
     address = parse_ip(ip)
     asked = [way for one in services if address and (way := _asks(one, address))]
     made = [f"the claim {one.metadata.name}, made by hand" for one in own if not one.managed]
     ways = [row for row in rows if row.ip == ip]
-    blocked = [row.why for row in ways if row.state is not ClaimState.UP and row.why]
+    blocked = [row.why for row in ways if row.state not in FINE and row.why]
     blocked += [text for one in own if (text := _conflict(one))]
     return Explanation(
         ip=ip,
         asked_by=(*asked, *made),
         claims=tuple(_claim(one) for one in own),
         before="; ".join(text for one in own if (text := _before(one))),
-        history=_history(events),
+        history=_history(one for one in events if _is_about(one, ip)),
+        history_unread=unread,
         in_the_way=tuple(dict.fromkeys(blocked, 0)),
     )
 
@@ -129,7 +137,16 @@ def _conflict(claim: IpClaim) -> str:
 
 def _history(events: Iterable[Event]) -> tuple[str, ...]:
     told: Sequence[Event] = sorted(events, key=_time, reverse=True)
-    return tuple(f"{_time(one)} {one.reason}: {one.message}" for one in told[:_MOST_EVENTS])
+    texts = [f"{_time(one)} {one.reason}: {one.message}" for one in told]
+    once = dict.fromkeys(texts, 0)  # claim and service are told some of them alike
+    return tuple(once)[:_MOST_EVENTS]
+
+
+def _is_about(event: Event, ip: str) -> bool:
+    """Whether it is about the IP: a service has Events about its other IPs, too."""
+    if event.involved_object.kind != "Service":
+        return True
+    return ip in (word.rstrip(",;:") for word in event.message.split())
 
 
 def _time(event: Event) -> str:

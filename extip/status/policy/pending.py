@@ -64,8 +64,17 @@ def pending_services(
     return found
 
 
-def pending_rows(lacking: Iterable[PendingService], events: Iterable[Event]) -> list[ClaimRow]:
-    """Return the rows of pending services, each with extip's latest Warning about it."""
+def pending_rows(
+    lacking: Iterable[PendingService], events: Iterable[Event], arrived: Iterable[Event] = ()
+) -> list[ClaimRow]:
+    """Return the rows of pending services, each with extip's latest Warning about it.
+
+    `arrived` are the Events of IPs that have come up, in simple mode: such a one ends the Warnings
+    before it of a service that only a Warning says to be waiting.
+    """
+    up: dict[tuple[str, str], str] = {}
+    for event in sorted(arrived, key=_when):
+        up[event.involved_object.namespace, event.involved_object.name] = _when(event)
     told: dict[tuple[str, str], list[Event]] = {}
     for event in sorted(events, key=_when, reverse=True):
         about = event.involved_object
@@ -74,9 +83,18 @@ def pending_rows(lacking: Iterable[PendingService], events: Iterable[Event]) -> 
     for one in lacking:
         of_it = told.get((one.owner.namespace, one.owner.name), ())
         latest = next((event for event in of_it if _is_about(event, one)), None)
+        over = up.get((one.owner.namespace, one.owner.name), "")
+        if latest is not None and one.if_told and _when(latest) <= over:
+            continue
         if latest is not None or not one.if_told:
             rows.append(_row(one, latest))
     return rows
+
+
+def is_about_ip(ip: str, message: str) -> bool:
+    """Whether a part of a message begins with the IP; `told_on_services` joins parts."""
+    begins = f"{ip} ", f"{ip},", f"{ip}:"
+    return any(part.startswith(begins) for part in message.split("; "))
 
 
 def _is_refused(service: DetailedService, why: str) -> bool:

@@ -27,7 +27,7 @@ Line = tuple[bool, tuple[str, ...]]
 
 
 def as_text(overview: Overview, *, now: datetime, wide: bool, colour: bool, whole: bool) -> str:
-    """Return headline, problems and tables; only the tables unless the `whole` is shown.
+    """Return headline, problems and tables; only tables with rows unless the `whole` is shown.
 
     `now` is the reader's wall clock. With `colour` problems are red.
     """
@@ -37,8 +37,10 @@ def as_text(overview: Overview, *, now: datetime, wide: bool, colour: bool, whol
         parts.append("".join(_painted(f"! {text}\n", colour) for text in overview.problems))
     ips = [_ip(row, now, wide=wide) for row in overview.ips]
     nodes = [_node(row, now, wide=wide) for row in overview.nodes]
-    parts.append(_table(_IP_HEAD_WIDE if wide else _IP_HEAD, ips, colour))
-    parts.append(_table(_NODE_HEAD_WIDE if wide else _NODE_HEAD, nodes, colour))
+    if ips or whole:
+        parts.append(_table(_IP_HEAD_WIDE if wide else _IP_HEAD, ips, colour))
+    if nodes or whole:
+        parts.append(_table(_NODE_HEAD_WIDE if wide else _NODE_HEAD, nodes, colour))
     if overview.pools:
         pools = [
             (
@@ -109,13 +111,19 @@ def _painted(line: str, colour: bool) -> str:  # noqa: FBT001
     return f"{_RED}{line[:-1]}{_PLAIN}\n" if colour else line
 
 
+def _history(told: Explanation) -> tuple[str, ...]:
+    if told.history_unread:
+        return (*told.history, f"not all can be read: {told.history_unread}")
+    return told.history or ("none in the last hour",)
+
+
 def _explained(told: Explanation) -> str:
     parts = (
         ("asked for by", told.asked_by or ("nobody that can be read",)),
         ("claim", told.claims or ("none",)),
         ("before", (told.before,) if told.before else ("no other node, as far as is known",)),
         ("in its way", told.in_the_way or ("nothing",)),
-        ("Events", told.history or ("none in the last hour",)),
+        ("Events", _history(told)),
     )
     lines = (
         f"{label + ':' if first else '':14}{text}\n"

@@ -5,6 +5,9 @@ from typing import cast
 import pytest
 
 from extip.api.coordination_v1 import Lease
+from extip.api.core_v1 import Event
+from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
+from extip.api.meta_v1 import FullObjectMeta
 from extip.api.resources import EVENTS, IP_CLAIMS
 from extip.cache.listwatch import Page
 from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
@@ -14,6 +17,7 @@ from tests.fakes.virtual_time import run_virtually
 from tests.unit.status.test_pending import service
 
 LEASE = Lease()
+CLAIM = IpClaim(metadata=FullObjectMeta(name="c"), spec=IpClaimSpec(cidr="10.0.0.1/32"))
 NOT_ALLOWED = ApiAccessError("may not", request="list")
 
 
@@ -135,3 +139,13 @@ async def test_without_claims_it_is_told_whether_they_were_ever_there(unknown, t
     server = Server(*unknown, ipnodes=())
     with pytest.raises(UnansweredError, match=text):
         await cluster.read_cluster(client(server), "")
+
+
+async def test_events_of_an_ip_are_those_of_its_claims_and_services():
+    event = Event(message="m")
+    server = Server(events=(event,), events_shop=(event,))
+    found = await cluster.events_about(client(server), [CLAIM], ["shop/web"])
+    assert found == ((event, event), "")
+    assert server.asked == [("events", ""), ("events", "shop")]
+    found = await cluster.events_about(client(Server()), [CLAIM], ["shop/web"])
+    assert found == ((), "list: may not")

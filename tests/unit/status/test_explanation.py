@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from extip.api.core_v1 import DetailedServiceSpec, Event
+from extip.api.core_v1 import DetailedServiceSpec, Event, ObjectReference
 from extip.api.ipcontroller_v1 import (
     IpClaimPool,
     IpClaimPoolSpec,
@@ -82,6 +82,24 @@ def test_its_events_the_last_one_first():
     found = told(claim(FIRST), events=events)
     assert found.history[0] == "2026-01-01T00:00:19Z r19: m"
     assert len(found.history) == 10
+
+
+def test_events_of_services_are_told_once_and_only_those_about_the_ip():
+    about = ObjectReference(kind="Service", namespace="shop", name="web")
+    texts = [
+        f"{IP} from pool edge, fd00::1 from pool edge",
+        f"10.0.0.10 is on n1, eth0; {IP} is on n2, eth0",
+        f"{IP}: not free",
+        "10.0.0.10 is on n1, eth0",
+        f"{IP}: not free",
+    ]
+    events = [Event(involved_object=about, reason="R", message=text) for text in texts]
+    assert told(claim(FIRST), events=events).history == tuple(f" R: {t}" for t in texts[:3])
+
+
+def test_what_simple_mode_gave_has_nothing_in_its_way():
+    row = replace_row(ip_row(IP, state=ClaimState.GIVEN), "by simple mode")
+    assert told(rows=[row]).in_the_way == ()
 
 
 def test_the_pool_that_could_give_an_ip_that_nobody_asks_for():

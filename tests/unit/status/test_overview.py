@@ -1,6 +1,8 @@
 """What is wrong comes first, in sentences and in rows."""
 
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import pytest
 from msgspec import structs
@@ -8,6 +10,7 @@ from msgspec import structs
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec, IpClaimPoolStatus
 from extip.api.meta_v1 import Condition, FullObjectMeta
+from extip.status.policy.explanation import explain
 from extip.status.policy.overview import (
     Leader,
     Overview,
@@ -168,6 +171,23 @@ def test_the_text_counts_then_tells_what_is_wrong_then_lists():
     assert lines[5].split() == ["10.0.0.2", "n1", "down", "60s", "shop/web", "-"]
     assert "~2^63" in lines[-1]
     assert shown(whole=False).startswith("IP ")
+
+
+def test_a_part_without_rows_is_left_out_where_only_some_were_asked_for():
+    plain = partial(as_text, now=NOW, wide=False, colour=False)
+    node_alone = replace(OVERVIEW, ips=(), pools=())
+    assert plain(node_alone, whole=False).startswith("NODE ")
+    assert "IP " in plain(node_alone, whole=True)
+    ip_alone = replace(OVERVIEW, nodes=(), pools=())
+    assert "NODE  STATE  HEARTBEAT" not in plain(ip_alone, whole=False)
+
+
+def test_an_explanation_says_that_events_could_not_be_read():
+    told = explain("10.0.0.1", rows=(), claims=(), services=(), events=(), unread="may not")
+    text = as_text(
+        replace(OVERVIEW, explanation=told), now=NOW, wide=False, colour=False, whole=False
+    )
+    assert text.endswith("Events:       not all can be read: may not\n")
 
 
 def test_the_wide_text_has_more_columns():

@@ -17,7 +17,10 @@ from extip.services.policy.no_endpoint import (
     NONE_READY,
     told_of_withdrawal,
 )
-from extip.status.policy.simple_mode import given_rows
+from extip.services.policy.refusal import NOT_ALLOCATED
+from extip.services.policy.requests import Owner
+from extip.status.policy.pending import PendingService, pending_rows
+from extip.status.policy.simple_mode import given_rows, giver_of, is_written, written_rows
 from extip.status.policy.table import ClaimState
 
 POOL = IpClaimPool(
@@ -31,6 +34,10 @@ def lease(holder):
     return Lease(
         metadata=FullObjectMeta(name="extip-simple"), spec=LeaseSpec(holder_identity=holder)
     )
+
+
+def owner(name):
+    return Owner(kind="Service", namespace="shop", name=name, uid=name)
 
 
 def warning(message, at):
@@ -92,3 +99,30 @@ def test_what_has_a_claim_or_no_simple_mode_has_no_such_row():
     assert row.ip == "10.0.0.10"
     assert given_rows([POOL], [], [lease("")], []) == []
     assert given_rows([POOL], [], [], []) == []
+
+
+def test_an_ip_that_a_service_wrote_is_that_nodes_and_waits_for_no_claim():
+    web, bad = (
+        owner("web"),
+        PendingService(owner=owner("b"), ip="x", why="no IP"),
+    )
+    lacking = [PendingService(owner=web, ip="10.0.0.10"), PendingService(owner=web, ip=""), bad]
+    assert [is_written(one) for one in lacking] == [True, False, False]
+    node = giver_of([lease("n1_uuid")])
+    (row,) = written_rows(lacking, node, [])
+    assert (row.ip, row.node, row.state, row.services) == (
+        "10.0.0.10",
+        "n1",
+        ClaimState.GIVEN,
+        ("shop/web",),
+    )
+    (row,) = written_rows(lacking, node, [warning("10.0.0.10 is a gateway", "2026-01-02")])
+    assert (row.state, row.why) == (ClaimState.REFUSED, "10.0.0.10 is a gateway")
+
+
+def test_a_service_whose_ip_came_up_after_the_warning_does_not_wait():
+    lacking = [PendingService(owner=owner("web"), ip="", if_told=True)]
+    old = replace(warning("another station has 10.0.0.10", "2026-01-02"), reason=NOT_ALLOCATED)
+    assert pending_rows(lacking, [old], [up("2026-01-03")]) == []
+    (row,) = pending_rows(lacking, [old], [up("2026-01-01")])
+    assert row.why == old.message
