@@ -16,6 +16,13 @@ class ResourceAttributes(Wire, frozen=True):
     """Empty for all objects."""
 
 
+class NonResourceAttributes(Wire, frozen=True):
+    """A verb on a path of HTTP."""
+
+    path: str = ""
+    verb: str = ""
+
+
 class AccessReviewSpec(Wire, frozen=True):
     """The question."""
 
@@ -32,4 +39,21 @@ class SelfSubjectAccessReview(KubernetesObject, frozen=True):
     """Whether the account that asks may do something; creating it is asking."""
 
     spec: AccessReviewSpec = AccessReviewSpec()
+    status: AccessReviewStatus = AccessReviewStatus()
+
+
+class SubjectAccessReviewSpec(Wire, frozen=True):
+    """The question about another account, with all that is known of it."""
+
+    user: str = ""
+    uid: str = ""
+    groups: list[str] | None = None
+    extra: dict[str, list[str]] | None = None
+    non_resource_attributes: NonResourceAttributes = NonResourceAttributes()
+
+
+class SubjectAccessReview(KubernetesObject, frozen=True):
+    """Whether another account may do something; creating it is asking."""
+
+    spec: SubjectAccessReviewSpec = SubjectAccessReviewSpec()
     status: AccessReviewStatus = AccessReviewStatus()

@@ -5,7 +5,8 @@ from typing import Generic, TypeVar
 
 from extip.api.apiextensions_v1 import CustomResourceDefinition
 from extip.api.apps_v1 import Workload
-from extip.api.authorization_v1 import SelfSubjectAccessReview
+from extip.api.authentication_v1 import TokenReview
+from extip.api.authorization_v1 import SelfSubjectAccessReview, SubjectAccessReview
 from extip.api.coordination_v1 import Lease
 from extip.api.core_v1 import (
     ConfigMap,
@@ -120,6 +121,22 @@ ACCESS_REVIEWS = Resource(
     kind="SelfSubjectAccessReview",
     namespaced=False,
     type=SelfSubjectAccessReview,
+)
+SUBJECT_ACCESS_REVIEWS = Resource(
+    group="authorization.k8s.io",
+    version="v1",
+    plural="subjectaccessreviews",
+    kind="SubjectAccessReview",
+    namespaced=False,
+    type=SubjectAccessReview,
+)
+TOKEN_REVIEWS = Resource(
+    group="authentication.k8s.io",
+    version="v1",
+    plural="tokenreviews",
+    kind="TokenReview",
+    namespaced=False,
+    type=TokenReview,
 )
 LEASES = Resource(
     group="coordination.k8s.io",

@@ -8,7 +8,7 @@ from extip import __version__
 from extip.cli.types import click_type
 from extip.manifests.old_servers import NEWEST_CHANGE, parse_minor
 from extip.net.networks import IPNetwork
-from extip.settings.flags import NETWORK, FlagType, whole
+from extip.settings.flags import NAME, NETWORK, FlagType, whole
 
 kubernetes_option = click.option(
     "--kubernetes",
@@ -46,6 +46,17 @@ kubernetes_option = click.option(
     type=click_type(NETWORK),
     help="Serve metrics on the node's address, to this network alone. Repeatable.",
 )
+@click.option(
+    "--metrics-tls-secret",
+    type=click_type(NAME),
+    show_default="no TLS",
+    help="Serve them with TLS by the certificate in this Secret (tls.crt, tls.key, ca.crt).",
+)
+@click.option(
+    "--metrics-auth",
+    is_flag=True,
+    help="Show them only for bearer tokens that may get /metrics; needs --metrics-tls-secret.",
+)
 @kubernetes_option
 @click.option(
     "--monitoring",
@@ -61,6 +72,8 @@ def manifests(  # noqa: PLR0913 - an argument for each option
     mask: int,
     allow_cidr: tuple[IPNetwork, ...],
     metrics_allow_cidr: tuple[IPNetwork, ...],
+    metrics_tls_secret: str | None,
+    metrics_auth: bool,
     kubernetes: int,
     monitoring: bool,
 ) -> None:
@@ -83,6 +96,8 @@ def manifests(  # noqa: PLR0913 - an argument for each option
             mask=mask,
             allow_cidr=allow_cidr,
             metrics_allow_cidr=metrics_allow_cidr,
+            metrics_tls_secret=metrics_tls_secret or "",
+            metrics_auth=metrics_auth,
             kubernetes=kubernetes,
             monitoring=monitoring,
         ),

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from extip import __version__
 from extip.errors import ConfigurationError
-from extip.manifests.folder import METRICS_PORT, MONITORING, source_of
+from extip.manifests.folder import (
+    METRICS_AUTH,
+    METRICS_FILES,
+    METRICS_NAME,
+    METRICS_PORT,
+    METRICS_READER,
+    METRICS_VOLUME,
+    MONITORING,
+    source_of,
+)
 from extip.manifests.old_servers import as_taken
 
 DASHBOARD = "dashboard.json"
@@ -20,15 +29,25 @@ DEFINITIONS = "crds.yaml"
 _NOT_IN_A_CHART = {DEFINITIONS, "kustomization.yaml", "namespace.yaml"}
 """Helm has a namespace for each release, and its own way with definitions."""
 
-_READERS = """\
-        {{- range .Values.metrics.allowCidr }}
-        - --metrics-allow-cidr={{ . }}
-        {{- end }}
+_READERS = f"""\
+        {{{{- range .Values.metrics.allowCidr }}}}
+        - --metrics-allow-cidr={{{{ . }}}}
+        {{{{- end }}}}
+        {{{{- if .Values.metrics.tlsSecret }}}}
+        - --metrics-tls-cert-file={METRICS_FILES}/tls.crt
+        - --metrics-tls-private-key-file={METRICS_FILES}/tls.key
+        {{{{- end }}}}
+        {{{{- if .Values.metrics.auth }}}}
+        - --metrics-auth
+        {{{{- end }}}}
 """
 _SCHEDULER = f"""\
         - --log-format=json
         {{{{- range .Values.allowCidr }}}}
         - --allow-cidr={{{{ . }}}}
+        {{{{- end }}}}
+        {{{{- if .Values.metrics.tlsSecret }}}}
+        - --metrics=:{METRICS_PORT}
         {{{{- end }}}}
 {_READERS}\
         {{{{- range .Values.scheduler.args }}}}
@@ -52,6 +71,52 @@ _METRICS_PORT = f"""\
           containerPort: {METRICS_PORT}
           hostPort: {METRICS_PORT}
         {{{{- end }}}}
+"""
+_POD_PORT = f"""\
+          containerPort: 9188
+        {{{{- if .Values.metrics.tlsSecret }}}}
+        - name: metrics
+          containerPort: {METRICS_PORT}
+        {{{{- end }}}}
+"""
+_MOUNT = (
+    "        resources:\n",
+    f"""\
+        {{{{- if .Values.metrics.tlsSecret }}}}
+        volumeMounts:
+        - name: {METRICS_VOLUME}
+          mountPath: {METRICS_FILES}
+          readOnly: true
+        {{{{- end }}}}
+        resources:
+""",
+)
+_VOLUME = (
+    "      containers:\n",
+    f"""\
+      {{{{- with .Values.metrics.tlsSecret }}}}
+      volumes:
+      - name: {METRICS_VOLUME}
+        secret: {{secretName: {{{{ . }}}}}}
+      {{{{- end }}}}
+      containers:
+""",
+)
+_ENDPOINT = f"""\
+  podMetricsEndpoints:
+  {{{{- if .Values.metrics.tlsSecret }}}}
+  - port: metrics
+    interval: 15s
+    scheme: https
+    tlsConfig:
+      ca:
+        secret: {{name: {{{{ .Values.metrics.tlsSecret }}}}, key: ca.crt}}
+      serverName: {METRICS_NAME}
+    {{{{- if .Values.metrics.auth }}}}
+    authorization:
+      credentials: {{name: {METRICS_READER}, key: token}}
+    {{{{- end }}}}
+  {{{{- else }}}}
 """
 _NODE_IP = """\
             fieldRef: {fieldPath: spec.nodeName}
@@ -85,23 +150,45 @@ _VALUES: dict[str, tuple[tuple[str, str], ...]] = {
         ("          hostIP: 127.0.0.1\n", _METRICS_PORT),
         ("            fieldRef: {fieldPath: spec.nodeName}\n", _NODE_IP),
         ("      dnsPolicy: ClusterFirstWithHostNet\n", _NODES),
+        _MOUNT,
+        _VOLUME,
     ),
     "scheduler.yaml": (
         _IMAGE,
         ("--mask=32    #", "--mask={{ .Values.mask }}    #"),
         ("        - --log-format=json\n", _SCHEDULER),
         ("apiVersion: policy/v1\n", _BUDGET),
+        ("          containerPort: 9188\n", _POD_PORT),
+        _MOUNT,
+        _VOLUME,
     ),
     "rbac-controller.yaml": (_SUBJECT,),
     "rbac-scheduler.yaml": (_SUBJECT,),
+    "rbac-metrics.yaml": (_SUBJECT,),
+    "podmonitor.yaml": (
+        ("  podMetricsEndpoints:\n", _ENDPOINT),
+        ("      regex: scheduler\n", "      regex: scheduler\n  {{- end }}\n"),
+    ),
     "networkpolicy.yaml": (
         (
             "metadata.name: monitoring    #",
             "metadata.name: {{ .Values.monitoring.namespace }}    #",
         ),
+        (
+            "- port: http\n",
+            '- port: {{ .Values.metrics.tlsSecret | empty | ternary "http" "metrics" }}\n',
+        ),
     ),
 }
 """By file: texts of the manifests, and what stands in their place in the chart."""
+
+
+_PARTS = {
+    "claims": "",
+    MONITORING: ".Values.monitoring.enabled",
+    METRICS_AUTH: ".Values.metrics.auth",
+}
+"""Folders of the manifests, each with the value that switches it on."""
 
 
 def write_chart(folder: Path, kubernetes: int) -> None:
@@ -126,16 +213,16 @@ def write_chart(folder: Path, kubernetes: int) -> None:
 
 
 def _write_templates(folder: Path) -> None:
-    for part in ("claims", MONITORING):
+    for part, condition in _PARTS.items():
         for file in sorted(source_of(part).glob("*.yaml")):
             if file.name not in _NOT_IN_A_CHART:
-                (folder / file.name).write_text(template_of(file))
-    for file in (*source_of(MONITORING).glob("*.yaml"), folder / "dashboard.yaml"):
-        made = folder / file.name
-        if made.exists():
-            made.write_text(
-                f"{{{{- if .Values.monitoring.enabled }}}}\n{made.read_text()}{{{{- end }}}}\n"
-            )
+                (folder / file.name).write_text(_if(condition, template_of(file)))
+    dashboard = folder / "dashboard.yaml"
+    dashboard.write_text(_if(_PARTS[MONITORING], dashboard.read_text()))
+
+
+def _if(condition: str, text: str) -> str:
+    return f"{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n" if condition else text
 
 
 def template_of(file: Path) -> str:

@@ -20,8 +20,16 @@ from extip.net.networks import IPNetwork
 
 OVERLAY = "kustomization.yaml"
 MONITORING = "monitoring"
+METRICS_AUTH = "metrics-auth"
 METRICS_PORT = 9189
 """Port of programs on the host's network; that of their probes stays on loopback."""
+METRICS_READER = "extip-metrics-reader"
+"""Account that may read metrics, and the Secret with its token."""
+METRICS_NAME = "extip-metrics"
+"""Name that the certificate for metrics has to have: the addresses of pods and nodes change."""
+METRICS_FILES = "/run/secrets/extip-metrics"
+"""Where a pod finds certificate and key for metrics."""
+METRICS_VOLUME = "metrics-tls"
 MARKER = "replaced-by-extip-manifests"
 """A file of the base. Without it a folder of the same name is somebody else's, and stays."""
 
@@ -34,7 +42,8 @@ _OF_CHECKOUT = Path(__file__).parents[2] / "manifests"
 _CONTAINER = "/spec/template/spec/containers/0"
 _ARGUMENTS = f"{_CONTAINER}/args"
 _NODE_IP = {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
-_PORT = {"name": "metrics", "containerPort": METRICS_PORT, "hostPort": METRICS_PORT}
+_POD_PORT = {"name": "metrics", "containerPort": METRICS_PORT}
+_PORT = {**_POD_PORT, "hostPort": METRICS_PORT}
 
 Operation = dict[str, object]
 """One of a JSON patch (RFC 6902)."""
@@ -54,17 +63,44 @@ class Choices:
     allow_cidr: Sequence[IPNetwork] = ()
     metrics_allow_cidr: Sequence[IPNetwork] = ()
     """Where Prometheus asks from; none: only from the node itself, and the schedulers' network."""
+    metrics_tls_secret: str = ""
+    """The Secret with the certificate for metrics; empty: no TLS."""
+    metrics_auth: bool = False
+    """Whether metrics are for bearer tokens alone."""
     kubernetes: int = NEWEST_CHANGE
     """Minor version of the oldest API server."""
     monitoring: bool = False
     """Whether the folder has what the Prometheus operator takes, too."""
+
+    def options(self) -> list[str]:
+        """Return the folders that are put beside that of the mode."""
+        chosen = {MONITORING: self.monitoring, METRICS_AUTH: self.metrics_auth}
+        return [name for name, is_chosen in chosen.items() if is_chosen]
+
+    def check(self) -> None:
+        """Raise ConfigurationError for an option that lacks another one."""
+        for option, is_chosen in (
+            ("--monitoring", self.monitoring),
+            ("--metrics-tls-secret", self.metrics_tls_secret),
+        ):
+            if is_chosen and not self.metrics_allow_cidr:
+                raise ConfigurationError(
+                    f"{option} needs --metrics-allow-cidr: the network that Prometheus asks from"
+                )
+        if self.metrics_auth and not self.metrics_tls_secret:
+            raise ConfigurationError(
+                "--metrics-auth needs --metrics-tls-secret: a token must not cross the network in "
+                "plain text"
+            )
 
 
 def write(folder: Path, choices: Choices) -> None:
     """Write base and overlay, and print the next step; raises ConfigurationError."""
     overlay, base = folder / OVERLAY, folder / choices.mode
     again = overlay.exists() and (base / MARKER).exists()
-    with_monitoring = (folder / MONITORING / MARKER).exists() if again else choices.monitoring
+    options = choices.options()
+    if again:
+        options = [one for one in (MONITORING, METRICS_AUTH) if (folder / one / MARKER).exists()]
     try:
         if not again and folder.exists() and any(folder.iterdir()):
             raise ConfigurationError(
@@ -72,13 +108,9 @@ def write(folder: Path, choices: Choices) -> None:
             )
         if not again and not (choices.image and choices.iface):
             raise ConfigurationError("--image and --iface are needed for a new folder")
-        if choices.monitoring and not choices.metrics_allow_cidr:
-            raise ConfigurationError(
-                "--monitoring needs --metrics-allow-cidr: the network that Prometheus asks from"
-            )
-        _replace_base(base, source_of(choices.mode), choices.kubernetes)
-        if with_monitoring:
-            _replace_base(folder / MONITORING, source_of(MONITORING), choices.kubernetes)
+        choices.check()
+        for name in (choices.mode, *options):
+            _replace_base(folder / name, source_of(name), choices.kubernetes)
         if not again:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
@@ -137,7 +169,7 @@ def _overlay(choices: Choices) -> dict[str, object]:
     return {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [choices.mode, *([MONITORING] if choices.monitoring else [])],
+        "resources": [choices.mode, *choices.options()],
         "images": [{"name": "extip", **_image(choices.image)}],
         "patches": [
             {"target": {"kind": kind, "name": name}, "patch": _lines(operations)}
@@ -162,24 +194,67 @@ def _image(text: str) -> dict[str, str]:
 def _patches(choices: Choices) -> Iterator[tuple[str, str, list[Operation]]]:
     iface, mask = f"--iface={choices.iface}", f"--mask={choices.mask}"
     networks = _flags("--allow-cidr", choices.allow_cidr)
-    readers = _flags("--metrics-allow-cidr", choices.metrics_allow_cidr)
+    readers = [*_flags("--metrics-allow-cidr", choices.metrics_allow_cidr), *_tls(choices)]
     if choices.mode == "simple":
-        opened = [_add("env", [_NODE_IP]), *_metrics()] if readers else []
+        opened = [_add("env", [_NODE_IP]), *_metrics("$(NODE_IP)", _PORT)] if readers else []
         flags = [_replace(1, iface), _replace(2, mask), *networks, *opened, *readers]
         yield "Deployment", "extip-simple", flags
     else:
-        opened = [_add("env/-", _NODE_IP), *_metrics()] if readers else []
+        opened = [_add("env/-", _NODE_IP), *_metrics("$(NODE_IP)", _PORT)] if readers else []
         yield "DaemonSet", "extip-controller", [_replace(1, iface), *opened, *readers]
-        yield "Deployment", "extip-scheduler", [_replace(1, mask), *networks, *readers]
+        opened = _metrics("", _POD_PORT) if choices.metrics_tls_secret else []
+        yield "Deployment", "extip-scheduler", [_replace(1, mask), *networks, *opened, *readers]
+    if choices.monitoring and choices.metrics_tls_secret:
+        endpoints, port = "/spec/podMetricsEndpoints", "/spec/ingress/0/ports/0/port"
+        yield "PodMonitor", "extip", [_set(endpoints, [_endpoint(choices)])]
+        yield "NetworkPolicy", "extip-scheduler", [_set(port, "metrics")]
 
 
-def _metrics() -> list[Operation]:
-    """Serve them on the node's own address. All addresses would be the external IPs, too."""
-    return [_add("args/-", f"--metrics=$(NODE_IP):{METRICS_PORT}"), _add("ports/-", _PORT)]
+def _metrics(address: str, port: object) -> list[Operation]:
+    """Serve them on the node's own address. All addresses would be the external IPs, too.
+
+    A pod has no external IPs: there it is each of its addresses.
+    """
+    return [_add("args/-", f"--metrics={address}:{METRICS_PORT}"), _add("ports/-", port)]
+
+
+def _tls(choices: Choices) -> list[Operation]:
+    """Mount the certificate, and serve metrics with it, where one is named."""
+    secret = choices.metrics_tls_secret
+    if not secret:
+        return []
+    volume = {"name": METRICS_VOLUME, "secret": {"secretName": secret}}
+    mount = {"name": METRICS_VOLUME, "mountPath": METRICS_FILES, "readOnly": True}
+    return [
+        _add("args/-", f"--metrics-tls-cert-file={METRICS_FILES}/tls.crt"),
+        _add("args/-", f"--metrics-tls-private-key-file={METRICS_FILES}/tls.key"),
+        *([_add("args/-", "--metrics-auth")] if choices.metrics_auth else []),
+        _add("volumeMounts", [mount]),
+        {"op": "add", "path": "/spec/template/spec/volumes", "value": [volume]},
+    ]
+
+
+def _endpoint(choices: Choices) -> dict[str, object]:
+    """Return what a PodMonitor scrapes with TLS: the same port of all pods."""
+    authority = {"secret": {"name": choices.metrics_tls_secret, "key": "ca.crt"}}
+    endpoint: dict[str, object] = {
+        "port": "metrics",
+        "interval": "15s",
+        "scheme": "https",
+        "tlsConfig": {"ca": authority, "serverName": METRICS_NAME},
+    }
+    if choices.metrics_auth:
+        token = {"name": METRICS_READER, "key": "token"}
+        endpoint["authorization"] = {"credentials": token}
+    return endpoint
+
+
+def _set(path: str, value: object) -> Operation:
+    return {"op": "replace", "path": path, "value": value}
 
 
 def _replace(position: int, flag: str) -> Operation:
-    return {"op": "replace", "path": f"{_ARGUMENTS}/{position}", "value": flag}
+    return _set(f"{_ARGUMENTS}/{position}", flag)
 
 
 def _flags(name: str, networks: Sequence[IPNetwork]) -> list[Operation]:

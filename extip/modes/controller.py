@@ -80,7 +80,7 @@ async def run(settings: ControllerSettings) -> None:
     ):
         rng = Random()  # noqa: S311 - jitter
         process = assemble(settings, kube, net, clock=clock, rng=rng, metrics=metrics)
-        await process.serving(settings, metrics.registry).run(stop.next)
+        await process.serving(settings, metrics.registry, kube).run(stop.next)
 
 
 def assemble(

@@ -6,14 +6,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from extip import log
-from extip.health import Check, HttpServer, MetricsPage, Page, health_pages
+from extip.clock import LoopClock
+from extip.health import Check, HttpServer, MetricsPage, Page, health_pages, shown_to
+from extip.kube.client import ApiClient
 from extip.net.networks import Networks
+from extip.scrapes.page import ReviewedPage
+from extip.scrapes.reviewer import TokenReviewer
 from extip.settings.process import ProcessSettings
 from extip.supervisor import Component, NextSignal, run_beside
+from extip.tls import Certificate
 
 
 async def _nothing_to_drain(_signal: str, _next_signal: NextSignal) -> None:
@@ -70,20 +76,54 @@ class Process:
         spared = Component("spared-caches", partial(_spare, self.cached))
         return replace(self, components=(*self.components, spared))
 
-    def serving(self, settings: ProcessSettings, registry: CollectorRegistry) -> "Process":
+    def serving(
+        self, settings: ProcessSettings, registry: CollectorRegistry, kube: ApiClient
+    ) -> "Process":
         """Return the process with its health and metrics served where the settings say."""
-        metrics = MetricsPage(registry, may_read=partial(_may_read, settings.metrics_readers))
-        pages: dict[str, Page] = {**health_pages(self.live, self.ready), "/metrics": metrics}
-        alone: dict[str, Page] = {"/metrics": metrics}
-        served = [
-            Component(name, HttpServer(listen, shown, flag=f"--{name}").run)
-            for name, listen, shown in (
-                ("http", settings.http, pages),
-                ("metrics", settings.metrics, alone),
-            )
-            if listen is not None
-        ]
+        metrics: Page = MetricsPage(registry)
+        certificate = _certificate(settings)
+        here = metrics if certificate is None else _of_loopback(metrics)
+        pages = {
+            **health_pages(self.live, self.ready),
+            "/metrics": _for_readers(here, settings),
+        }
+        if settings.metrics_auth:
+            metrics = ReviewedPage(metrics, TokenReviewer(kube, clock=LoopClock()))
+        alone = {"/metrics": _for_readers(metrics, settings)}
+        served = []
+        if settings.http is not None:
+            served.append(Component("http", HttpServer(settings.http, pages, flag="--http").run))
+        if settings.metrics is not None:
+            server = HttpServer(settings.metrics, alone, flag="--metrics", certificate=certificate)
+            served.append(Component("metrics", server.run))
         return replace(self, components=(*self.components, *served))
+
+
+def _certificate(settings: ProcessSettings) -> Certificate | None:
+    if not settings.metrics_tls_cert_file:
+        return None
+    return Certificate(
+        Path(settings.metrics_tls_cert_file),
+        Path(settings.metrics_tls_private_key_file),
+        flag="--metrics-tls-cert-file",
+    )
+
+
+def _for_readers(page: Page, settings: ProcessSettings) -> Page:
+    may_read = partial(_may_read, settings.metrics_readers)
+    return shown_to(page, may_read, otherwise="not in --metrics-allow-cidr")
+
+
+def _of_loopback(page: Page) -> Page:
+    """Return the page for this machine alone: others read it with TLS."""
+    return shown_to(page, _is_loopback, otherwise="metrics are on --metrics, with TLS")
+
+
+def _is_loopback(client: str) -> bool:
+    try:
+        return ip_address(client).is_loopback
+    except ValueError:  # the connection is gone already
+        return False
 
 
 def _may_read(readers: Networks, client: str) -> bool:

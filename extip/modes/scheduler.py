@@ -68,7 +68,7 @@ async def run(settings: SchedulerSettings) -> None:
         connect(settings.kubeconfig, metrics=metrics, instance=settings.instance)
     ) as kube:
         process = assemble(settings, kube, identity, clock=clock, rng=rng, metrics=metrics)
-        await process.serving(settings, metrics.registry).alone().run(stop.next)
+        await process.serving(settings, metrics.registry, kube).alone().run(stop.next)
 
 
 def assemble(

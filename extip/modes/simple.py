@@ -66,7 +66,7 @@ async def run(settings: SimpleSettings) -> None:
     ):
         rng = Random()  # noqa: S311 - jitter
         process = assemble(settings, kube, net, clock=clock, rng=rng, metrics=metrics)
-        await process.serving(settings, metrics.registry).alone().run(stop.next)
+        await process.serving(settings, metrics.registry, kube).alone().run(stop.next)
 
 
 def assemble(

@@ -12,6 +12,7 @@ from extip.settings.flags import (
     LISTEN,
     NAMESPACE,
     NETWORK,
+    SWITCH,
     TEXT,
     choice,
     flag,
@@ -115,6 +116,24 @@ class ProcessSettings:
         "Show metrics only to clients inside this network and on this machine's loopback."
         " Repeatable.",
     )
+    metrics_tls_cert_file: str = flag(
+        "--metrics-tls-cert-file",
+        TEXT,
+        "",
+        "PEM file with certificate and chain, for TLS on --metrics; read again when it changes."
+        " Then --http shows metrics only to this machine's loopback.",
+        shown="no TLS",
+    )
+    metrics_tls_private_key_file: str = flag(
+        "--metrics-tls-private-key-file", TEXT, "", "PEM file with its private key.", shown="no TLS"
+    )
+    metrics_auth: bool = flag(
+        "--metrics-auth",
+        SWITCH,
+        "",
+        "Show metrics on --metrics only for a bearer token that may get /metrics; the API server"
+        " reviews it. Needs TLS.",
+    )
     log_format: Literal["console", "json"] = flag(
         "--log-format", choice("console", "json"), "console", "How log events are written."
     )
@@ -137,6 +156,19 @@ class ProcessSettings:
             raise ConfigurationError(
                 "--metrics needs --metrics-allow-cidr: the network that Prometheus asks from"
             )
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        certificate, key = self.metrics_tls_cert_file, self.metrics_tls_private_key_file
+        both = "--metrics-tls-cert-file and --metrics-tls-private-key-file"
+        if bool(certificate) != bool(key):
+            raise ConfigurationError(f"{both} go together: give both")
+        if self.metrics_auth and not certificate:
+            raise ConfigurationError(
+                f"--metrics-auth needs {both}: a token must not cross the network in plain text"
+            )
+        if certificate and self.metrics is None:
+            raise ConfigurationError(f"{both} are for --metrics: say where it is served")
 
     @property
     def metrics_readers(self) -> Networks:

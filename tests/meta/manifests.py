@@ -15,7 +15,8 @@ from tests.lab.binaries import find_tool
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 KUSTOMIZATIONS = sorted(path.parent for path in MANIFESTS.glob("*/kustomization.yaml"))
-MODES = [folder for folder in KUSTOMIZATIONS if folder.name != "monitoring"]
+METRICS_AUTH = MANIFESTS / "metrics-auth"
+MODES = [one for one in KUSTOMIZATIONS if one.name not in ("monitoring", METRICS_AUTH.name)]
 CRDS = MANIFESTS / "claims" / "crds.yaml"
 CONTAINERFILE = MANIFESTS / "Containerfile"
 BINDINGS = ("RoleBinding", "ClusterRoleBinding")

@@ -27,6 +27,14 @@ ALL = {
 }
 ALL_FLAGS = [*LEAST_FLAGS, "--mask=24", "--allow-cidr=10.1.0.0/24", "--allow-cidr=fd00::/64"]
 ALL_FLAGS += ["--metrics-allow-cidr=10.244.0.0/16", "--monitoring"]
+SECURE = {
+    **LEAST,
+    "metrics": {"allowCidr": ["10.244.0.0/16"], "tlsSecret": "extip-metrics", "auth": True},
+    "monitoring": {"enabled": True},
+}
+TLS_ALONE = {**SECURE, "metrics": {"allowCidr": ["10.244.0.0/16"], "tlsSecret": "extip-metrics"}}
+SECURE_FLAGS = [*LEAST_FLAGS, "--metrics-allow-cidr=10.244.0.0/16", "--monitoring"]
+SECURE_FLAGS += ["--metrics-tls-secret=extip-metrics", "--metrics-auth"]
 
 
 def run(*arguments: str | Path, place: Path = ROOT) -> "subprocess.CompletedProcess[str]":
@@ -73,7 +81,14 @@ def by_name(objects: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("values", "flags"), [(LEAST, LEAST_FLAGS), (ALL, ALL_FLAGS)], ids=["least", "all"]
+    ("values", "flags"),
+    [
+        (LEAST, LEAST_FLAGS),
+        (ALL, ALL_FLAGS),
+        (SECURE, SECURE_FLAGS),
+        (TLS_ALONE, SECURE_FLAGS[:-1]),
+    ],
+    ids=["least", "all", "secure", "tls alone"],
 )
 def test_the_chart_has_just_the_objects_of_the_folder(helm, chart, tmp_path, values, flags):
     done = run("manifests", "claims", tmp_path / "mine", *flags)
@@ -124,6 +139,9 @@ def test_the_chart_takes_each_selection_of_interfaces(helm, chart, iface):
         ({**LEAST, "allowCidr": ["10.0.0.1"]}, "allowCidr"),
         ({**LEAST, "scheduler": {"args": ["nodefilter=fair"]}}, "scheduler/args"),
         ({**LEAST, "allowCIDR": []}, "allowCIDR"),
+        ({**LEAST, "metrics": {"allowCidr": ["10.0.0.0/8"], "auth": True}}, "tlsSecret"),
+        ({**LEAST, "metrics": {"tlsSecret": "extip-metrics"}}, "allowCidr"),
+        ({**LEAST, "metrics": {"allowCidr": ["10.0.0.0/8"], "tlsSecret": "A"}}, "tlsSecret"),
     ],
 )
 def test_values_that_cannot_work_are_refused(helm, chart, values, said):

@@ -15,12 +15,15 @@ from extip.addresses.reconciler import _OVERDUE, _SLOWEST_PASS_S
 from extip.cli import cli
 from extip.definitions.command import render
 from extip.definitions.documents import definitions
+from extip.manifests.folder import METRICS_READER
+from extip.scrapes.reviewer import METRICS_PATH
 from tests.meta.api_requests import api_requests
 from tests.meta.manifests import (
     CONTAINERFILE,
     CRDS,
     KUSTOMIZATIONS,
     MANIFESTS,
+    METRICS_AUTH,
     Workload,
     build,
     kubectl,
@@ -30,6 +33,7 @@ from tests.meta.manifests import (
 WORKLOADS = [workload for folder in KUSTOMIZATIONS for workload in workloads(folder)]
 EACH = pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.command)
 ADDRESS_MODES = ("simple", "controller")
+REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
 DEFINITIONS_GROUP = "apiextensions.k8s.io"
 LEASES_GROUP = "coordination.k8s.io"
 TIDY_S = 4.0
@@ -67,13 +71,38 @@ def test_every_flag_is_one_that_the_command_takes(workload):
 
 @EACH
 def test_rbac_grants_what_the_source_asks_for_and_nothing_else(workload):
-    """But to make definitions: they are applied beside, and without them extip says what to run."""
+    """But to make definitions: they are applied beside, and without them extip says what to run.
+
+    And but to review tokens, which is an option.
+    """
     asked = api_requests(f"extip.modes.{workload.command}")
-    assert workload.granted() == {
+    needed = {
         (group, resource, verb)
         for group, resource, verb in asked
         if group != DEFINITIONS_GROUP or verb == "get"
     }
+    reviews = {one for one in needed if one[0] in REVIEW_GROUPS}
+    assert workload.granted() == needed - reviews
+    with_option = Workload(workload.manifest, [*workload.beside, *build(METRICS_AUTH)])
+    assert with_option.granted() == needed
+    assert {resource for _, resource, _ in reviews} == {"tokenreviews", "subjectaccessreviews"}
+
+
+def test_the_option_of_tokens_has_an_account_that_may_read_metrics_and_nothing_else():
+    built = {(one["kind"], one["metadata"]["name"]): one for one in build(METRICS_AUTH)}
+    account = built["ServiceAccount", METRICS_READER]["metadata"]
+    role = built["ClusterRole", METRICS_READER]
+    assert role["rules"] == [{"nonResourceURLs": [METRICS_PATH], "verbs": ["get"]}]
+    bound = built["ClusterRoleBinding", METRICS_READER]
+    assert bound["roleRef"]["name"] == METRICS_READER
+    subject = {"kind": "ServiceAccount", "name": METRICS_READER, "namespace": account["namespace"]}
+    assert bound["subjects"] == [subject]
+    secret = built["Secret", METRICS_READER]
+    assert secret["metadata"]["namespace"] == account["namespace"]
+    assert secret["metadata"]["annotations"] == {
+        "kubernetes.io/service-account.name": METRICS_READER
+    }
+    assert subject not in built["ClusterRoleBinding", "extip-metrics-auth"]["subjects"]
 
 
 @EACH

@@ -77,6 +77,53 @@ def test_metrics_are_served_on_the_nodes_address_to_named_networks(tmp_path, mod
     assert ports["http"]["hostIP"] == "127.0.0.1"
 
 
+SECURE = [*METRICS, "--metrics-tls-secret=metrics-cert", "--metrics-auth"]
+
+
+@pytest.mark.parametrize("mode", ["simple", "claims"])
+def test_every_program_serves_metrics_with_tls_and_asks_for_tokens(tmp_path, mode):
+    folder = tmp_path / "mine"
+    assert write(mode, folder, *FLAGS, *SECURE, "--monitoring").returncode == 0
+    found = workloads(folder)
+    addresses = {"controller": "10.89.0.11", "simple": "10.89.0.11", "scheduler": ""}
+    for workload in found:
+        arguments = workload.arguments("n1", host_ip="10.89.0.11")
+        assert f"--metrics={addresses[workload.command]}:9189" in arguments
+        (mount,) = workload.container["volumeMounts"]
+        assert mount["readOnly"] is True
+        (volume,) = workload.pod["volumes"]
+        assert (volume["name"], volume["secret"]["secretName"]) == (mount["name"], "metrics-cert")
+        for flag, file in (("cert", "tls.crt"), ("private-key", "tls.key")):
+            assert f"--metrics-tls-{flag}-file={mount['mountPath']}/{file}" in arguments
+        assert "--metrics-auth" in arguments
+        assert {"metrics", "http"} == {port["name"] for port in workload.container["ports"]}
+        assert ("authentication.k8s.io", "tokenreviews", "create") in workload.granted()
+
+
+def test_the_monitor_scrapes_with_tls_and_a_token_of_its_own(tmp_path):
+    folder = tmp_path / "mine"
+    assert write("claims", folder, *FLAGS, *SECURE, "--monitoring").returncode == 0
+    built = {(one["kind"], one["metadata"]["name"]): one for one in build(folder)}
+    (endpoint,) = built["PodMonitor", "extip"]["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["scheme"]) == ("metrics", "https")
+    authority = {"secret": {"name": "metrics-cert", "key": "ca.crt"}}
+    assert endpoint["tlsConfig"] == {"ca": authority, "serverName": "extip-metrics"}
+    token = endpoint["authorization"]["credentials"]
+    assert token["key"] == "token"
+    assert ("Secret", token["name"]) in built
+    (rule,) = built["NetworkPolicy", "extip-scheduler"]["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == ["metrics"]
+
+
+def test_the_option_of_tokens_is_replaced_by_a_later_version(tmp_path):
+    folder = tmp_path / "mine"
+    assert write("claims", folder, *FLAGS, *SECURE).returncode == 0
+    kinds = [one["kind"] for one in build(folder)]
+    (folder / "metrics-auth" / "rbac-metrics.yaml").write_text("nonsense")
+    assert write("claims", folder).returncode == 0
+    assert [one["kind"] for one in build(folder)] == kinds
+
+
 def test_monitoring_is_put_beside_and_replaced_by_a_later_version(tmp_path):
     folder = tmp_path / "mine"
     assert write("claims", folder, *FLAGS, *METRICS, "--monitoring").returncode == 0
@@ -131,6 +178,9 @@ def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
         (["--image=extip", "--iface=bond0", "--mask=33"], "--mask"),
         (["--image=extip", "--iface=bond0", "--monitoring"], "--metrics-allow-cidr"),
         (["--image=extip", "--iface=bond0", "--kubernetes=1.19"], "from 1.20 on"),
+        (["--image=extip", "--iface=bond0", "--metrics-tls-secret=a"], "--metrics-allow-cidr"),
+        (["--image=extip", "--iface=bond0", *METRICS, "--metrics-auth"], "plain text"),
+        (["--image=extip", "--iface=bond0", "--metrics-tls-secret=A"], "cannot be a name"),
     ],
 )
 def test_a_mistake_leaves_nothing_behind(tmp_path, arguments, said):
@@ -164,7 +214,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
 def test_the_wheel_writes_the_same_folder(tmp_path):
     zipfile.ZipFile(build_wheel(tmp_path)).extractall(tmp_path / "unpacked")
     for place, name in ((ROOT, "of-checkout"), (tmp_path / "unpacked", "of-wheel")):
-        done = write("claims", tmp_path / name, *FLAGS, *METRICS, "--monitoring", place=place)
+        done = write("claims", tmp_path / name, *FLAGS, *SECURE, "--monitoring", place=place)
         assert done.returncode == 0, done.stderr
     assert _files(tmp_path / "of-wheel") == _files(tmp_path / "of-checkout")
 

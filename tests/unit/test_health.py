@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from extip.errors import ConfigurationError
-from extip.health import HttpServer, MetricsPage, Page, health_pages
+from extip.health import HttpServer, MetricsPage, Page, health_pages, shown_to
 from extip.metrics import Metrics
 from tests.fakes.tasks import beside
 
@@ -24,10 +24,18 @@ def free_address():
         return probe.getsockname()
 
 
-def server_of(address, live=None, ready=None, registry=None, may_read=lambda _client: True):
-    page = MetricsPage(registry or CollectorRegistry(), may_read=may_read)
+def server_of(
+    address,
+    live=None,
+    ready=None,
+    registry=None,
+    may_read=lambda _client: True,
+    certificate=None,
+):
+    metrics = MetricsPage(registry or CollectorRegistry())
+    page = shown_to(metrics, may_read, otherwise="not in --metrics-allow-cidr")
     pages: dict[str, Page] = {**health_pages(live or {}, ready or {}), "/metrics": page}
-    return HttpServer(address, pages, flag="--http")
+    return HttpServer(address, pages, flag="--http", certificate=certificate)
 
 
 @asynccontextmanager

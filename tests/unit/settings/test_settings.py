@@ -1,6 +1,7 @@
 """Flags are checked where they become settings, with a text that says what to do."""
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,12 @@ from extip.settings.address import (
 )
 from extip.settings.flags import WHOLE_SECONDS
 from extip.settings.simple import SimpleSettings
+
+SERVED: dict[str, Any] = {
+    "metrics": ("10.0.0.1", 9189),
+    "metrics_allow_cidr": (ip_network("10.244.0.0/16"),),
+}
+TLS: dict[str, Any] = {"metrics_tls_cert_file": "a", "metrics_tls_private_key_file": "b"}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,28 @@ def test_metrics_are_not_served_to_everybody_by_mistake():
     )
     assert ip_address("10.244.1.2") in allowed.metrics_readers
     assert ip_address("10.0.0.2") not in allowed.metrics_readers
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"metrics_tls_cert_file": "a"}, "give both"),
+        ({"metrics_tls_private_key_file": "a"}, "give both"),
+        ({"metrics_auth": True}, "plain text"),
+        ({"metrics_auth": True, **SERVED}, "plain text"),
+        (TLS, "are for --metrics: say where"),
+        ({"metrics_auth": True, **TLS}, "are for --metrics: say where"),
+    ],
+)
+def test_tls_and_tokens_are_not_half_switched_on(flags, said):
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        SimpleSettings(**flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_tls_needs_no_tokens_and_tokens_need_tls():
+    assert SimpleSettings(**SERVED, **TLS).metrics_auth is False
+    assert SimpleSettings(**SERVED, **TLS, metrics_auth=True).metrics_auth is True
 
 
 def test_probing_can_be_switched_off():

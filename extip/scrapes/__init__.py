@@ -1,0 +1,1 @@
+"""Scrapes of /metrics by a bearer token, which the API server reviews."""
