@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
 
 
@@ -28,9 +29,14 @@ def doctor(lab, *args, node="", env=None):
     return found
 
 
+def wait_well(lab):
+    """Wait until it finds nothing: a scheduler writes within seconds that nodes are ready."""
+    wait_until(lambda: doctor(lab) == {}, "a cluster that is well")
+
+
 def test_a_cluster_that_is_well(cluster, lab):
     cluster.serve(*IPS[:2])
-    assert doctor(lab) == {}
+    wait_well(lab)
     for name in lab.nodes:
         assert doctor(lab, "--iface=eth0", node=name, env={"NODE_NAME": name}) == {}
     wrong = doctor(lab, "--iface=eth0", "--hostname=n9", node="n1", env={"NODE_NAME": "n1"})
@@ -41,6 +47,7 @@ def test_a_node_that_sends_from_an_external_ip(cluster, lab):
     cluster.serve(IPS[0])
     name = cluster.placed()[IPS[0]]
     node, env = lab.nodes[name], {"NODE_NAME": name}
+    wait_well(lab)
     assert doctor(lab, "--iface=eth0", node=name, env=env) == {}
     route = ("192.0.2.0/24", "dev", "eth0", "src", IPS[0])
     node.run(["ip", "route", "add", *route])
@@ -51,6 +58,14 @@ def test_a_node_that_sends_from_an_external_ip(cluster, lab):
     (said,) = found["source address"]
     assert said == f"warning: this node sends to 192.0.2.1 from {IPS[0]}, an external IP"
     assert doctor(lab, "--iface=eth0", node=name, env=env) == {}
+
+
+def test_a_node_that_may_hold_no_ips(cluster, lab):
+    cluster.serve(IPS[0])
+    wait_well(lab)
+    cluster.controllers["n3"].process.kill()
+    lost = {"nodes": ["warning: n3: its controller sends no heartbeats"]}
+    wait_until(lambda: doctor(lab) == lost, "a dead node to be found")
 
 
 def workload(namespace, name, image, *args):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from extip.api.conditions import is_true
+from extip.api.conditions import find_condition, is_true
 from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import READY
 from extip.api.names import ADDRESSES_ANNOTATION, GROUP, HEARTBEAT_ANNOTATION, node_of_lease
 from extip.doctor.policy.facts import OWN_KINDS, ClusterFacts
 from extip.doctor.policy.finding import Finding, Severity
+from extip.nodes.policy.verdict import NOT_FOUND, NOT_HEARD, STOPPED
+from extip.scheduling.policy.filters import Unfit
 
 Check = Callable[[ClusterFacts], Iterator[Finding]]
 
@@ -18,6 +20,19 @@ _RECENT = timedelta(minutes=5)
 _SHOWN = 5
 _EXTERNAL_IPS_DEPRECATED = (1, 36)
 """KEP-5707."""
+
+_REMEDIES = {
+    Unfit.DEAD: "see that the machine and its controller run; of a node that is gone for good: "
+    "`kubectl delete ipnode NAME`",
+    STOPPED: "start its controller; of a node that is gone for good: `kubectl delete ipnode NAME`",
+    NOT_FOUND: "start its controller, or give it the scheduler's --namespace",
+    NOT_HEARD: "see that controllers run, and reach the API server",
+    Unfit.DRAINING: "`extip drain --undo NAME` when the work on the node is over",
+    Unfit.LINK_DOWN: "look at cable, switch port and --iface; `extip doctor --iface` on the node "
+    "tells more",
+    Unfit.UNREAD: "look at the log of its controller: the API server refuses it something",
+}
+"""Remedies by the reason for which a node is not ready."""
 
 _OWN_NAMES = tuple(f"{kind}.{GROUP}" for kind in OWN_KINDS)
 
@@ -79,6 +94,28 @@ def versions(facts: ClusterFacts) -> Iterator[Finding]:
             what=f"controllers have different versions: {_some(sorted(found))}",
             why="that is well during an upgrade, and is not tested for longer",
             do="let the upgrade end: `kubectl get ipn` shows who has which",
+        )
+
+
+def ready_nodes(facts: ClusterFacts) -> Iterator[Finding]:
+    """Check that each controller's node may hold IPs, as the leading scheduler concludes."""
+    lame: dict[tuple[str, str], list[str]] = {}
+    for node in facts.ip_nodes:
+        verdict = find_condition(node.status.conditions, READY)
+        if verdict is not None and verdict.status != "True":
+            lame.setdefault((verdict.reason, verdict.message), []).append(node.metadata.name)
+    some_work = sum(map(len, lame.values())) < len(facts.ip_nodes)
+    for (reason, message), names in sorted(lame.items()):
+        drained = reason == Unfit.DRAINING
+        limp = Severity.NOTE if drained else Severity.WARNING
+        yield Finding(
+            check="nodes",
+            severity=limp if some_work else Severity.ERROR,
+            what=f"{_some(sorted(names))}: {message}",
+            why="a node gets no IPs then" + ("" if some_work else ", and none of all may have any"),
+            do=_REMEDIES.get(
+                reason, f"see what `kubectl get ipn -o wide` says; {reason} is a rule"
+            ),
         )
 
 
@@ -215,6 +252,7 @@ CHECKS: tuple[Check, ...] = (
     permissions,
     definitions,
     versions,
+    ready_nodes,
     node_names,
     proxy_mode,
     figures,

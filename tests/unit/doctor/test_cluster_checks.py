@@ -16,11 +16,12 @@ from extip.doctor.policy.facts import OWN_KINDS, ClusterFacts, Daemon
 from extip.doctor.policy.finding import Severity
 
 ERROR, WARNING, NOTE = Severity
+DRAINING = "NodeDraining"
 NOW = datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)
 
 
-def controller(name, version="1", ready="True"):
-    condition = Condition(type="Ready", status=ready)
+def controller(name, version="1", ready="True", reason="", message=""):
+    condition = Condition(type="Ready", status=ready, reason=reason, message=message)
     status = IpNodeStatus(version=version, conditions=(condition,))
     return IpNode(metadata=FullObjectMeta(name=name), status=status)
 
@@ -94,6 +95,24 @@ def test_what_is_not_known_is_no_fault():
             {"ip_nodes": (controller("n1"), controller("n2", "2"))},
             WARNING,
             "different versions: 1, 2",
+        ),
+        (
+            checks.ready_nodes,
+            {"ip_nodes": (controller("n1"), controller("n2", ready="False", message="it is off"))},
+            WARNING,
+            "n2: it is off",
+        ),
+        (
+            checks.ready_nodes,
+            {"ip_nodes": (controller("n1"), controller("n2", ready="False", reason=DRAINING))},
+            NOTE,
+            "n2: ",
+        ),
+        (
+            checks.ready_nodes,
+            {"ip_nodes": (controller("n2", ready="Unknown"), controller("n1", ready="Unknown"))},
+            ERROR,
+            "n1, n2: ",
         ),
         (
             checks.node_names,
