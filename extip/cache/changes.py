@@ -3,25 +3,25 @@
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class ChangedKeys:
+class ChangedKeys(Generic[K]):
     """Collects keys. Between `forget` and the next `take` it collects none: all are new then.
 
     A reader that stops for long calls `forget`, or the keys become ever more.
     """
 
     def __init__(self) -> None:
-        self._keys: dict[str, None] = {}
-        self._first: list[str] = []
+        self._keys: dict[K, None] = {}
+        self._first: list[K] = []
         """The rest of what is new at first, the last one first: a dict of it would take long."""
         self._anew = True
 
-    def note(self, key: str) -> None:
+    def note(self, key: K) -> None:
         """Note that something about a key has changed."""
         if not self._anew:
             self._keys[key] = None
@@ -31,7 +31,7 @@ class ChangedKeys:
         """Whether `take` has more to return."""
         return self._anew or bool(self._keys or self._first)
 
-    def take(self, known: Iterable[str], most: int = sys.maxsize) -> dict[str, None]:
+    def take(self, known: Iterable[K], most: int = sys.maxsize) -> dict[K, None]:
         """Return up to `most` changed keys; at first, and after `forget`, all that are `known`."""
         if self._anew:
             self._anew = False

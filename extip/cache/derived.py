@@ -89,7 +89,7 @@ class Followed(Parts[Object, Part]):
         linger: Linger | None = None,
     ) -> None:
         super().__init__(get=get, extract=extract, on_change=on_change, linger=linger)
-        self._changed = ChangedKeys()
+        self._changed = ChangedKeys[str]()
 
     @property
     def pending(self) -> bool:

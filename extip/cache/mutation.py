@@ -32,7 +32,7 @@ class Overlay(Generic[T]):
         self._clock = clock
         self._written: dict[str, tuple[T, float]] = {}
         self._deleted: dict[str, tuple[str, float]] = {}
-        self._changed = ChangedKeys()
+        self._changed = ChangedKeys[str]()
 
     def on_object(self, key: str) -> None:
         """Note an object that is another one in the store; an informer's handler."""

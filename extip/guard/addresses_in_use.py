@@ -1,6 +1,6 @@
 """The addresses of services and pods, kept up to date object by object."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from extip.api.core_v1 import AnyService
 from extip.api.discovery_v1 import EndpointSlice
@@ -12,23 +12,28 @@ from extip.net.interfaces import IPAddress
 class AddressesInUse:
     """An index of the addresses in objects.
 
-    Most objects do not matter: `on_change` is called only for an address that was in the last
-    `wanted` of `among`.
+    Most objects do not matter: `on_change` is called only when `taken` differs.
     """
 
     def __init__(
         self,
         texts: Callable[[str], tuple[str, ...]],
         *,
+        asked: Container[IPAddress] = (),
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`texts` returns the addresses in an object, by its key; none for a deleted object."""
+        """`texts` returns the addresses in an object, by its key; none for a deleted object.
+
+        `asked` are the external IPs that somebody asks for. Whoever changes it calls `look_at`.
+        """
         self._texts = texts
+        self._asked = asked
         self._on_change = on_change
         self._of_object: dict[str, tuple[str, ...]] = {}
         self._count: dict[IPAddress, int] = {}
-        self._taken: tuple[object, frozenset[IPAddress]] | None = None
-        self._asked: frozenset[IPAddress] = frozenset()
+        self.taken: frozenset[IPAddress] = frozenset()
+        """The IPs that somebody asks for, and that are in use; the same object until one differs.
+        """
 
     def update(self, key: str) -> None:
         """Read one object again; an informer's handler."""
@@ -48,19 +53,17 @@ class AddressesInUse:
                 del self._count[ip]
         self._came(came)
         self._went(frozenset(ip for ip in went if ip not in self._count))
-        if not self._asked.isdisjoint(came | went):
-            self._taken = None
+        before = self.taken
+        self.look_at(came | went)
+        if self.taken is not before:
             self._on_change()
 
-    def among(self, wanted: Iterable[IPAddress], *, of: object) -> frozenset[IPAddress]:
-        """Return the `wanted` addresses that are in use.
-
-        The result is computed anew only after a change of one of them, or for another `of` object.
-        """
-        if self._taken is None or self._taken[0] is not of:
-            self._asked = frozenset(wanted)
-            self._taken = of, frozenset(ip for ip in self._asked if ip in self._count)
-        return self._taken[1]
+    def look_at(self, ips: Iterable[IPAddress]) -> None:
+        """Look again at these: somebody asks for them now, or nobody does any more."""
+        taken = self._asked, self._count
+        differing = {ip for ip in ips if (ip in self.taken) != all(ip in one for one in taken)}
+        if differing:
+            self.taken ^= differing
 
     def _came(self, ips: frozenset[IPAddress]) -> None:
         """Note addresses that came into use."""
@@ -76,13 +79,14 @@ class ClusterIps(AddressesInUse):
         self,
         get: Callable[[str], AnyService | None],
         *,
+        asked: Container[IPAddress] = (),
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         def texts(key: str) -> tuple[str, ...]:
             service = get(key)
             return () if service is None else service.spec.cluster_ips or ()
 
-        super().__init__(texts, on_change=on_change)
+        super().__init__(texts, asked=asked, on_change=on_change)
         self.spans: Spans = {}
         """The lowest and highest ones ever in use, by IP version: networks do not shrink."""
 
@@ -100,13 +104,14 @@ class PodIps(AddressesInUse):
         self,
         get: Callable[[str], EndpointSlice | None],
         *,
+        asked: Container[IPAddress],
         on_change: Callable[[], None],
     ) -> None:
         def texts(key: str) -> tuple[str, ...]:
             found = get(key)
             return () if found is None else tuple(_addresses_of_pods(found))
 
-        super().__init__(texts, on_change=on_change)
+        super().__init__(texts, asked=asked, on_change=on_change)
 
 
 def _addresses_of_pods(found: EndpointSlice) -> Iterable[str]:

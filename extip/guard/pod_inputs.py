@@ -8,7 +8,7 @@ moment: it makes no difference.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 
 from extip.api.core_v1 import Node
 from extip.api.discovery_v1 import EndpointSlice
@@ -17,7 +17,6 @@ from extip.clock import Clock
 from extip.guard.addresses_in_use import ClusterIps, PodIps
 from extip.guard.reserved_inputs import InUse
 from extip.net.interfaces import IPAddress
-from extip.services.policy.requests import Requests
 from extip.supervisor import Component
 
 _PATIENCE_S = 2.0
@@ -30,7 +29,8 @@ _ASSIGNED_S = 30.0
 class PodSources:
     """Follows from the informers of Nodes and EndpointSlices, which somebody else runs.
 
-    `begin` has the second one run from then on; `on_change` is called when the outcome may differ.
+    `asked` are the external IPs that somebody asks for; whoever changes it calls `look_at`. `begin`
+    has the second informer run from then on. `on_change` is called when the outcome may differ.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class PodSources:
         nodes: Informer[Node],
         slices: Informer[EndpointSlice],
         *,
+        asked: Container[IPAddress],
         begin: Callable[[], None],
         on_change: Callable[[], None],
         clock: Clock,
@@ -50,7 +51,7 @@ class PodSources:
         self._impatient_at = 0.0
         self._used = False
         self._begun = asyncio.Event()
-        self._ips = PodIps(slices.store.get, on_change=on_change)
+        self._ips = PodIps(slices.store.get, asked=asked, on_change=on_change)
         nodes.add_handler(self._on_node)
         slices.add_handler(self._ips.update)
 
@@ -63,28 +64,15 @@ class PodSources:
             and self._clock.monotonic() < self._impatient_at
         )
 
-    def among(self, wanted: Iterable[IPAddress], *, of: object) -> frozenset[IPAddress]:
-        """Return those of the addresses that pods have; see `AddressesInUse.among`."""
-        return self._ips.among(wanted, of=of)
+    def look_at(self, ips: Iterable[IPAddress]) -> None:
+        """Look again at these: somebody asks for them now, or nobody does any more."""
+        self._ips.look_at(ips)
 
-    def in_use(
-        self,
-        requests: Requests,
-        cluster_ips: ClusterIps,
-        *,
-        also: frozenset[IPAddress] = frozenset(),
-    ) -> InUse:
+    def in_use(self, cluster_ips: ClusterIps, *, also: frozenset[IPAddress] = frozenset()) -> InUse:
         """Return what of the requested IPs somebody in the cluster has; `also` are cluster IPs."""
-
-        def wanted() -> Iterator[IPAddress]:
-            return (interface.ip for interface in requests.wanted)
-
         self._used = True
-        found = cluster_ips.among(wanted(), of=requests)
-        pods = self.among(wanted(), of=requests)
-        if also:
-            found |= also
-        return InUse(cluster_ips=found, spans=cluster_ips.spans, pod_ips=pods)
+        found = cluster_ips.taken | also if also else cluster_ips.taken
+        return InUse(cluster_ips=found, spans=cluster_ips.spans, pod_ips=self._ips.taken)
 
     def components(self) -> list[Component]:
         """Return what has to run."""

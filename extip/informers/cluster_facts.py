@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf
 
+from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
+from extip.cache.derived import Derived
+from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.liveness.node_monitor import NodeMonitor
 from extip.liveness.policy import Verdict
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
-from extip.scheduling.policy.node_facts import located, node_facts
+from extip.scheduling.policy.node_facts import kubernetes_node, located, node_facts
 from extip.scheduling.policy.snapshot import Snapshot, Wishes
 from extip.uplink.inputs import UplinkSource
 
@@ -17,6 +20,20 @@ _LAST_S = 1.0
 """Seconds after which facts are read again without news. Some rules wait for time to pass."""
 
 _Basis = tuple[IpNode | None, KubernetesNode | None, bool, bool, bool, bool]
+
+
+def follow_nodes(
+    nodes: Informer[Node], *, on_change: Callable[[], None]
+) -> Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]]:
+    """Derive the facts of all Nodes, by name."""
+    source: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = Derived(
+        get=nodes.store.get,
+        extract=lambda node: (node.metadata.name, kubernetes_node(node)),
+        combine=dict,
+        on_change=on_change,
+    )
+    nodes.add_handler(source.update)
+    return source
 
 
 class ClusterFacts:

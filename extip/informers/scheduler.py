@@ -1,8 +1,7 @@
 """The scheduler's inputs from the API server, kept up to date on standby, too."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Any
 
@@ -20,7 +19,7 @@ from extip.api.resources import (
     LEASES,
     NODES,
 )
-from extip.cache.derived import Derived, Parts
+from extip.cache.derived import Parts
 from extip.cache.informer import Informer
 from extip.cache.tracked import TrackedListerWatcher
 from extip.cache.vanished import Vanished
@@ -31,7 +30,7 @@ from extip.definitions.orphans import Orphans
 from extip.endpoints.inputs import EndpointSources
 from extip.guard.pod_inputs import PodSources
 from extip.guard.reserved_inputs import ReservedSources
-from extip.informers.cluster_facts import ClusterFacts
+from extip.informers.cluster_facts import ClusterFacts, follow_nodes
 from extip.informers.relevance import relevant_parts_of_claim, relevant_parts_of_node
 from extip.informers.wishes import WishSources
 from extip.kube.client import ApiClient
@@ -40,21 +39,20 @@ from extip.liveness.node_monitor import NodeMonitor
 from extip.liveness.policy import Verdict
 from extip.liveness.suspects import Suspects
 from extip.metrics import Metrics
+from extip.net.interfaces import IPAddress
 from extip.nodes.garbage import StaleNodeCollector
 from extip.nodes.verdict_sources import VerdictSources
 from extip.pools.inputs import AllocationSources
 from extip.pools.pooled_cluster_ips import PooledClusterIps
 from extip.scheduling.inputs import SchedulerInputs
-from extip.scheduling.policy.filters import KubernetesNode, Unfit
-from extip.scheduling.policy.node_facts import kubernetes_node
+from extip.scheduling.policy.filters import Unfit
+from extip.services.explicit_ips import ExplicitIPs
 from extip.services.lingering import linger
 from extip.services.policy.permissions import Permissions
-from extip.services.policy.requests import Masks, Requests
-from extip.services.policy.written_ips import WrittenIPs, collect_written, written_ips
+from extip.services.policy.requests import Masks
+from extip.services.policy.written_ips import written_ips
 from extip.supervisor import Component
 from extip.uplink.inputs import UplinkSource
-
-_KubernetesNodes = dict[str, KubernetesNode]
 
 
 class SchedulingInputs:
@@ -162,14 +160,17 @@ class SchedulingInputs:
             allowed=permissions.networks(),
             on_change=self._tell,
         )
-        self._requests: Derived[DetailedService, WrittenIPs, Requests] = Derived(
+        self.explicit_ips: ExplicitIPs[DetailedService] = ExplicitIPs(
             get=self._services.store.get,
             extract=written_ips,
-            combine=partial(collect_written, parse=masks.parse, permit=permissions.refuse),
-            on_change=self._tell,
+            parse=masks.parse,
+            permit=permissions.refuse,
+            on_change=self._on_explicit_ips,
             linger=linger,
         )
-        self._cluster_ips = PooledClusterIps(self._services.store.get, on_change=self._tell)
+        self._cluster_ips = PooledClusterIps(
+            self._services.store.get, asked=self.explicit_ips.by_ip, on_change=self._tell
+        )
         self._reserved = ReservedSources(
             client, self._nodes, self.ip_nodes, on_change=self._tell, clock=waking, rng=rng
         )
@@ -187,11 +188,12 @@ class SchedulingInputs:
         self._pods = PodSources(
             self._nodes,
             self._endpoints.slices,
+            asked=self.explicit_ips.by_ip,
             begin=self._endpoints.need,
             on_change=self._tell,
             clock=waking,
         )
-        self._kubernetes = self._follow_nodes()
+        self._kubernetes = follow_nodes(self._nodes, on_change=self._tell_of_nodes)
         self._facts = self._gather_facts()
         self._verdicts = VerdictSources(
             self.monitor,
@@ -203,7 +205,7 @@ class SchedulingInputs:
             ignored=self._ignored,
             clock=clock,
         )
-        self._services.add_handler(self._requests.update)
+        self._services.add_handler(self.explicit_ips.update)
         self._services.add_handler(self._cluster_ips.update)
         self.ip_nodes.add_handler(
             Parts(
@@ -239,16 +241,6 @@ class SchedulingInputs:
         leases.add_handler(source.on_lease)
         return source
 
-    def _follow_nodes(self) -> Derived[Node, tuple[str, KubernetesNode], _KubernetesNodes]:
-        source: Derived[Node, tuple[str, KubernetesNode], _KubernetesNodes] = Derived(
-            get=self._nodes.store.get,
-            extract=lambda node: (node.metadata.name, kubernetes_node(node)),
-            combine=dict,
-            on_change=self._tell_of_nodes,
-        )
-        self._nodes.add_handler(source.update)
-        return source
-
     def _gather_facts(self) -> ClusterFacts:
         return ClusterFacts(
             self.monitor,
@@ -273,11 +265,14 @@ class SchedulingInputs:
         if self.orphans.pending or not self._knows() or self._endpoints.awaited:
             return None
         pooled = self._cluster_ips.pooled(self.allocation.pools)
-        in_use = self._pods.in_use(self._requests.value(), self._cluster_ips, also=pooled)
+        in_use = self._pods.in_use(self._cluster_ips, also=pooled)
         reserved = self._reserved.current(in_use)
         cluster, steady = self._facts.current(self._wishes.current())
         return SchedulerInputs(
-            requests=self._requests.value(), reserved=reserved, cluster=cluster, steady=steady
+            rejected=self.explicit_ips.rejected(),
+            reserved=reserved,
+            cluster=cluster,
+            steady=steady,
         )
 
     @property
@@ -363,6 +358,11 @@ class SchedulingInputs:
         if self._rebalance_after_s and self.monitor.verdict(node) is Verdict.ALIVE:
             loop = asyncio.get_running_loop()
             loop.call_later(self._rebalance_after_s + 0.1, self._tell_of_steady)
+
+    def _on_explicit_ips(self, ips: Collection[IPAddress]) -> None:
+        self._cluster_ips.look_at(ips)
+        self._pods.look_at(ips)
+        self._tell()
 
     def _on_claim(self, key: str) -> None:
         claim = self.claims.store.get(key)

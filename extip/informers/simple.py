@@ -92,7 +92,11 @@ class ServiceInputs:
         self._settled: tuple[Requests, Requests] | None = None
         self._having: dict[IPAddress, frozenset[str]] = {}
         self._services.add_handler(self._on_service)
-        self._cluster_ips = ClusterIps(self._services.store.get, on_change=on_change)
+        self._followed: set[IPAddress] = set()
+        self._followed_for = Requests()
+        self._cluster_ips = ClusterIps(
+            self._services.store.get, asked=self._followed, on_change=on_change
+        )
         self._services.add_handler(self._cluster_ips.update)
         self._reserved = ReservedSources(
             client, self._nodes, on_change=on_change, clock=clock, rng=rng
@@ -118,7 +122,9 @@ class ServiceInputs:
                 clock=clock,
                 linger=linger,
             )
-        self._pods = PodSources(self._nodes, slices, begin=need, on_change=on_change, clock=clock)
+        self._pods = PodSources(
+            self._nodes, slices, asked=self._followed, begin=need, on_change=on_change, clock=clock
+        )
 
     def current(self) -> Inputs | None:
         """Return the inputs; None until every cache has synced."""
@@ -127,7 +133,8 @@ class ServiceInputs:
         if self._pods.awaited or self._endpoints.awaited:
             return None
         requests = self._settle(self._requests.value())
-        in_use = self._pods.in_use(requests, self._cluster_ips)
+        self._follow(requests)
+        in_use = self._pods.in_use(self._cluster_ips)
         return Inputs(requests=requests, reserved=self._reserved.current(in_use))
 
     def unready(self) -> Mapping[str, bool]:
@@ -180,6 +187,15 @@ class ServiceInputs:
             self._having = namespaces_of(requests.wanted)
             self._settled = asked, requests
         return self._settled[1]
+
+    def _follow(self, requests: Requests) -> None:
+        """Follow whether somebody in the cluster has one of these IPs."""
+        if requests is not self._followed_for:
+            self._followed_for = requests
+            differing = self._followed ^ {interface.ip for interface in requests.wanted}
+            self._followed ^= differing
+            self._cluster_ips.look_at(differing)
+            self._pods.look_at(differing)
 
     async def wait_synced(self) -> None:
         """Wait until `current()` returns something."""

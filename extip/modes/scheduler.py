@@ -123,6 +123,7 @@ def assemble(
         strategy=settings.nodefilter,
         guard=Guard(allowed=settings.permissions.networks()),
         inputs=inputs.current,
+        explicit=inputs.explicit_ips,
         allocator=allocator,
         claims=claims,
         store=store,

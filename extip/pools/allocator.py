@@ -32,7 +32,7 @@ from extip.pools.policy.set_aside import Aside, SetAside
 from extip.pools.policy.usage import PoolUsage, PoolUsed, pool_status_patch, usage_by_pool
 from extip.pools.publisher import AllocationEvents, AllocationWriter
 from extip.services.policy.references import owner_of
-from extip.services.policy.requests import Owner, Ports, Requests
+from extip.services.policy.requests import Owner, Ports, Request
 
 _STATUSES_S = 1.0
 """Seconds between two writes of pools' statuses; each write has all changes since the last."""
@@ -117,7 +117,11 @@ class Allocator:
         """Take the new versions of claims by name; None for a claim that is gone."""
         self._state.take_claims(changes)
 
-    def plan(self, requests: Requests, node_ips: frozenset[IPAddress]) -> Allocation:
+    def take_explicit(self, changes: Mapping[IPAddress, Request | None]) -> None:
+        """Take the new requests of services that write an external IP themselves; None for none."""
+        self._state.take_explicit(changes)
+
+    def plan(self, node_ips: frozenset[IPAddress]) -> Allocation:
         """Decide the addresses of some services, and remember the freed ones.
 
         The first call after a change begins, and more calls go on, until nothing is `pending`.
@@ -126,7 +130,6 @@ class Allocator:
         state = self._state
         self._freed.regroup(inputs.pools)
         state.take_requests(self._requests.changes(_STEP))
-        state.take_explicit(requests.wanted)
         facts = Facts(
             node_ips=node_ips,
             namespaces=inputs.namespaces,

@@ -18,14 +18,12 @@ of the service that was decided over, and is over before another process may lea
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from random import Random
 from typing import Any
 
 from extip.api.core_v1 import DetailedService, LabelledNamespace
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool
 from extip.api.resources import DETAILED_SERVICES, IP_CLAIM_POOLS, LABELLED_NAMESPACES
-from extip.cache.derived import Derived
 from extip.cache.fresh import FreshListerWatcher
 from extip.cache.informer import Informer
 from extip.claims.policy.claims import claim_of
@@ -40,10 +38,11 @@ from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.service_update import AllocationWrite
 from extip.pools.pooled_cluster_ips import PooledClusterIps
 from extip.pools.publisher import AllocationEvents, AllocationWriter
+from extip.services.explicit_ips import ExplicitIPs
 from extip.services.lingering import linger
 from extip.services.policy.permissions import Permissions
-from extip.services.policy.requests import Masks, Requests
-from extip.services.policy.written_ips import WrittenIPs, collect_written, shown_ips, written_ips
+from extip.services.policy.requests import Masks
+from extip.services.policy.written_ips import WrittenIPs, shown_ips, written_ips
 from extip.supervisor import Component
 from extip.trigger import Trigger
 from extip.writes.lanes import Lane, LaneContext, ServerContact
@@ -110,14 +109,15 @@ class StandaloneAllocation:
             on_change=self.trigger,
             ours=ours,
         )
-        self._requests: Derived[DetailedService, WrittenIPs, Requests] = Derived(
+        self._explicit: ExplicitIPs[DetailedService] = ExplicitIPs(
             get=self._services.store.get,
             extract=self._written,
-            combine=partial(collect_written, parse=masks.parse, permit=permissions.refuse),
-            on_change=self.trigger,
+            parse=masks.parse,
+            permit=permissions.refuse,
+            on_change=lambda _: self.trigger(),
             linger=linger,
         )
-        self._services.add_handler(self._requests.update)
+        self._services.add_handler(self._explicit.update)
         self._cluster_ips = PooledClusterIps(self._services.store.get, on_change=self.trigger)
         self._services.add_handler(self._cluster_ips.update)
         self._allocator = Allocator(
@@ -159,7 +159,7 @@ class StandaloneAllocation:
         store = self._services.store
         for one in [k for k in store if k.startswith(key)] if key.endswith("/") else [key]:
             self._sources.look_again(one)
-            self._requests.update(one)
+            self._explicit.update(one)
 
     def namespaces_together(self, ip: IPAddress) -> frozenset[str]:
         """Return the namespaces that share an address by permission of its pool."""
@@ -182,7 +182,8 @@ class StandaloneAllocation:
         if node_ips is None:
             return None
         taken = node_ips | self._cluster_ips.pooled(self._sources.pools)
-        allocation = self._allocator.plan(self._requests.value(), taken)
+        self._allocator.take_explicit(self._explicit.changes())
+        allocation = self._allocator.plan(taken)
         changes: dict[str, IpClaim | None] = {}
         if allocation is not self._last:
             self._last, changes = allocation, self._give(allocation)

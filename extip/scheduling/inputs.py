@@ -11,7 +11,8 @@ from extip.services.policy.requests import Requests
 class SchedulerInputs:
     """The facts of a pass, without the claims themselves."""
 
-    requests: Requests
+    rejected: Requests
+    """Malformed requests for external IPs, and denied ones."""
     reserved: Reserved
     cluster: Snapshot
     steady: frozenset[str]

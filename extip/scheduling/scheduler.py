@@ -25,24 +25,25 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from math import ceil, inf
 from random import Random
 
 from extip import log
+from extip.api.core_v1 import DetailedService
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.mutation import Overlay
 from extip.clock import Clock
 from extip.guard.policy.admission import Admission
-from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress
 from extip.pools.allocator import Allocator
-from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.service_update import AllocationWrite
 from extip.scheduling.backlog import Backlog
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.claim_writer import Chore, ClaimWriter
+from extip.scheduling.demand import Demand
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.inputs import SchedulerInputs
 from extip.scheduling.leisure import Leisure
@@ -50,8 +51,8 @@ from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.schedule import Write
 from extip.scheduling.policy.state import ScheduleState
 from extip.scheduling.reports import DecisionReports
-from extip.scheduling.wanted_ips import WantedIps
 from extip.scheduling.write_reports import WriteReports
+from extip.services.explicit_ips import ExplicitIPs
 from extip.supervisor import Component, supervise
 from extip.trigger import Trigger
 from extip.writes.lanes import Lane, LaneContext, ServerContact
@@ -95,6 +96,7 @@ class ClaimScheduler:
         strategy: Strategy,
         guard: Guard,
         inputs: Callable[[], SchedulerInputs | None],
+        explicit: ExplicitIPs[DetailedService],
         allocator: Allocator,
         claims: Overlay[IpClaim],
         store: ClaimStore,
@@ -106,24 +108,27 @@ class ClaimScheduler:
         metrics: Metrics,
     ) -> None:
         self._strategy = strategy
-        self._guard = guard
         self._inputs = inputs
         self._allocator = allocator
         self._claims = claims
-        self._on_admission = on_admission
-        self._wanted = WantedIps(guard, on_admission, self._claims_of)
+        self._new_demand = partial(
+            Demand,
+            explicit,
+            allocator,
+            guard=guard,
+            on_admission=on_admission,
+            claims_of=self._claims_of,
+        )
+        self._demand = self._new_demand()
         self._metrics = metrics
         self._clock = clock
         self._log = log.get_logger("scheduling")
         self._triggered = Trigger()
         self._hurried = Trigger()
-        self._reserved: Reserved | None = None
         self._knows_all = False
         """Whether all IPs were found since this process leads."""
         self._starting = True
         """Whether this process leads for the first time, and has not decided all IPs yet."""
-        self._single: frozenset[IPAddress] = frozenset()
-        """The single addresses of `_reserved`."""
         self._took_s = 0.0
         self._writer = ClaimWriter(
             claims=claims,
@@ -229,9 +234,9 @@ class ClaimScheduler:
         """Forget everything: another process may lead meanwhile, and on standby nobody reads it."""
         self._claims.forget()
         self._writer.forget()
-        self._allocator.forget()
+        self._demand.forget()
+        self._demand = self._new_demand()
         self._state = ScheduleState(self._strategy)
-        self._wanted = WantedIps(self._guard, self._on_admission, self._claims_of)
         self._leisure.forget()
         self._backlog.forget()
         self._landed.clear()
@@ -282,21 +287,20 @@ class ClaimScheduler:
     async def _pass(self) -> float | None:
         """Make one pass; return the seconds until the next one without a trigger, or None."""
         await self._take_claims()
-        found = await self._allocate()
-        if found is None:
+        inputs = await self._find_wants()
+        if inputs is None:
             return None
-        inputs, allocation = found
         self._state.take_snapshot(inputs.cluster)
         for claim in self._landed:
             self._state.touch_claim(claim)
         self._landed.clear()
         await self._decide_due()
         contested_s = self._backlog.look_again()
-        service_updates, statuses_s = self._allocator.due(allocation)
+        service_updates, statuses_s = self._allocator.due(self._demand.allocation)
         self._publication.offer(service_updates)
         leisure_s = self._leisure.step(self._state, inputs)
         self._write_reports.report(self._lanes())
-        if self._state.pending or self._allocator.pending or self._wanted.pending:
+        if self._state.pending or self._demand.pending:
             return 0.0
         self._starting = False
         return _soonest(statuses_s, leisure_s, contested_s)
@@ -311,22 +315,18 @@ class ClaimScheduler:
                 return
             await self._between_steps()
 
-    async def _allocate(self) -> tuple[SchedulerInputs, Allocation] | None:
-        """Decide in steps which IPs are wanted: all of them at first, then until a node changes.
+    async def _find_wants(self) -> SchedulerInputs | None:
+        """Find in steps which IPs are wanted: all of them at first, then until a node changes.
 
-        The inputs of the last step are returned, too; None when there are none.
+        Return the inputs of the last step; None when there are none.
         """
         while (inputs := self._inputs()) is not None:
-            if inputs.reserved is not self._reserved:
-                self._reserved, self._single = inputs.reserved, inputs.reserved.single()
-            found = self._allocator.plan(inputs.requests, self._single)
-            wants = self._wanted.update(inputs.requests, found, inputs.reserved, _STEP)
-            self._state.take_wants(wants)
-            pending = self._allocator.pending or self._wanted.pending
+            self._state.take_wants(self._demand.step(inputs, _STEP))
+            pending = self._demand.pending
             self._knows_all |= not pending
             if not pending or (self._knows_all and self._hurried.is_set()):
-                self._wanted.report()
-                return inputs, found
+                self._demand.report()
+                return inputs
             await self._between_steps()
         return None
 

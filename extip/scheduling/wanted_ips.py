@@ -7,7 +7,6 @@ time, since its claims decide which of them has it.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
 
 from extip.api.ipcontroller_v1 import IpClaim
@@ -19,9 +18,7 @@ from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.outcome import Allocation
 from extip.scheduling.policy.state import Key, Wanted
 from extip.services.policy.namespace_sharing import resolve_sharing
-from extip.services.policy.requests import Owner, Rejection, Requests
-
-_Request = tuple[IPInterface, tuple[Owner, ...]]
+from extip.services.policy.requests import Owner, Rejection, Request, Requests
 
 
 class WantedIps:
@@ -38,9 +35,9 @@ class WantedIps:
         self._around = Surroundings()
         self._on_admission = on_admission
         self._claims_of = claims_of
-        self._requests = Requests()
+        self._rejected = Requests()
         self._allocation = Allocation()
-        self._explicit: dict[IPAddress, _Request] = {}
+        self._explicit: dict[IPAddress, Request] = {}
         self._due: dict[IPAddress, None] = {}
         self._asked: dict[IPAddress, None] = {}
         """The IPs that somebody asks for, refused or not."""
@@ -52,19 +49,30 @@ class WantedIps:
         self._stale = True
         """Whether somebody else may be refused than was told."""
 
+    def take_explicit(self, changes: Mapping[IPAddress, Request | None]) -> None:
+        """Take the new requests of services that write an IP themselves; None for none."""
+        _note(self._due, changes)
+        for ip, new in changes.items():
+            if new is None:
+                self._explicit.pop(ip, None)
+            else:
+                self._explicit[ip] = new
+
     def update(
         self,
-        requests: Requests,
+        rejected: Requests,
         allocation: Allocation,
         reserved: Reserved,
         most: int = sys.maxsize,
     ) -> Mapping[Key, Wanted | None]:
         """Return wanted IPs that may differ from the last time; None for a refused one.
 
-        About `most` IPs are looked at; `pending` tells whether others are due.
+        `rejected` are malformed requests, and denied ones. About `most` IPs are looked at, and
+        `pending` tells whether others are due.
         """
         due = self._due
-        _note(due, self._take_requests(requests))
+        self._stale |= rejected is not self._rejected and rejected != self._rejected
+        self._rejected = rejected
         if allocation is not self._allocation:
             _note(due, allocation.changed)
             self._allocation = allocation
@@ -77,11 +85,10 @@ class WantedIps:
         wanted: dict[Key, Wanted | None] = {ip: self._wanted(ip) for ip in changed}
         if self._stale or before != self._objections(changed):
             self._stale = False
-            others = replace(self._requests, wanted={})  # malformed ones, and denied ones
-            rejected = admit(others, Verdicts(self._guard, self._around)).rejected
+            others = admit(rejected, Verdicts(self._guard, self._around)).rejected
             self._admission = Admission(
                 wanted=frozenset(),
-                rejected=rejected.union(*self._rejections.values()),
+                rejected=others.union(*self._rejections.values()),
                 doubtful=frozenset().union(*self._doubts.values()),
             )
         return wanted
@@ -94,17 +101,6 @@ class WantedIps:
     def report(self) -> None:
         """Tell who is refused now."""
         self._on_admission(self._admission)
-
-    def _take_requests(self, requests: Requests) -> Iterable[IPAddress]:
-        """Take the requests; return the IPs whose owners differ."""
-        old, self._requests = self._requests, requests
-        if requests is old:
-            return ()
-        self._stale |= (requests.malformed, requests.denied) != (old.malformed, old.denied)
-        before = self._explicit
-        new = {interface.ip: (interface, owners) for interface, owners in requests.wanted.items()}
-        self._explicit = new
-        return {ip for ip in before.keys() | new.keys() if before.get(ip) != new.get(ip)}
 
     def _take_surroundings(self, reserved: Reserved) -> Iterable[IPAddress]:
         """Take the facts that the guard looks at; return the IPs that they concern."""
@@ -150,7 +146,7 @@ class WantedIps:
         return Wanted(interface, owners, "" if found is None else found.pool)
 
     def _share(
-        self, ip: IPAddress, request: _Request
+        self, ip: IPAddress, request: Request
     ) -> tuple[IPInterface, tuple[Owner, ...], set[Rejection]]:
         """Decide between namespaces; return the request, and the rejections of the others."""
         interface, owners = request

@@ -11,6 +11,7 @@ import logging
 import resource
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,6 +22,7 @@ from extip.pools.policy.allocation import plan_allocation
 from extip.pools.policy.allocation_index import Facts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
+from extip.services.policy.requests import Requests
 from tests.bench.figure import Figure
 from tests.bench.sampling import MS, median
 from tests.bench.scheduler_world import SchedulerWorld
@@ -41,6 +43,7 @@ def measure() -> Iterator[Figure]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     for claims, nodes in _SIZES:
         yield from asyncio.run(_figures(claims, nodes))
+        yield from asyncio.run(_of_explicit_ips(claims, nodes))
     yield from asyncio.run(_of_many_at_once())
 
 
@@ -65,27 +68,51 @@ async def _figures(claims: int, nodes: int) -> list[Figure]:
         "one heartbeat": lambda n: world.beat(f"node-{n % nodes:04}", number=n + 1),
         "one more service": lambda n: world.service(claims + n),
     }
-    for what, happen in events.items():
-        took = []
-        for number in range(_ROUNDS):
-            began = time.process_time()
-            happen(number)
-            took.append(time.process_time() - began + await world.settle())
-        figures.append(
-            Figure(
-                what=f"{size}: {what}",
-                measured=MS * median(took),
-                unit="ms",
-                at_most=0.1,
-                baseline=MS * everything,
-                baseline_name="over everything",
-            )
-        )
+    figures += [await _event(size, what, world, one, everything) for what, one in events.items()]
     world.drain("node-0001")
     figures += await _told(f"{size}: a node with {-(-claims // nodes)} claims is drained", world)
     world.pool(priority=1)
     figures += await _told(f"{size}: the pool is edited", world)
     return figures
+
+
+async def _of_explicit_ips(claims: int, nodes: int) -> list[Figure]:
+    world = SchedulerWorld(claims, nodes, explicit=True)
+    await world.settle()
+    size, everything = f"{claims:,} claims on {nodes} nodes", _everything(world)
+    world.service(claims + 1)
+    await world.settle()  # looks for a free address once
+    events = {
+        "one more service with an IP that a person wrote": claims,
+        "one more service for whose externalIPs a pool gives an address": claims + 3,
+    }
+    return [
+        await _event(size, what, world, partial(_every_other, world, first), everything)
+        for what, first in events.items()
+    ]
+
+
+def _every_other(world: SchedulerWorld, first: int, number: int) -> None:
+    world.service(first + 2 * number)
+
+
+async def _event(
+    size: str, what: str, world: SchedulerWorld, happen: Callable[[int], None], everything: float
+) -> Figure:
+    """Return the processor time of an event and of what it leads to; `happen` gets a number."""
+    took = []
+    for number in range(_ROUNDS):
+        began = time.process_time()
+        happen(number)
+        took.append(time.process_time() - began + await world.settle())
+    return Figure(
+        what=f"{size}: {what}",
+        measured=MS * median(took),
+        unit="ms",
+        at_most=0.1,
+        baseline=MS * everything,
+        baseline_name="over everything",
+    )
 
 
 async def _of_many_at_once() -> list[Figure]:
@@ -133,9 +160,10 @@ def _everything(world: SchedulerWorld) -> float:
     claims = list(world.inputs.claims.store.values())
     began = time.process_time()
     asking = list(world.inputs.allocation.address_requests._parts.values())
-    facts = Facts(requests=inputs.requests, node_ips=inputs.reserved.single(), ports=pools.ports)
+    explicit = Requests(wanted=dict(world.inputs.explicit_ips.by_ip.values()))
+    facts = Facts(requests=explicit, node_ips=inputs.reserved.single(), ports=pools.ports)
     allocation = plan_allocation(asking, pools.pools, claims, facts)
-    requests = allocation.extend(inputs.requests)
+    requests = allocation.extend(explicit)
     admission = admit(requests, Verdicts(Guard(), Surroundings(reserved=inputs.reserved)))
     schedule = plan_schedule(
         {interface: requests.wanted[interface] for interface in admission.wanted},

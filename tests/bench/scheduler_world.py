@@ -15,7 +15,13 @@ import msgspec
 from extip.api.coordination_v1 import Lease, LeaseSpec
 from extip.api.core_v1 import DetailedService, Node
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
-from extip.api.names import heartbeat_lease, service_label
+from extip.api.names import (
+    ALLOCATED_ANNOTATION,
+    AUTO,
+    AUTO_ANNOTATION,
+    heartbeat_lease,
+    service_label,
+)
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.definitions.kinds import Kinds
@@ -71,9 +77,17 @@ class Pacer(LoopClock):
 class SchedulerWorld:
     """A scheduler with services, their claims and nodes, at rest."""
 
-    def __init__(self, claims: int, nodes: int, *, cidr: str = "10.64.0.0/10") -> None:
+    def __init__(
+        self, claims: int, nodes: int, *, cidr: str = "10.64.0.0/10", explicit: bool = False
+    ) -> None:
+        """Fill the caches.
+
+        With `explicit` no service is a load balancer: each has its IP in `spec.externalIPs`. A
+        person has written those with an even number, the others are of the pool.
+        """
         clock = self.pacer = Pacer()
         self._cidr = cidr
+        self._explicit = explicit
         metrics, rng = Metrics("bench"), Random(1)  # noqa: S311 - repeatable
         nobody = cast("Any", _Nobody())
         client = cast("ApiClient", nobody)
@@ -108,6 +122,7 @@ class SchedulerWorld:
             strategy=Strategy.FAIR,
             guard=Guard(),
             inputs=self.inputs.current,
+            explicit=self.inputs.explicit_ips,
             allocator=self.allocator,
             claims=self.overlay,
             store=nobody,
@@ -169,7 +184,13 @@ class SchedulerWorld:
             handler(name)
 
     def _claim_name(self, number: int) -> str:
-        return f"{address(number).replace('.', '-')}-{self._cidr.partition('/')[2]}"
+        return f"{address(number).replace('.', '-')}-{self._mask(number)}"
+
+    def _by_hand(self, number: int) -> bool:
+        return self._explicit and number % 2 == 0
+
+    def _mask(self, number: int) -> str:
+        return "32" if self._by_hand(number) else self._cidr.partition("/")[2]
 
     def beat(self, node: str, *, number: int = 0) -> None:
         """Deliver a heartbeat."""
@@ -196,18 +217,27 @@ class SchedulerWorld:
         local: bool = False,
         kind: str = "LoadBalancer",
     ) -> None:
-        """Deliver a service, which asks for an address of the pool if it is a load balancer."""
+        """Deliver a service; a load balancer asks for an address of the pool."""
         name = f"service-{number:06}"
+        recorded = shown and self._explicit and not self._by_hand(number)
+        annotations = {AUTO_ANNOTATION: AUTO} if self._explicit else {}
+        annotations |= {ALLOCATED_ANNOTATION: address(number)} if recorded else {}
         spec = {
-            "type": kind,
+            "type": "ClusterIP" if self._explicit else kind,
+            "externalIPs": [address(number)] if self._by_hand(number) or recorded else [],
             "clusterIPs": [str(IPv4Address(int(IPv4Address("10.32.0.1")) + number))],
             "ports": [{"port": 80, "protocol": "TCP"}],
         } | ({"externalTrafficPolicy": "Local"} if local else {})
-        ways = [{"ip": address(number)}] if shown else []
+        ways = [{"ip": address(number)}] if shown and not self._explicit else []
         self.put(
             self.inputs._services,
             DetailedService,
-            metadata={"name": name, "namespace": "default", "uid": name},
+            metadata={
+                "name": name,
+                "namespace": "default",
+                "uid": name,
+                "annotations": {} if self._by_hand(number) else annotations,
+            },
             spec=spec,
             status={"loadBalancer": {"ingress": ways}},
         )
@@ -215,6 +245,7 @@ class SchedulerWorld:
     def claim(self, number: int, node: str, *, up: bool = True) -> None:
         """Deliver the claim of a service."""
         ip, name = address(number), f"service-{number:06}"
+        of_pool = {} if self._by_hand(number) else {"ip-pool-name": "pool"}
         condition = {"type": "Assigned", "status": "True", "reason": "Assigned"}
         self.put(
             self.inputs.claims,
@@ -224,13 +255,13 @@ class SchedulerWorld:
                 "uid": ip,
                 "labels": {
                     "ipnode": node,
-                    "ip-pool-name": "pool",
+                    **of_pool,
                     "app.kubernetes.io/managed-by": "extip",
                     service_label("default", name): "",
                 },
             },
             spec={
-                "cidr": f"{ip}/{self._cidr.partition('/')[2]}",
+                "cidr": f"{ip}/{self._mask(number)}",
                 "nodeName": node,
                 "services": [{"namespace": "default", "name": name, "uid": name}],
             },

@@ -13,8 +13,7 @@ from itertools import islice
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.pool_parts import THE_CLUSTER
-from extip.cache.changes import differing
-from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation import age_of, plan_part
 from extip.pools.policy.allocation_index import Facts
@@ -25,7 +24,7 @@ from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.pools import Cursor, Pools
 from extip.pools.policy.relations import Relations, named
 from extip.pools.policy.sweep import Sweep
-from extip.services.policy.requests import Owner, Requests
+from extip.services.policy.requests import Owner, Request, Requests
 
 _FASTER = 8
 """Services at rest that are looked at in the time of one plan."""
@@ -42,7 +41,6 @@ class AllocationState:
         self._cursors: dict[tuple[str, int], Cursor] = {}
         self._left: Mapping[IPAddress, str] = {}
         """The addresses that the last plan left without a user, with the last one."""
-        self._wanted: Mapping[IPInterface, tuple[Owner, ...]] = {}
         self._known = Facts()
         self._pools = Pools()
         self._touched = Part()
@@ -65,7 +63,7 @@ class AllocationState:
         self._decisions = Decisions()
         self._users: dict[IPAddress, object] = {}
         self._mixed: dict[IPAddress, None] = {}
-        """Addresses that are allocated, and also written by hand: ports of any service matter."""
+        """Allocated addresses that other services write themselves: their ports matter, too."""
         self.last = Allocation()
         """The last plan."""
 
@@ -104,15 +102,18 @@ class AllocationState:
             note(names, self._relations.claims_of.of(ip))
         return [self._relations.claims[name] for name in names]
 
-    def take_explicit(self, wanted: Mapping[IPInterface, tuple[Owner, ...]]) -> None:
-        """Take the external IPs that services write themselves."""
-        if wanted is self._wanted:
-            return
-        new = {interface.ip: (interface, owners) for interface, owners in wanted.items()}
-        note(self._touched.ips, differing(self._relations.explicit, new))
-        for ip, (_interface, owners) in new.items():
-            self._users.setdefault(ip, owners[0])
-        self._relations.explicit, self._wanted = new, wanted
+    def take_explicit(self, changes: Mapping[IPAddress, Request | None]) -> None:
+        """Take the new requests of services that write an external IP themselves; None for none."""
+        explicit = self._relations.explicit
+        for ip, new in changes.items():
+            if explicit.get(ip) == new:
+                continue
+            self._touched.ips[ip] = None
+            if new is None:
+                del explicit[ip]
+            else:
+                explicit[ip] = new
+                self._users.setdefault(ip, new[1][0])
 
     @property
     def pending(self) -> bool:
@@ -342,7 +343,7 @@ class AllocationState:
         for ip, one in found.allocated.items():
             for owner in one.owners:
                 related[str(owner)].add(ip)
-            if ip in self._relations.explicit:
+            if self._relations.is_written_by_others(ip):
                 self._mixed[ip] = None
         for name, ips in related.items():
             self._relations.relate(name, ips)

@@ -6,17 +6,14 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.multimap import Multimap
 from extip.claims.policy.claims import parse_cidr, pool_of
 from extip.claims.policy.ports import ports_text
-from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation_part import Part, note
 from extip.pools.policy.at_rest import address_at_rest, allocated_at_rest
 from extip.pools.policy.outcome import Allocated
 from extip.pools.policy.pools import Pools
 from extip.pools.policy.set_aside import taken
-from extip.services.policy.requests import Owner
-
-Explicit = tuple[IPInterface, tuple[Owner, ...]]
-"""An external IP that services write themselves, with those services."""
+from extip.services.policy.requests import Request
 
 
 class Relations:
@@ -25,7 +22,8 @@ class Relations:
     def __init__(self) -> None:
         self.requests: dict[str, AddressRequest] = {}
         self.claims: dict[str, IpClaim] = {}
-        self.explicit: dict[IPAddress, Explicit] = {}
+        self.explicit: dict[IPAddress, Request] = {}
+        """External IPs that services write themselves."""
         self.taken: dict[str, None] = {}
         """Claims of which other stations have the addresses, by name."""
         self.claims_of = Multimap[IPAddress, str]()
@@ -94,6 +92,11 @@ class Relations:
         if self._claimed_for.of(name):
             return True
         return name in self.requests and bool(named(self.requests[name]))
+
+    def is_written_by_others(self, ip: IPAddress) -> bool:
+        """Whether a service writes an IP that asks for no address: its changes are not requests."""
+        owners = self.explicit[ip][1] if ip in self.explicit else ()
+        return any(str(owner) not in self.requests for owner in owners)
 
     def at_rest(self, name: str, pools: Pools) -> Allocated | None:
         """Return the one address of a service that a plan would leave as it is; None otherwise.

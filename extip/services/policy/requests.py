@@ -34,6 +34,9 @@ class Owner:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
+Request = tuple[IPInterface, tuple[Owner, ...]]
+"""An IP with its owners, in the order of their names."""
+
 _FULL_V4, _FULL_V6 = 32, 128
 
 

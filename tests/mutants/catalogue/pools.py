@@ -32,6 +32,14 @@ MUTATIONS = (
         tests=_ALLOCATION,
     ),
     Mutation(
+        name="ports-beside-an-allocated-address-are-not-followed",
+        promise="Claims that are shared have an annotation `ipcontroller.ext/ports`",
+        file="pools/policy/relations.py",
+        old="return any(str(owner) not in self.requests for owner in owners)",
+        new="return False",
+        tests=("unit/pools/test_allocation_state.py",),
+    ),
+    Mutation(
         name="written-address-counts-as-free",
         promise=_NEVER_TWICE,
         file="pools/policy/allocation_index.py",

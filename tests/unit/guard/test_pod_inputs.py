@@ -9,7 +9,8 @@ from extip.api.discovery_v1 import Endpoint, EndpointSlice, EndpointTarget
 from extip.clock import LoopClock
 from extip.guard.addresses_in_use import ClusterIps
 from extip.guard.pod_inputs import PodSources
-from extip.services.policy.requests import Requests, parse_ip
+from extip.net.interfaces import IPAddress
+from extip.services.policy.requests import parse_ip
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
 
@@ -44,9 +45,11 @@ class Rig:
     def __init__(self):
         self.nodes, self.slices = Informed(), Informed()
         self.begun = self.changes = 0
+        self.asked: set[IPAddress] = set()
         self.pods = PodSources(
             cast("Any", self.nodes),
             cast("Any", self.slices),
+            asked=self.asked,
             begin=self._begin,
             on_change=self._change,
             clock=LoopClock(),
@@ -71,13 +74,16 @@ class Rig:
         )
         self.slices.put(key, found)
 
-    def having(self, *texts, of=None):
-        wanted = [ip for text in texts if (ip := parse_ip(text)) is not None]
-        return {str(ip) for ip in self.pods.among(wanted, of=of or object())}
+    def ask(self, *texts):
+        wanted = {ip for text in texts if (ip := parse_ip(text)) is not None}
+        self.asked |= wanted
+        self.pods.look_at(wanted)
 
     def use(self):
-        cluster_ips = ClusterIps(dict[str, Any]().get)
-        return self.pods.in_use(Requests(), cluster_ips)
+        return self.pods.in_use(ClusterIps(dict[str, Any]().get))
+
+    def having(self):
+        return {*map(str, self.use().pod_ips)}
 
     @asynccontextmanager
     async def running(self):
@@ -107,16 +113,16 @@ def test_pods_are_known_once_a_node_has_no_network_and_it_is_said_that_others_ar
             assert not rig.waits()
             rig.endpoints("ns/web-x", "10.0.7.7", "fd00:7::7")
             rig.endpoints("ns/outside", "10.0.7.8", target=None)
-            asked = object()
-            assert rig.having("10.0.7.7", "10.0.7.8", "10.0.7.9", of=asked) == {"10.0.7.7"}
+            rig.ask("10.0.7.7", "10.0.7.8", "10.0.7.9")
+            assert rig.having() == {"10.0.7.7"}
             before = rig.changes
             rig.endpoints("ns/other", "10.0.7.10")
             assert rig.changes == before
             rig.endpoints("ns/other", "10.0.7.9")
             assert rig.changes == before + 1
-            assert rig.having("10.0.7.7", "10.0.7.9", of=asked) == {"10.0.7.7", "10.0.7.9"}
+            assert rig.having() == {"10.0.7.7", "10.0.7.9"}
             rig.endpoints("ns/web-x")
-            assert rig.having("10.0.7.7", "10.0.7.9", of=asked) == {"10.0.7.9"}
+            assert rig.having() == {"10.0.7.9"}
 
     run_virtually(main())
 

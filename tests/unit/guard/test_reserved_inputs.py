@@ -25,6 +25,7 @@ from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, NotFound
 from extip.guard.addresses_in_use import ClusterIps
 from extip.guard.control_plane import INTERVAL_S, ControlPlane
 from extip.kube.client import ApiClient
+from extip.net.interfaces import IPAddress
 from extip.net.networks import Networks
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually
@@ -190,10 +191,15 @@ class Services:
     def __init__(self):
         self.known: dict[str, Service] = {}
         self.changes = 0
-        self.index = ClusterIps(self.known.get, on_change=self._count)
+        self.asked: set[IPAddress] = set()
+        self.index = ClusterIps(self.known.get, asked=self.asked, on_change=self._count)
 
     def _count(self):
         self.changes += 1
+
+    def ask(self, *texts):
+        self.asked |= ips(*texts)
+        self.index.look_at(ips(*texts))
 
     def put(self, key, *texts):
         self.known[key] = Service(spec=ServiceSpec(cluster_ips=texts))
@@ -205,26 +211,27 @@ class Services:
 
 
 def test_only_cluster_ips_that_somebody_wants_are_news():
-    services, asking = Services(), object()
+    services = Services()
     services.put("ns/far", "10.96.0.1", "10.96.255.1", "fd00::", "fd00::ff")
     services.drop("ns/far")
     services.changes = 0
     services.put("ns/a", "10.96.0.5")
-    wanted = ips("10.96.0.5", "10.96.0.6")
-    assert services.index.among(wanted, of=asking) == ips("10.96.0.5")
+    wanted = "10.96.0.5", "10.96.0.6"
+    services.ask(*wanted)
+    assert services.index.taken == ips("10.96.0.5")
     services.put("ns/b", "10.96.0.7", "None", "nonsense")
     assert services.changes == 0
     services.put("ns/c", "10.96.0.6", "fd00:0::1")
     assert services.changes == 1
-    assert services.index.among(wanted, of=asking) == wanted
+    assert services.index.taken == ips(*wanted)
     services.put("ns/d", "10.96.0.6")  # as nobody should
     services.drop("ns/c")
-    assert services.index.among(wanted, of=asking) == wanted
+    assert services.index.taken == ips(*wanted)
     services.drop("ns/d")
-    assert services.index.among(wanted, of=asking) == ips("10.96.0.5")
+    assert services.index.taken == ips("10.96.0.5")
     services.drop("ns/a")
     services.drop("ns/b")
-    assert services.index.among(wanted, of=asking) == frozenset()
+    assert services.index.taken == frozenset()
 
 
 def test_how_far_cluster_ips_reach_is_news_and_stays_known():
@@ -238,7 +245,18 @@ def test_how_far_cluster_ips_reach_is_news_and_stays_known():
 
 
 def test_the_answer_is_the_same_object_until_something_changes():
-    services, asking = Services(), object()
+    services = Services()
+    services.ask("10.96.0.5", "10.96.0.6")
     services.put("ns/a", "10.96.0.5")
-    first = services.index.among(ips("10.96.0.5"), of=asking)
-    assert services.index.among(ips("10.96.0.5"), of=asking) is first
+    first = services.index.taken
+    services.ask("10.96.0.5", "10.96.0.7")
+    assert services.index.taken is first
+
+
+def test_an_ip_that_nobody_asks_for_any_more_is_not_taken():
+    services = Services()
+    services.put("ns/a", "10.96.0.5")
+    services.ask("10.96.0.5")
+    services.asked.clear()
+    services.index.look_at(ips("10.96.0.5"))
+    assert services.index.taken == frozenset()

@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import ADDRESSES_ANNOTATION
+from extip.net.interfaces import IPAddress
 from extip.pools.policy.allocation_index import Facts
 from extip.pools.policy.allocation_state import AllocationState
 from extip.pools.policy.pools import Pools
+from extip.services.policy.requests import Request, Requests
 from tests.unit.pools.allocation_world import pool
 from tests.unit.pools.test_allocation_faults import OPERATIONS, POOLS, Faulty
+
+
+def by_ip(requests: Requests) -> dict[IPAddress, Request]:
+    return {one.ip: (one, owners) for one, owners in requests.wanted.items()}
 
 
 class Followed(Faulty):
@@ -24,6 +30,7 @@ class Followed(Faulty):
         self.compiled = Pools()
         self.told: set[str] = set()
         self.asked: set[str] = set()
+        self.written: set[IPAddress] = set()
 
     def plan(self):
         reference, extended = super().plan()
@@ -35,11 +42,13 @@ class Followed(Faulty):
         self.asked = {*requests}
         self.state.take_claims(dict.fromkeys(self.told - self.claims.keys()) | self.claims)
         self.told = {*self.claims}
-        self.state.take_explicit(facts.requests.wanted)
+        explicit = by_ip(facts.requests)
+        self.state.take_explicit(dict.fromkeys(self.written - explicit.keys()) | explicit)
+        self.written = {*explicit}
         before = {ip: one.owners for ip, one in self.state.last.allocated.items()}
         users = set(self.state.last.users)
         mine = self.state.plan(self.compiled, facts)
-        for part in ("allocated", "upcoming", "disowned", "waiting", "arriving", "users"):
+        for part in ("allocated", "upcoming", "disowned", "waiting", "arriving", "users", "ports"):
             assert getattr(mine, part) == getattr(reference, part), part
         written = (mine.service_updates, reference.service_updates)
         assert len(written[0]) == len(written[1])
@@ -57,7 +66,7 @@ class Followed(Faulty):
         state = AllocationState()
         state.take_requests({str(one.owner): one for one in address_requests})
         state.take_claims(self.claims)
-        state.take_explicit(facts.requests.wanted)
+        state.take_explicit(by_ip(facts.requests))
         steps, changed = 1, {*state.plan(pools, facts, most).changed}
         while state.pending:
             changed |= state.plan(pools, facts, most).changed
@@ -109,6 +118,22 @@ def test_each_plan_is_that_of_everything(operations):
         world.do(*operation)
         world.plan()
     world.settle()
+
+
+def test_ports_of_a_service_that_writes_an_allocated_address_itself_are_followed():
+    world = Followed(POOLS[0])
+    world.do("add", "asks", "LoadBalancer", {}, 80, 1)
+    world.settle()
+    (ip,) = world.state.last.allocated
+    world.do("add", "writes", "ClusterIP", {}, 81, 2)
+    world.do("write", "writes", str(ip))
+    world.settle()
+    for port in (82, 80):
+        world.do("port", "writes", port)
+        world.plan()
+        assert {
+            ports for owner, ports in world.state.last.ports.items() if owner.name == "writes"
+        } == {frozenset({("TCP", port)})}
 
 
 def test_claims_that_come_and_go_without_a_pool_leave_nothing_behind():

@@ -121,7 +121,7 @@ class Server:
         claims = {claim.metadata.name: claim for claim in self.claims}
         self.allocator.take_claims(dict.fromkeys(self.shown - claims.keys()) | claims)
         self.shown = {*claims}
-        return self.allocator.plan(self.no_requests, self.no_ips)
+        return self.allocator.plan(self.no_ips)
 
     def claim(self):
         """Make the claims that are wanted, as the scheduler does before anything is published."""

@@ -5,6 +5,7 @@ import gc
 import itertools
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace as replace_fields
 from ipaddress import ip_address
 from random import Random
 from typing import cast
@@ -13,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from extip.api.conditions import find_condition
+from extip.api.core_v1 import DetailedService
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus
 from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
 from extip.cache.mutation import Overlay
@@ -32,8 +34,9 @@ from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.scheduler import CONCURRENCY, ClaimScheduler
+from extip.services.explicit_ips import ExplicitIPs
 from extip.services.policy.refusal import Reason
-from extip.services.policy.requests import Masks, Owner, Rejection, collect
+from extip.services.policy.requests import Masks, Owner, Rejection, Request, collect
 from tests.fakes.recorder import RecordingLogger
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import run_virtually, virtually
@@ -208,9 +211,11 @@ class NoPools:
     def take_claims(self, changes):
         """Have no use for them."""
 
+    take_explicit = take_claims
+
     pending = False
 
-    def plan(self, _requests, _node_ips):
+    def plan(self, _node_ips):
         return Allocation()
 
     def due(self, _allocation):
@@ -224,6 +229,26 @@ class NoPools:
 
     def failed(self, one, error):
         raise AssertionError(one, error)
+
+
+class Written:
+    """The IPs that the services of a world write, for a reader of what has changed."""
+
+    pending = False
+
+    def __init__(self, world):
+        self._world = world
+        self._told: dict[IPAddress, Request] = {}
+
+    def changes(self, _most):
+        before = self._told
+        wanted = self._world.requests().wanted
+        self._told = {one.ip: (one, owners) for one, owners in wanted.items()}
+        ips = before.keys() | self._told.keys()
+        return {ip: self._told.get(ip) for ip in ips if self._told.get(ip) != before.get(ip)}
+
+    def forget(self):
+        self._told = {}
 
 
 class World:
@@ -251,6 +276,7 @@ class World:
             strategy=strategy,
             guard=Guard(),
             inputs=self.inputs,
+            explicit=cast("ExplicitIPs[DetailedService]", Written(self)),
             allocator=cast("Allocator", allocator or NoPools()),
             claims=self.claims,
             store=cast("ClaimStore", self.server),
@@ -279,10 +305,13 @@ class World:
     def not_served(self, service, claim):
         self.not_there.append((str(service), claim.spec.node_name))
 
-    def inputs(self):
+    def requests(self):
         owners = [
             Owner(kind="Service", namespace="default", name=name, uid=name) for name in self.names
         ]
+        return collect([(owner, self.ips) for owner in owners], self.masks.parse)
+
+    def inputs(self):
         nodes = tuple(
             NodeFacts(
                 name=n,
@@ -293,7 +322,7 @@ class World:
             for n in ("n1", "n2", "n3")
         )
         return SchedulerInputs(
-            requests=collect([(owner, self.ips) for owner in owners], self.masks.parse),
+            rejected=replace_fields(self.requests(), wanted={}),
             reserved=Reserved(nodes=NODE_IPS | self.listed, listed=self.listed),
             cluster=Snapshot(
                 nodes=nodes,

@@ -13,12 +13,13 @@ from extip.claims.policy.claims import current_owners, index_claims, parse_cidr
 from extip.guard.policy.admission import Admission, admit
 from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard, Surroundings, Verdicts
+from extip.net.interfaces import IPAddress
 from extip.net.networks import Networks
 from extip.pools.policy.outcome import Allocated, Allocation
 from extip.scheduling.policy.state import Key, Wanted
 from extip.scheduling.wanted_ips import WantedIps
 from extip.services.policy.namespace_sharing import resolve_sharing
-from extip.services.policy.requests import Masks, Owner, collect
+from extip.services.policy.requests import Masks, Owner, Request, collect
 
 IPS = [ip_address(f"10.0.0.{n}") for n in range(1, 5)]
 MASKS = Masks(v4=32, v6=128)
@@ -60,6 +61,7 @@ class History:
 
     def __init__(self):
         self.requests = collect([], MASKS.parse)
+        self.explicit: dict[IPAddress, Request] = {}
         self.allocation = Allocation()
         self.reserved = Reserved()
         self.claims = {}
@@ -73,6 +75,11 @@ class History:
 
     def ask(self, asked):
         self.requests = collect(asked, MASKS.parse)
+        before = self.explicit
+        self.explicit = {one.ip: (one, owners) for one, owners in self.requests.wanted.items()}
+        ips = before.keys() | self.explicit.keys()
+        changed = (ip for ip in ips if before.get(ip) != self.explicit.get(ip))
+        self.follower.take_explicit({ip: self.explicit.get(ip) for ip in changed})
 
     def allocate(self, what):
         ip, owners = what
@@ -110,7 +117,8 @@ class History:
     def follow(self):
         pending = True
         while pending:
-            found = self.follower.update(self.requests, self.allocation, self.reserved, 2)
+            rejected = replace(self.requests, wanted={})
+            found = self.follower.update(rejected, self.allocation, self.reserved, 2)
             for ip, want in found.items():
                 self.wanted.pop(ip, None)
                 if want is not None:
