@@ -54,6 +54,15 @@ class ChangedKeys(Generic[K]):
         self._anew = True
 
 
+def give_back(emptied: dict[K, V]) -> None:
+    """Make an empty dict small again, after it was large.
+
+    Deleted keys leave holes, and a loop over the dict looks at each of them.
+    """
+    if not emptied:
+        emptied.clear()
+
+
 def differing(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
     """Return the keys whose values differ."""
     if old is new:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.cache.changes import give_back
 from extip.claims.policy.claims import current_owners
 from extip.guard.policy.admission import Admission, admit
 from extip.guard.policy.reserved import Reserved
@@ -80,6 +81,7 @@ class WantedIps:
         changed = dict.fromkeys(islice(due, most), None)
         for ip in changed:
             del due[ip]
+        give_back(due)
         _note(changed, self._contested)
         before = self._objections(changed)
         wanted: dict[Key, Wanted | None] = {ip: self._wanted(ip) for ip in changed}

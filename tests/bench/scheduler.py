@@ -28,7 +28,9 @@ from tests.bench.sampling import MS, median
 from tests.bench.scheduler_world import SchedulerWorld
 
 _SIZES = ((1_000, 50), (10_000, 100), (100_000, 1_000))
-_ROUNDS = 5
+_ROUNDS = 15
+
+_MOST_GROWTH = 1.5
 
 _MOST_KB = 5.5
 
@@ -41,10 +43,24 @@ _WAITING = 2_000
 def measure() -> Iterator[Figure]:
     """Measure each size in turn."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    smallest: dict[str, float] = {}
     for claims, nodes in _SIZES:
-        yield from asyncio.run(_figures(claims, nodes))
-        yield from asyncio.run(_of_explicit_ips(claims, nodes))
+        for figures in (_figures(claims, nodes), _of_explicit_ips(claims, nodes)):
+            for figure in asyncio.run(figures):
+                yield figure
+                if figure.kind == "ratio":
+                    yield from _growth(figure, smallest)
     yield from asyncio.run(_of_many_at_once())
+
+
+def _growth(figure: Figure, smallest: dict[str, float]) -> Iterator[Figure]:
+    """Compare an event with the same one in the smallest cluster."""
+    _, what = figure.what.split(": ")
+    if what in smallest:
+        growth = figure.measured / smallest[what]
+        told = f"{figure.what}, beside {_SIZES[0][0]:,} claims"
+        yield _value(told, growth, "x", at_most=_MOST_GROWTH)
+    smallest.setdefault(what, figure.measured)
 
 
 async def _figures(claims: int, nodes: int) -> list[Figure]:

@@ -13,6 +13,7 @@ from itertools import islice
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.pool_parts import THE_CLUSTER
+from extip.cache.changes import give_back
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation import age_of, plan_part
@@ -278,7 +279,10 @@ class AllocationState:
             del touched.ips[ip]
             part.ips[ip] = None
             left -= 1
-        return self._whole(part), left
+        part = self._whole(part)
+        give_back(touched.services)
+        give_back(touched.ips)
+        return part, left
 
     def _whole(self, touched: Part) -> Part:
         """Return what hangs together with the touched: its turn is now."""

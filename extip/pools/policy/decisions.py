@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from extip.cache.changes import give_back
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import AddressRequest
 from extip.pools.policy.allocation_part import note
@@ -75,6 +76,11 @@ class Decisions:
         freed: Mapping[IPAddress, str],
     ) -> Allocation:
         """Return all decisions as they are, and as they will be: no collection is copied."""
+        for owners in (self._lacking, self._arriving, self._particular):
+            give_back(owners)
+        give_back(self._updates)
+        give_back(self.upcoming)
+        give_back(self._waiting)
         return Allocation(
             allocated=self.allocated,
             service_updates=self._updates.values(),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
-from extip.cache.changes import differing
+from extip.cache.changes import differing, give_back
 from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import parse_cidr, pool_of
 from extip.claims.policy.names import claim_name
@@ -223,11 +223,7 @@ class ScheduleState:
         if standing.awaited() != before:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
-        return Decided(
-            claims=(*claims, *resting.values()),
-            schedule=schedule,
-            before=told,
-        )
+        return Decided(claims=(*claims, *resting.values()), schedule=schedule, before=told)
 
     def audit(self, most: int) -> Decided | None:
         """Decide some IPs anew, though nothing about them has changed: the same should come out.
@@ -267,9 +263,10 @@ class ScheduleState:
             if other is not None:
                 planned[_key(other)] = None
                 resting.pop(_key(other), None)
-        for key in (*planned, *resting):
-            for due in self._due:
+        for due in self._due:
+            for key in (*planned, *resting):
                 due.pop(key, None)
+            give_back(due)
         return planned, resting
 
     def _resting(self, key: Key, standing: Standing) -> IpClaim | None:

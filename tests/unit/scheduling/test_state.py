@@ -1,5 +1,6 @@
 """Decided IP by IP, or planned over everything: the outcome is the same after any history."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_interface
@@ -586,6 +587,15 @@ def moving(schedule):
         for write in schedule.writes
         if isinstance(write, AssignClaim) and write.node != write.claim.spec.node_name
     }
+
+
+def test_many_due_ips_leave_no_queue_behind_that_is_slow_to_look_through():
+    history = History(Strategy.FAIR)
+    for number in range(1000):
+        ip = ip_interface(f"10.1.{number // 250}.{number % 250}/32")
+        history.want(Wanted(ip, (owner("a"),)))
+    history.decide()
+    assert sum(map(sys.getsizeof, history.state._due)) < 1000
 
 
 def test_addresses_that_are_to_be_apart_are_counted_once_beside_an_ip_of_every_node():
