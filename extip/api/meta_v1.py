@@ -78,6 +78,8 @@ class FieldOwnership(Wire, frozen=True):
 
     manager: str = ""
     """For a client that does not apply, the first word of its user agent."""
+    operation: str = ""
+    """``Apply`` (server-side apply), or ``Update``."""
     time: str | None = None
     """RFC 3339 in UTC: when it last changed one of its fields."""
     fields_v1: Raw = Raw(b"{}")

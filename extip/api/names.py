@@ -66,6 +66,10 @@ ALLOCATED_ANNOTATION = "ipcontroller.ext/allocated"
 """On a Service: which of its `spec.externalIPs` come from a pool. Written together with them, so
 that they can be told from those that a person wrote."""
 
+MIGRATED_ANNOTATION = "ipcontroller.ext/migrated-from"
+"""On a Service: its state before `extip migrate services`, as JSON, for `--undo`. Daemons do not
+read it."""
+
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 """On a Service, with any value: kube-proxy looks neither at it nor at its endpoints."""
 
@@ -80,6 +84,7 @@ SERVICE_ANNOTATIONS = frozenset(
         ADDRESS_COUNT_ANNOTATION,
         LINK_ANNOTATION,
         ALLOCATED_ANNOTATION,
+        MIGRATED_ANNOTATION,
     }
 )
 """All that mean anything on a Service; others with the group as their prefix are slips."""

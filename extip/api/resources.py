@@ -24,6 +24,7 @@ from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.meta_v1 import KubernetesObject
 from extip.api.names import GROUP
 from extip.api.networking_v1 import ServiceCIDR
+from extip.api.whole_service import WholeService
 
 T = TypeVar("T", bound=KubernetesObject)
 Other = TypeVar("Other", bound=KubernetesObject)
@@ -74,6 +75,7 @@ SERVICES = Resource(
 )
 DETAILED_SERVICES = _decoded_as(DetailedService, SERVICES)
 OWNED_SERVICES = _decoded_as(OwnedService, SERVICES)
+WHOLE_SERVICES = _decoded_as(WholeService, SERVICES)
 NODES = Resource(group="", version="v1", plural="nodes", kind="Node", namespaced=False, type=Node)
 NAMESPACES = Resource(
     group="", version="v1", plural="namespaces", kind="Namespace", namespaced=False, type=Namespace

@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "Tell where every external IP is, since when and why; claims mode.",
     "drain": "Move all external IPs off NODE before it is worked on; claims mode.",
     "doctor": "Look for what keeps extip from working, or will; changes nothing.",
+    "migrate": "Bring services to extip, or to load balancers, without an outage.",
     "manifests": "Write a folder for `kubectl apply -k`, with all that runs extip.",
     "chart": "Write a Helm chart of claims mode into a new FOLDER.",
     "crds": "Print the CustomResourceDefinitions of extip, or apply them.",
@@ -65,7 +66,7 @@ class _Commands(click.Group):
         """Find the command, and the variables that seem to be for it and are not."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            ignored = unknown_variables(name, command.params, COMMANDS, os.environ)
+            ignored = _ignored_variables(name, command)
             ctx.meta[IGNORED_VARIABLES] = ignored
             if name not in DAEMONS:
                 for one in ignored:
@@ -75,6 +76,13 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _ignored_variables(name: str, command: click.Command) -> list[str]:
+    """Return a sentence for each variable that means nothing; a group tells for its subcommands."""
+    if isinstance(command, click.Group):
+        return []
+    return unknown_variables(name, command.params, COMMANDS, os.environ)
 
 
 @click.group(cls=_Commands, context_settings=CONTEXT)

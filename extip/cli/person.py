@@ -31,17 +31,35 @@ def person_options(command: Callable[..., None]) -> Callable[..., None]:
     )(decorated)
 
 
-def completed(*, ips: bool) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+_Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+def completed(*, ips: bool) -> _Completer:
     """Return what completes an argument: names of nodes, and IPs and services if wanted."""
 
     def complete(ctx: click.Context, _: click.Parameter, begin: str) -> list[str]:
         from extip.cli.completion import complete_names  # noqa: PLC0415
 
-        given = ctx.params.get("kubeconfig") or os.environ.get("KUBECONFIG")
-        place = Place(given or _own_kubeconfig(), ctx.params.get("context") or "")
-        return complete_names(place, begin, ips=ips)
+        return complete_names(_place(ctx), begin, ips=ips)
 
     return complete
+
+
+def completed_services() -> _Completer:
+    """Return what completes an argument: names of services that have external IPs, or had some."""
+
+    def complete(ctx: click.Context, _: click.Parameter, begin: str) -> list[str]:
+        from extip.cli.completion import complete_services  # noqa: PLC0415
+
+        return complete_services(_place(ctx), begin)
+
+    return complete
+
+
+def _place(ctx: click.Context) -> Place:
+    """Return the cluster that the words so far, or the environment, name."""
+    given = ctx.params.get("kubeconfig") or os.environ.get("KUBECONFIG")
+    return Place(given or _own_kubeconfig(), ctx.params.get("context") or "")
 
 
 def _own_kubeconfig() -> str:

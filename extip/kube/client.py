@@ -208,14 +208,18 @@ class ApiClient:
         name: str,
         namespace: str = "",
         subresource: str = "",
+        trial: bool = False,
     ) -> T:
         """Apply a merge patch (RFC 7396): anything that encodes to JSON.
 
-        With ``metadata.resourceVersion`` in it, raises `ConflictError` unless that is current.
+        With ``metadata.resourceVersion`` in it, raises `ConflictError` unless that is current. A
+        `trial` has the same answer, and changes nothing.
         """
         target = ObjectMeta(name=name, namespace=namespace)
         encoded = msgspec.json.encode(patch)
         request = _about("patch", resource, target, encoded, subresource=subresource)
+        if trial:
+            request = replace(request, query={"dryRun": "All"})
         return await self._call(resource, request)
 
     async def delete(

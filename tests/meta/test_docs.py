@@ -54,7 +54,9 @@ def anchors(page: Path) -> set[str]:
 def flags(command: str) -> set[str]:
     found = cli.get_command(click.Context(cli), command)
     assert found is not None
-    return {name for param in found.params for name in param.opts if name.startswith("--")}
+    commands = [found, *(found.commands.values() if isinstance(found, click.Group) else ())]
+    params = [param for one in commands for param in one.params]
+    return {name for param in params for name in param.opts if name.startswith("--")}
 
 
 def test_readme_is_short_enough_to_be_read():

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from extip.api.conditions import find_condition, is_true
 from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import READY
-from extip.api.names import ADDRESSES_ANNOTATION, GROUP, HEARTBEAT_ANNOTATION, node_of_lease
+from extip.api.names import GROUP, HEARTBEAT_ANNOTATION, node_of_lease
 from extip.doctor.policy.facts import OWN_KINDS, ClusterFacts
 from extip.doctor.policy.finding import Finding, Severity
 from extip.nodes.policy.verdict import NOT_FOUND, NOT_HEARD, STOPPED
@@ -243,8 +243,8 @@ def external_ips(facts: ClusterFacts) -> Iterator[Finding]:
             what=f"{_some(sorted(written))} have spec.externalIPs",
             why="they are deprecated since Kubernetes 1.36 (KEP-5707); a later kube-proxy does "
             "not serve them unless its gate AllowServiceExternalIPs is set",
-            do="make them type LoadBalancer, and name the same IP with the annotation "
-            f"{ADDRESSES_ANNOTATION}",
+            do="`extip migrate services --all` makes them load balancers with the same IPs, and "
+            "tells first what is in the way",
         )
 
 

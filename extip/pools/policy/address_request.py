@@ -12,6 +12,7 @@ from extip.api.names import (
     AUTO,
     AUTO_ANNOTATION,
     LINK_ANNOTATION,
+    MIGRATED_ANNOTATION,
     POOL_ANNOTATION,
     SERVICE_ANNOTATIONS,
     SHARING_KEY_ANNOTATION,
@@ -34,6 +35,9 @@ _FOR_POOLS = (
     ADDRESS_COUNT_ANNOTATION,
 )
 """Annotations that mean something on services that get addresses of pools alone."""
+
+_WRITTEN = {ALLOCATED_ANNOTATION, MIGRATED_ANNOTATION}
+"""Annotations that extip writes, and nobody else."""
 
 _SHOWN = 3
 """The number of annotations that a message names."""
@@ -140,7 +144,7 @@ def misunderstood(service: DetailedService) -> str:
     """Return a sentence about annotations that extip cannot interpret; empty for none."""
     annotations = service.metadata.annotations or {}
     auto = annotations.get(AUTO_ANNOTATION, "")
-    known = ", ".join(sorted(SERVICE_ANNOTATIONS - {ALLOCATED_ANNOTATION}))
+    known = ", ".join(sorted(SERVICE_ANNOTATIONS - _WRITTEN))
     unknown = [key for key in sorted(annotations) if key not in SERVICE_ANNOTATIONS]
     slips = [f"there is no annotation {key}; there are {known}" for key in unknown[:_SHOWN]]
     link = annotations.get(LINK_ANNOTATION, "").strip()

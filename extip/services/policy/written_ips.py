@@ -16,7 +16,7 @@ from extip.services.policy.requests import Owner, Requests, collect, service_own
 _NO_CLUSTER_IP = "None"
 _EXTERNAL_NAME = "ExternalName"
 _LOAD_BALANCER = "LoadBalancer"
-_PROXY = "Proxy"
+PROXY = "Proxy"
 """An ``ipMode`` (KEP-1860): the load balancer is a host of its own, which has the address."""
 
 
@@ -55,7 +55,7 @@ def _balanced_ips(service: Service | DetailedService, chosen: str | None) -> Ite
     if chosen is None or spec.type != _LOAD_BALANCER or (spec.load_balancer_class or "") != chosen:
         return ()
     ways_in = service.status.load_balancer.ingress or ()
-    return (way.ip for way in ways_in if way.ip and way.ip_mode != _PROXY)
+    return (way.ip for way in ways_in if way.ip and way.ip_mode != PROXY)
 
 
 def collect_written(

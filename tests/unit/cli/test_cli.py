@@ -261,7 +261,10 @@ def test_a_signal_ends_the_start_in_order(tmp_path, mode, number):
     assert not Path("/proc", asked.read_text().strip()).exists()  # the plugin has ended, too
 
 
-@pytest.mark.parametrize("command", [["status"], ["drain", "n1"], ["crds", "--apply"]])
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["drain", "n1"], ["crds", "--apply"], ["migrate", "services", "--all"]],
+)
 def test_commands_for_people_find_the_cluster_as_kubectl_does(tmp_path, command):
     """Nothing answers there: the message tells which cluster was meant."""
     home = tmp_path / "home"
@@ -296,6 +299,7 @@ def test_it_is_a_plugin_of_kubectl(tmp_path):
 
     assert "Usage: kubectl extip status" in run("status", "--help").stdout
     assert "`kubectl extip drain --help`" in run("drain").stderr
+    assert "Usage: kubectl extip migrate services" in run("migrate", "services", "--help").stdout
     scripts = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     names = scripts["project"]["scripts"]
     assert names["kubectl-extip"] == names["extip"] == "extip.__main__:main"

@@ -22,7 +22,12 @@ def completions(monkeypatch):
             raise ConfigurationError("no such file")
         return KNOWN if ips else KNOWN[:2]
 
+    async def read_services(place):
+        asked.append(place)
+        return KNOWN[4:]
+
     monkeypatch.setattr(names, "read_names", read_names)
+    monkeypatch.setattr(names, "read_services", read_services)
     monkeypatch.setenv("KUBECONFIG", "/mine")
 
     def complete(*words):
@@ -41,6 +46,8 @@ def completions(monkeypatch):
         (("status", "10.0.1"), ["10.0.1.1"]),
         (("status", "n1", "sh"), ["shop/web"]),
         (("status", "x"), []),
+        (("migrate", "services", "sh"), ["shop/web"]),
+        (("migrate", "services", "n"), []),
     ],
 )
 def test_names_that_begin_so(completions, words, found):

@@ -42,6 +42,21 @@ def test_each_flag_has_its_variable(command):
     assert {one.rpartition("_")[2] for one in of_no_flag} <= {"KUBECONFIG"}
 
 
+def test_a_subcommand_has_variables_of_its_own():
+    told = CliRunner().invoke(
+        cli,
+        ["migrate", "services"],
+        env={
+            "EXTIP_MIGRATE_SERVICES_LB_CLAS": "x",
+            "EXTIP_MIGRATE_SERVICES_LB_CLASS": "x",
+            "EXTIP_STATUS_WATCH": "1",
+        },
+    )
+    (line,) = [line for line in told.output.splitlines() if line.startswith("extip: EXTIP")]
+    assert "EXTIP_MIGRATE_SERVICES_LB_CLAS is no flag's variable" in line
+    assert "did you mean EXTIP_MIGRATE_SERVICES_LB_CLASS?" in line
+
+
 def test_what_is_for_others_is_left_alone():
     assert not told(
         "controller",
