@@ -83,6 +83,9 @@ class _Compact:
     def __eq__(self, other: object) -> bool:
         if type(other) is type(self) and isinstance(other, _Compact):
             return self.length == other.length and self._ip == other._ip
+        if type(other) is IPv4Interface:  # what the kernel has: no network is made for it
+            same = self._bits == other.max_prefixlen and self._ip == int(other)
+            return same and self.length == other.network.prefixlen
         return super().__eq__(other)
 
     def __hash__(self) -> int:

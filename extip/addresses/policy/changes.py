@@ -52,9 +52,13 @@ def plan_addresses(
         target = set(wanted)
     if yielded:
         target = {interface for interface in target if interface.ip not in yielded}
-    keep = [a for a in ours if a.link_index == link_index and a.interface in target]
+    keep: list[ObservedAddress] = []
+    others: list[ObservedAddress] = []
+    for address in ours:
+        wanted_here = address.link_index == link_index and address.interface in target
+        (keep if wanted_here else others).append(address)
     kept = {a.interface for a in keep}
-    changes = removals(a for a in ours if a.link_index != link_index or a.interface not in target)
+    changes = removals(others)
     if extend:
         here = [a for a in observed if a.link_index == link_index]
         subnets = OwnSubnets(here)

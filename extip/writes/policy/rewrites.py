@@ -35,6 +35,8 @@ class Rewrites:
         """`longest_s` is the longest delay of a write, in seconds."""
         self._pace = Backoff(initial_s=1.0, cap_s=min(longest_s, _LONGEST_S))
         self._rows: OrderedDict[Hashable, _Row] = OrderedDict()  # the oldest write first
+        self._repeated: dict[Hashable, None] = {}
+        """The objects that were written more than once: few, while many are written once."""
 
     def due_s(self, key: Hashable, content: object) -> float:
         """Return the monotonic time from which the content may be written; 0 for at once."""
@@ -43,7 +45,8 @@ class Rewrites:
 
     def waiting(self, now: float) -> dict[Hashable, float]:
         """Return the objects whose repeated write has to wait, with the seconds until then."""
-        return {key: row.due_s - now for key, row in self._rows.items() if row.due_s > now}
+        delays = ((key, self._rows[key].due_s - now) for key in self._repeated)
+        return {key: delay_s for key, delay_s in delays if delay_s > 0}
 
     def is_fight(self, key: Hashable, content: object) -> bool:
         """Whether another write of this content means that a program undoes it."""
@@ -57,8 +60,13 @@ class Rewrites:
         count = 1 if row is None or row.content != content else row.count + 1
         due_s = 0.0 if count < _AT_ONCE else now + self._pace.delay_s(count - _AT_ONCE + 1, chance)
         self._rows[key] = _Row(content, count, now, due_s)
+        if due_s:
+            self._repeated[key] = None
+        else:
+            self._repeated.pop(key, None)
 
     def forget(self, now: float) -> None:
         """Forget writes that are older than `_FORGET_S`."""
         while self._rows and now - next(iter(self._rows.values())).at_s > _FORGET_S:
-            self._rows.popitem(last=False)
+            key, _ = self._rows.popitem(last=False)
+            self._repeated.pop(key, None)

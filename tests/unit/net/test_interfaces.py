@@ -5,7 +5,7 @@ from ipaddress import AddressValueError, ip_address, ip_interface, ip_network
 
 import pytest
 
-from extip.net.interfaces import compact, ip_address_of, prefix_length
+from extip.net.interfaces import CompactIPv4Interface, compact, ip_address_of, prefix_length
 
 TEXTS = ("10.1.2.3/24", "10.1.2.3/32", "0.0.0.0/0", "fd00::1:2/64", "fd00::1/128", "::/0")
 
@@ -34,6 +34,21 @@ def test_the_prefix_length_counts():
     assert made("10.1.2.3/24") != ip_interface("10.1.2.3/25")
     assert made("0.0.0.1/32") != made("::1/32")
     assert made("10.1.2.3/24").network == ip_network("10.1.2.0/24")
+
+
+def test_a_comparison_with_an_address_of_the_kernel_makes_no_network(monkeypatch):
+    monkeypatch.setattr(
+        CompactIPv4Interface, "network", property(lambda _self: pytest.fail("made"))
+    )
+    assert made("10.1.2.3/24") == ip_interface("10.1.2.3/24")
+    assert ip_interface("10.1.2.3/24") == made("10.1.2.3/24")
+    assert made("10.1.2.3/24") != ip_interface("10.1.2.3/25")
+    assert made("10.1.2.3/24") != ip_interface("10.1.2.4/24")
+
+
+def test_an_address_of_the_other_family_differs():
+    assert made("::1/32") != ip_interface("0.0.0.1/32")
+    assert made("0.0.0.1/32") != ip_interface("::1/32")
 
 
 @pytest.mark.parametrize("text", ["10.1.2.3/33", "10.1.2.3/-1", "fd00::1/129"])

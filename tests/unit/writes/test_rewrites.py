@@ -67,6 +67,19 @@ def test_what_waits_is_told_with_its_time():
     assert rewrites.waiting(1.0) == {}
 
 
+def test_what_has_another_content_now_or_is_forgotten_does_not_wait():
+    rewrites = Rewrites()
+    for name in ("a", "b"):
+        rewrites.wrote(name, "ours", now=0.0, chance=ALWAYS)
+        rewrites.wrote(name, "ours", now=0.0, chance=ALWAYS)
+    rewrites.wrote("a", "news", now=0.0, chance=ALWAYS)
+    assert rewrites.waiting(0.25) == {"b": pytest.approx(0.75)}
+    rewrites.forget(601.0)
+    assert rewrites.waiting(0.25) == {}
+    rewrites.wrote("b", "ours", now=601.0, chance=ALWAYS)
+    assert rewrites.waiting(601.0) == {}
+
+
 def test_after_a_calm_time_a_write_counts_as_the_first():
     rewrites = Rewrites()
     for _ in range(5):
