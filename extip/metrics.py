@@ -110,16 +110,18 @@ class Metrics:
         self.link_isolated = Gauge(
             "extip_link_isolated",
             "1 while no other station answers on the interface, though some did; claims mode.",
+            ["link"],
             registry=registry,
         )
         self.link_neighbours = Gauge(
             "extip_link_neighbours",
             "Stations on the interface that have answered; without any, isolation is not noticed.",
+            ["link"],
             registry=registry,
         )
         self.link_watched = Gauge(
             "extip_link_watched",
-            "Nodes that this one watches on the segment; without any, it notices no death there.",
+            "Nodes that this one watches on its first interface; without any, it notices no death.",
             registry=registry,
         )
         self.netlink_overruns = Counter(

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from extip.addresses.local_addresses import LocalAddresses
 from extip.addresses.observation import NodeObservation, Observation
-from extip.net.interfaces import Change, IPAddress, IPInterface, Link
+from extip.net.interfaces import Change, IPAddress, Link
 from extip.supervisor import Component, for_each_coming, run_beside
 from extip.trigger import Trigger
 
@@ -52,7 +52,8 @@ class LinksInUse:
     def __init__(self) -> None:
         self._make: Callable[[str], LinkParts] | None = None
         self._parts: dict[str, LinkParts] = {}
-        self._primary = ""
+        self._selected: tuple[str, ...] = ()
+        self._only = ""
         self._new: list[LinkParts] = []
         self._missing: dict[str, None] = {}
         """The interfaces that are selected no more, the one that left first before all others."""
@@ -62,7 +63,7 @@ class LinksInUse:
         """Make the parts of an interface with `make`; those of `only`, if any, at once."""
         self._make = make
         if only:
-            self._primary = only
+            self._selected, self._only = (only,), only
             self.of(only)
 
     def of(self, name: str) -> LinkParts:
@@ -78,13 +79,15 @@ class LinksInUse:
     def follow(self, observation: NodeObservation) -> None:
         """Take the selected interfaces; what is up on any other one is not up any more."""
         names = [part.link.name for part in observation.on]
-        self._primary = names[0]
+        self._selected = tuple(names)
         for name in names:
             self._missing.pop(name, None)
         self._leave(self._parts.keys() - names)
 
     def lose_all(self) -> None:
         """Take note that no interface is selected."""
+        if not self._only:
+            self._selected = ()
         self._leave(self._parts)
 
     def _leave(self, names: Iterable[str]) -> None:
@@ -98,16 +101,9 @@ class LinksInUse:
             self._parts.pop(name).dropped.set()
 
     @property
-    def link(self) -> Link | None:
-        """The first of the selected interfaces; None while it is missing."""
-        parts = self._parts.get(self._primary)
-        return None if parts is None else parts.local.link
-
-    @property
-    def own(self) -> Sequence[IPInterface]:
-        """The node's own addresses on the first interface."""
-        parts = self._parts.get(self._primary)
-        return () if parts is None else parts.local.own
+    def selected(self) -> Mapping[str, LocalAddresses]:
+        """The selected interfaces, the first one first; the only one also while it is missing."""
+        return {name: self._parts[name].local for name in self._selected}
 
     @property
     def up(self) -> frozenset[IPAddress]:

@@ -132,6 +132,11 @@ REACH_ANNOTATION = "ipcontroller.ext/reach"
 `isolated`, a blank, and the `renewTime` of the heartbeat that says so; absent while nobody can
 tell."""
 
+REACH_LINKS_ANNOTATION = "ipcontroller.ext/reach-links"
+"""On a heartbeat Lease: the same for each interface that the controller selects, where there may be
+several. Words `reached/eth0`, `isolated/eth1` or `unsure/eth2`, the first interface first, and the
+`renewTime`, with blanks between them. `REACH_ANNOTATION` is about the first one."""
+
 UNREAD_ANNOTATION = "ipcontroller.ext/claims-unread"
 """On a heartbeat Lease: the node may not, or cannot, read its claims; the value is the `renewTime`
 of the heartbeat that says so. It keeps what it has, and is given nothing new."""

@@ -15,11 +15,12 @@ from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
 from extip.scheduling.policy.node_facts import kubernetes_node, located, node_facts
 from extip.scheduling.policy.snapshot import Snapshot, Wishes
 from extip.uplink.inputs import UplinkSource
+from extip.uplink.policy.reachability import LinkId
 
 _LAST_S = 1.0
 """Seconds after which facts are read again without news. Some rules wait for time to pass."""
 
-_Basis = tuple[IpNode | None, KubernetesNode | None, bool, bool, bool, bool]
+_Basis = tuple[IpNode | None, KubernetesNode | None, bool, bool, frozenset[str], bool]
 
 
 def follow_nodes(
@@ -112,10 +113,14 @@ class ClusterFacts:
         kubernetes = self._kubernetes()
         for name in self._made.keys() - names:
             del self._made[name]
+        nodes = {name: self._of(name, kubernetes.get(name)) for name in names}
         cluster = Snapshot(
-            nodes=tuple(self._of(name, kubernetes.get(name)) for name in names),
+            nodes=tuple(nodes.values()),
             unknown=frozenset(n for n in names if monitor.verdict(n) is Verdict.UNKNOWN),
-            successors=monitor.successors(),
+            successors={
+                _named(holder, nodes): frozenset(_named(one, nodes) for one in successors)
+                for holder, successors in monitor.successors().items()
+            },
             unsettled=uplinks.unsettled(),
             returning=uplinks.returning(names),
             registered={name: record.metadata.created for name, record in records.items()},
@@ -138,3 +143,9 @@ class ClusterFacts:
             return False
         since = max(since, self._uplinks.back_at(name))
         return self._clock.monotonic() - since >= self._rebalance_after_s
+
+
+def _named(one: LinkId, nodes: Mapping[str, NodeFacts]) -> LinkId:
+    """Return the interface by its name, also where a report names none."""
+    facts = nodes.get(one.node)
+    return one if one.link or facts is None else LinkId(one.node, facts.link)

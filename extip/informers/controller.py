@@ -67,7 +67,7 @@ class ClaimInputs:
         cache_valid_s: float,
         cache_valid_at_most_s: float,
         handover_s: float,
-        isolated: Callable[[], bool],
+        isolated: Callable[[IPAddress], bool],
         is_up: Callable[[IPAddress], bool],
         kinds: Kinds,
         on_change: Callable[[], None],
@@ -78,8 +78,8 @@ class ClaimInputs:
         """Compose; `on_change` is called when the inputs differ, durations are in seconds.
 
         `masks` are the prefix lengths that this process was told.
-        `isolated` says whether nobody on the interface answers this node any more, `is_up` whether
-        an IP is on the interface.
+        `is_up` says whether an IP is on an interface, `isolated` whether nobody answers this node
+        there any more.
         """
         self._rng = rng
         self._waking = waking = WakingClock(clock)
@@ -376,7 +376,7 @@ class ClaimInputs:
         """
         if claim.interface is None or not self._is_up(claim.interface.ip):
             return
-        if self.freshness.in_contact() and not self._isolated():
+        if self.freshness.in_contact() and not self._isolated(claim.interface.ip):
             self._handover.begin(claim, version=version)
 
     def _changed(self) -> None:

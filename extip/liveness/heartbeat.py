@@ -33,7 +33,7 @@ from extip.liveness.lease_content import (
     beat_of,
     given_up,
     new_lease,
-    reach_of,
+    reaches_of,
     renewed,
 )
 from extip.liveness.policy import HEARTBEATS
@@ -153,7 +153,10 @@ class Publisher:
             started = self._clock.monotonic()
             delay_s = await self._attempt(started)
             least_s = self._heartbeat_s / 10  # also after an attempt that took long
-            delay_s = max(least_s, started + delay_s - self._clock.monotonic())
+            now = self._clock.monotonic()
+            delay_s = max(least_s, started + delay_s - now)
+            if self._uplink is not None:
+                self._uplink.expect_heartbeat(now + delay_s)
             await self._triggered.wait_at_most(delay_s)
 
     async def release(self) -> None:
@@ -218,7 +221,7 @@ class Publisher:
         """Begin with the reported reachability: a restart or a boot does not mend a network."""
         if not self._restored and self._uplink is not None:
             self._restored = True
-            self._uplink.restore(reach_of(lease, at_any_time=True))
+            self._uplink.restore(reaches_of(lease, at_any_time=True))
 
     async def _read(self) -> Lease:
         try:
@@ -228,6 +231,7 @@ class Publisher:
             return new_lease(self._node, self._namespace)
 
     async def _write(self, lease: Lease) -> Lease:
+        uplink = self._uplink
         body = renewed(
             lease,
             node=self._node,
@@ -237,9 +241,8 @@ class Publisher:
                 lease_s=self._lease_s,
                 leaving=self._leaving,
                 unread=self._unread(),
-                reachability=Reachability.UNSURE
-                if self._uplink is None
-                else self._uplink.reachability(),
+                reachability=Reachability.UNSURE if uplink is None else uplink.reachability(),
+                links={} if uplink is None else uplink.reports(),
             ),
             now=self._clock.utcnow(),
         )

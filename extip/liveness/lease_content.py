@@ -4,7 +4,8 @@ The Lease names the controller (its holder), the interval of its heartbeats, and
 to leave. Its times are for people. A Lease with an empty holder is given up.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil, isfinite
 
@@ -20,12 +21,14 @@ from extip.api.names import (
     LEAVING_ANNOTATION,
     NODE_LABEL,
     REACH_ANNOTATION,
+    REACH_LINKS_ANNOTATION,
     UNREAD_ANNOTATION,
     heartbeat_lease,
     label_value,
 )
 from extip.liveness.policy import HEARTBEATS, Beat
 from extip.uplink.policy.isolation import Reachability
+from extip.uplink.policy.isolations import FIRST
 
 DEFAULT_HEARTBEAT_S = 2.0
 """Seconds, for a Lease without an interval."""
@@ -48,7 +51,9 @@ class LeaseContent:
     unread: bool = False
     """It cannot read its claims."""
     reachability: Reachability = Reachability.UNSURE
-    """Whether other stations answer on its interface."""
+    """Whether other stations answer on its first interface."""
+    links: Mapping[str, Reachability] = field(default_factory=dict)
+    """The same for each, the first one first; empty where there is but one."""
 
 
 def renewed(lease: Lease, *, node: str, identity: str, terms: LeaseContent, now: datetime) -> Lease:
@@ -63,6 +68,12 @@ def renewed(lease: Lease, *, node: str, identity: str, terms: LeaseContent, now:
         (
             REACH_ANNOTATION,
             "" if terms.reachability is Reachability.UNSURE else f"{terms.reachability} {beaten}",
+        ),
+        (
+            REACH_LINKS_ANNOTATION,
+            " ".join([*(f"{word}/{link}" for link, word in terms.links.items()), beaten])
+            if terms.links
+            else "",
         ),
         (UNREAD_ANNOTATION, beaten if terms.unread else ""),
         (LEASE_ANNOTATION, f"{terms.lease_s:g}" if terms.lease_s else ""),
@@ -130,6 +141,23 @@ def reach_of(lease: Lease, *, at_any_time: bool = False) -> Reachability:
     word, _, beaten = (lease.metadata.annotations or {}).get(REACH_ANNOTATION, "").partition(" ")
     known = word in set(Reachability) and (at_any_time or beaten == lease.spec.renew_time)
     return Reachability(word) if known else Reachability.UNSURE
+
+
+def reaches_of(lease: Lease, *, at_any_time: bool = False) -> dict[str, Reachability]:
+    """Return the reachability of each interface in a Lease, the first one first.
+
+    A Lease that names none tells of the first one alone, under the name `FIRST`. `at_any_time` is
+    as in `reach_of`.
+    """
+    said = (lease.metadata.annotations or {}).get(REACH_LINKS_ANNOTATION, "")
+    *words, beaten = said.split(" ")
+    found: dict[str, Reachability] = {}
+    for word, _, link in (text.partition("/") for text in words):
+        if link and word in set(Reachability):
+            found[link] = Reachability(word)
+    if found and (at_any_time or beaten == lease.spec.renew_time):
+        return found
+    return {FIRST: reach_of(lease, at_any_time=at_any_time)}
 
 
 def is_unread(lease: Lease) -> bool:

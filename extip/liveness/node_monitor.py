@@ -20,12 +20,12 @@ from extip.api.names import node_of_lease
 from extip.clock import Clock
 from extip.errors import ApiError, ApiUnavailableError
 from extip.liveness.answer_times import AnswerTimes
-from extip.liveness.lease_content import beat_of, is_unread, leaving_reason, reach_of
+from extip.liveness.lease_content import beat_of, is_unread, leaving_reason, reaches_of
 from extip.liveness.policy import SLOW, Beat, Liveness, Verdict
 from extip.metrics import Metrics
 from extip.trigger import Trigger
 from extip.uplink.policy.isolation import Reachability
-from extip.uplink.policy.reachability import ClusterReachability
+from extip.uplink.policy.reachability import ClusterReachability, LinkId
 
 _LATER_S = 0.01
 """Seconds by which a timer is set later: it may fire early by the clock's resolution."""
@@ -116,12 +116,12 @@ class NodeMonitor:
         """
         return max(self._liveness.back_at(node), self._reachability.mended_at(node))
 
-    def isolated(self, node: str) -> bool:
-        """Return whether a node reports that no other station answers on its interface."""
-        return self._reachability.is_isolated(node)
+    def isolated(self, node: str) -> frozenset[str]:
+        """Return the interfaces on which no other station answers, as a node reports."""
+        return self._reachability.isolated(node)
 
-    def successors(self) -> Mapping[str, frozenset[str]]:
-        """Return the nodes that may take the IPs of each isolated node; none while uncertain."""
+    def successors(self) -> Mapping[LinkId, frozenset[LinkId]]:
+        """Return where the IPs of each isolated interface may go; nowhere while uncertain."""
         alive = [name for name, verdict in self.nodes().items() if verdict is Verdict.ALIVE]
         return self._reachability.successors(alive, self._clock.monotonic())
 
@@ -225,7 +225,7 @@ class NodeMonitor:
             self._report((node,), stopped=not beat.token)
         # The report of a dead node says nothing about the network of now.
         if beat.token and self._liveness.verdict(node) is not Verdict.DEAD:
-            self._hear(node, reach_of(lease), beat, now)
+            self._hear(node, reaches_of(lease), beat, now)
         self._wake_if_sooner()
 
     def watch_opened(self) -> None:
@@ -334,9 +334,9 @@ class NodeMonitor:
 
         asyncio.get_running_loop().call_later(max(0.0, after_s), look)
 
-    def _hear(self, node: str, said: Reachability, beat: Beat, now: float) -> None:
+    def _hear(self, node: str, said: Mapping[str, Reachability], beat: Beat, now: float) -> None:
         """Record a node's reachability, and look again when the other nodes had time to report."""
-        before = self._reachability.is_isolated(node)
+        before = self._reachability.isolated(node)
         matters = self._reachability.on_heartbeat(
             node,
             said,
@@ -347,12 +347,12 @@ class NodeMonitor:
         )
         if not matters:
             return
-        isolated = self._reachability.is_isolated(node)
-        if isolated and not before:
-            self._log.warning("node_isolated", node=node)
+        isolated = self._reachability.isolated(node)
+        if isolated - before:
+            self._log.warning("node_isolated", node=node, links=sorted(isolated))
             self._look_again(node, self._reachability.due_at(node) - now)
-        elif before and not isolated:
-            self._log.info("node_reached", node=node)
+        elif isolated != before:
+            self._log.info("node_reached", node=node, links=sorted(before - isolated))
         self._on_change(node)
 
     def _look_again(self, node: str, after_s: float) -> None:

@@ -57,7 +57,8 @@ from extip.supervisor import Component, StopSignals
 from extip.trigger import Trigger
 from extip.uplink.isolation_watch import IsolationWatch
 from extip.uplink.objection import Objection
-from extip.uplink.policy.isolation import Isolation, round_s
+from extip.uplink.policy.isolation import round_s
+from extip.uplink.policy.isolations import Isolations
 
 
 async def run(settings: ControllerSettings) -> None:
@@ -95,7 +96,8 @@ def assemble(
     """Put the mode together, over any API server, network and clock."""
     changed = Trigger()  # a pass over the interface may come to another result
     in_use = LinksInUse()
-    isolation = Isolation(round_s(settings.heartbeat_s))
+    named = not settings.links.only
+    isolations = Isolations(round_s(settings.heartbeat_s), named=named)
     events = EventRecorder(kube, clock=clock, metrics=metrics, instance=settings.node)
     kinds = Kinds(kube, events, clock=clock, rng=rng, metrics=metrics)
     inputs = ClaimInputs(
@@ -106,7 +108,7 @@ def assemble(
         cache_valid_s=settings.cache_valid_s,
         cache_valid_at_most_s=settings.cache_valid_at_most_s,
         handover_s=settings.drain_timeout_s,
-        isolated=lambda: isolation.isolated,
+        isolated=lambda ip: in_use.place(ip) in isolations.isolated,
         is_up=in_use.is_up,
         kinds=kinds,
         on_change=changed.set,
@@ -132,7 +134,7 @@ def assemble(
         in_use=in_use,
         inputs=inputs.current,
         changed=changed,
-        fencing=_fencing(settings, inputs, heartbeat, isolation, changed),
+        fencing=_fencing(settings, inputs, heartbeat, isolations, changed),
         cluster_macs=inputs.controller_macs,
         opponents=inputs.takeovers.opponents,
         clock=clock,
@@ -140,11 +142,11 @@ def assemble(
         metrics=metrics,
     )
     uplink = IsolationWatch(
-        net.neighbours(),
-        local=in_use,
+        net.neighbours,
+        uplinks=lambda: in_use.selected,
         neighbours=inputs.neighbourhood.neighbours,
         ring=inputs.neighbourhood.ring,
-        isolation=isolation,
+        isolations=isolations,
         clock=clock,
         metrics=metrics,
     )
@@ -172,7 +174,7 @@ def assemble(
         version=__version__,
         claims=lambda: len(inputs.together().claims),
         node_ips=inputs.node_ips,
-        isolated=lambda: isolation.isolated,
+        isolated=lambda: isolations.isolated,
         held=inputs.held,
         silent=uplink.silent,
         refused=standby.refused,
@@ -281,7 +283,7 @@ def _fencing(
     settings: ControllerSettings,
     inputs: ClaimInputs,
     heartbeat: Publisher,
-    isolation: Isolation,
+    isolations: Isolations,
     changed: Trigger,
 ) -> LeaseFencing:
     return LeaseFencing(
@@ -289,7 +291,7 @@ def _fencing(
         leaving=inputs.leaving,
         is_ours=inputs.is_ours,
         heartbeat_age_s=heartbeat.age_s,
-        unheard=lambda: isolation.unheard_at >= (heartbeat.confirmed_at or 0.0),
+        unheard=lambda: isolations.unheard_at >= (heartbeat.confirmed_at or 0.0),
         lease_s=settings.lease_s,
         ttl_s=settings.lifetime_s,
         releases=settings.on_api_loss == "release",

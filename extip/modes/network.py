@@ -9,7 +9,7 @@ from extip.net.interfaces import IPAddress, Link
 from extip.net.link_monitor import Notice
 from extip.net.neighbour_events import NeighbourEvent
 from extip.net.packets import FrameSocket
-from extip.uplink.isolation_watch import Segment
+from extip.uplink.link_rounds import Segment
 
 
 class Network(Protocol):

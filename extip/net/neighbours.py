@@ -27,7 +27,7 @@ _AT_ONCE = 256
 
 
 class NeighbourSocket:
-    """Implements `extip.uplink.isolation_watch.Segment`; it belongs to one task."""
+    """Implements `extip.uplink.link_rounds.Segment`; it belongs to one task."""
 
     def __init__(self, open_packets: Callable[[], socket.socket] = open_packet_socket) -> None:
         self._open_packets = open_packets

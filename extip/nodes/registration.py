@@ -55,7 +55,7 @@ class _Glance(NamedTuple):
     """The selected interfaces."""
     subnets: tuple[Fitting, ...]
     """The same, with their subnets, where these matter."""
-    isolated: bool
+    isolated: frozenset[str]
     held: tuple[str, ...]
     silent: tuple[str, ...]
     refused: tuple[str, ...]
@@ -75,7 +75,7 @@ class NodeRegistration:
         version: str,
         claims: Callable[[], int],
         node_ips: Callable[[], frozenset[IPAddress]],
-        isolated: Callable[[], bool],
+        isolated: Callable[[], frozenset[str]],
         held: Callable[[], tuple[str, ...]] = lambda: (),
         silent: Callable[[], tuple[str, ...]] = lambda: (),
         refused: Callable[[], tuple[str, ...]] = lambda: (),

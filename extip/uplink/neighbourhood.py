@@ -9,10 +9,14 @@ It owns no task: it follows an informer that somebody else runs.
 from collections.abc import Mapping, Sequence
 
 from extip.api.ipcontroller_v1 import IpNode
+from extip.api.node_links import selected_links
 from extip.cache.derived import Parts
 from extip.cache.informer import Informer
 from extip.net.interfaces import IPAddress, IPInterface
-from extip.uplink.policy.isolation import neighbours, reported, ring
+from extip.uplink.policy.isolation import neighbours, ring
+
+_MOST = 64
+"""Interfaces of this node for which the answers are kept; more are never asked on."""
 
 
 class Neighbourhood:
@@ -21,9 +25,9 @@ class Neighbourhood:
     def __init__(self, node: str, ip_nodes: Informer[IpNode]) -> None:
         self._node = node
         self._ip_nodes = ip_nodes
-        self._own: Sequence[IPInterface] = ()
-        self._neighbours: Mapping[IPAddress, IPAddress] | None = None
-        self._ring: Mapping[IPAddress, str] = {}
+        self._neighbours: dict[tuple[IPInterface, ...], Mapping[IPAddress, IPAddress]] = {}
+        """By the own addresses on an interface; so is the ring."""
+        self._rings: dict[tuple[IPInterface, ...], Mapping[IPAddress, str]] = {}
         ip_nodes.add_handler(
             Parts(get=ip_nodes.store.get, extract=self._part, on_change=self._forget).update
         )
@@ -33,24 +37,28 @@ class Neighbourhood:
 
         The very same object until something differs. None while other nodes are not known.
         """
-        self._find(own)
-        return self._neighbours
+        key = tuple(own)
+        if key not in self._neighbours and self._ip_nodes.has_synced:
+            self._make_room()
+            self._neighbours[key] = neighbours(self._ip_nodes.store, self._node, key)
+        return self._neighbours.get(key)
 
     def ring(self, own: Sequence[IPInterface]) -> Mapping[IPAddress, str]:
         """Return the names of the other nodes by address, in order of the ring; also the same."""
-        self._find(own)
-        return self._ring
-
-    def _find(self, own: Sequence[IPInterface]) -> None:
-        if not self._ip_nodes.has_synced or (self._neighbours is not None and own == self._own):
-            return
-        self._own = own
-        self._neighbours = neighbours(self._ip_nodes.store, self._node, own)
-        self._ring = ring(self._ip_nodes.store, self._node, own)
+        key = tuple(own)
+        if key not in self._rings and self._ip_nodes.has_synced:
+            self._make_room()
+            self._rings[key] = ring(self._ip_nodes.store, self._node, key)
+        return self._rings.get(key, {})
 
     def _part(self, record: IpNode) -> object:
         gateways = record.status.gateways if record.metadata.name == self._node else None
-        return reported(record), gateways
+        return tuple(link.addresses for link in selected_links(record)), gateways
+
+    def _make_room(self) -> None:
+        if max(len(self._neighbours), len(self._rings)) >= _MOST:
+            self._forget()
 
     def _forget(self) -> None:
-        self._neighbours = None
+        self._neighbours.clear()
+        self._rings.clear()

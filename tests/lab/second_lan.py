@@ -1,5 +1,7 @@
 """A second LAN of a lab: a bridge, with an interface of every node and of the client on it."""
 
+from collections.abc import Iterable
+
 from tests.lab.cluster import Lab
 from tests.lab.network import CLIENT, FIRST_NODE
 
@@ -47,6 +49,19 @@ class SecondLan:
     def port(self, host: str) -> str:
         """Return the name of a host's port."""
         return f"{host}-second"
+
+    def cut(self, *hosts: str) -> None:
+        """Drop the frames of these hosts' ports, as a dead switch in between; carrier stays."""
+        self._change_cuts("add", hosts)
+
+    def heal(self, *hosts: str) -> None:
+        """Undo `cut`."""
+        self._change_cuts("delete", hosts)
+
+    def _change_cuts(self, verb: str, hosts: Iterable[str]) -> None:
+        names = ", ".join(f'"{self.port(host)}"' for host in hosts)
+        rule = f"{verb} element bridge lab cut {{ {names} }}\n"
+        self._lab.switch.run(["nft", "-f", "-"], stdin=rule)
 
     def set_carrier(self, host: str, *, up: bool) -> None:
         """Take the switch side of a port down or up."""

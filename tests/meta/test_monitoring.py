@@ -32,7 +32,7 @@ FIRING = {
         3,
     ),
     "ExtipAddressConflict": (['extip_addresses_in_conflict{instance="n1"} 1'], 2),
-    "ExtipLinkIsolated": (['extip_link_isolated{instance="n1"} 1'], 2),
+    "ExtipLinkIsolated": (['extip_link_isolated{instance="n1",link="eth1"} 1'], 2),
     "ExtipNoLeader": (
         [
             'extip_build_info{mode="controller"} 1',
@@ -75,7 +75,7 @@ QUIET = [
     'extip_addresses_wanted{instance="n1"} 3',
     'extip_addresses_up{instance="n1"} 3',
     'extip_addresses_in_conflict{instance="n1"} 0',
-    'extip_link_isolated{instance="n1"} 0',
+    'extip_link_isolated{instance="n1",link="eth1"} 0',
     'leader_election_master_status{name="extip-scheduler",pod="a"} 1',
     'leader_election_master_status{name="extip-scheduler",pod="b"} 0',
     'leader_election_master_status{name="of-another-program",pod="c"} 1',

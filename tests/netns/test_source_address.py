@@ -63,7 +63,7 @@ async def test_a_node_whose_own_address_comes_back_sends_from_that(
         await until(lambda: ours() == up, "the external IPs")
         assert sources() == {OWN}
         namespace.ip(f"addr del {OWN}/24 dev v0")
-        await until(lambda: world.local.own == (), "the loss to be seen")
+        await until(lambda: world.local.selected["v0"].own == (), "the loss to be seen")
         assert OWN not in sources()
         add_own(namespace)
         await until(lambda: sources() == {OWN}, "the node's own source")

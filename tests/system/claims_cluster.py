@@ -98,11 +98,11 @@ class ClaimsCluster:
         self.schedulers.append(scheduler)
         return scheduler
 
-    def wait_neighbours(self, *nodes: str) -> None:
-        """Wait until a neighbour has answered each of these nodes (default: all)."""
+    def wait_neighbours(self, *nodes: str, link: str = "eth0") -> None:
+        """Wait until a neighbour has answered each of these nodes there (default: all)."""
         for name in nodes or tuple(self.controllers):
-            known = partial(self.controllers[name].metric, "extip_link_neighbours")
-            wait_until(known, f"a neighbour of {name}")
+            known = partial(self.controllers[name].metric, "extip_link_neighbours", link=link)
+            wait_until(known, f"a neighbour of {name} on {link}")
 
     def wait_ready(self) -> None:
         """Wait until all controllers have told that their nodes can hold IPs."""

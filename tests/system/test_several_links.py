@@ -1,5 +1,6 @@
 """Nodes with several interfaces: each IP is on the right one, and moves when that one dies."""
 
+import time
 from functools import partial
 
 import pytest
@@ -9,12 +10,14 @@ from tests.lab.extip import MARK
 from tests.lab.second_lan import INTERFACE, SecondLan, second_v4, second_v6
 from tests.lab.wait import wait_until
 from tests.system.claims import Claims
-from tests.system.claims_cluster import ClaimsCluster
+from tests.system.claims_cluster import MONITOR_S, ClaimsCluster
 from tests.system.pooled_cluster import LOAD_BALANCER, PooledCluster, pool
 
 FIRST = ("10.88.3.1", "fd00:88::3:1")
 SECOND = (second_v4(1), second_v6(1))
 EVERY = (*FIRST, *SECOND)
+LONG_S = 1.5 * MONITOR_S
+"""Longer than it takes to find a node dead and to move what it had."""
 
 
 @pytest.fixture
@@ -122,6 +125,98 @@ def test_the_first_interface_dies_and_the_ips_of_the_other_one_stay(started, two
         if "ip-previous-node" in claim["metadata"]["labels"]
     }
     assert moved <= {*FIRST}
+
+
+LINK_READY = "LinkReady"
+
+
+def said_of_links(lab, node):
+    """Return what a controller says of its interfaces: status and message of LinkReady."""
+    conditions = lab.api.get(f"{GROUP}/ipnodes/{node}")["status"].get("conditions", [])
+    (found,) = [c for c in conditions if c["type"] == LINK_READY]
+    return found["status"], found["message"]
+
+
+def cut(lab, link, *nodes):
+    """Have the switch of one LAN drop the frames of these nodes; carrier stays."""
+    if link == INTERFACE:
+        lab.second.cut(*nodes)
+        return
+    for node in nodes:
+        lab.nodes[node].cut("lan")
+
+
+def heal(lab, link, *nodes):
+    if link == INTERFACE:
+        lab.second.heal(*nodes)
+        return
+    for node in nodes:
+        lab.nodes[node].heal("lan")
+
+
+@pytest.mark.parametrize(
+    ("iface", "link"),
+    [("auto", INTERFACE), ("auto", "eth0"), ("eth0,eth1", INTERFACE)],
+)
+def test_a_lan_is_dead_for_one_node_and_its_ips_there_alone_move(started, two_lans, iface, link):
+    """The cable is in and heartbeats go on, but no station answers there. Both families."""
+    lab = two_lans
+    started.controller_flags += (f"--iface={iface}",)
+    started.start()
+    lab.add_service("web", EVERY, namespace="web")
+    wait_right(started)
+    there, elsewhere = (FIRST, SECOND) if link == "eth0" else (SECOND, FIRST)
+    other = INTERFACE if link == "eth0" else "eth0"
+    for one in ("eth0", INTERFACE):
+        started.wait_neighbours(link=one)
+    holder = started.placed()[there[0]]
+    stay = {ip: started.placed()[ip] for ip in elsewhere}
+
+    cut(lab, link, holder)
+    wait_until(
+        lambda: holder not in {started.placed()[ip] for ip in there}, "the IPs to leave the LAN"
+    )
+    wait_right(started)
+    assert {ip: started.placed()[ip] for ip in elsewhere} == stay
+    controller = started.controllers[holder]
+    assert controller.metric("extip_link_isolated", link=link) == 1
+    assert controller.metric("extip_link_isolated", link=other) == 0
+    assert links_of(lab, holder)[link][1] is True, "it has carrier"
+    nowhere = f"; no other station answers on {link}"
+    wait_until(lambda: said_of_links(lab, holder)[1].endswith(nowhere), "the node to say so")
+    status, message = said_of_links(lab, holder)
+    assert (status, other in message.partition(";")[0]) == ("True", True)
+
+    moved = started.placed()
+    heal(lab, link, holder)
+    controller.wait_for_event("link_reached", link=link)
+    wait_until(lambda: nowhere not in said_of_links(lab, holder)[1], "it to be well")
+    wait_right(started)
+    assert started.placed() == moved, "nothing comes back at once"
+
+
+def test_a_lan_that_is_dead_for_all_moves_nothing(started, two_lans):
+    """Nor does it when one of its nodes is the first to find out."""
+    lab = two_lans
+    started.controller_flags += ("--iface=auto",)
+    started.start()
+    lab.add_service("web", EVERY, namespace="web")
+    wait_right(started)
+    started.wait_neighbours(link=INTERFACE)
+    before = started.placed()
+    cut(lab, INTERFACE, *lab.nodes)
+    for controller in started.controllers.values():
+        controller.wait_for_event("link_isolated", link=INTERFACE)
+    time.sleep(LONG_S)
+    assert started.placed() == before
+    for ip in FIRST:
+        assert lab.wait_for_http(ip) in lab.nodes
+    heal(lab, INTERFACE, *lab.nodes)
+    for controller in started.controllers.values():
+        controller.wait_for_event("link_reached", link=INTERFACE)
+    wait_right(started)
+    time.sleep(LONG_S)
+    assert started.placed() == before
 
 
 def test_no_node_has_a_subnet_for_it(started, two_lans):

@@ -80,7 +80,7 @@ def node_status(  # noqa: PLR0913 - all that a status says
     links: tuple[NodeLink, ...],
     *,
     gateways: tuple[str, ...] | None = None,
-    isolated: bool = False,
+    isolated: frozenset[str] = frozenset(),
     held: tuple[str, ...] = (),
     silent: tuple[str, ...] = (),
     refused: tuple[str, ...] = (),
@@ -90,15 +90,17 @@ def node_status(  # noqa: PLR0913 - all that a status says
 ) -> IpNodeStatus:
     """Return the status that the node should get; equal to `before` when it has it already.
 
-    `isolated` means that no other station answers on the first of `links`. `now` is RFC 3339 in
-    UTC.
+    `isolated` are the interfaces on which no other station answers. `now` is RFC 3339 in UTC.
     """
     selected = [link for link in links if link.takes] or links[:1]
-    usable = [link for link in selected if link.up and not (isolated and link is links[0])]
+    usable = [link for link in selected if link.up and link.name not in isolated]
     names = ", ".join(link.name for link in usable or selected)
-    status, reason, message = "False", "Isolated", f"no other station answers on {links[0].name}"
+    nowhere = ", ".join(link.name for link in selected if link.up and link.name in isolated)
+    unheard = f"no other station answers on {nowhere}"
+    status, reason, message = "False", "Isolated", unheard
     if usable:
         status, reason, message = "True", "LinkUp", f"on {names}"
+        message += f"; {unheard}" if nowhere else ""
     elif not any(link.up for link in selected):
         reason, message = "LinkMissing", f"interface {names} does not exist, or is down"
         if any(link.mac or link.addresses for link in selected):

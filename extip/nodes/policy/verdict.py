@@ -12,7 +12,13 @@ from extip.api.conditions import find_condition, with_condition
 from extip.api.ipcontroller_v1 import READY, IpNode
 from extip.api.meta_v1 import Condition
 from extip.liveness.policy import Verdict
-from extip.scheduling.policy.filters import EXPLANATIONS, NodeFacts, Unfit, failed_for_all
+from extip.scheduling.policy.filters import (
+    EXPLANATIONS,
+    NodeFacts,
+    Unfit,
+    best_link,
+    failed_for_all,
+)
 
 NOT_FOUND = "HeartbeatNotFound"
 NOT_HEARD = "HeartbeatUnknown"
@@ -62,7 +68,7 @@ def ready_condition(
         return _refusal(obstacle, evidence)
     if node.kubernetes is None and Unfit.NO_NODE not in ignored:
         return _condition("True", Unfit.NO_NODE, _nameless(evidence.namesake))
-    return _condition("True", "Eligible", f"on {node.link}" if node.link else "")
+    return _condition("True", "Eligible", f"on {best_link(node)}" if node.link else "")
 
 
 def namesake(node: str, kubernetes: Iterable[str]) -> str:

@@ -137,14 +137,14 @@ class NodeFacts:
     name: str
     alive: bool
     draining: bool = False
-    isolated: bool = False
-    """Its controller reports that no other station answers on its interface."""
+    isolated: frozenset[str] = frozenset()
+    """The interfaces on which no other station answers, as its controller reports."""
     unread: bool = False
     """Its controller reports that it cannot read its claims."""
     refuses: frozenset[IPAddress] = frozenset()
     """IPs that its controller would refuse, of those whose standby it is or was."""
     link: str = ""
-    """The first interface that its controller puts IPs on: `isolated` is about that one."""
+    """The first interface that its controller puts IPs on."""
     links: Mapping[str, NodeLinkFacts] = field(default_factory=dict)
     """By name, the preferred ones first. Empty before the first report of the controller: then no
     filter looks at links."""
@@ -225,8 +225,14 @@ def filter_nodes(
 def failed_for_all(node: NodeFacts, *, ignored: frozenset[Unfit] = frozenset()) -> Unfit | None:
     """Return the filter that a node fails for every claim, or None."""
     off = ignored & OPTIONAL
-    usable = next((name for name, link in node.links.items() if link.up), node.link)
-    return next((o for o in _reasons(node, _NOTHING, usable) if o not in off), None)
+    return next((o for o in _reasons(node, _NOTHING, best_link(node)) if o not in off), None)
+
+
+def best_link(node: NodeFacts) -> str:
+    """Return the first interface of a node that works, as far as its controller knows."""
+    up = [name for name, link in node.links.items() if link.up]
+    reached = [name for name in up if name not in node.isolated]
+    return (reached or up or [node.link])[0]
 
 
 def failed_filter(
@@ -304,7 +310,7 @@ def _reasons(node: NodeFacts, needs: Needs, link: str) -> Iterable[Unfit]:
         yield Unfit.NO_SUBNET
     if node.kubernetes is None and _depends_on_kubernetes(node, needs):
         yield Unfit.NO_NODE
-    if node.isolated and link == node.link:
+    if link in node.isolated:
         yield Unfit.ISOLATED
 
 

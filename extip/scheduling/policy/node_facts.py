@@ -59,23 +59,25 @@ def node_facts(  # noqa: PLR0913 - all sources of facts
     *,
     alive: bool,
     leaving: bool,
-    isolated: bool = False,
+    isolated: frozenset[str] = frozenset(),
     unread: bool = False,
 ) -> NodeFacts:
     """Return the facts of a controller's node.
 
     Its interfaces are those that take IPs by the controller's report, or the first one where none
-    does. Before the first report, no filter looks at links.
+    does. Before the first report, no filter looks at links. In `isolated`, an empty name stands for
+    the first one.
     """
     links = () if ip_node is None else selected_links(ip_node)
+    first = links[0].name if links else ""
     return NodeFacts(
         name=name,
         alive=alive,
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
-        isolated=isolated,
+        isolated=frozenset(name or first for name in isolated),
         unread=unread,
         refuses=frozenset() if ip_node is None else _ips(ip_node.status.refused or ()),
-        link=links[0].name if links else "",
+        link=first,
         links={link.name: _link_facts(link) for link in links},
         kubernetes=kubernetes,
     )

@@ -26,8 +26,10 @@ from extip.scheduling.policy.filters import (
     link_for,
 )
 from extip.scheduling.policy.preference import Preference, Preferred, preference_of
+from extip.scheduling.policy.reached import reached_nodes
 from extip.scheduling.policy.spread import group_of
 from extip.services.policy.requests import Owner
+from extip.uplink.policy.reachability import LinkId
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -60,8 +62,8 @@ class Snapshot:
     unknown: frozenset[str] = frozenset()
     """Nodes of unknown liveness. They keep their claims. They get only new claims that are to join
     those (`presumed_alive`)."""
-    successors: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The nodes that may take the claims of an isolated node; without one, it keeps its claims."""
+    successors: Mapping[LinkId, frozenset[LinkId]] = field(default_factory=dict)
+    """The interfaces that claims may go to from an isolated one; without any, it keeps them."""
     unsettled: frozenset[str] = _NOBODY
     """Nodes whose interface has just gone down. A common cause is possible, so they keep their
     claims for now."""
@@ -122,7 +124,7 @@ class NodeFilters:
         self._subnets = frozenset(subnet for link in links for subnet in link.subnets)
         """The subnets that choose between the interfaces of a node."""
         self._known: dict[tuple[object, ...], FilterResult] = {}
-        self._staying: dict[tuple[frozenset[str], str, Unfit | None], frozenset[str]] = {}
+        self._staying: dict[tuple[object, ...], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
         self._plain: dict[tuple[object, ...], bool] = {}
         self._facts = {node.name: node for node in cluster.nodes}
@@ -216,12 +218,14 @@ class NodeFilters:
             deaf or reason in CUT_OFF or (working and found.last_resort)
         ):
             return found.nodes
-        key = found.nodes, holder, reason  # each interface of a node may fail in another way
+        # Each interface of a node may fail in another way, and others may take the IPs of each.
+        where = self._key(needs) if reason is Unfit.ISOLATED else ()
+        key = found.nodes, holder, reason, where
         nodes = self._staying.get(key)
         if nodes is None:
             stay = frozenset({holder})
             if reason in CUT_OFF:
-                nodes = self._connected(found.nodes, holder, reason) or stay
+                nodes = self._connected(found.nodes, needs, holder, reason) or stay
             else:
                 nodes = stay if working else found.nodes | stay
             nodes = self._staying[key] = self._shared.setdefault(nodes, nodes)
@@ -250,7 +254,7 @@ class NodeFilters:
         return needs.ip in self._facts[node].refuses
 
     def _connected(
-        self, nodes: frozenset[str], holder: str, reason: Unfit | None
+        self, nodes: frozenset[str], needs: Needs, holder: str, reason: Unfit | None
     ) -> frozenset[str]:
         """Return the nodes that are certainly not cut off together with the holder."""
         cluster = self._cluster
@@ -258,7 +262,9 @@ class NodeFilters:
             return _NOBODY
         nodes -= cluster.returning
         if reason is Unfit.ISOLATED:
-            nodes &= cluster.successors.get(holder, _NOBODY)
+            nodes = reached_nodes(
+                nodes, needs, self._facts[holder], self._facts, cluster.successors
+            )
         return nodes
 
     def is_on_segment(self, node: str, needs: Needs) -> bool:

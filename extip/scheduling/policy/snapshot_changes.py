@@ -12,7 +12,7 @@ def changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
         *differing(
             {facts.name: facts for facts in old.nodes}, {facts.name: facts for facts in new.nodes}
         ),
-        *differing(old.successors, new.successors),
+        *(one.node for one in differing(old.successors, new.successors)),
         *differing(old.registered, new.registered),
         *(old.unknown ^ new.unknown),
         *(old.unsettled ^ new.unsettled),

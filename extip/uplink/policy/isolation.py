@@ -11,13 +11,14 @@ answered before. `extip.uplink.policy.reachability` decides what a node's report
 All instants are seconds on one monotonic timeline.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from math import ceil, inf
 
 from extip.api.ipcontroller_v1 import IpNode
+from extip.api.node_links import selected_links
 from extip.claims.policy.claims import parse_cidr
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.services.policy.requests import parse_ip
@@ -86,13 +87,14 @@ def neighbours(
     """Return the neighbours that `node` may ask, in order, each with the own address to ask from.
 
     `own` are the addresses that the node has on the interface now; those in the API may be old.
+    Of another node each interface counts on which it brings IPs up: it may prefer another one.
 
     The order: nodes form a ring by their names. The next nodes on the ring come first. So each node
     is asked by few, and its death is a question to all for those alone. Then come nodes ever
     farther away, since nodes of a rack often have names in a row. Then come gateways, and then all
     others.
     """
-    of_nodes = [pair for _, pair in _ring(nodes, node, own)]
+    of_nodes = [pair for _, pair in _ring(nodes, node, own, _of_all_links)]
     record = nodes.get(node)
     gateways = () if record is None else record.status.gateways or ()
     routers = islice(_with_source(gateways, own), _GATEWAYS)
@@ -105,18 +107,27 @@ def neighbours(
 def ring(
     nodes: Mapping[str, IpNode], node: str, own: Sequence[IPInterface]
 ) -> dict[IPAddress, str]:
-    """Return the names of the nodes among the neighbours, by address, in order of the ring."""
-    return {ip: name for name, (ip, _) in _ring(nodes, node, own)}
+    """Return the names of the nodes among the neighbours, by address, in order of the ring.
+
+    Of another node its first interface alone counts: by that one a node is found dead.
+    """
+    return {ip: name for name, (ip, _) in _ring(nodes, node, own, _of_first_link)}
 
 
-def reported(node: IpNode) -> Sequence[str]:
-    """Return the addresses of the interface that a node's claims are brought up on."""
-    links = node.status.links or ()
-    return (links[0].addresses or ()) if links else ()
+def _of_all_links(node: IpNode) -> tuple[str, ...]:
+    """Return the addresses of the interfaces that a node's claims are brought up on, in order."""
+    return tuple(text for link in selected_links(node) for text in link.addresses or ())
+
+
+def _of_first_link(node: IpNode) -> tuple[str, ...]:
+    return tuple(text for link in selected_links(node)[:1] for text in link.addresses or ())
 
 
 def _ring(
-    nodes: Mapping[str, IpNode], node: str, own: Sequence[IPInterface]
+    nodes: Mapping[str, IpNode],
+    node: str,
+    own: Sequence[IPInterface],
+    addresses: Callable[[IpNode], Iterable[str]],
 ) -> list[tuple[str, _Pair]]:
     """Return the other nodes in a subnet of the node's own, each with its first address there."""
     names = sorted(nodes)
@@ -124,7 +135,7 @@ def _ring(
     return [
         (name, pair)
         for name in in_order
-        for pair in islice(_with_source(reported(nodes[name]), own), 1)
+        for pair in islice(_with_source(addresses(nodes[name]), own), 1)
     ]
 
 
@@ -182,6 +193,11 @@ class Isolation:
     def doubts(self) -> bool:
         """Whether nobody answered, and all have to be asked again at once."""
         return bool(self._macs) and 0 < self._misses < MISSES
+
+    @property
+    def calm(self) -> bool:
+        """Whether a neighbour has answered, and nothing is in doubt."""
+        return bool(self._macs) and not (self._misses or self.isolated)
 
     @property
     def unheard(self) -> bool:

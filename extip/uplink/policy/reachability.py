@@ -13,12 +13,17 @@ network that is dead for all. That costs nothing but the move.)
 When a network is mended, nodes find out one after the other. A node that was isolated a moment ago
 takes no IP from nodes that may be about to be reached as well.
 
+Each interface of a node is judged by itself, and reports name it. Which of the interfaces that are
+reached are on the same LAN as an isolated one is decided elsewhere
+(`extip.scheduling.policy.reached`).
+
 All instants are seconds on one monotonic timeline.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import Generic, NamedTuple, TypeVar
 
 from extip.uplink.policy.isolation import ANSWER_S, FRESH, MISSES, Reachability, round_s
 
@@ -32,6 +37,17 @@ _HEARTBEAT = 1.2
 
 _FIND_OUT = 2.0
 """Rounds in which a node finds out that its network is mended."""
+
+
+class LinkId(NamedTuple):
+    """An interface of a node."""
+
+    node: str
+    link: str
+    """Its name; empty for the first one of a node that reports on no other."""
+
+
+Reporter = TypeVar("Reporter", bound=Hashable)
 
 
 @dataclass(slots=True)
@@ -50,10 +66,10 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Holder:
+class _Holder(Generic[Reporter]):
     """An isolated node that may have IPs."""
 
-    awaited: set[str] = field(default_factory=set)
+    awaited: set[Reporter] = field(default_factory=set)
     """Nodes that have not reported since."""
     due_at: float = -inf
     """When the wait for them ends."""
@@ -62,28 +78,28 @@ class _Holder:
 
 
 @dataclass(slots=True)
-class ClusterReachability:
-    """The reports of all nodes."""
+class Reports(Generic[Reporter]):
+    """The reports of all nodes, or of all interfaces: each one is a reporter of its own."""
 
-    _nodes: dict[str, _Node] = field(default_factory=dict)
-    _holders: dict[str, _Holder] = field(default_factory=dict)
+    _nodes: dict[Reporter, _Node] = field(default_factory=dict)
+    _holders: dict[Reporter, _Holder[Reporter]] = field(default_factory=dict)
 
-    def is_isolated(self, node: str) -> bool:
+    def is_isolated(self, node: Reporter) -> bool:
         """Return whether a node reported so last."""
         return node in self._holders
 
-    def due_at(self, node: str) -> float:
+    def due_at(self, node: Reporter) -> float:
         """Return when the IPs of an isolated node may move, whether or not all nodes reported."""
         return self._holders[node].due_at
 
-    def mended_at(self, node: str) -> float:
+    def mended_at(self, node: Reporter) -> float:
         """Return when a node stopped being isolated; minus infinity for never isolated."""
         known = self._nodes.get(node)
         return -inf if known is None else known.mended_at
 
     def on_heartbeat(
         self,
-        node: str,
+        node: Reporter,
         said: Reachability,
         now: float,
         *,
@@ -114,13 +130,13 @@ class ClusterReachability:
         matters = [self._heard(holder, node, before, now) for holder in self._holders]
         return any(matters)
 
-    def begin_anew(self, now: float) -> Mapping[str, float]:
+    def begin_anew(self, now: float) -> Mapping[Reporter, float]:
         """Have every node report anew about the isolated ones; return when these are due."""
         for holder in self._holders:
             self._begin(holder, now)
         return {holder: state.due_at for holder, state in self._holders.items()}
 
-    def confirm(self, node: str) -> bool:
+    def confirm(self, node: Reporter) -> bool:
         """Record that neighbours of an isolated node confirm it; return whether it is isolated."""
         holder = self._holders.get(node)
         if holder is None:
@@ -128,13 +144,15 @@ class ClusterReachability:
         holder.confirmed = True
         return True
 
-    def forget(self, node: str) -> None:
+    def forget(self, node: Reporter) -> None:
         """Drop the report of a node that is dead, or gone."""
         self._nodes.pop(node, None)
         self._holders.pop(node, None)
         self._await_no_more(node)
 
-    def successors(self, alive: Collection[str], now: float) -> Mapping[str, frozenset[str]]:
+    def successors(
+        self, alive: Collection[Reporter], now: float
+    ) -> Mapping[Reporter, frozenset[Reporter]]:
         """Return who may take the IPs of each isolated node now.
 
         An isolated node is missing while that is not clear.
@@ -154,7 +172,7 @@ class ClusterReachability:
             if state.confirmed or not state.awaited or now >= state.due_at
         }
 
-    def _changed(self, node: str, known: _Node, now: float) -> None:
+    def _changed(self, node: Reporter, known: _Node, now: float) -> None:
         """Record that a node has become isolated, or is not any more."""
         if known.isolated_since < inf:
             known.isolated_since, known.mended_at = inf, now
@@ -164,7 +182,7 @@ class ClusterReachability:
         self._holders[node] = _Holder()
         self._begin(node, now)
 
-    def _begin(self, holder: str, now: float) -> None:
+    def _begin(self, holder: Reporter, now: float) -> None:
         """Have all others report anew."""
         self._nodes[holder].isolated_since = now
         others = {name: known for name, known in self._nodes.items() if name not in self._holders}
@@ -174,7 +192,7 @@ class ClusterReachability:
         )
         self._holders[holder] = _Holder(awaited=set(others), due_at=max(due, default=now))
 
-    def _heard(self, holder: str, node: str, before: float, now: float) -> bool:
+    def _heard(self, holder: Reporter, node: Reporter, before: float, now: float) -> bool:
         """Record that a node has reported; return whether that may move a holder's IPs."""
         known, state = self._nodes[node], self._holders[holder]
         counts_from = self._counts_from(known, holder)
@@ -185,14 +203,85 @@ class ClusterReachability:
             return not state.awaited or now >= state.due_at
         return known.reached_at >= counts_from > before
 
-    def _await_no_more(self, node: str) -> None:
+    def _await_no_more(self, node: Reporter) -> None:
         for state in self._holders.values():
             state.awaited.discard(node)
 
-    def _counts_from(self, known: _Node, holder: str) -> float:
+    def _counts_from(self, known: _Node, holder: Reporter) -> float:
         """Return from when on a node's report is later than the holder's that it is isolated."""
         isolated = self._nodes[holder]
         return max(isolated.isolated_since + known.settle_s, known.mended_at + isolated.find_out_s)
+
+
+class ClusterReachability:
+    """The reports of all nodes about each of their interfaces."""
+
+    def __init__(self) -> None:
+        self._reports: Reports[LinkId] = Reports()
+        self._links: dict[str, tuple[LinkId, ...]] = {}
+        """The interfaces in the last report of a node, the first one first."""
+
+    def isolated(self, node: str) -> frozenset[str]:
+        """Return the interfaces of which a node reported so last."""
+        links = self._links.get(node, ())
+        return frozenset(one.link for one in links if self._reports.is_isolated(one))
+
+    def due_at(self, node: str) -> float:
+        """Return when the IPs of isolated interfaces of a node may move; see `Reports`."""
+        isolated = (one for one in self._links[node] if self._reports.is_isolated(one))
+        return max(self._reports.due_at(one) for one in isolated)
+
+    def mended_at(self, node: str) -> float:
+        """Return when one of its interfaces stopped being isolated last; -inf for never."""
+        links = self._links.get(node, ())
+        return max((self._reports.mended_at(one) for one in links), default=-inf)
+
+    def on_heartbeat(
+        self,
+        node: str,
+        said: Mapping[str, Reachability],
+        now: float,
+        *,
+        token: str,
+        heartbeat_s: float,
+        listed: bool = False,
+    ) -> bool:
+        """Record a node's report about its interfaces, the first one first; see `Reports`."""
+        before, links = self.isolated(node), tuple(LinkId(node, link) for link in said)
+        for gone in set(self._links.get(node, ())).difference(links):
+            self._reports.forget(gone)
+        self._links[node] = links
+        matters = [
+            self._reports.on_heartbeat(
+                one, said[one.link], now, token=token, heartbeat_s=heartbeat_s, listed=listed
+            )
+            for one in links
+        ]
+        return any(matters) or self.isolated(node) != before
+
+    def begin_anew(self, now: float) -> Mapping[str, float]:
+        """Have every node report anew about the isolated ones; return when these are due."""
+        found: dict[str, float] = {}
+        for one, due_at in self._reports.begin_anew(now).items():
+            found[one.node] = max(due_at, found.get(one.node, due_at))
+        return found
+
+    def confirm(self, node: str) -> bool:
+        """Record that neighbours of a node get no answer on its first interface.
+
+        Return whether it reports that one as isolated.
+        """
+        return any(self._reports.confirm(one) for one in self._links.get(node, ())[:1])
+
+    def forget(self, node: str) -> None:
+        """Drop the report of a node that is dead, or gone."""
+        for one in self._links.pop(node, ()):
+            self._reports.forget(one)
+
+    def successors(self, alive: Iterable[str], now: float) -> Mapping[LinkId, frozenset[LinkId]]:
+        """Return which interfaces are reached while another one is isolated; see `Reports`."""
+        links = [one for node in alive for one in self._links.get(node, ())]
+        return self._reports.successors(links, now)
 
 
 def _settle_s(heartbeat_s: float) -> float:

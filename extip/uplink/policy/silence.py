@@ -121,6 +121,10 @@ class Silence:
             if not node.silent and node.rounds % _CALM == 0:
                 node.needed = max(SILENT, node.needed // 2)
 
+    def clear(self) -> None:
+        """Record that this interface has no neighbours."""
+        self._names, self._nodes, self._watched, self._judged, self._new = {}, {}, (), (), {}
+
     def rest(self) -> None:
         """Record that nobody can be asked now; what was missed does not count."""
         for node in self._nodes.values():

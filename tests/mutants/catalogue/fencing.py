@@ -206,8 +206,8 @@ MUTATIONS = (
         name="cut-off-node-hands-over",
         promise="the node gives the IP up at once",
         file="informers/controller.py",
-        old="if self.freshness.in_contact() and not self._isolated():",
-        new="if not self._isolated():",
+        old="if self.freshness.in_contact() and not self._isolated(claim.interface.ip):",
+        new="if not self._isolated(claim.interface.ip):",
         tests=_CONTROLLER,
     ),
     Mutation(

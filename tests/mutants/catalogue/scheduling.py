@@ -314,7 +314,7 @@ MUTATIONS = (
     _of_snapshot(
         "reached-neighbours-decide-nothing",
         "Its IPs go to nodes that are reached and have said so since",
-        "        *differing(old.successors, new.successors),\n",
+        "        *(one.node for one in differing(old.successors, new.successors)),\n",
         "",
     ),
     _of_state(

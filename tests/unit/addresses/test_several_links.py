@@ -226,7 +226,7 @@ def test_an_interface_that_comes_is_taken_and_one_that_goes_is_left():
         world.node.remove_link("eth0")
         await asyncio.sleep(1)
         assert world.up() == {("10.2.0.9", "eth2")} == world.announced()
-        assert world.in_use.link.name == "eth1"
+        assert list(world.in_use.selected) == ["eth1", "eth2"]
 
     in_world(scenario)
 
@@ -273,7 +273,7 @@ def test_while_no_interface_fits_it_waits_and_says_so():
         world.node.remove_link("bond0")
         await asyncio.sleep(1)
         assert world.announced() == set()
-        assert world.in_use.link is None
+        assert world.in_use.selected == {}
 
     in_world(scenario, "bond*")
 

@@ -124,8 +124,8 @@ def test_a_pinned_one_whose_node_cannot_have_it_up_leads_nobody():
         cluster(NODES), nodes=tuple(replace(n, links=up) for n in cluster(NODES).nodes)
     )
     assert nodes_of(settled([pinned, free], healthy)) == {"p": "n1", "q": "n1"}
-    down = {"eth0": NodeLinkFacts(up=False)}
-    for broken in ({"links": down}, {"draining": True}, {"alive": False}, {"isolated": True}):
+    down, isolated = {"eth0": NodeLinkFacts(up=False)}, frozenset({"eth0"})
+    for broken in ({"links": down}, {"draining": True}, {"alive": False}, {"isolated": isolated}):
         nodes = tuple(replace(n, **(broken if n.name == "n1" else {})) for n in healthy.nodes)
         by_name = settled([pinned, free], replace(healthy, nodes=nodes))
         assert nodes_of(by_name) == {"p": "n1", "q": "n2"}

@@ -254,7 +254,7 @@ class World:
             cache_valid_s=TRUST_S,
             cache_valid_at_most_s=TRUST_S,
             handover_s=HANDOVER_S,
-            isolated=lambda: self.isolated,
+            isolated=lambda _ip: self.isolated,
             is_up=lambda ip: str(ip) in self.up,
             kinds=self.kinds,
             on_change=self.apply,

@@ -1,6 +1,7 @@
 """A node says that it is alive as often as promised, and never for two controllers at once."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from random import Random
@@ -13,7 +14,7 @@ from extip.api.meta_v1 import FullObjectMeta
 from extip.clock import LoopClock
 from extip.errors import AlreadyRunningError, ApiUnavailableError
 from extip.liveness.heartbeat import Publisher
-from extip.liveness.lease_content import beat_of, leaving_reason, reach_of
+from extip.liveness.lease_content import beat_of, leaving_reason, reach_of, reaches_of
 from extip.metrics import Metrics
 from extip.uplink.isolation_watch import IsolationWatch
 from extip.uplink.policy.isolation import Reachability
@@ -447,15 +448,23 @@ def test_heartbeats_are_counted():
 class Uplink(IsolationWatch):
     """Knows of the interface what a test says."""
 
-    def __init__(self, reachability=Reachability.UNSURE):
+    def __init__(self, reachability=Reachability.UNSURE, **links):
         self.now = reachability
-        self.recalled: list[Reachability] = []
+        self.links: dict[str, Reachability] = links
+        self.recalled: list[Mapping[str, Reachability]] = []
+        self.expected: list[float] = []
 
     def reachability(self):
         return self.now
 
+    def reports(self):
+        return self.links
+
     def restore(self, said):
         self.recalled.append(said)
+
+    def expect_heartbeat(self, at):
+        self.expected.append(at)
 
 
 def test_each_heartbeat_says_whether_others_answer_and_news_is_told_at_once():
@@ -473,7 +482,7 @@ def test_each_heartbeat_says_whether_others_answer_and_news_is_told_at_once():
             outlook.now = Reachability.UNSURE
             await asyncio.sleep(1.2 * HB_S)
             assert reach_of(lease(server)) is Reachability.UNSURE
-        assert outlook.recalled == [Reachability.UNSURE], "there was no Lease"
+        assert outlook.recalled == [{"": Reachability.UNSURE}], "there was no Lease"
 
     run_virtually(main())
 
@@ -490,7 +499,7 @@ def test_a_process_that_is_started_again_recalls_what_the_one_before_it_said():
         after.report_reachability(outlook)
         async with running(after):
             await asyncio.sleep(5)
-        assert outlook.recalled == [Reachability.ISOLATED]
+        assert outlook.recalled == [{"": Reachability.ISOLATED}]
 
     run_virtually(main())
 
@@ -526,7 +535,7 @@ def test_a_machine_that_is_booted_anew_recalls_it_as_well():
         after.report_reachability(outlook)
         async with running(after):
             await asyncio.sleep(30)
-        assert outlook.recalled == [Reachability.ISOLATED]
+        assert outlook.recalled == [{"": Reachability.ISOLATED}]
 
     run_virtually(main())
 
@@ -535,3 +544,68 @@ def test_a_machine_that_is_booted_anew_recalls_it_as_well():
 def test_a_word_that_nobody_knows_says_nothing(said):
     odd = Lease(metadata=FullObjectMeta(annotations={"ipcontroller.ext/reach": said}))
     assert reach_of(odd) is Reachability.UNSURE
+
+
+def test_each_interface_is_reported_and_recalled_where_there_are_several():
+    async def main():
+        server = LeaseServer()
+        said = {"eth0": Reachability.REACHED, "eth1": Reachability.ISOLATED}
+        before = publisher(server)
+        before.report_reachability(Uplink(Reachability.REACHED, **said))
+        async with running(before):
+            await asyncio.sleep(5)
+        assert list(reaches_of(lease(server)).items()) == list(said.items()), "the first one first"
+        assert reach_of(lease(server)) is Reachability.REACHED, "as older schedulers read it"
+        await before.release()
+        after, outlook = publisher(server), Uplink(Reachability.REACHED)
+        after.report_reachability(outlook)
+        async with running(after):
+            await asyncio.sleep(5)
+            assert outlook.recalled == [said]
+            assert reaches_of(lease(server)) == {"": Reachability.REACHED}, "there is but one now"
+
+    run_virtually(main())
+
+
+def test_what_an_older_controller_keeps_about_interfaces_says_nothing():
+    async def main():
+        server = LeaseServer()
+        one = publisher(server)
+        one.report_reachability(Uplink(Reachability.REACHED, eth1=Reachability.ISOLATED))
+        async with running(one):
+            await asyncio.sleep(5)
+        later = replace(
+            lease(server), spec=replace(lease(server).spec, renew_time="2031-01-01T00:00:00.0Z")
+        )
+        assert reaches_of(later) == {"": Reachability.UNSURE}
+
+    run_virtually(main())
+
+
+def test_the_interfaces_are_told_when_the_next_heartbeat_is_due():
+    async def main():
+        server = LeaseServer()
+        one, outlook = publisher(server), Uplink()
+        one.report_reachability(outlook)
+        async with running(one):
+            await asyncio.sleep(10.5 * HB_S)
+            (*_, due_at) = outlook.expected
+            beats = len(outlook.expected)
+            assert 9 <= beats <= 13
+            now = asyncio.get_running_loop().time()
+            assert 0 < due_at - now <= 1.1 * HB_S
+            await asyncio.sleep(due_at - now - 0.01)
+            assert len(outlook.expected) == beats
+            await asyncio.sleep(0.02)
+            assert len(outlook.expected) == beats + 1
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    "said", ["reached/ x", "sideways/eth0 x", "eth0 x", "x", "", "reached/e x"]
+)
+def test_words_about_interfaces_that_nobody_knows_say_nothing(said):
+    annotations = {"ipcontroller.ext/reach-links": said}
+    odd = Lease(metadata=FullObjectMeta(annotations=annotations))
+    assert reaches_of(odd) == {"": Reachability.UNSURE}

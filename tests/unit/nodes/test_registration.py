@@ -35,7 +35,7 @@ class World:
         self.eth0: Link | None = ETH0
         self.claims = 0
         self.nodes = 3
-        self.isolated = False
+        self.isolated: frozenset[str] = frozenset()
         self.silent: tuple[str, ...] = ()
         self.refused: tuple[str, ...] = ()
         self.routers = frozenset({ip_address("10.0.0.254"), ip_address("10.0.0.2")})
@@ -265,11 +265,11 @@ def test_what_a_person_asks_of_the_node_stays():
 def test_being_isolated_is_told_at_once():
     async def scenario(world):
         await asyncio.sleep(1)
-        world.isolated = True
+        world.isolated = frozenset({"eth0"})
         world.registration.trigger()
         await asyncio.sleep(0.1)
         assert world.ready() == "False"
-        world.isolated = False
+        world.isolated = frozenset()
         world.registration.trigger()
         await asyncio.sleep(0.1)
         assert world.ready() == "True"

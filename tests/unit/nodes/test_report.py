@@ -87,14 +87,18 @@ def test_ready_means_that_claims_can_come(links, expected):
 
 def test_a_node_that_nobody_answers_is_not_ready():
     links = node_links([link("eth0", 1)], [], selection=ETH0)
-    status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
+    status = node_status(
+        IpNodeStatus(), links, isolated=frozenset({"eth0"}), version="1", claims=2, now=NOW
+    )
     ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason) == ("False", "Isolated")
 
 
 def test_without_carrier_that_is_the_reason():
     links = node_links([link("eth0", 1, carrier=False)], [], selection=ETH0)
-    status = node_status(IpNodeStatus(), links, isolated=True, version="1", claims=2, now=NOW)
+    status = node_status(
+        IpNodeStatus(), links, isolated=frozenset({"eth0"}), version="1", claims=2, now=NOW
+    )
     assert condition_of(status.conditions, "LinkReady").reason == "NoCarrier"
 
 
@@ -144,17 +148,20 @@ def test_selected_interfaces_come_first_and_say_what_they_take(iface, expected):
 @pytest.mark.parametrize(
     ("down", "isolated", "expected"),
     [
-        ((), False, ("True", "LinkUp", "on eth0, eth1")),
-        (("eth1",), False, ("True", "LinkUp", "on eth0")),
-        (("eth0",), False, ("True", "LinkUp", "on eth1")),
-        ((), True, ("True", "LinkUp", "on eth1")),
-        (("eth1",), True, ("False", "Isolated", "no other station answers on eth0")),
-        (("eth0", "eth1"), False, ("False", "NoCarrier", "interface eth0, eth1 has no carrier")),
+        ((), (), ("True", "LinkUp", "on eth0, eth1")),
+        (("eth1",), (), ("True", "LinkUp", "on eth0")),
+        (("eth0",), (), ("True", "LinkUp", "on eth1")),
+        ((), ("eth0",), ("True", "LinkUp", "on eth1; no other station answers on eth0")),
+        ((), ("eth1",), ("True", "LinkUp", "on eth0; no other station answers on eth1")),
+        ((), ("eth0", "eth1"), ("False", "Isolated", "no other station answers on eth0, eth1")),
+        (("eth1",), ("eth0",), ("False", "Isolated", "no other station answers on eth0")),
+        (("eth0", "eth1"), (), ("False", "NoCarrier", "interface eth0, eth1 has no carrier")),
     ],
 )
 def test_ready_while_one_of_the_interfaces_is(down, isolated, expected):
     links = [replace(one, carrier=one.name not in down) for one in TWO]
     told = node_links(links, OWN, selection=LinkSelection.parse("eth*"))
-    status = node_status(IpNodeStatus(), told, isolated=isolated, version="1", claims=0, now=NOW)
+    nowhere = frozenset(isolated)
+    status = node_status(IpNodeStatus(), told, isolated=nowhere, version="1", claims=0, now=NOW)
     ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason, ready.message) == expected

@@ -34,6 +34,13 @@ def evidence(verdict=Verdict.ALIVE, heartbeat=Heartbeat.HELD, **known):
     ("node", "found", "status", "reason", "message"),
     [
         (facts(), evidence(), "True", "Eligible", "on eth0"),
+        (
+            facts(links=ETH0 | {"eth1": ETH0["eth0"]}, isolated=frozenset({"eth0"})),
+            evidence(),
+            "True",
+            "Eligible",
+            "on eth1",
+        ),
         (facts(), evidence(heartbeat=Heartbeat.NONE), "True", "Eligible", "on eth0"),
         (
             facts(alive=False),
@@ -71,7 +78,13 @@ def evidence(verdict=Verdict.ALIVE, heartbeat=Heartbeat.HELD, **known):
             "NodeDraining",
             "its controller is leaving, or",
         ),
-        (facts(isolated=True), evidence(), "False", "NodeIsolated", "no other station"),
+        (
+            facts(isolated=frozenset({"eth0"})),
+            evidence(),
+            "False",
+            "NodeIsolated",
+            "no other station",
+        ),
         (
             facts(kubernetes=KubernetesNode(ready=False)),
             evidence(),

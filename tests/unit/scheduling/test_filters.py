@@ -85,7 +85,7 @@ def test_every_rule_has_a_case():
     assert cases == set(Unfit) == set(EXPLANATIONS) == set(PAST)
 
 
-ISOLATED = node("n1", isolated=True)
+ISOLATED = node("n1", isolated=frozenset({"eth0"}))
 
 
 def test_a_node_that_nobody_answers_is_left_out_while_there_is_another():
@@ -98,11 +98,13 @@ def test_a_node_that_nobody_answers_is_left_out_while_there_is_another():
 @pytest.mark.parametrize(("facts", "needs", "reason"), CASES)
 def test_what_else_is_in_the_way_comes_first(facts, needs, reason):
     """It may keep what it has while nobody is known to be better off; but not in spite of that."""
-    isolated = replace(facts, isolated=True)
+    isolated = replace(facts, isolated=frozenset({"eth0", "eth1"}))
     assert filter_nodes([isolated, node("n2")], needs).unfit["n1"] is reason
 
 
-@pytest.mark.parametrize("other", [node("n2", isolated=True), node("n2", alive=False)])
+@pytest.mark.parametrize(
+    "other", [node("n2", isolated=frozenset({"eth0"})), node("n2", alive=False)]
+)
 def test_where_no_other_can_have_it_an_isolated_node_can(other):
     """Whose only neighbour has died hears nobody either."""
     result = filter_nodes([ISOLATED, other], NEEDS)
@@ -117,7 +119,7 @@ def test_that_rule_can_be_switched_off():
 def test_it_is_about_the_interface_that_the_controller_was_given():
     needs = Needs(ip=IP, link="eth1")
     links = dict.fromkeys(("eth0", "eth1"), LINKS["eth0"])
-    nodes = [node("n1", isolated=True, links=links), node("n2", links=links)]
+    nodes = [node("n1", isolated=frozenset({"eth0"}), links=links), node("n2", links=links)]
     assert filter_nodes(nodes, needs).nodes == {"n1", "n2"}
 
 
@@ -175,7 +177,7 @@ def test_of_services_that_share_an_ip_the_node_that_serves_most_may_hold_it():
 
 
 def test_who_serves_most_and_may_not_hold_it_stands_in_nobodys_way():
-    nodes = [node("n1"), node("n2", alive=False), node("n3", isolated=True)]
+    nodes = [node("n1"), node("n2", alive=False), node("n3", isolated=frozenset({"eth0"}))]
     assert filter_nodes(nodes, SHARED).nodes == {"n1"}
 
 
@@ -224,9 +226,9 @@ def test_endpoints_on_a_node_that_has_just_gone_are_known():
 
 
 def test_rather_a_controller_without_a_kubernetes_node_than_an_isolated_one():
-    known, nameless = node("n1", isolated=True), node("x", kubernetes=None)
+    known, nameless = node("n1", isolated=frozenset({"eth0"})), node("x", kubernetes=None)
     assert filter_nodes([known, nameless], LOCAL).nodes == {"x"}
-    result = filter_nodes([known, replace(nameless, isolated=True)], LOCAL)
+    result = filter_nodes([known, replace(nameless, isolated=frozenset({"eth0"}))], LOCAL)
     assert result.nodes == {"n1", "x"}
     assert result.last_resort
 
@@ -269,11 +271,18 @@ def test_the_interface_that_the_ip_would_be_on_counts(links, needs, reason):
     assert filter_nodes([facts], needs).unfit == ({} if reason is None else {"n1": reason})
 
 
-def test_isolation_is_about_the_first_interface():
-    facts = node("n1", link="lan", links={"lan": LAN, "dmz": DMZ}, isolated=True)
+def test_isolation_is_about_each_interface_by_itself():
     other = node("n2", link="lan", links={"lan": LAN, "dmz": DMZ})
-    assert filter_nodes([facts, other], NEEDS).unfit == {"n1": Unfit.ISOLATED}
-    assert filter_nodes([facts, other], OF_DMZ).unfit == {}
+    for isolated, of_lan, of_dmz in (("lan", True, False), ("dmz", False, True)):
+        facts = replace(other, name="n1", isolated=frozenset({isolated}))
+        for needs, left in ((NEEDS, of_lan), (OF_DMZ, of_dmz)):
+            found = filter_nodes([facts, other], needs).unfit
+            assert found == ({"n1": Unfit.ISOLATED} if left else {})
+        assert failed_for_all(facts) is None
+    everywhere = replace(other, isolated=frozenset({"lan", "dmz"}))
+    assert failed_for_all(everywhere) is Unfit.ISOLATED
+    half = replace(everywhere, links={"lan": LAN, "dmz": replace(DMZ, up=False)})
+    assert failed_for_all(replace(half, isolated=frozenset({"lan"}))) is Unfit.ISOLATED
 
 
 def test_a_node_can_hold_something_while_one_of_its_interfaces_is_up():

@@ -17,6 +17,7 @@ from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.requests import Owner
+from extip.uplink.policy.reachability import LinkId
 
 LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}
 INTERFACES = [ip_interface(f"10.0.0.{n}/32") for n in range(1, 9)]
@@ -28,20 +29,21 @@ def owner(name="web"):
 
 
 def cluster(alive, *, unknown=(), draining=(), isolated=(), successors=(), known=NODES):
+    reached = frozenset(LinkId(name, "eth0") for name in successors)
     return Snapshot(
         nodes=tuple(
             NodeFacts(
                 name=name,
                 alive=name in alive,
                 draining=name in draining,
-                isolated=name in isolated,
+                isolated=frozenset({"eth0"} if name in isolated else ()),
                 link="eth0",
                 links=LINKS,
             )
             for name in known
         ),
         unknown=frozenset(unknown),
-        successors={node: frozenset(successors) for node in isolated if successors},
+        successors={LinkId(node, "eth0"): reached for node in isolated if successors},
     )
 
 

@@ -24,6 +24,7 @@ from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.spread import group_of
 from extip.scheduling.policy.state import Key, ScheduleState, Wanted
 from extip.services.policy.requests import Owner
+from extip.uplink.policy.reachability import LinkId
 
 NAMES = ("n1", "n2", "n3", "n4")
 IPS = tuple(f"10.0.0.{n}" for n in range(1, 7))
@@ -59,7 +60,7 @@ def facts(draw, name):
         name=name,
         alive=fault != "dead",
         draining=fault == "draining",
-        isolated=fault == "isolated",
+        isolated=frozenset({link} if fault == "isolated" else ()),
         unread=fault == "unread",
         link=link,
         links={link: NodeLinkFacts(up=fault != "down")},
@@ -68,6 +69,7 @@ def facts(draw, name):
 
 
 SOME_NODES = st.frozensets(st.sampled_from(NAMES), max_size=3)
+SOME_LINK = st.builds(LinkId, st.sampled_from(NAMES), st.sampled_from(["", "eth0", "lo"]))
 NODE_EVENT = st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just("node"), facts(name)))
 WANT = st.builds(
     Wanted,
@@ -98,7 +100,7 @@ EVENT = st.one_of(
     st.tuples(st.just("unknown"), SOME_NODES),
     st.tuples(st.just("unsettled"), SOME_NODES),
     st.tuples(st.just("returning"), SOME_NODES),
-    st.tuples(st.just("successors"), st.dictionaries(st.sampled_from(NAMES), SOME_NODES)),
+    st.tuples(st.just("successors"), st.dictionaries(SOME_LINK, st.frozensets(SOME_LINK))),
     st.tuples(st.just("registered"), st.sampled_from(NAMES)),
     st.tuples(st.just("selector"), st.booleans()),
     st.tuples(st.just("located"), st.tuples(st.sampled_from(IPS), st.sampled_from(NAMES))),
@@ -328,7 +330,7 @@ HELD_BY_N1 = [
 """The IP is on the first of the nodes, which are equal."""
 
 N1 = NodeFacts(name="n1", alive=True, kubernetes=KubernetesNode())
-ISOLATED = replace(N1, isolated=True)
+ISOLATED = replace(N1, isolated=frozenset({""}))
 ONLY_N1_AND_LATE = [
     ("unknown", frozenset({"n1"})),
     ("node", replace(N1, alive=False)),
@@ -365,14 +367,18 @@ ONLY_N1_AND_LATE = [
 )
 @example(
     strategy=Strategy.FAIR,
-    events=[*HELD_BY_N1, ("node", ISOLATED), ("successors", {"n1": frozenset({"n2"})})],
+    events=[
+        *HELD_BY_N1,
+        ("node", ISOLATED),
+        ("successors", {LinkId("n1", ""): frozenset({LinkId("n2", "")})}),
+    ],
 )
 @example(
     strategy=Strategy.FAIR,
     events=[
         *HELD_BY_N1,
         ("returning", frozenset({"n2"})),
-        ("successors", {"n1": frozenset({"n2"})}),
+        ("successors", {LinkId("n1", ""): frozenset({LinkId("n2", "")})}),
         ("node", ISOLATED),
         ("returning", frozenset()),
     ],

@@ -87,7 +87,10 @@ def test_where_no_node_has_it_the_claim_waits_and_says_so():
 def isolated_but_first(links):
     """Return two nodes, of which the first has these interfaces and the other one is isolated."""
     first, _, other = CLUSTER.nodes
-    return replace(CLUSTER, nodes=(replace(first, links=links), replace(other, isolated=True)))
+    return replace(
+        CLUSTER,
+        nodes=(replace(first, links=links), replace(other, isolated=frozenset(other.links))),
+    )
 
 
 ELSEWHERE = {"dmz": NodeLinkFacts(up=True, by_subnet=True)}
@@ -109,7 +112,11 @@ def test_an_interface_without_carrier_loses_its_ips_whatever_is_wrong_with_anoth
     """The node is also isolated, by the other one, and nobody has proved yet that it is not."""
     cluster = replace(CLUSTER, nodes=CLUSTER.nodes[1:])
     both = dict.fromkeys(("eth0", "dmz"), UP)
-    first = replace(cluster.nodes[0], isolated=True, links=both | {"dmz": NodeLinkFacts(up=False)})
+    first = replace(
+        cluster.nodes[0],
+        isolated=frozenset({"eth0"}),
+        links=both | {"dmz": NodeLinkFacts(up=False)},
+    )
     nodes = replace(cluster, nodes=(first, replace(cluster.nodes[1], links=both)))
     filters = NodeFilters(nodes)
     found = {link: filters.eligible(Needs(ip=IP.ip, link=link), "n2") for link in [*both][::order]}

@@ -8,12 +8,13 @@ from typing import cast
 
 from structlog.testing import capture_logs
 
-from extip.addresses.local_addresses import LocalAddresses
 from extip.clock import LoopClock
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress, Link
 from extip.uplink.isolation_watch import IsolationWatch
-from extip.uplink.policy.isolation import ANSWER_S, MISSES, Isolation, Reachability
+from extip.uplink.link_rounds import Segment, Uplink
+from extip.uplink.policy.isolation import ANSWER_S, MISSES, Reachability
+from extip.uplink.policy.isolations import Isolations
 from extip.uplink.policy.silence import SILENT
 from tests.fakes.interfaces import ethernet
 from tests.fakes.tasks import beside
@@ -24,6 +25,38 @@ ROUTER, N2 = (ip_address(f"10.0.0.{n}") for n in (254, 2))
 MACS = {ROUTER: b"\2\0\0\0\0\xfe", N2: b"\2\0\0\0\0\2"}
 ETH0 = ethernet(promotes_secondaries=True)
 ROUND_S = 0.5
+
+
+class OtherLink:
+    """Another interface, with one neighbour on its segment."""
+
+    def __init__(self, name, number):
+        self.link: Link | None = ethernet(name=name, index=number)
+        self.own = (ip_interface(f"10.{number}.0.1/24"),)
+        self.neighbour = ip_address(f"10.{number}.0.2")
+        self.mac = bytes([2, 0, 0, 0, number, 2])
+        self.answers_now = True
+        self.opened: Link | None = None
+        self.asked: list[tuple[float, bytes]] = []
+        self.arrived: dict[IPAddress, bytes] = {}
+
+    def open(self, link):
+        self.opened = link
+
+    def ask(self, questions):
+        for question in questions:
+            assert (question.ip, question.source) == (self.neighbour, self.own[0].ip)
+            self.asked.append((asyncio.get_running_loop().time(), question.mac))
+            if self.answers_now:
+                self.arrived[question.ip] = self.mac
+        return [question.ip for question in questions]
+
+    def answers(self):
+        arrived, self.arrived = self.arrived, {}
+        return arrived
+
+    def close(self):
+        self.opened = None
 
 
 class World:
@@ -44,25 +77,39 @@ class World:
         self.opened: Link | None = None
         self.told: list[bool] = []
         self.metrics = Metrics("test")
-        isolation = Isolation(ROUND_S)
+        self.more: dict[str, OtherLink] = {}
+        self.selected: list[str] = ["eth0"]
+        self.new_segments: list[Segment] = [self]
+        self.states = isolations = Isolations(ROUND_S)
         self.watch = IsolationWatch(
-            self,
-            local=cast("LocalAddresses", self),
+            lambda: self.new_segments.pop(0),
+            uplinks=self.uplinks,
             neighbours=self.neighbours,
             ring=lambda _own: self.names,
-            isolation=isolation,
+            isolations=isolations,
             clock=LoopClock(),
             metrics=self.metrics,
         )
-        self.isolation = isolation
-        self.watch.add_handler(lambda: self.told.append(isolation.isolated))
+        self.watch.add_handler(lambda: self.told.append("eth0" in isolations.isolated))
         self.watch.add_silence_handler(lambda: self.silences.append(self.watch.silent()))
+
+    def add(self, name, number):
+        """Have another interface; return it."""
+        self.more[name] = added = OtherLink(name, number)
+        self.selected.append(name)
+        self.new_segments.append(added)
+        return added
+
+    def uplinks(self):
+        known = {"eth0": cast("Uplink", self), **self.more}
+        return {name: known[name] for name in self.selected}
 
     def neighbours(self, own):
         self.searches += 1
         if not self.known:
             return None
-        return {ip: a.ip for a in own for ip in self.present if ip in a.network}
+        everybody = (*self.present, *(one.neighbour for one in self.more.values()))
+        return {ip: a.ip for a in own for ip in everybody if ip in a.network}
 
     def open(self, link):
         self.opened = link
@@ -86,8 +133,9 @@ class World:
     def close(self):
         self.opened = None
 
-    def metric(self, name):
-        return self.metrics.registry.get_sample_value(name)
+    def metric(self, name, link="eth0"):
+        labels = {} if name == "extip_link_watched" else {"link": link}
+        return self.metrics.registry.get_sample_value(name, labels)
 
     @asynccontextmanager
     async def running(self):
@@ -95,6 +143,7 @@ class World:
             await asyncio.sleep(10.1 * ROUND_S)
             yield self
         assert self.opened is None
+        assert all(one.opened is None for one in self.more.values())
 
 
 def play(scenario):
@@ -236,7 +285,7 @@ def test_while_nodes_are_not_known_what_was_said_before_stands():
     async def main():
         world = World()
         world.known = False
-        world.watch.restore(Reachability.ISOLATED)
+        world.watch.restore({"eth0": Reachability.ISOLATED})
         async with world.running():
             await asyncio.sleep(60)
             assert world.told == [True]
@@ -275,12 +324,12 @@ def test_a_watched_node_that_falls_silent_is_told_of_within_half_a_second():
 
 def test_a_segment_that_has_fallen_silent_is_no_silence_of_others():
     async def scenario(world):
-        assert world.isolation.unheard_at < 1.0
+        assert world.states.unheard_at < 1.0
         world.answering = set()
         await asyncio.sleep(5.0)
         assert world.told == [True]
         assert world.silences == []
-        assert world.isolation.unheard_at > 5.0
+        assert world.states.unheard_at > 5.0
 
     play_watching(scenario)
 

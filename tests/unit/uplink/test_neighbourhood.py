@@ -28,13 +28,15 @@ class Records:
     def add_handler(self, handler):
         self.handlers.append(handler)
 
-    def put(self, name, *addresses, **status: Any):
-        link = NodeLink(name="eth0", addresses=addresses, up=True)
+    def put(self, name, *addresses, takes="", **status: Any):
+        """Take a node with an interface for each comma in `addresses`."""
+        texts = ",".join(addresses).split(",") if takes else [" ".join(addresses)]
+        links = tuple(
+            NodeLink(name=f"eth{number}", addresses=tuple(text.split()), up=True, takes=takes)
+            for number, text in enumerate(texts)
+        )
         self.store.put(
-            IpNode(
-                metadata=FullObjectMeta(name=name),
-                status=IpNodeStatus(links=(link,), **status),
-            )
+            IpNode(metadata=FullObjectMeta(name=name), status=IpNodeStatus(links=links, **status))
         )
         self.tell(name)
 
@@ -74,3 +76,21 @@ def test_it_follows_the_addresses_of_this_node_too():
     assert found.ring(OTHER) == {}
     records.put("n1", "10.0.0.1/24")
     assert list(found.neighbours(OWN) or ()) == [N2]
+
+
+def test_another_nodes_other_interfaces_answer_and_only_its_first_one_is_watched():
+    records = Records()
+    found = records.neighbourhood
+    records.put("n1", "10.0.0.1/24", "10.0.1.1/24", takes="Any")
+    records.put("n2", "10.0.0.2/24", "10.0.1.2/24", takes="Any")
+    records.put("n3", "10.0.1.3/24", "10.0.0.3/24", takes="Subnets")
+    assert list(found.neighbours(OWN) or ()) == [N2, N3]
+    assert found.ring(OWN) == {N2: "n2"}
+    others = [ip_address("10.0.1.2"), ip_address("10.0.1.3")]
+    assert list(found.neighbours(OTHER) or ()) == others
+    assert found.ring(OTHER) == {others[1]: "n3"}
+    before = found.neighbours(OWN), found.neighbours(OTHER)
+    assert (found.neighbours(OWN), found.neighbours(OTHER)) == before
+    assert found.neighbours(OWN) is before[0], "of each interface the same, in turn"
+    records.put("n2", "10.0.0.2/24", "10.0.1.7/24", takes="Any")
+    assert list(found.neighbours(OTHER) or ()) == [ip_address("10.0.1.7"), others[1]]

@@ -2,11 +2,12 @@
 
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.uplink.policy.isolation import ANSWER_S, FRESH, MISSES, Reachability, round_s
-from extip.uplink.policy.reachability import ClusterReachability
+from extip.uplink.policy.reachability import ClusterReachability, LinkId, Reports
 
 UNSURE, REACHED, ISOLATED = Reachability.UNSURE, Reachability.REACHED, Reachability.ISOLATED
 NODES = ("n1", "n2", "n3")
@@ -18,7 +19,7 @@ class Book:
     """All words, and who may take n1's IPs."""
 
     def __init__(self, *, said=REACHED):
-        self.reaches = ClusterReachability()
+        self.reaches: Reports[str] = Reports()
         self._tokens = count()
         for node in NODES:
             assert not self.on_heartbeat(node, said, 1.0), "no reason for a pass"
@@ -220,3 +221,73 @@ def test_whoever_may_take_over_said_after_the_last_change_that_it_is_reached(wor
             for name in successors:
                 assert said[name] is not ISOLATED
                 assert reached_at[name] > max(changed_at[name], changed_at[holder])
+
+
+class Links:
+    """The reports of three nodes, each with two interfaces."""
+
+    def __init__(self):
+        self.reaches = ClusterReachability()
+        self._tokens = count()
+        for node in NODES:
+            self.hear(node, 1.0)
+
+    def hear(self, node, now, *, eth0=REACHED, eth1=REACHED):
+        return self.say(node, now, {"eth0": eth0, "eth1": eth1})
+
+    def say(self, node, now, said):
+        token = str(next(self._tokens))
+        return self.reaches.on_heartbeat(node, said, now, token=token, heartbeat_s=HB_S)
+
+    def successors(self, now, link, *, alive=NODES):
+        found = self.reaches.successors(alive, now)
+        return {one for one in found.get(LinkId("n1", link), ()) if one.node != "n1"}
+
+
+@pytest.mark.parametrize("link", ["eth0", "eth1"])
+def test_each_interface_is_left_by_itself(link):
+    links = Links()
+    assert links.hear("n1", 10.0, **{link: ISOLATED})
+    assert links.reaches.isolated("n1") == {link}
+    links.hear("n2", 11.5, **{link: ISOLATED})
+    links.hear("n3", 11.6)
+    links.hear("n1", 12.0, **{link: ISOLATED})
+    other = "eth1" if link == "eth0" else "eth0"
+    assert links.successors(99.0, other) == set()
+    found = links.successors(12.0, link)
+    assert LinkId("n3", link) in found
+    assert LinkId("n2", link) not in found, "it is isolated there as well"
+    assert links.hear("n1", 13.0)
+    assert links.reaches.isolated("n1") == frozenset()
+    assert links.reaches.mended_at("n1") == 13.0
+
+
+def test_neighbours_confirm_the_first_interface_alone():
+    links = Links()
+    links.hear("n1", 10.0, eth1=ISOLATED)
+    assert not links.reaches.confirm("n1")
+    assert links.successors(10.0, "eth1") == set()
+    links.hear("n1", 11.0, eth0=ISOLATED, eth1=ISOLATED)
+    assert links.reaches.confirm("n1")
+    assert LinkId("n2", "eth0") in links.successors(11.0, "eth0")
+    assert links.successors(11.0, "eth1") == set()
+
+
+def test_an_interface_that_is_gone_is_isolated_no_more_and_not_waited_for():
+    links = Links()
+    links.hear("n1", 10.0, eth1=ISOLATED)
+    links.hear("n2", 11.0)
+    links.hear("n3", 11.0)
+    assert links.say("n1", 11.1, {"eth0": REACHED})
+    assert links.reaches.isolated("n1") == frozenset()
+    assert links.reaches.successors(NODES, 99.0) == {}
+
+
+def test_a_node_that_names_no_interface_reports_on_its_first_one():
+    links = Links()
+    links.say("n1", 10.0, {"": ISOLATED})
+    assert links.reaches.isolated("n1") == {""}
+    assert links.reaches.confirm("n1")
+    assert LinkId("n2", "eth0") in links.successors(10.0, "")
+    links.reaches.forget("n1")
+    assert links.reaches.isolated("n1") == frozenset()
