@@ -163,3 +163,42 @@ async def test_there_is_no_receiver_for_a_family_that_is_not_asked_any_more() ->
     await answer(wire, V6)
     wire.close()
     assert all(one.fileno() < 0 for one in opened)
+
+
+@pytest.mark.parametrize("kind", ["bridge", "macvlan"])
+async def test_on_a_bridge_and_a_macvlan_neighbours_answer_and_a_dead_port_is_seen(
+    namespace: PrivateNamespace, elsewhere: Elsewhere, kind: str
+) -> None:
+    """v0 is what it is made of. Without the carrier of v0 it has none, and nobody is asked."""
+    elsewhere.take("v1")
+    elsewhere.ip("link set v1 up", f"addr add {V4}/24 dev v1", f"addr add {V6}/64 dev v1 nodad")
+    if kind == "bridge":
+        namespace.ip("link add own0 type bridge stp_state 0 forward_delay 0")
+        namespace.ip("link set v0 master own0")
+    else:
+        namespace.ip("link add link v0 name own0 type macvlan mode bridge")
+    namespace.ip("link set own0 up", f"addr add {OWN[4]}/24 dev own0")
+    namespace.ip(f"addr add {OWN[6]}/64 dev own0 nodad")
+
+    async def carrier(*, expected: bool) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if (await link("own0")).carrier is expected:
+                    return
+                await asyncio.sleep(0.02)
+
+    await carrier(expected=True)
+    opened = NeighbourSocket()
+    try:
+        opened.open(await link("own0"))
+        for ip in (V4, V6):
+            assert await answer(opened, ip) == await answer(opened, ip)
+        elsewhere.ip("link set v1 down")
+        await carrier(expected=False)
+        assert (await link("own0")).up
+        elsewhere.ip("link set v1 up", f"addr replace {V6}/64 dev v1 nodad")
+        await carrier(expected=True)
+        for ip in (V4, V6):
+            await answer(opened, ip)
+    finally:
+        opened.close()
