@@ -549,6 +549,37 @@ async def test_rebalances_gently_when_nothing_else_is_to_do():
 
 
 @virtually
+async def test_while_services_go_one_after_the_other_no_other_ip_moves_to_and_fro():
+    """Loads are uneven between two deletions, and even in the end."""
+    world = World()
+    async with world.running():
+        await world.ask(*ips(30), wait_s=3)
+        world.steady = frozenset(world.alive)
+        placed = sorted(world.placed().items(), key=lambda one: (one[1], one[0]))
+        for gone in range(1, 25):  # 8 of each node, node by node
+            rest = [cidr for number, (cidr, _) in enumerate(placed) if number % 10 >= 8]
+            left = placed[:10][gone:8] + placed[10:20][max(gone - 8, 0) : 8]
+            left += placed[20:][max(gone - 16, 0) : 8]
+            await world.ask(*(c.partition("/")[0] for c in (*rest, *dict(left))), wait_s=0.2)
+        await asyncio.sleep(10)
+        assert len(world.placed()) == 6
+        assert world.moves == []
+
+
+@virtually
+async def test_loads_become_even_also_where_services_come_and_go_all_the_time():
+    world = World()
+    world.alive = {"n1", "n2"}
+    async with world.running():
+        await world.ask(*ips(30), wait_s=3)
+        world.alive = {"n1", "n2", "n3"}
+        world.steady = frozenset(world.alive)
+        for number in range(30):
+            await world.ask(*ips(30 + number % 2), wait_s=1)
+        assert min(map(list(world.placed().values()).count, world.alive)) >= 10
+
+
+@virtually
 async def test_what_must_move_does_not_wait_for_what_may():
     world = World()
     world.alive = {"n1", "n2"}
