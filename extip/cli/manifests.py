@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from extip import __version__
 from extip.cli.types import click_type
+from extip.manifests.image import parse_image
 from extip.manifests.old_servers import NEWEST_CHANGE, parse_minor
 from extip.net.networks import IPNetwork
 from extip.settings.flags import NAME, NETWORK, FlagType, whole
@@ -18,12 +20,20 @@ kubernetes_option = click.option(
 )
 
 
+_IN_OVERLAY = (
+    *("image", "iface", "mask", "allow_cidr", "metrics_allow_cidr"),
+    *("metrics_tls_secret", "metrics_auth", "monitoring"),
+)
+"""Options that an overlay which is there already does not take over."""
+
+
 @click.command(context_settings={"show_default": True})
 @click.argument("mode", type=click.Choice(["claims", "simple"]))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--image",
     default="",
+    type=click_type(FlagType("image", parse_image)),
     show_default="none; a new folder needs one",
     help=f"Image of extip; without a tag it is {__version__}.",
 )
@@ -87,6 +97,8 @@ def manifests(  # noqa: PLR0913 - an argument for each option
 
     if iface:
         AddressSettings(iface=iface)  # it knows what an interface can be called
+    source = click.get_current_context().get_parameter_source
+    chosen = (one for one in _IN_OVERLAY if source(one) is not ParameterSource.DEFAULT)
     write(
         folder,
         Choices(
@@ -101,4 +113,5 @@ def manifests(  # noqa: PLR0913 - an argument for each option
             kubernetes=kubernetes,
             monitoring=monitoring,
         ),
+        given=["--" + one.replace("_", "-") for one in chosen],
     )

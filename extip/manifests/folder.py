@@ -94,8 +94,12 @@ class Choices:
             )
 
 
-def write(folder: Path, choices: Choices) -> None:
-    """Write base and overlay, and print the next step; raises ConfigurationError."""
+def write(folder: Path, choices: Choices, given: Sequence[str] = ()) -> None:
+    """Write base and overlay, and print the next step; raises ConfigurationError.
+
+    `given` are the flags of the command that belong into the overlay: one that is there already
+    does not get them, and the person is told so.
+    """
     overlay, base = folder / OVERLAY, folder / choices.mode
     again = overlay.exists() and (base / MARKER).exists()
     options = choices.options()
@@ -115,7 +119,8 @@ def write(folder: Path, choices: Choices) -> None:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be written: {error}") from None
-    kept = f" {overlay} is yours and stayed as it is: set its newTag, then" if again else ""
+    lost = f", without {', '.join(given)}" if given else ""
+    kept = f" {overlay} is yours and stayed as it is{lost}: set its newTag, then" if again else ""
     servers = f"Kubernetes 1.{choices.kubernetes} and later"
     said = f"{base} is that of extip {__version__}, for {servers}.{kept} kubectl apply -k {folder}"
     sys.stdout.write(f"{said}\n")

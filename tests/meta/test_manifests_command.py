@@ -162,7 +162,9 @@ def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
     (folder / "claims" / "scheduler.yaml").write_text("nonsense")
     done = write("claims", folder)
     assert done.returncode == 0, done.stderr
-    assert "stayed as it is" in done.stdout
+    assert "stayed as it is: set its newTag" in done.stdout
+    ignored = write("claims", folder, "--iface=eth9", "--mask=24", "--kubernetes=1.25").stdout
+    assert "stayed as it is, without --iface, --mask: set its newTag" in ignored
     assert yaml.safe_load(overlay.read_text()) == changed
     assert containers(folder)["extip-controller"]["args"][1] == "--iface=bond0"
     assert not (folder / "claims" / "of-the-former-version.yaml").exists()
@@ -173,6 +175,9 @@ def test_a_later_version_replaces_all_but_the_overlay(tmp_path):
     [
         (["--iface=bond0"], "--image and --iface are needed"),
         (["--image=extip"], "--image and --iface are needed"),
+        (["--image=https://a/b", "--iface=bond0"], "cannot be the name of an image"),
+        (["--image=Extip", "--iface=bond0"], "in lower case"),
+        (["--image=a b", "--iface=bond0"], "cannot be the name of an image"),
         (["--image=extip", "--iface=a/b"], "cannot be the name of an interface"),
         (["--image=extip", "--iface=bond0", "--allow-cidr=10.0.0.1/24"], "--allow-cidr"),
         (["--image=extip", "--iface=bond0", "--mask=33"], "--mask"),
