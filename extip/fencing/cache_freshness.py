@@ -137,8 +137,15 @@ class CacheFreshness:
     def stalled(self) -> bool:
         """Return whether this process stood still for `limit_s` since the last reading."""
         now = self._clock.monotonic()
-        if self._turned_at is not None and now - self._turned_at > self.limit_s:
+        still_s = 0.0 if self._turned_at is None else now - self._turned_at
+        if still_s > self.limit_s:
             self._stalled = True
+            self._log.warning(
+                "process_stood_still",
+                after_s=round(still_s, 1),
+                reason="it had no processor: stopped, swapped out, or on a paused machine; its IPs "
+                "may have moved",
+            )
         self._turned_at = now
         return self._stalled
 

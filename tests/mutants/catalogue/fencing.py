@@ -110,8 +110,8 @@ MUTATIONS = (
         name="standstill-unnoticed",
         promise="controller killed, or frozen",
         file="fencing/cache_freshness.py",
-        old="now - self._turned_at > self.limit_s",
-        new="now < self._turned_at",
+        old="still_s > self.limit_s",
+        new="still_s < 0",
         tests=_FRESHNESS,
     ),
     Mutation(

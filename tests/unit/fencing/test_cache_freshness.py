@@ -228,12 +228,15 @@ def test_a_standstill_is_noticed_whoever_looks_first():
     async def scenario(world):
         await asyncio.sleep(10)
         assert not world.freshness.stalled()
-        freeze(LIMIT_S + 1)
-        assert not world.freshness.is_fresh()
-        assert world.freshness.stalled()
-        await asyncio.sleep(1)
+        with capture_logs() as lines:
+            freeze(LIMIT_S + 1)
+            assert not world.freshness.is_fresh()
+            assert world.freshness.stalled()
+            await asyncio.sleep(1)
         assert world.freshness.is_fresh()
         assert not world.freshness.stalled()
+        (told,) = [line for line in lines if line["event"] == "process_stood_still"]
+        assert told["after_s"] >= LIMIT_S + 1
 
     play(scenario)
 
