@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from extip.cli.environment import unknown_variables
+from extip.cli.migrate_from import from_
 from extip.cli.person import completed_services, person_options
 from extip.cli.types import click_type
 from extip.kube.place import Place
@@ -37,6 +38,9 @@ def _own_variables(command: str) -> dict[str, str]:
 @click.group(cls=_Subcommands)
 def migrate() -> None:
     """Bring services to extip, or to load balancers, without an outage."""
+
+
+migrate.add_command(from_)
 
 
 @migrate.command(context_settings={"show_default": True})
