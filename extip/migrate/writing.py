@@ -106,6 +106,9 @@ class Migration:
         self._on_end = on_end
         self._going: dict[str, tuple[ServicePlan, float, bool]] = {}
         """Services on their way: plan, the time until which is waited, whether it was begun."""
+        self._through = 0
+        self._stopped = ""
+        """The first service that stopped."""
         self.ended: dict[str, Row] = {}
 
     async def run(self, plans: Sequence[ServicePlan]) -> None:
@@ -117,15 +120,22 @@ class Migration:
             else:
                 waiting.append(plan)
         waiting.reverse()
-        most = 1
         while waiting or self._going:
-            while waiting and len(self._going) < most:
+            while waiting and len(self._going) < (_AT_ONCE if self._through else 1):
                 plan = waiting.pop()
                 self._going[plan.name] = plan, self._clock.monotonic() + self._wait_s, False
             written = [await self._look(name) for name in list(self._going)]
-            most = _AT_ONCE if any(not row.is_stuck for row in self.ended.values()) else most
+            if self._stopped and not self._through:
+                self._leave_out(waiting)
+                waiting = []
             if not any(written):
                 await self._clock.sleep(_POLL_S)
+
+    def _leave_out(self, plans: Sequence[ServicePlan]) -> None:
+        """End the others after a first one that stopped: all of them may stop so."""
+        for plan in plans:
+            why = f"not begun, since {self._stopped} stopped"
+            self._end(ended(plan, "left out", why=why))
 
     async def _look(self, name: str) -> bool:
         """Do the next step of a service; return whether there was something to do."""
@@ -142,24 +152,29 @@ class Migration:
             return True  # it has just changed: look again
         except ApiUnavailableError as error:
             if self._clock.monotonic() >= until_s:
-                self._end(ended(plan, "stopped", why=str(error)))
+                self._stop(plan, str(error))
             return False
         except ApiError as error:
-            self._end(ended(plan, "stopped", why=str(error)))
+            self._stop(plan, str(error))
             return True
+
+    def _stop(self, plan: ServicePlan, why: str, service: WholeService | None = None) -> None:
+        self._stopped = self._stopped or plan.name
+        self._end(ended(plan, "stopped", why=why, service=service))
 
     async def _step(self, plan: ServicePlan, service: WholeService) -> bool:
         if self._wish.undo:
             note = note_of(service)
             if note is not None:
                 await _patch(self._client, service, undo_patch(service, note))
+            self._through += 1
             self._end(ended(plan, "taken back", service=service))
             return True
         _, until_s, begun = self._going[plan.name]
         step = next_step(service, self._wish.lb_class)
         if step is Step.BEGIN:
             if begun and not {*external_ips(service)} - {*plan.ips}:
-                self._end(ended(plan, "stopped", why="another program changes it back"))
+                self._stop(plan, "another program changes it back", service)
                 return True
             await _patch(self._client, service, begin_patch(service, self._wish.lb_class))
             self._going[plan.name] = plan, until_s, True
@@ -168,9 +183,10 @@ class Migration:
         elif step is Step.WAIT:
             if self._clock.monotonic() < until_s:
                 return False
-            self._end(ended(plan, "stopped", why=await self._lacking(service), service=service))
+            self._stop(plan, await self._lacking(service), service)
         else:
             nodes = await self._nodes(service) if plan.nodes else ()
+            self._through += 1
             self._end(ended(plan, "migrated", service=service, nodes=nodes))
         return True
 
