@@ -83,7 +83,9 @@ async def _planned(
     client: ApiClient, question: Question, wish: Wish
 ) -> tuple[Cluster, list[ServicePlan]]:
     cluster = await read_cluster(client, instance=question.instance)
-    chosen = chosen_services(cluster.services, question.services, question.namespace)
+    chosen = chosen_services(
+        cluster.services, question.services, question.namespace, undo=wish.undo
+    )
     plans = Planner(cluster, chosen, wish).plan()
     return cluster, await with_refusals(client, plans, wish)
 

@@ -43,15 +43,15 @@ async def read_cluster(client: ApiClient, *, instance: str) -> Cluster:
 
 
 def chosen_services(
-    services: Sequence[WholeService], words: Sequence[str], namespace: str
+    services: Sequence[WholeService], words: Sequence[str], namespace: str, *, undo: bool
 ) -> list[WholeService]:
-    """Return the services that are named; without words all that have to do with a migration.
+    """Return the services that are named; without words all to migrate, or to `undo`.
 
     A word is a name, or namespace and name. Raises FatalError for one that fits none, or several.
     """
     known = [one for one in services if namespace in ("", one.metadata.namespace)]
     if not words:
-        found = [one for one in known if one.spec.external_ips or _was_migrated(one)]
+        found = [one for one in known if _was_migrated(one) or (one.spec.external_ips and not undo)]
         return sorted(found, key=_key)
     chosen: dict[str, WholeService] = {}
     for word in words:

@@ -35,6 +35,9 @@ from extip.services.policy.written_ips import collect_written, unproxied, writte
 _NO_NODE_PORTS = (1, 22)
 """The first version that can leave out node ports of a load balancer."""
 
+_EXTERNAL_IPS_DEPRECATED = (1, 36)
+"""KEP-5707: in some version from this one on kube-proxy does not serve them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
@@ -90,6 +93,7 @@ class Planner:
         self._wish = wish
         self._pools = compile_pools(cluster.pools)
         self._held = _claims_by_service(cluster.claims)
+        self._rival = self._find_rival()
 
     def plan(self) -> list[ServicePlan]:
         """Return a plan for each chosen service, in their order."""
@@ -104,6 +108,19 @@ class Planner:
         allocation = allocate(services, self._cluster, self._pools, self._wish.lb_class)
         return [self._way_there(service, allocation) for service in self._chosen]
 
+    def _find_rival(self) -> str:
+        """Return a sentence about another implementation that serves the same class."""
+        for service in self._cluster.services:
+            shown = shown_ips(service)
+            claims = self._held.get(service_owner(service), {})
+            ours = (ip for ip in shown if self._pools.of(ip) is not None or ip in claims)
+            if is_served(service, self._wish.lb_class) and shown and next(ours, None) is None:
+                return (
+                    f"another load balancer gave {service.metadata.key} its {shown[0]}: if it "
+                    f"serves {_class(self._wish.lb_class)}, it may change this service, too"
+                )
+        return ""
+
     def _way_there(self, service: WholeService, allocation: Allocation) -> ServicePlan:
         step = next_step(service, self._wish.lb_class)
         ips = external_ips(service) or shown_ips(service)
@@ -112,7 +129,7 @@ class Planner:
         notes: list[str] = []
         if step not in (Step.NOTHING, Step.DONE):
             obstacles += self._obstacles(service)
-            if step in (Step.BEGIN, Step.WAIT):
+            if step in (Step.BEGIN, Step.WAIT) and unproxied(service) is None:
                 if reason := allocation.waiting.get(service_owner(service), ""):
                     obstacles.append(reason)
                 missing += [self._interface(service, ip) for ip in ips if not self._pools.of(ip)]
@@ -172,6 +189,8 @@ class Planner:
         known = {*external_ips(service), *shown_ips(service)}
         claims = self._held.get(service_owner(service), {})
         yield from _surprises(service_owner(service), known, claims, allocation)
+        if self._rival:
+            yield self._rival
         if claims:
             yield from (f"{ip} is not claimed now" for ip in known - claims.keys())
         down = (ip for ip in known & claims.keys() if not claims[ip].holder)
@@ -194,8 +213,13 @@ class Planner:
             ips=ips,
             nodes=self._nodes(service, ips),
             obstacles=tuple(obstacles),
-            notes=tuple(_sources(service)) if note is not None else (),
+            notes=tuple(self._notes_back(service)) if note is not None else (),
         )
+
+    def _notes_back(self, service: WholeService) -> Iterator[str]:
+        yield from _sources(service)
+        if self._cluster.version >= _EXTERNAL_IPS_DEPRECATED:
+            yield "see that kube-proxy still serves external IPs (gate AllowServiceExternalIPs)"
 
     def _nodes(self, service: WholeService, ips: Iterable[IPAddress]) -> tuple[str, ...]:
         claims = self._held.get(service_owner(service), {})

@@ -180,6 +180,35 @@ def test_an_ip_that_is_down_or_not_claimed_is_told():
     assert "10.9.0.2 is not claimed now" in world.plan_of("web").notes
 
 
+def test_another_load_balancer_that_may_serve_it_too_is_told():
+    world = world_with(web={"externalIPs": ["10.8.0.1"]}, ours=LB)
+    world.add("theirs", **LB)
+    theirs = {"loadBalancer": {"ingress": [{"ip": "10.1.1.1"}]}}
+    world.change("theirs", {"status": theirs})
+    (note,) = world.plan_of("web").notes
+    assert note == (
+        "another load balancer gave default/theirs its 10.1.1.1: if it serves no class, it may "
+        "change this service, too"
+    )
+    world.lb_class = "ours"
+    assert world.plan_of("web").notes == ()
+
+
+def test_on_the_way_back_kube_proxy_has_to_serve_external_ips():
+    world = world_with(web={"externalIPs": ["10.8.0.1"]})
+    world.take_step("web")
+    assert world.plan_of("web", undo=True, version=(1, 35)).notes == ()
+    (note,) = world.plan_of("web", undo=True, version=(1, 36)).notes
+    assert "AllowServiceExternalIPs" in note
+
+
+def test_an_obstacle_is_told_once_and_no_pool_is_missing_for_what_is_not_served():
+    world = world_with(web={"externalIPs": ["10.7.0.1"], "type": "ExternalName"})
+    found = world.plan_of("web")
+    assert len(found.obstacles) == 1
+    assert found.missing == ()
+
+
 def test_the_way_back_takes_no_ip_away():
     world = world_with(EDGE, EXACT, web={"externalIPs": ["10.8.0.1"]})
     world.take_step("web")
