@@ -187,6 +187,11 @@ def _impossible(asked: tuple[str, ...], families: tuple[int, ...]) -> Iterable[s
             yield f"{ip} is an IPv{ip.version} address, and the service has {names} alone"
 
 
+def is_written_by_hand(request: AddressRequest, version: int) -> bool:
+    """Whether a person wrote an address of that family into `spec.externalIPs`."""
+    return any(ip.version == version and ip not in request.recorded for ip in request.external)
+
+
 def ways_in(request: AddressRequest) -> list[str]:
     """Return the addresses and host names in the service's `status.loadBalancer`."""
     return [way.ip or way.hostname for way in request.ingress]

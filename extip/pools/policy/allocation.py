@@ -11,16 +11,17 @@ asks for another address, it keeps the old one until it can get the new one.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.net.interfaces import IPAddress, prefix_length
-from extip.pools.policy.address_request import AddressRequest, ways_in
+from extip.pools.policy.address_request import AddressRequest, is_written_by_hand, ways_in
 from extip.pools.policy.allocation_index import AllocationIndex, AllocationSource, Claimed, Facts
 from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
 from extip.pools.policy.pools import Cursor, Pool, Pools
 from extip.pools.policy.port_sharing import Asker, Sharing
-from extip.pools.policy.service_update import HeldAddresses, plan_update
-from extip.pools.policy.set_aside import free_of, seconds_since
+from extip.pools.policy.service_update import HeldAddresses, end_of, plan_update
+from extip.pools.policy.set_aside import free_of
 from extip.pools.policy.unmet import Found, explain, of_version
 from extip.services.policy.requests import Owner, cut
 
@@ -104,7 +105,7 @@ class _Planner:
             ),
             waiting=waiting,
             lacking=frozenset(self._lacking),
-            arriving=frozenset(asker.request.owner for asker, one in holdings if one.replaced),
+            arriving={asker.request.owner: one.next_end for asker, one in holdings if one.replaced},
             ports=self._sharing.ports(),
             users=self._index.users,
         )
@@ -148,7 +149,11 @@ class _Planner:
             return False
         if request.pools and self._pool_name(asker, ip) not in request.pools:
             return False
-        return request.to_status or ip in request.external or not _written(request, ip.version)
+        return (
+            request.to_status
+            or ip in request.external
+            or not is_written_by_hand(request, ip.version)
+        )
 
     def _is_drained(self, ip: IPAddress) -> bool:
         pool = self._pools.of(ip)
@@ -235,7 +240,7 @@ class _Planner:
     def _find_any(self, asker: Asker, version: int) -> Found:
         request = asker.request
         lacks = asker.lacks(version)
-        if lacks <= 0 or (not request.to_status and _written(request, version)):
+        if lacks <= 0 or (not request.to_status and is_written_by_hand(request, version)):
             return Found()
         pools = [pool for pool in self._candidates(request) if version in pool.versions]
         ips = _first(lacks, self._suitable(asker, version, pools), but=asker.held)
@@ -324,18 +329,18 @@ class _Planner:
                 for ip in (*asker.held, *leaving)
                 if ip in index.by_hand or (ip in asker.claimed and asker.claimed[ip].up)
             ],
-            lasting=[ip for ip in leaving if self._lasts(asker, ip)],
+            lasting={ip: end for ip in leaving if (end := self._lasts_until(asker, ip))},
             withdrawn=[ip for ip in request.given if ip not in foreign],
         )
 
-    def _lasts(self, asker: Asker, ip: IPAddress) -> bool:
-        """Whether an address of a draining pool stays: one that replaces it is up for less long."""
+    def _lasts_until(self, asker: Asker, ip: IPAddress) -> datetime | None:
+        """Return until when an address of a draining pool stays beside those that replace it."""
         pool, now = self._pools.of(ip), self._facts.now
         if pool is None or not pool.is_draining or now is None:
-            return False
+            return None
         successors = (asker.claimed.get(other) for other in of_version(asker.held, ip.version))
         since = [one.since for one in successors if one is not None and one.up and one.since]
-        return any(seconds_since(text, now) < pool.spec.drain_seconds for text in since)
+        return end_of(since, pool.spec.drain_seconds, now=now)
 
     def _others(self, asker: Asker, ip: IPAddress) -> set[Owner]:
         """Return the other services with the address in their external IPs: it stays claimed."""
@@ -393,8 +398,3 @@ def _place(request: AddressRequest, ip: IPAddress) -> tuple[int, int, int]:
     """Return the sort key of a service's address: its family, then its place in the request."""
     asked = request.requested.index(ip) if ip in request.requested else len(request.requested)
     return request.families.index(ip.version), asked, int(ip)
-
-
-def _written(request: AddressRequest, version: int) -> bool:
-    """Whether a person wrote an address of that family into `spec.externalIPs`."""
-    return any(ip.version == version and ip not in request.recorded for ip in request.external)

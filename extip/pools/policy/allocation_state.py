@@ -85,13 +85,22 @@ class AllocationState:
     def take_claims(self, changes: Mapping[str, IpClaim | None]) -> None:
         """Take the new versions of claims by name; None for a claim that is gone."""
         for name, new in changes.items():
-            if self._relations.claims.get(name) is new:
+            old = self._relations.claims.get(name)
+            if old is new:
                 continue
+            if old is not None and new is not None and old.status != new.status:
+                self._look_who_arrives(new)
             touched = self._relations.set_claim(name, new)
             note(self._touched.services, touched.services)
             note(self._touched.ips, touched.ips)
             for ip in () if new is None else touched.ips:
                 self._users.setdefault(ip, new)
+
+    def _look_who_arrives(self, claim: IpClaim) -> None:
+        """Touch services that show an address until the one of this claim is up."""
+        for name in map(str, claim.spec.services or ()):
+            if self._decisions.is_arriving(self._owner_of.get(name)):
+                self._touched.services[name] = None
 
     def claims_about(self, ips: Iterable[IPAddress]) -> list[IpClaim]:
         """Return the claims of these addresses, and all of which other stations have the address.
@@ -130,7 +139,7 @@ class AllocationState:
         if not self._relations.requests and not pools.ordered:
             return self._nothing()
         if not self._under_way:
-            note(self._touched.services, map(str, self._decisions.unsettled()))
+            note(self._touched.services, map(str, self._decisions.unsettled(facts.now)))
             self._touched.ips.update(self._mixed)
             self._hopes = False
             if not self._decisions.upcoming:

@@ -1,6 +1,8 @@
 """The decisions of allocation about each service and each address, from plan to plan. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from heapq import heappop, heappush
 
 from extip.cache.changes import give_back
 from extip.net.interfaces import IPAddress
@@ -25,17 +27,26 @@ class Decisions:
         self._particular: dict[Owner, None] = {}
         """The part of them that names addresses."""
         self._lacking: dict[Owner, None] = {}
-        self._arriving: dict[Owner, None] = {}
+        self._arriving: dict[Owner, datetime | None] = {}
+        self._ends: list[tuple[datetime, Owner]] = []
+        """A heap of the times in it; some of them do not hold any more."""
         self._ports: dict[Owner, Ports] = {}
 
-    def unsettled(self) -> Iterator[Owner]:
+    def unsettled(self, now: datetime | None) -> Iterator[Owner]:
         """Yield services whose decision depends on more than itself and its addresses.
 
-        An address that another one replaces waits until that one is up. A service may wait for an
-        address that it names until another service changes its ports.
+        An address may have been shown for long enough beside the one that replaces it. A service
+        may wait for an address that it names until another service changes its ports.
         """
-        yield from self._arriving
+        while now is not None and self._ends and self._ends[0][0] <= now:
+            end, owner = heappop(self._ends)
+            if self._arriving.get(owner) == end:
+                yield owner
         yield from self._particular
+
+    def is_arriving(self, owner: Owner | None) -> bool:
+        """Whether a service shows an address until another one is up, or longer."""
+        return owner in self._arriving
 
     def hopeful(self) -> Iterator[Owner]:
         """Yield services that may get an address, or another one, as soon as one is free."""
@@ -63,7 +74,10 @@ class Decisions:
         self.upcoming |= found.upcoming
         self._waiting |= found.waiting
         note(self._lacking, found.lacking)
-        note(self._arriving, found.arriving)
+        self._arriving |= found.arriving
+        for owner, end in found.arriving.items():
+            if end is not None:
+                heappush(self._ends, (end, owner))
         self._ports |= found.ports
         for owner, ip in found.disowned:
             self._disowned[owner] = self._disowned.get(owner, _NONE) | {(owner, ip)}
@@ -76,8 +90,9 @@ class Decisions:
         freed: Mapping[IPAddress, str],
     ) -> Allocation:
         """Return all decisions as they are, and as they will be: no collection is copied."""
-        for owners in (self._lacking, self._arriving, self._particular):
-            give_back(owners)
+        give_back(self._lacking)
+        give_back(self._arriving)
+        give_back(self._particular)
         give_back(self._updates)
         give_back(self.upcoming)
         give_back(self._waiting)
@@ -88,7 +103,7 @@ class Decisions:
             disowned=_NONE.union(*self._disowned.values()),
             waiting=self._waiting,
             lacking=self._lacking.keys(),
-            arriving=self._arriving.keys(),
+            arriving=self._arriving,
             ports=self._ports,
             users=users,
             changed=frozenset(changed),

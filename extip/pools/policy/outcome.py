@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.service_update import ServiceUpdate
@@ -43,8 +44,9 @@ class Allocation:
     lacking: AbstractSet[Owner] = frozenset()
     """Services that would have one more address if their pools had a free one. With two families
     of which one is enough, such a service does not wait."""
-    arriving: AbstractSet[Owner] = frozenset()
-    """Services that show an address which they lose when the replacing one is up."""
+    arriving: Mapping[Owner, datetime | None] = field(default_factory=dict)
+    """Services that show an address which they lose when the replacing one is up, or later. The
+    time is when that may be; None until one more is up."""
     ports: Mapping[Owner, Ports] = field(default_factory=dict)
     """The ports of services that share an address."""
     users: Mapping[IPAddress, object] = field(default_factory=dict)

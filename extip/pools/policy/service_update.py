@@ -4,8 +4,9 @@ Only claimed addresses are written. While a new address is not claimed, or not u
 it replaces stays.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -15,6 +16,8 @@ from extip.api.names import ALLOCATED_ANNOTATION
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import AddressRequest
 from extip.services.policy.requests import Owner, parse_ip
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +58,16 @@ class HeldAddresses:
     """Former addresses that it still shows and that are still claimed for it."""
     up: Collection[IPAddress] = ()
     """The addresses in `held` and `leaving` that a node has up."""
-    lasting: Collection[IPAddress] = ()
-    """The addresses in `leaving` that answer for a while beside those that replace them."""
+    lasting: Mapping[IPAddress, datetime] = field(default_factory=dict)
+    """The addresses in `leaving` that answer for a while beside those that replace them, with the
+    end of that."""
     withdrawn: Collection[IPAddress]
     """Addresses of extip in a status that another implementation writes."""
+
+    @property
+    def next_end(self) -> datetime | None:
+        """The time at which an address may be shown no more, if none comes up before."""
+        return min(self.lasting.values(), default=None)
 
     @property
     def replaced(self) -> list[IPAddress]:
@@ -150,6 +159,24 @@ def _ingress(request: AddressRequest, holding: HeldAddresses) -> SetIngress | No
         ingress=ingress,
         new=tuple(ip for ip in shown if ip not in request.given),
     )
+
+
+def end_of(since: Iterable[str], drain_seconds: float, *, now: datetime) -> datetime | None:
+    """Return the end of the time for which an address stays beside those that replace it.
+
+    `since` has when each of those came up (RFC 3339). Of several the last one counts. A time that
+    nobody can tell has no end. Return None after the end.
+    """
+    end = max((_ends(text, drain_seconds) for text in since), default=now)
+    return end if end > now else None
+
+
+def _ends(since: str, drain_seconds: float) -> datetime:
+    try:
+        began = datetime.fromisoformat(since)
+    except ValueError:
+        return _NEVER
+    return began + timedelta(seconds=drain_seconds) if began.tzinfo is not None else _NEVER
 
 
 def _shown(holding: HeldAddresses) -> list[IPAddress]:

@@ -122,9 +122,9 @@ MUTATIONS = (
     Mutation(
         name="old-address-goes-at-once",
         promise="Both answer for `drainSeconds` (300 by default)",
-        file="pools/policy/allocation.py",
-        old="< pool.spec.drain_seconds for",
-        new="< 0 for",
+        file="pools/policy/service_update.py",
+        old="return end if end > now else None",
+        new="return None",
         tests=("unit/pools/test_closed_pools.py",),
     ),
     Mutation(

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from extip.api.pool_parts import DRAINING
 from tests.unit.pools.allocation_world import World, pool
-from tests.unit.pools.test_allocation_faults import OPERATIONS, POOLS
+from tests.unit.pools.test_allocation_faults import IPS, OPERATIONS, POOLS
 from tests.unit.pools.test_allocation_state import Followed
 
 OLD, NEW = ["10.0.0.1", "fd00::1"], ["10.0.1.1", "fd00:1::1"]
@@ -147,12 +147,59 @@ def test_the_pool_says_for_how_long_both_answer(drain_seconds):
     assert made.shown("web") == NEW
 
 
+def drained(down):
+    """Make a world with a pool that drains, beside one that takes over."""
+    made = Followed(pool("old", "10.0.0.0/28"), pool("spare", "10.0.1.0/28"))
+    made.add("web", type="LoadBalancer")
+    made.settle()
+    made.down = {"10.0.1.1"} if down else set()
+    turn(made, DRAINING, "old")
+    made.settle()
+    assert made.shown("web") == ["10.0.1.1", "10.0.0.1"]
+    return made
+
+
+def test_that_the_next_address_is_up_is_noticed_by_its_claim():
+    made = drained(down=True)
+    assert [*made.state.last.arriving.values()] == [None]
+    made.down.clear()
+    made.report()
+    made.plan()
+    (end,) = made.state.last.arriving.values()
+    assert end == made.now + timedelta(seconds=300)
+
+
+def test_the_old_address_goes_when_its_time_is_over_and_no_pass_before_looks_at_it():
+    made = drained(down=False)
+    for seconds in (1, 298):
+        made.now += timedelta(seconds=seconds)
+        before = made.state.last
+        made.plan()
+        assert made.state.last is before, "it was planned anew"
+    made.now += timedelta(seconds=1)
+    made.plan()
+    assert not made.state.last.arriving
+    made.settle()
+    assert made.shown("web") == ["10.0.1.1"]
+
+
+def test_an_address_that_nobody_can_tell_the_age_of_stays_beside_its_successor():
+    made = drained(down=False)
+    for name, claim in made.claims.items():
+        status = structs.replace(claim.status, since="yesterday")
+        made.claims[name] = structs.replace(claim, status=status)
+    later(made, 1000)
+    assert len(made.shown("web")) == 2
+
+
 GIVING = st.sampled_from(["Open", "Closed", "Draining"])
 SEQUENCES = st.lists(
     st.one_of(
         OPERATIONS,
         st.tuples(st.just("turn"), GIVING, st.integers(0, 2)),
         st.tuples(st.just("later"), st.sampled_from([1, 100, 300])),
+        st.tuples(st.just("never up"), st.sampled_from([*IPS, "10.0.0.4", "10.0.0.1"])),
+        st.just(("all up",)),
     ),
     max_size=20,
 )
@@ -167,9 +214,15 @@ def test_from_change_to_change_or_over_everything_the_plan_is_the_same_and_settl
             turn(made, what[0], sorted(made.pools)[what[1] % len(made.pools)])
         elif kind == "later":
             made.now += timedelta(seconds=what[0])
+        elif kind == "never up":
+            made.down.add(what[0])
+        elif kind == "all up":
+            made.down.clear()
+            made.report()
         elif kind != "turn":
             made.do(kind, *what)
         made.plan()
+    made.down.clear()
     made.settle()
     made.now += timedelta(seconds=300)
     made.settle()
