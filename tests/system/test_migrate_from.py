@@ -17,6 +17,8 @@ from tests.lab.api import ApiStatusError
 from tests.lab.errors import LabError
 from tests.lab.wait import wait_until
 from tests.system.pooled_cluster import LOAD_BALANCER, PooledCluster
+from tests.system.test_pools import AUTO, PREDECESSORS_POOL
+from tests.unit.migrate.test_any_input import WHOLE
 from tests.unit.migrate.test_kube_vip import config
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -203,3 +205,43 @@ def test_a_config_map_in_the_cluster_becomes_pools_that_the_server_accepts(clust
     lab.kubectl(*APPLY, stdin=told.stdout)
     (pool,) = lab.api.get("/apis/ipcontroller.ext/v1/ipclaimpools")["items"]
     assert pool["metadata"]["name"] == "kubevip-global"
+
+
+@pytest.mark.parametrize("program", WHOLE)
+def test_what_is_made_of_each_program_is_accepted(cluster, lab, program):
+    """Its services are not there, so their patches are left out."""
+    manifests = yaml.safe_dump_all(WHOLE[program])
+    told = migrate(lab, program, "-f", "-", stdin=manifests)
+    objects = [one for one in yaml.safe_load_all(told.stdout) if one["kind"] != "Service"]
+    assert objects
+    lab.kubectl(*APPLY, "--dry-run=server", stdin=yaml.safe_dump_all(objects))
+
+
+def test_the_predecessors_addresses_go_on_where_it_left_them(cluster, lab):
+    """It has stopped, and its address is gone from n2, where its claim still has it."""
+    ip, network = "192.168.16.250", "29"
+    lab.apply(PREDECESSORS_POOL)
+    lab.apply(
+        {
+            "apiVersion": "ipcontroller.ext/v1",
+            "kind": "IpClaim",
+            "metadata": {"name": f"192-168-16-250-{network}", "labels": {"ipnode": "n2"}},
+            "spec": {"cidr": f"{ip}/{network}", "nodeName": "n2"},
+        }
+    )
+    cluster.add("web", metadata=AUTO, externalIPs=[ip])
+    told = migrate(lab, "externalipcontroller")
+    assert told.returncode == 0, told.stderr
+    lab.kubectl(*APPLY, stdin=told.stdout)
+    cluster.start()
+    cluster.wait_settled(ip)
+    assert cluster.service("web")["spec"]["externalIPs"] == [ip]
+    (claim,) = cluster.claims()
+    assert claim["metadata"]["name"] == f"192-168-16-250-{network}"
+    (holder,) = cluster.up()[ip]
+
+    # It is no person's claim: it moves when its node dies, and goes with its service.
+    cluster.controllers[holder].process.kill()
+    wait_until(lambda: cluster.placed().get(ip) not in (holder, "", None), "the claim to move")
+    lab.delete_service("web", namespace=cluster.namespace)
+    wait_until(lambda: cluster.claims() == [], "the claim to go")

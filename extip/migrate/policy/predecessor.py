@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
 from extip.api.meta_v1 import FullObjectMeta, Wire
 from extip.api.names import (
+    ADDRESSES_ANNOTATION,
     ALLOCATED_ANNOTATION,
     AUTO,
     AUTO_ANNOTATION,
@@ -171,7 +172,8 @@ def _external_ips(service: ServiceDocument) -> list[IPAddress]:
 def _mark_allocated(services: Sequence[ServiceDocument], result: Result) -> None:
     """Say of addresses that a service got from a pool that they are no person's own.
 
-    The predecessor wrote that into the pool, and extip reads it at the service.
+    The predecessor wrote that into the pool, and extip reads it at the service. The service asks
+    for them by name. Otherwise it would get others, while the old ones are still on some node.
     """
     for service in services:
         own = service.annotations
@@ -180,13 +182,16 @@ def _mark_allocated(services: Sequence[ServiceDocument], result: Result) -> None
         pools = result.pools_of(_external_ips(service))
         allocated = [str(ip) for ip, pool in pools.items() if pool]
         if allocated:
+            annotations = {ALLOCATED_ANNOTATION: ",".join(allocated)}
+            if not own.get(ADDRESSES_ANNOTATION):
+                annotations[ADDRESSES_ANNOTATION] = ",".join(allocated)
             result.add(
                 Patch(
                     api_version="v1",
                     kind="Service",
                     name=service.metadata.name,
                     namespace=service.metadata.namespace,
-                    annotations={ALLOCATED_ANNOTATION: ",".join(allocated)},
+                    annotations=annotations,
                 )
             )
 

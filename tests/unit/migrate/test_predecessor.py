@@ -68,10 +68,15 @@ def test_the_range_of_early_versions_is_read():
 
 
 def test_a_service_that_got_its_address_from_a_pool_says_so():
-    """Otherwise extip would take the address for one that a person wrote."""
+    """Otherwise extip would take the address for one that a person wrote, or give another one."""
     got, wrote = service("got", "192.168.16.249", "10.9.9.9", auto=True), service("w", "10.9.9.8")
     result = converted(PROGRAM, POOL, got, wrote)
-    assert annotations_of(result) == {"shop/got": {"ipcontroller.ext/allocated": "192.168.16.249"}}
+    assert annotations_of(result) == {
+        "shop/got": {
+            "ipcontroller.ext/allocated": "192.168.16.249",
+            "ipcontroller.ext/addresses": "192.168.16.249",
+        }
+    }
 
 
 def test_the_claims_of_services_become_the_schedulers():
