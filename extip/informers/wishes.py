@@ -12,6 +12,7 @@ from extip.endpoints.inputs import EndpointSources
 from extip.endpoints.readiness import Readiness
 from extip.pools.policy.pools import Pools
 from extip.scheduling.policy.snapshot import Wishes
+from extip.services.lingering import linger
 from extip.services.policy.address_count import spreads
 from extip.services.policy.preferred_nodes import NodeList, preferred_nodes
 from extip.services.policy.wished_link import LinkWish, wished_link
@@ -43,16 +44,19 @@ class WishSources:
             slices = endpoints.slices
             self._readiness = Readiness(slices, services, on_change=on_change, clock=clock)
             endpoints.need()
+        get = (
+            services.store.get
+        )  # the IPs of a deleted service stay wanted for a moment: as it said
         self._preferred: Derived[DetailedService, NodeList, dict[str, tuple[str, ...]]] = Derived(
-            get=services.store.get, extract=preferred_nodes, combine=dict, on_change=on_change
+            get=get, extract=preferred_nodes, combine=dict, on_change=on_change, linger=linger
         )
         self._spread: Derived[DetailedService, tuple[str, int], dict[str, int]] = Derived(
-            get=services.store.get, extract=spreads, combine=dict, on_change=on_change
+            get=get, extract=spreads, combine=dict, on_change=on_change, linger=linger
         )
         services.add_handler(self._preferred.update)
         services.add_handler(self._spread.update)
         self._links: Derived[DetailedService, LinkWish, dict[str, str]] = Derived(
-            get=services.store.get, extract=wished_link, combine=dict, on_change=on_change
+            get=get, extract=wished_link, combine=dict, on_change=on_change, linger=linger
         )
         services.add_handler(self._links.update)
         self._of_pools: tuple[Pools, Wishes] | None = None
