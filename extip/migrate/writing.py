@@ -124,7 +124,12 @@ class Migration:
             while waiting and len(self._going) < (_AT_ONCE if self._through else 1):
                 plan = waiting.pop()
                 self._going[plan.name] = plan, self._clock.monotonic() + self._wait_s, False
-            written = [await self._look(name) for name in list(self._going)]
+            written: list[bool] = []
+
+            async def look(name: str, written: list[bool] = written) -> None:
+                written.append(await self._look(name))
+
+            await for_each(list(self._going), look, limit=_AT_ONCE)
             if self._stopped and not self._through:
                 self._leave_out(waiting)
                 waiting = []
@@ -208,10 +213,13 @@ class Migration:
         return f"{text}{told}; {_BOTH}"
 
     async def _nodes(self, service: WholeService) -> tuple[str, ...]:
-        """Return the nodes that have its IPs up now."""
+        """Return the nodes that have its IPs up now; none where the server does not tell."""
         meta = service.metadata
         scope = Scope(label_selector=service_label(meta.namespace, meta.name))
-        claims = (await self._client.list(IP_CLAIMS, scope)).items
+        try:
+            claims = (await self._client.list(IP_CLAIMS, scope)).items
+        except ApiError:
+            return ()
         holders = (claim.status.holder for claim in claims)
         return tuple(dict.fromkeys((holder for holder in holders if holder), 0))
 

@@ -27,7 +27,7 @@ from extip.net.interfaces import IPAddress, IPInterface, prefix_length
 from extip.pools.policy.address_request import address_request
 from extip.pools.policy.allocation import plan_allocation
 from extip.pools.policy.allocation_index import Facts
-from extip.pools.policy.outcome import Allocation
+from extip.pools.policy.outcome import Allocated, Allocation
 from extip.pools.policy.pools import Pools, compile_pools
 from extip.services.policy.requests import Masks, Owner, Ports, parse_ip, service_owner
 from extip.services.policy.written_ips import collect_written, unproxied, written_ips
@@ -94,6 +94,8 @@ class Planner:
         self._pools = compile_pools(cluster.pools)
         self._held = _claims_by_service(cluster.claims)
         self._rival = self._find_rival()
+        self._given: dict[Owner, dict[IPAddress, Allocated]] = {}
+        """The addresses that each service would have."""
 
     def plan(self) -> list[ServicePlan]:
         """Return a plan for each chosen service, in their order."""
@@ -106,7 +108,10 @@ class Planner:
         }
         services = [coming.get(one.metadata.key, one) for one in self._cluster.services]
         allocation = allocate(services, self._cluster, self._pools, self._wish.lb_class)
-        return [self._way_there(service, allocation) for service in self._chosen]
+        for ip, given in allocation.allocated.items():
+            for owner in given.owners:
+                self._given.setdefault(owner, {})[ip] = given
+        return [self._way_there(service, allocation.waiting) for service in self._chosen]
 
     def _find_rival(self) -> str:
         """Return a sentence about another implementation that serves the same class."""
@@ -121,7 +126,7 @@ class Planner:
                 )
         return ""
 
-    def _way_there(self, service: WholeService, allocation: Allocation) -> ServicePlan:
+    def _way_there(self, service: WholeService, waiting: Mapping[Owner, str]) -> ServicePlan:
         step = next_step(service, self._wish.lb_class)
         ips = external_ips(service) or shown_ips(service)
         missing: list[IPInterface] = []
@@ -130,10 +135,10 @@ class Planner:
         if step not in (Step.NOTHING, Step.DONE):
             obstacles += self._obstacles(service)
             if step in (Step.BEGIN, Step.WAIT) and unproxied(service) is None:
-                if reason := allocation.waiting.get(service_owner(service), ""):
+                if reason := waiting.get(service_owner(service), ""):
                     obstacles.append(reason)
                 missing += [self._interface(service, ip) for ip in ips if not self._pools.of(ip)]
-            notes += self._notes(service, step, allocation)
+            notes += self._notes(service, step)
         return ServicePlan(
             service=service,
             step=step,
@@ -179,7 +184,7 @@ class Planner:
                 "it at its source, or say --managed"
             )
 
-    def _notes(self, service: WholeService, step: Step, allocation: Allocation) -> Iterator[str]:
+    def _notes(self, service: WholeService, step: Step) -> Iterator[str]:
         """Yield what a person should know of a migration that nothing stands in the way of."""
         yield from _sources(service)
         if step is not Step.BEGIN:
@@ -188,7 +193,8 @@ class Planner:
             yield "it gets node ports: this API server cannot leave them out"
         known = {*external_ips(service), *shown_ips(service)}
         claims = self._held.get(service_owner(service), {})
-        yield from _surprises(service_owner(service), known, claims, allocation)
+        given = self._given.get(service_owner(service), {})
+        yield from _surprises(known, claims, given)
         if self._rival:
             yield self._rival
         if claims:
@@ -282,19 +288,16 @@ def _sources(service: WholeService) -> Iterator[str]:
 
 
 def _surprises(
-    owner: Owner,
     known: AbstractSet[IPAddress],
     claims: Mapping[IPAddress, _Held],
-    allocation: Allocation,
+    given: Mapping[IPAddress, Allocated],
 ) -> Iterator[str]:
     """Yield what allocation would change beside the place where the IPs are written."""
-    for ip, given in allocation.allocated.items():
-        if owner not in given.owners:
-            continue
+    for ip, one in given.items():
         if ip not in known:
-            yield f"it also gets {ip} from pool {given.pool}"
+            yield f"it also gets {ip} from pool {one.pool}"
         elif ip in claims:
-            before, after = prefix_length(claims[ip].interface), prefix_length(given.interface)
+            before, after = prefix_length(claims[ip].interface), prefix_length(one.interface)
             if before != after:
                 yield f"the prefix length of {ip} changes from {before} to {after}"
 
