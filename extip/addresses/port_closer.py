@@ -5,8 +5,10 @@ this process is killed or frozen, the kernel opens the ports no sooner than it d
 does not guarantee this where the kernel refuses: `problem` tells.
 
 The owner task is `PortCloser.run`; the other methods may be called from any task of the loop.
+Without the flag there is `open_ports` instead.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
@@ -31,6 +33,9 @@ class Ports(Protocol):
 
     async def remove(self) -> None:
         """Open all. Raises LinkError."""
+
+    async def remove_leftover(self) -> bool:
+        """Open all that an earlier process closed; return whether it had. Raises LinkError."""
 
 
 class PortCloser(AddressListener):
@@ -100,3 +105,17 @@ class PortCloser(AddressListener):
             await self._ports.remove()
         except LinkError as error:
             self._log.warning("ports_not_opened", reason=str(error))
+
+
+async def open_ports(ports: Ports) -> None:
+    """Take away the rules that a process with the flag has left; then wait until cancelled.
+
+    For a process without the flag. It is the only one of extip on this node.
+    """
+    logger = log.get_logger("ports")
+    try:
+        if await ports.remove_leftover():
+            logger.info("ports_opened", reason="--close-other-ports is off")
+    except LinkError as error:  # mostly a kernel without nf_tables, where there is no table either
+        logger.debug("ports_not_opened", reason=str(error))
+    await asyncio.get_running_loop().create_future()

@@ -23,7 +23,7 @@ from extip.addresses.conflict.watch import ConflictWatch
 from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import AddressListener, LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
-from extip.addresses.port_closer import PortCloser
+from extip.addresses.port_closer import PortCloser, open_ports
 from extip.addresses.ports import Fencing
 from extip.addresses.probe.prober import Prober
 from extip.addresses.reconciler import AddressReconciler
@@ -85,7 +85,8 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
         refresh_s=settings.refresh_s,
         clock=clock,
     )
-    last = (flows, closer) if settings.close_other_ports else (flows,)
+    closing = settings.close_other_ports
+    last = (flows, closer) if closing else (flows,)
     conflicts = ConflictReports()
 
     def parts_of(name: str) -> LinkParts:
@@ -142,7 +143,7 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
         clock=clock,
         metrics=metrics,
     )
-    if settings.close_other_ports:
+    if closing:
         reconciler.on_released = closer.remove
     return AddressParts(
         observer=observer,
@@ -154,7 +155,7 @@ def assemble_addresses(  # noqa: PLR0913 - a composition of parts
             Component("links", in_use.run),
             Component("flows", flows.run),
             Component("addresses", reconciler.run),
-            *([Component("ports", closer.run)] if settings.close_other_ports else ()),
+            Component("ports", closer.run if closing else partial(open_ports, net.ports)),
         ),
     )
 

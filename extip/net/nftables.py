@@ -89,16 +89,20 @@ def setup_request(ips: Collection[IPAddress], *, lifetime_s: float) -> bytes:
 
 def refresh_request(ips: Collection[IPAddress], *, lifetime_s: float) -> bytes:
     """Return the request that has exactly these IPs in the sets, for so long from now on."""
-    emptied = (
-        _message(_DELETE_ELEMENTS, 0, _text(1, TABLE) + _text(2, family.name))
-        for family in _FAMILIES
-    )
-    return _transaction([*emptied, *_elements(ips, lifetime_s)])
+    return _transaction([*_emptied(), *_elements(ips, lifetime_s)])
 
 
 def removal_request() -> bytes:
     """Return the request that deletes the table; it fails when there is none (``ENOENT``)."""
     return _transaction([_message(_DELETE_TABLE, 0, _text(1, TABLE))])
+
+
+def leftover_request() -> bytes:
+    """Return the request that deletes a table with our sets; without them, it fails (``ENOENT``).
+
+    So the table of another program that has the same name stays.
+    """
+    return _transaction([*_emptied(), _message(_DELETE_TABLE, 0, _text(1, TABLE))])
 
 
 SEQUENCE = _SEQUENCE
@@ -175,6 +179,11 @@ def _expression(name: str, *attributes: tuple[int, bytes]) -> bytes:
 
 def _named_expression(name: str, data: bytes) -> bytes:
     return _nested(_ITEM, _text(1, name) + _nested(2, data))
+
+
+def _emptied() -> Iterator[tuple[int, int, bytes]]:
+    for family in _FAMILIES:
+        yield _message(_DELETE_ELEMENTS, 0, _text(1, TABLE) + _text(2, family.name))
 
 
 def _elements(ips: Collection[IPAddress], lifetime_s: float) -> Iterator[tuple[int, int, bytes]]:

@@ -44,6 +44,16 @@ class PortTable:
         if failure not in (0, errno.ENOENT):
             raise NetlinkError(failure, "delete the table of nf_tables")
 
+    async def remove_leftover(self) -> bool:
+        """Delete the table of an earlier process; return whether there was one.
+
+        The process must be the only one of extip in this network namespace. Raises LinkError.
+        """
+        failure = await _request(nftables.leftover_request())
+        if failure not in (0, errno.ENOENT):
+            raise NetlinkError(failure, "delete the table of nf_tables")
+        return not failure
+
 
 async def _request(datagram: bytes) -> int:
     """Make a transaction; return its errno, 0 for none."""

@@ -33,6 +33,12 @@ class FakePorts:
     async def remove(self) -> None:
         self.closed = None
 
+    async def remove_leftover(self) -> bool:
+        if self.refuses:
+            raise LinkError(self.refuses)
+        found, self.closed = self.closed is not None, None
+        return found
+
 
 class FakeNetwork:
     """The kernel answers on `iface` for every address of the node, whoever put it there."""

@@ -136,3 +136,21 @@ def test_it_is_gone_when_it_is_removed_and_may_be_gone_before(node):
     asyncio.run(table.remove())
     assert "extip" not in nft("list", "tables")
     assert answers(V4)
+
+
+def test_what_a_killed_process_left_is_taken_away(node):
+    """Its sets are empty or not: the one that takes it away is alone, and closes nothing."""
+    close(PortTable(), *IPS)
+    assert asyncio.run(PortTable().remove_leftover())
+    assert "extip" not in nft("list", "tables")
+    assert answers(V4)
+    close(PortTable())
+    assert asyncio.run(PortTable().remove_leftover())
+    assert not asyncio.run(PortTable().remove_leftover())
+    assert "extip" not in nft("list", "tables")
+
+
+def test_a_table_of_the_same_name_that_is_not_ours_stays(node):
+    nft("add table inet extip; add set inet extip external4 { type ipv4_addr; }")
+    assert not asyncio.run(PortTable().remove_leftover())
+    assert "external4" in nft("list", "table", "inet", "extip")

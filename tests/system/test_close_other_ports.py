@@ -66,11 +66,14 @@ def test_a_port_of_the_node_is_reached_at_its_own_address_alone(lab, node, extip
     assert "extip" not in node.run(["nft", "list", "tables"]).stdout
 
 
-def test_ports_open_after_a_kill_when_the_addresses_are_gone(node, extip):
+def test_ports_open_after_a_kill_when_the_addresses_are_gone(node, extip, simple):
     wait_until(lambda: closed(node), "the ports to be closed")
     extip.process.kill()
     extip.wait_for_addresses()
     wait_until(lambda: not closed(node), "the ports to open")
+    assert "extip" in node.run(["nft", "list", "tables"]).stdout
+    simple().wait_for_event("ports_opened")
+    assert "extip" not in node.run(["nft", "list", "tables"]).stdout
 
 
 def test_without_the_flag_nothing_is_filtered(lab, node, namespace, simple):

@@ -3,7 +3,9 @@
 import asyncio
 from ipaddress import ip_address
 
-from extip.addresses.port_closer import SPARE_S, PortCloser
+import pytest
+
+from extip.addresses.port_closer import SPARE_S, PortCloser, open_ports
 from extip.clock import LoopClock
 from tests.fakes.network import FakePorts
 from tests.fakes.virtual_time import run_virtually
@@ -90,3 +92,20 @@ def test_all_is_open_after_the_end():
         assert world.ports.closed is None
 
     play(scenario)
+
+
+@pytest.mark.parametrize(("refuses", "left"), [("", None), ("EINVAL", {A: 1.0})])
+def test_a_process_without_the_flag_opens_what_an_earlier_one_closed(refuses, left):
+    """It goes on where the kernel refuses, as one without nf_tables does."""
+
+    async def main():
+        ports = FakePorts()
+        ports.closed, ports.refuses = {A: 1.0}, refuses
+        running = asyncio.ensure_future(open_ports(ports))
+        await asyncio.sleep(1.0)
+        assert ports.closed == left
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    run_virtually(main())
