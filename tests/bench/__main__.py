@@ -20,6 +20,7 @@ from tests.bench import (
     failover_placement,
     failover_rest,
     first_answer,
+    many_services,
     netlink,
     rack,
     repair,
@@ -50,6 +51,7 @@ GROUPS: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "faults-release": ("the same, --on-api-loss release", failover_faults.measure_release),
     "claims-rest": ("claims mode when nothing happens", failover_rest.measure),
     "cluster-size": ("a controller at rest, by the number of nodes", cluster_size.measure),
+    "many-services": ("one more service than 2,000, and pods that restart", many_services.measure),
     "scale": ("each of 200 controllers at rest, and what happens to them", scale.measure),
     "command-line": ("start the program", command_line.measure),
 }

@@ -76,4 +76,5 @@ def main(kubeconfig: str, count: str, external: str) -> None:
     print(json.dumps(int(count)))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
