@@ -10,6 +10,8 @@ import yaml
 
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
+from tests.meta.manifests import ROOT
+from tests.meta.pages import blocks
 from tests.system.pooled_cluster import ADDRESSES, DUAL, SINGLE, PooledCluster, pool
 from tests.system.wire import watched
 
@@ -156,6 +158,54 @@ def test_what_stands_in_the_way_is_told_and_nothing_is_changed(cluster, lab):
     }
     assert migrate(lab, "nobody").stderr == "extip: there is no service 'nobody'\n"
     assert migrate(lab, "plain", "--all").returncode == 2
+
+
+def test_the_documented_permissions_are_enough_and_fewer_are_told(cluster, lab):
+    lab.apply(pool("edge", f"{MORE[0]}/32"))
+    (role,) = (
+        found
+        for block in blocks(ROOT / "docs/migration.md", "yaml")
+        for found in yaml.safe_load_all(block)
+        if found["kind"] == "ClusterRole"
+    )
+    account = {"name": "mover", "namespace": cluster.namespace}
+    for manifest in (
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+        {**role, "metadata": {"name": cluster.namespace}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": cluster.namespace},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": cluster.namespace,
+            },
+            "subjects": [{"kind": "ServiceAccount", **account}],
+        },
+    ):
+        lab.apply(manifest)
+    where = lab.service_account_kubeconfig(cluster.namespace, "mover")
+    name = f"{cluster.namespace}/plain"
+    line = [sys.executable, "-m", "extip", "migrate", "services", f"--kubeconfig={where}", name]
+
+    def as_the_account(*words):
+        return lab.switch.run([*line, *words], check=False)
+
+    try:
+        for words in ((), ("--apply",), ("--undo", "--apply")):
+            told = as_the_account(*words)
+            assert (told.returncode, told.stderr) == (0, ""), told.stdout
+        role["rules"][0]["verbs"] = ["get", "list"]
+        lab.apply({**role, "metadata": {"name": cluster.namespace}})
+
+        def refused():
+            told = as_the_account()
+            return told.returncode == 1 and f"! {name}: patch services {name}: " in told.stdout
+
+        wait_until(refused, "the missing permission to be told")
+    finally:
+        lab.kubectl("delete", "clusterrole,clusterrolebinding", cluster.namespace)
 
 
 def test_interrupted_it_goes_on_and_without_a_scheduler_nothing_is_taken_away(cluster, lab):
