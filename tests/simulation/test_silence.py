@@ -74,11 +74,15 @@ class World(Cluster):
         for node in self.nodes:
             self.controllers[node] = self.start_controller(node, **self._flags)
         await asyncio.sleep(5.0)
-        self.ips = [f"10.88.1.{number}" for number in range(1, len(self.nodes) + 1)]
+        self.ips = self.wanted()
         for ip in self.ips:
             self.add_service(f"web-{ip.replace('.', '-')}", ip)
         await self.until(lambda: all(map(self.holders, self.ips)), within_s=10.0)
         await asyncio.sleep(10.0)
+
+    def wanted(self) -> list[str]:
+        """Return the IPs to bring up, one for each node."""
+        return [f"10.88.1.{number}" for number in range(1, len(self.nodes) + 1)]
 
     def ip_of(self, node: str) -> str:
         return next(ip for ip in self.ips if self.holders(ip) == {node})
