@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from extip.errors import StoppedError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -90,6 +91,25 @@ async def run_beside(components: Sequence[Component], job: Callable[[], Awaitabl
         for task in tasks:
             task.cancel()
     return result
+
+
+async def both(
+    first: Callable[[], Awaitable[T]], second: Callable[[], Awaitable[U]]
+) -> tuple[T, U]:
+    """Await two things side by side.
+
+    Raises the error of the one that fails; the other is cancelled and awaited then.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(_result(first)), group.create_task(_result(second))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    return tasks[0].result(), tasks[1].result()
+
+
+async def _result(job: Callable[[], Awaitable[T]]) -> T:
+    return await job()
 
 
 async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, limit: int) -> None:

@@ -1,5 +1,6 @@
 """`extip status`."""
 
+import gc
 import sys
 from contextlib import suppress
 from typing import Any
@@ -68,4 +69,5 @@ def status(*, watch: bool, place: Place, **question: Any) -> None:  # noqa: ANN4
         with suppress(KeyboardInterrupt):  # its usual end
             run_process(command.watch(place, asked))
     else:
+        gc.disable()  # it takes a fifth of the time for 10,000 IPs; the process ends right after
         sys.exit(0 if run_process(command.run(place, asked)) else 1)

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from extip.errors import FatalError, StoppedError
-from extip.supervisor import Component, StopSignals, run_beside, supervise
+from extip.supervisor import Component, StopSignals, both, run_beside, supervise
 
 
 class Sleeper:
@@ -130,3 +131,31 @@ run_process(main())
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
     assert (ended.stdout, ended.stderr) == ("3\nas raised\n", "")
+
+
+async def test_two_jobs_run_side_by_side_and_both_results_come_back():
+    met = asyncio.Barrier(2)
+
+    async def job(result):
+        await met.wait()
+        return result
+
+    async with asyncio.timeout(30):
+        assert await both(partial(job, 1), partial(job, "b")) == (1, "b")
+
+
+async def test_of_two_jobs_the_failure_of_one_ends_the_other_and_is_raised_as_it_is():
+    ended = []
+
+    async def waits():
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append("waits")
+
+    async def fails():
+        raise LookupError("of the job")
+
+    with pytest.raises(LookupError, match="of the job"):
+        await both(waits, partial(both, waits, fails))
+    assert ended == ["waits", "waits"]

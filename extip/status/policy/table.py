@@ -93,12 +93,15 @@ def claim_rows(
     `registered` are the names of the IpNodes. `services` ask for IPs of claims that people made,
     which do not name them.
     """
+    in_order = sorted(claims, key=_by_ip)
+    if all(claim.managed for claim in in_order):
+        services = ()
     asking: dict[str, list[str]] = {}
     for written in filter(None, map(shown_ips, services)):
         for ip in filter(None, map(parse_ip, written.texts)):
             asking.setdefault(str(ip), []).append(str(written.owner))
     rows: list[ClaimRow] = []
-    for claim in sorted(claims, key=_by_ip):
+    for claim in in_order:
         row = claim_row(claim, registered)
         also = () if claim.managed else asking.get(row.ip, ())
         rows.append(replace(row, services=tuple(sorted({*row.services, *also}))) if also else row)

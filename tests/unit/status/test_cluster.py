@@ -1,5 +1,6 @@
 """Where `extip status` looks."""
 
+import asyncio
 from typing import cast
 
 import pytest
@@ -9,7 +10,7 @@ from extip.api.core_v1 import Event
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
 from extip.api.resources import EVENTS, IP_CLAIMS
-from extip.cache.listwatch import Page
+from extip.cache.listwatch import FROM_CACHE, MOST_RECENT, Page
 from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
 from extip.kube.client import EVERYTHING, ApiClient
 from extip.status import cluster
@@ -50,7 +51,7 @@ class Starting:
         self.status = status
         self.asked = 0
 
-    async def list(self, _resource, _scope, *, resource_version):
+    async def list(self, _resource, _scope, *, resource_version, limit):
         self.asked += 1
         if self.asked < 3:
             raise ApiUnavailableError("storage is (re)initializing", status=self.status)
@@ -149,3 +150,58 @@ async def test_events_of_an_ip_are_those_of_its_claims_and_services():
     assert server.asked == [("events", ""), ("events", "shop")]
     found = await cluster.events_about(client(Server()), [CLAIM], ["shop/web"])
     assert found == ((), "list: may not")
+
+
+class Together(Server):
+    """Answers a list of claims or services only once both have been asked for."""
+
+    def __init__(self, **found):
+        super().__init__(**found)
+        self.both_asked = asyncio.Event()
+
+    async def list(self, resource, scope=EVERYTHING, *, resource_version="", limit=0):
+        page = await super().list(resource, scope, resource_version=resource_version, limit=limit)
+        if {("ipclaims", ""), ("services", "")} <= set(self.asked):
+            self.both_asked.set()
+        if resource.plural in ("ipclaims", "services"):
+            await self.both_asked.wait()
+        return page
+
+
+async def test_the_longest_lists_are_asked_for_side_by_side():
+    server = Together(ipclaims=(CLAIM,), services=(), ipnodes=(), ipclaimpools=(), leases=())
+    async with asyncio.timeout(30):
+        found = await cluster.read_cluster(client(server), "")
+    assert found.claims == (CLAIM,)
+
+
+async def test_an_error_of_one_list_is_told_as_it_is():
+    with pytest.raises(ApiAccessError):
+        await cluster.read_cluster(client(Server(services=(), ipnodes=(), leases=())), "")
+
+
+class Large:
+    """Has more of a kind than come in one page."""
+
+    def __init__(self, count):
+        self.items = (CLAIM,) * count
+        self.asked = []
+
+    async def list(self, _resource, _scope, *, resource_version, limit=0):
+        self.asked.append((resource_version, limit))
+        more = "more" if limit and limit < len(self.items) else ""
+        items = self.items[: limit or None]
+        return Page(items=items, resource_version="1", continue_token=more)
+
+
+@pytest.mark.parametrize(
+    ("count", "versions"),
+    [(cluster._FEW, [MOST_RECENT]), (cluster._FEW + 1, [MOST_RECENT, FROM_CACHE])],
+)
+async def test_a_few_are_read_as_they_are_now_and_many_from_the_watch_cache(count, versions):
+    server = Large(count)
+    assert len(await cluster._allowed(client(server), IP_CLAIMS, "", [])) == count
+    assert [version for version, _ in server.asked] == versions
+    server = Large(count)
+    assert len((await cluster._patiently(client(server), IP_CLAIMS)).items) == count
+    assert [version for version, _ in server.asked] == versions
