@@ -90,6 +90,8 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
         pools=pools if question.whole else (),
         explanation=await _explanation(client, question, cluster, found),
     )
+    if question.namespace and not found.ips:
+        return overview, (*cluster.notes, f"no IP of the namespace {question.namespace} is known")
     return overview, cluster.notes
 
 
