@@ -5,7 +5,7 @@ A program counts as there when it can be found; where it came from does not matt
 building the Kubernetes binaries takes (see `tests.lab.kubernetes_build`) is installed only when
 they are neither given nor in the cache.
 
-Daemons among the packages (etcd, BIRD, keepalived, Prometheus) are neither started nor left to
+Daemons among the packages (etcd, BIRD, FRR, keepalived, Prometheus) are neither started nor left to
 start at boot: the lab runs its own in namespaces. No question is ever asked, no package is removed
 or upgraded.
 
@@ -47,7 +47,8 @@ RUN = (
     Need("iptables", "iptables"),  # kube-proxy's rules
     Need("conntrack", "conntrack"),  # kube-proxy drops stale UDP entries with it
     Need("nft", "nftables"),  # the lab's cuts
-    Need("bird", "bird2", service="bird"),  # the ECMP router
+    Need("bird", "bird2", service="bird"),  # the ECMP router, and the BGP daemon of its nodes
+    Need("vtysh", "frr", service="frr"),  # the other BGP daemon of them
     Need("keepalived", "keepalived", service="keepalived"),  # a baseline of the benchmarks
     Need("promtool", "prometheus", service="prometheus"),  # it checks the alerts
     Need("chromium-headless-shell", "chromium-headless-shell"),  # looks at the page

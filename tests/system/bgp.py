@@ -1,4 +1,7 @@
-"""A router and nodes that speak BGP by BIRD, the nodes with the configuration of the manifests."""
+"""A router and nodes that speak BGP: BIRD on the router, BIRD or FRR on the nodes.
+
+The nodes have the configurations of the manifests.
+"""
 
 import re
 from ipaddress import ip_address
@@ -8,8 +11,8 @@ from typing import Any
 from tests.lab.cluster import Lab
 from tests.lab.host import Host
 from tests.lab.network import ROUTER, lan_v4, lan_v6
-from tests.lab.process import Process
 from tests.lab.wait import wait_until
+from tests.system import frr
 
 NODE_CONFIGURATION = Path(__file__).parents[2] / "manifests/ecmp/bird.conf"
 POOL_V4, POOL_V6 = "10.77.0.0/24", "fd00:77::/64"
@@ -41,11 +44,13 @@ protocol kernel {{
 }}
 {sessions}
 """
+# FRR makes its BFD session anew when BGP comes up, which ends BGP once: see docs/ecmp.md.
 _SESSION = """
 protocol bgp {name}_v{version} {{
     local as {router_as};
     neighbor {neighbour} as {node_as};
     bfd on;
+    error wait time 5, 60;
     ipv{version} {{
         import all;
         export none;
@@ -55,16 +60,19 @@ protocol bgp {name}_v{version} {{
 
 
 class Bgp:
-    """Runs BIRD on the router and on all nodes of a lab."""
+    """Runs BIRD on the router of a lab, and `daemon` ("bird" or "frr") on all nodes."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, daemon: str) -> None:
         self.lab = lab
-        self.birds: dict[str, Process] = {}
         for family in ("ipv4", "ipv6"):
             lab.router.run(["sysctl", f"net.{family}.fib_multipath_hash_policy={_HASH_OF_PORTS}"])
-        self._start(lab.router, self._router_configuration())
         for node in lab.nodes.values():
-            self._start(node, _node_configuration(node.ip))
+            if daemon == "frr":
+                values = frr.node_configuration(node.ip, pool_v4=POOL_V4, pool_v6=POOL_V6)
+                frr.start(node, values)
+            else:
+                _start_bird(node, _node_configuration(node.ip))
+        _start_bird(lab.router, self._router_configuration())
 
     def wait_established(self) -> None:
         """Wait until all sessions are up, and BFD runs on all of them at its final speed."""
@@ -82,6 +90,11 @@ class Bgp:
     def wait_next_hops(self, ip: str, *nodes: str) -> None:
         wait_until(lambda: self.next_hops(ip) == set(nodes), f"{ip} by {nodes}", poll_s=0.005)
 
+    def dead_by_bfd(self) -> list[str]:
+        """Return the sessions that BFD has ended, as node and IP version."""
+        found = re.findall(r"(?m)^(\w+)_v(\d) .*BFD session down$", self._told("protocols"))
+        return sorted(f"{node} v{version}" for node, version in found)
+
     def _told(self, what: str) -> str:
         return self.lab.router.run(
             ["birdc", "-s", _socket(self.lab.router), "show", *what.split()]
@@ -91,11 +104,6 @@ class Bgp:
         of = {n.ip: name for name, n in self.lab.nodes.items()}
         of |= {n.ip6: name for name, n in self.lab.nodes.items()}
         return of[address]
-
-    def _start(self, host: Host, configuration: str) -> None:
-        path = f"/run/bird-{host.name}.conf"
-        host.write_file(path, configuration)
-        self.birds[host.name] = host.start(["bird", "-f", "-c", path, "-s", _socket(host)])
 
     def _router_configuration(self) -> str:
         sessions = [
@@ -110,6 +118,12 @@ class Bgp:
             for address in (node.ip, node.ip6)
         ]
         return _ROUTER.format(router_id=lan_v4(ROUTER), sessions="".join(sessions))
+
+
+def _start_bird(host: Host, configuration: str) -> None:
+    path = f"/run/bird-{host.name}.conf"
+    host.write_file(path, configuration)
+    host.start(["bird", "-f", "-c", path, "-s", _socket(host)])
 
 
 def _node_configuration(ip: str) -> str:

@@ -1,4 +1,4 @@
-"""An IP on every node, exported by BIRD to a router that spreads connections (ECMP)."""
+"""An IP on every node, exported by BIRD or FRR to a router that spreads connections (ECMP)."""
 
 import json
 import socket
@@ -32,15 +32,15 @@ PORTS = [
 
 
 class World(PooledCluster):
-    """A cluster whose pool is for every node, with BIRD on the router and the nodes."""
+    """A cluster whose pool is for every node, with a BGP daemon on the router and the nodes."""
 
     ips: list[str]
     bgp: Bgp
 
-    def begin(self) -> None:
+    def begin(self, daemon: str) -> None:
         """Start everything; returns when the router knows three ways to each IP."""
         self.controller_flags += ("--iface=lo",)
-        self.bgp = Bgp(self.lab)
+        self.bgp = Bgp(self.lab, daemon)
         self.start()
         networks = [{"cidr": POOL_V6, "ranges": [["fd00:77::7", "fd00:77::7"]]}]
         ranges = ["10.77.0.7", "10.77.0.7"]
@@ -68,8 +68,8 @@ def answers(host: Host, ip: str) -> bool:
         return False
 
 
-@pytest.fixture
-def world(private_lab: Callable[..., Lab]) -> Iterator[World]:
+@pytest.fixture(params=["bird", "frr"])
+def world(private_lab: Callable[..., Lab], request: pytest.FixtureRequest) -> Iterator[World]:
     """Backends are on n1 alone, so that the end of another node is no end of a backend."""
     lab = private_lab(nodes=3)
     lab.create_namespace(NAMESPACE)
@@ -77,7 +77,7 @@ def world(private_lab: Callable[..., Lab]) -> Iterator[World]:
     lab.nodes["n1"].pods.start(python("echo.py", str(ECHO_PORT)), name="echo")
     made = World(lab, NAMESPACE)
     made.install()
-    made.begin()
+    made.begin(request.param)
     yield made
     made.end()
 
@@ -150,6 +150,7 @@ def test_a_node_that_dies_breaks_only_what_the_router_moves(world):
         world.lab.nodes["n3"].die()
         for ip in world.ips:
             world.bgp.wait_next_hops(ip, *survivors)
+        assert world.bgp.dead_by_bfd() == ["n3 v4", "n3 v6"]
         went_on = {one: one.goes_on(1.0) for one in opened}
         staying = [one for one in opened if one.seen_by(*survivors) == {one.node}]
         assert len(staying) >= MANY // 4
