@@ -290,7 +290,8 @@ class ClusterApi:
         change = Change(self.revision, target.collection, known, after, now_s())
         self._history.append(change)
         for watch in self._watches:
-            watch.tell(change)
+            if watch.collection == change.collection:
+                watch.tell(change)
         for look in self.on_change:
             look(change)
         return after or {}

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from tests.fakes.hosts import run_hosts
+from tests.simulation import rack
 from tests.simulation.world import World
 
 NODES, IPS, RACK = 50, 250, ("n11", "n12")
@@ -47,3 +48,10 @@ def test_the_ips_of_a_rack_are_up_elsewhere_in_time_and_no_other_moves() -> None
             world.close()
 
     run_hosts(main())
+
+
+def test_in_the_large_all_ips_of_a_rack_are_up_elsewhere_and_no_other_moves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert rack.main([NODES]) == 0
+    assert f"| {NODES} | {IPS} | {len(RACK)}, 10 of 10 |" in capsys.readouterr().out

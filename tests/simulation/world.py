@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address, ip_interface
+from ipaddress import IPv4Network, ip_address, ip_interface
 from random import Random
 from typing import Any
 
@@ -82,6 +82,10 @@ class Running:
 class World:
     """Everything there is."""
 
+    lan = IPv4Network("192.0.2.0/24")
+    """The network of the nodes."""
+    new_segment: type[FaultySegment] = FaultySegment
+
     def __init__(self, rng: Random, *, flags: dict[str, object]) -> None:
         self.rng = rng
         self.flags = flags
@@ -94,7 +98,7 @@ class World:
         )
         self.api = ClusterApi()
         self.api.faults.rng = Random(rng.random())  # noqa: S311 - a simulation's chance
-        self.segment = FaultySegment(Random(rng.random()))  # noqa: S311
+        self.segment = self.new_segment(Random(rng.random()))  # noqa: S311
         self.client = Client(self.segment, bytes([2, 0, 0, 0, 1, 0]), Random(rng.random()))  # noqa: S311
         self.nodes: dict[str, Node] = {}
         self.scheduler_hosts: dict[str, HostClock] = {}
@@ -134,11 +138,11 @@ class World:
 
     def add_node(self, name: str, *, rate: float = 1.0) -> Node:
         number = len(self.nodes) + 1
-        mac, own = bytes([2, 0, 0, 0, 0, number]), IPv4Address(f"192.0.2.{number}")
+        mac, own = bytes([2, 0, 0, number >> 8, 0, number & 0xFF]), self.lan[number]
         clock = HostClock(rate)
         kernel = FakeNode(ProcessClock(clock))
         kernel.add_link(IFACE, mac=mac)
-        kernel.put(IFACE, ip_interface(f"{own}/24"))
+        kernel.put(IFACE, ip_interface(f"{own}/{self.lan.prefixlen}"))
         network = FakeNetwork(kernel, self.segment, hostname=name, iface=IFACE)
         node = self.nodes[name] = Node(name, mac, own, clock, network)
         self.api.create(
