@@ -27,6 +27,10 @@ connections of an IP."""
 _PATIENCE_S = 15.0
 """Seconds after which the first step is made though claims come and go all the time."""
 
+_REST = 20
+"""The rest after a plan that moves nothing, as a multiple of its duration. It looks at all claims,
+and in some clusters the load stays uneven for good reasons."""
+
 
 class Rebalancer:
     """Plans a step when the last one is made, and no other one when there is nothing to move."""
@@ -86,6 +90,8 @@ class Rebalancer:
         self._begun = bool(moves)
         if not moves:
             self._balanced = basis
+            ended = self._clock.monotonic()
+            self._next_at = ended + _REST * (ended - now)
             return min(contested.values(), default=None)
         self._next_at = now + REBALANCE_S
         return REBALANCE_S
