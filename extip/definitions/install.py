@@ -44,6 +44,9 @@ removes a field."""
 _SERVED_S = 30.0
 """Seconds within which a new definition must be served; a second is usual."""
 
+_CONFLICTS = 5
+"""Writes of one definition until a conflict is an error."""
+
 _POLL = Backoff(initial_s=0.1, cap_s=2.0)
 _RETRY = Backoff(initial_s=0.8, cap_s=30.0)
 
@@ -112,6 +115,15 @@ class Definitions:
         return outcomes
 
     async def _apply(self, wanted: CustomResourceDefinition) -> tuple[str, str]:
+        """Write one; the API server itself writes to a new one for a moment, too."""
+        for tries in range(1, _CONFLICTS):
+            try:
+                return await self._write(wanted)
+            except ConflictError:
+                await self._clock.sleep(_POLL.delay_s(tries, self._rng.random()))
+        return await self._write(wanted)
+
+    async def _write(self, wanted: CustomResourceDefinition) -> tuple[str, str]:
         name = wanted.metadata.name
         try:
             found = await self._client.get(CUSTOM_RESOURCE_DEFINITIONS, name=name)

@@ -33,6 +33,8 @@ class FakeClient:
         self.created: list[tuple[str, object]] = []
         self.written: dict[str, Any] = {}
         self.on_create: Exception | None = None
+        self.conflicts = 0
+        """Writes that come after somebody else's."""
 
     async def list(self, kind, _scope, *, limit):
         assert limit == 1
@@ -60,6 +62,9 @@ class FakeClient:
         return self.written[name]
 
     async def replace(self, _kind, body):
+        if self.conflicts:
+            self.conflicts -= 1
+            raise ConflictError("changed")
         self.written[body.metadata.name] = body
         return body
 
@@ -125,3 +130,14 @@ def test_kubectl_finds_what_it_would_have_noted_itself_and_annotations_of_others
         annotations = client.written[definition["metadata"]["name"]].metadata.annotations
         assert msgspec.json.decode(annotations[LAST_APPLIED]) == definition
         assert annotations["team"] == "edge"
+
+
+def test_a_definition_that_changes_meanwhile_is_written_over_its_new_version():
+    """The API server itself writes the conditions of one that has just been made."""
+    client = FakeClient()
+    apply(client)
+    client.conflicts = 2
+    assert apply(client) == [(name, "unchanged") for name in NAMES]
+    client.conflicts = 100
+    with pytest.raises(ConflictError):
+        apply(client)
