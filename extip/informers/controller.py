@@ -168,7 +168,7 @@ class ClaimInputs:
         self._heard_at = float("-inf")
         self._clock = clock
         self.claims.add_handler(self._on_claim)
-        self._former.add_handler(self._seen_elsewhere)
+        self._former.add_handler(self._on_former)
         self._former.add_handler(self._handover.on_claim)
 
     def current(self) -> Inputs | None:
@@ -349,10 +349,15 @@ class ClaimInputs:
                 self._claim_left(*before)
         self._changed()
 
-    def _seen_elsewhere(self, name: str) -> None:
-        """Let go of a claim that is another node's by now: it has not vanished with its kind."""
+    def _on_former(self, name: str) -> None:
+        """Let go of a claim that is another node's by now: it has not vanished with its kind.
+
+        Or take it: an etcd that was restored to an older state knows nothing of its move.
+        """
         claim = self.claims.store.get(name)
-        if claim is not None and name in self._mine and self._is_elsewhere(claim):
+        if name not in self._mine:
+            self._on_claim(name)
+        elif claim is not None and self._is_elsewhere(claim):
             self._orphans.vanished.left(name)
 
     def _is_elsewhere(self, claim: IpClaim) -> bool:

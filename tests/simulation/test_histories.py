@@ -9,8 +9,16 @@ import pytest
 
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
-from tests.simulation.faults.processes import Freeze, Kill
-from tests.simulation.faults.server import Deaf, EtcdDown, HangingNamespace, Silent, Slow, Throttled
+from tests.simulation.faults.processes import Freeze, Kill, Restart
+from tests.simulation.faults.server import (
+    Deaf,
+    EtcdDown,
+    HangingNamespace,
+    Restored,
+    Silent,
+    Slow,
+    Throttled,
+)
 from tests.simulation.faults.users import BalancerAdded, PoolGone, ServiceAdded
 from tests.simulation.faults.wire import Lossy, Split
 from tests.simulation.history import History, play
@@ -48,6 +56,11 @@ FOUND = {
     ),
     "a-node-that-is-back-is-told-of-the-past": History(
         60682, (Silent(13.63, 8.93, ("n1", "n5"), 0.013),)
+    ),
+    "etcd-is-restored-to-a-state-in-which-a-claim-had-not-moved": History(
+        28792691,
+        (Restart(20.6, 4.35, ("n1",), 0.148), Restored(25.71, 1.08, (), 0.497)),
+        (("rebalance_after_s", 5.0),),
     ),
     "a-frozen-holder-thaws-just-when-it-is-to-announce": History(
         51023,

@@ -23,7 +23,13 @@ from extip.cache.listwatch import EventType, Page, WatchEvent
 from extip.clock import LoopClock
 from extip.definitions.kinds import Kinds
 from extip.definitions.orphans import PATIENCE_S
-from extip.errors import ApiAccessError, ApiError, ApiUnavailableError, NotFoundError
+from extip.errors import (
+    ApiAccessError,
+    ApiError,
+    ApiUnavailableError,
+    ExpiredError,
+    NotFoundError,
+)
 from extip.informers.controller import ClaimInputs
 from extip.kube.client import EVERYTHING, ApiClient
 from extip.kube.events import EventRecorder
@@ -134,9 +140,9 @@ class Api:
         for stream in self.streams:
             stream.lag_s = 1e9
 
-    def end_watches(self):
+    def end_watches(self, why=None):
         for stream in list(self.streams):
-            stream.pending.append(ApiUnavailableError("ended"))
+            stream.pending.append(why or ApiUnavailableError("ended"))
             stream.wake.set()
 
     def cut(self):
@@ -150,7 +156,7 @@ class _Stream:
     def __init__(self, api, selector):
         self.key, self.value = selector.split("=")
         self.lag_s = api.lag_s[self.key]
-        self.pending: deque[WatchEvent[IpClaim] | ApiUnavailableError] = deque()
+        self.pending: deque[WatchEvent[IpClaim] | ApiError] = deque()
         self.wake = asyncio.Event()
 
     def selects(self, claim):
@@ -560,6 +566,26 @@ def test_a_watch_that_tells_of_the_past_brings_no_claim_back():
         assert world.up == set()
         world.api.put("a", "n1", previous="n2", holder="n2")  # it really came back
         await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_a_claim_whose_move_a_restored_etcd_does_not_know_is_taken_again():
+    """The watch of own claims lists the older state first, that of former claims later."""
+
+    async def scenario(world):
+        await asyncio.sleep(1)
+        past = world.inputs.claims.store["a"]
+        world.api.put("a", "n2", previous="n1", holder="n2")
+        await asyncio.sleep(1)
+        assert world.up == set()
+        world.api.claims["a"] = past
+        world.inputs.claims.store.put(past)
+        world.inputs._on_claim("a")
+        assert world.up == set()
+        world.api.end_watches(ExpiredError("etcd was restored"))
+        await asyncio.sleep(5)
         assert world.up == {"10.0.0.1"}
 
     play(scenario)
