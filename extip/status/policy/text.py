@@ -37,7 +37,7 @@ def as_text(overview: Overview, *, now: datetime, wide: bool, colour: bool, whol
         parts.append("".join(_painted(f"! {text}\n", colour) for text in overview.problems))
     ips = [_ip(row, now, wide=wide) for row in overview.ips]
     nodes = [_node(row, now, wide=wide) for row in overview.nodes]
-    if ips or whole or not nodes:  # somebody who asked gets an answer
+    if ips or whole:
         parts.append(_table(_IP_HEAD_WIDE if wide else _IP_HEAD, ips, colour))
     if nodes or whole:
         parts.append(_table(_NODE_HEAD_WIDE if wide else _NODE_HEAD, nodes, colour))
