@@ -59,6 +59,21 @@ def _of_nodes(bound: Bound, *, alone: bool = False) -> Callable[[Fault], Bound |
     return choose
 
 
+BACK_S = 3.0
+"""A node that was cut off tries its watches again within this."""
+
+
+def _cut_off(fault: Fault) -> Bound | None:
+    """Return the bound; of two nodes one may be the next holder, which hears of it when it is back.
+
+    The scheduler knows no better: only one of them has run out its time, by the last heartbeats.
+    """
+    bound = _of_nodes(CUT_OFF)(fault)
+    if bound is CUT_OFF and len(fault.who) > 1:
+        return Bound(CUT_OFF.two_s, fault.lasts_s + BACK_S)
+    return bound
+
+
 def _always(_: Fault) -> Bound:
     return NEVER
 
@@ -73,8 +88,8 @@ TABLE: dict[str, Callable[[Fault], Bound | None]] = {
     "Freeze": _of_nodes(STOPPED),
     "Restart": _of_nodes(ORDERED),
     "WallClock": _always,
-    "Silent": _of_nodes(CUT_OFF),
-    "Cut": _of_nodes(CUT_OFF),
+    "Silent": _cut_off,
+    "Cut": _cut_off,
     "Refusing": _always,
     "StandingStill": _always,
     "Throttled": _throttled,
