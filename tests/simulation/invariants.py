@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from ipaddress import IPv4Interface
 
+from extip.definitions.orphans import PATIENCE_S
 from extip.net.interfaces import IPAddress
 from tests.fakes.hosts import hosts_loop
 from tests.simulation.moves import Move
@@ -131,8 +132,10 @@ class AllIsWell(Invariant):
         if world.quiet_for_s < CONVERGED_S or round(world.now / LOOK_S) % 5:
             return
         yield from self._wanted()
+        # A claim that went with its kind is kept until it is known not to come back.
+        missed = world.now - world.defined_at_s < PATIENCE_S + CONVERGED_S
         for ip, since in world.users.gone.items():
-            if world.now - since > CONVERGED_S and (holders := world.holders(ip)):
+            if world.now - since > CONVERGED_S and not missed and (holders := world.holders(ip)):
                 yield f"{ip} is on {holders}, and nobody wants it"
 
     def _wanted(self) -> Iterable[str]:

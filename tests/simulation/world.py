@@ -128,6 +128,8 @@ class World:
         self.reached: dict[IPAddress, bytes] = {}
         """The station that has what clients send to each IP; none where it is lost."""
         self._cut_off: dict[str, float] = {}
+        self.defined_at_s = -1e9
+        """When a definition was made again."""
         self._disturbed_s = 0.0
 
     @property

@@ -255,6 +255,7 @@ class Undefined(OfOne):
         name = f"{self.who[0]}.{IP_CLAIMS.group}"
         if name not in known:
             world.api.define(name)
+            world.defined_at_s = world.now
 
 
 SERVER = (
