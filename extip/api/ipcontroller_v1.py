@@ -184,8 +184,8 @@ class IpNodeSpec(Wire, frozen=True):
 class IpNodeStatus(Wire, frozen=True):
     """The report of its controller, and the verdict of the leading scheduler.
 
-    Not a heartbeat: that is its Lease. The condition `READY` is the scheduler's, and so is the
-    number of claims of a node that is dead.
+    Not a heartbeat: that is its Lease. The condition `READY` is the scheduler's, and so are
+    `failed_over` and the number of claims of a node that is dead.
     """
 
     links: Annotated[
@@ -227,6 +227,15 @@ class IpNodeStatus(Wire, frozen=True):
             **ATOMIC,
         ),
     ] = None
+    failed_over: Annotated[
+        dict[str, Annotated[int, says(**INT64, minimum=0)]] | None,
+        says(
+            "IpClaims of this node whose standbys have taken them, since the scheduler found it "
+            "dead: the generation of each. It goes when each claim names its new node itself.",
+            **ATOMIC_MAP,
+        ),
+    ] = None
+    """See `is_failed_over`."""
     conditions: Annotated[
         Conditions | None,
         says(

@@ -42,12 +42,14 @@ class ClaimReader:
         *,
         node: str,
         scope: Scope,
+        is_ours: Callable[[IpClaim], bool],
         limit_s: float,
         nodes: Callable[[], int] = lambda: 0,
         on_lost: Callable[[str, int], None],
     ) -> None:
         """Compose; a reading is of use for `limit_s`; `nodes` counts those of the cluster.
 
+        `is_ours` tells whether a claim is this node's: a dead node's claim may be, too.
         `on_lost` gets a claim that is not this node's any more, and as of which version.
         """
         self._client = client
@@ -55,6 +57,7 @@ class ClaimReader:
         self._vanished = vanished
         self._node = node
         self._scope = scope
+        self._is_ours = is_ours
         self._each_s = min(limit_s / 4, _EACH_S)
         self._nodes = nodes
         self._on_lost = on_lost
@@ -77,9 +80,10 @@ class ClaimReader:
             cached = self._store.get(name)
             self._on_lost(name, 0 if cached is None else version_of(cached))
             return False
-        if claim.spec.node_name == self._node:
+        if self._is_ours(claim):
             return True
-        self._on_lost(name, version_of(claim))
+        if claim.spec.node_name != self._node:  # else its IpNode alone says so
+            self._on_lost(name, version_of(claim))
         return False
 
     async def read(self) -> Reading:

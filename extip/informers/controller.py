@@ -8,8 +8,7 @@ from random import Random
 from extip.addresses.observation import Inputs
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
-from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
-from extip.api.resources import IP_CLAIMS, IP_NODES, NODES
+from extip.api.resources import IP_NODES, NODES
 from extip.cache.informer import Informer
 from extip.cache.vanished import Vanished
 from extip.cache.waking import WakingClock
@@ -18,14 +17,16 @@ from extip.clock import Clock
 from extip.definitions.kinds import Kinds
 from extip.definitions.orphans import Orphans
 from extip.errors import ApiAccessError
-from extip.fencing.cache_freshness import CacheFreshness
+from extip.fencing.cache_freshness import CacheFreshness, Reading
 from extip.fencing.claim_reader import ClaimReader
 from extip.guard.reserved_inputs import ReservedSources
 from extip.handover.drain_wait import DrainWait
+from extip.handover.failed_over import SETTLED_S
 from extip.handover.keeper import Handover
 from extip.handover.policy import version_of
 from extip.handover.takeovers import Takeovers
-from extip.kube.client import ApiClient, Scope
+from extip.informers.claim_watches import ClaimWatches
+from extip.kube.client import ApiClient
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress
 from extip.net.link_selection import LinkSelection
@@ -89,24 +90,7 @@ class ClaimInputs:
         self._isolated = isolated
         self._is_up = is_up
         self._tell = on_change
-        scope = Scope(label_selector=f"{NODE_LABEL}={label_value(node)}")
-        former = f"{PREVIOUS_NODE_LABEL}={label_value(node)}"
         self._orphans = Orphans(kinds.claims, clock=clock, rng=rng)
-        self.claims: Informer[IpClaim] = Informer(
-            "ipclaims",
-            client.lister_watcher(IP_CLAIMS, label_selector=scope.label_selector),
-            clock=waking,
-            rng=rng,
-            metrics=metrics,
-            vanished=self._orphans.vanished,
-        )
-        self._former: Informer[IpClaim] = Informer(
-            "former-ipclaims",
-            client.lister_watcher(IP_CLAIMS, label_selector=former),
-            clock=waking,
-            rng=rng,
-            metrics=metrics,
-        )
         self._nodes: Informer[Node] = Informer(
             "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
         )
@@ -118,6 +102,20 @@ class ClaimInputs:
             metrics=metrics,
             vanished=Vanished(kinds.nodes),
         )
+        self.watches = ClaimWatches(
+            client,
+            node=node,
+            records=self.ip_nodes.store,
+            vanished=self._orphans.vanished,
+            settled=self._is_settled,
+            look=self._on_claim,
+            read_anew=lambda: self.freshness.invalidate(),  # noqa: PLW0108 - made below
+            clock=waking,
+            rng=rng,
+            metrics=metrics,
+        )
+        self.claims, self._former = self.watches.own, self.watches.former
+        self._failed_over = self.watches.failed_over
         self.neighbourhood = Neighbourhood(node, self.ip_nodes)
         self._reserved = ReservedSources(
             client, self._nodes, self.ip_nodes, on_change=self._changed, clock=waking, rng=rng
@@ -126,14 +124,15 @@ class ClaimInputs:
             client,
             self._orphans.vanished,
             node=node,
-            scope=scope,
+            scope=self.watches.scope,
+            is_ours=self._failed_over.is_ours,
             limit_s=cache_valid_s,
             nodes=lambda: len(self.ip_nodes.store),
             on_lost=self._lost,
         )
         self.freshness: CacheFreshness = CacheFreshness(
             self.claims.store,
-            read=self._reader.read,
+            read=self._read,
             limit_s=cache_valid_s,
             most_s=cache_valid_at_most_s,
             on_change=self._changed,
@@ -168,6 +167,8 @@ class ClaimInputs:
         self._heard_at = float("-inf")
         self._clock = clock
         self.claims.add_handler(self._on_claim)
+        self.watches.to_take.add_handler(self._on_claim)
+        self.ip_nodes.add_handler(self._failed_over.on_record)
         self._former.add_handler(self._on_former)
         self._former.add_handler(self._handover.on_claim)
 
@@ -230,6 +231,11 @@ class ClaimInputs:
                 return True
         return False
 
+    async def _read(self) -> Reading:
+        """Read the claims anew, and first what has failed over."""
+        await self.watches.confirm()
+        return await self._reader.read()
+
     def _lost(self, name: str, version: int) -> None:
         self.freshness.mark_lost(name, version=version)
 
@@ -287,7 +293,7 @@ class ClaimInputs:
     def _informers(
         self,
     ) -> tuple[Informer[IpClaim] | Informer[Node] | Informer[IpNode], ...]:
-        return self.claims, self._former, self._nodes, self.ip_nodes
+        return self.claims, self._former, self.watches.to_take, self._nodes, self.ip_nodes
 
     def record(self) -> IpNode | None:
         """Return this node's IpNode as far as known."""
@@ -324,10 +330,10 @@ class ClaimInputs:
 
     def _on_claim(self, name: str) -> None:
         """Take a claim that came, changed or left; ask for a pass when that matters here."""
-        claim = self.claims.store.get(name)
+        claim = self.watches.claim(name)
         before = self._mine.pop(name, None)
         was_lost = self.freshness.caught_up(name)
-        if claim is not None and not self._is_elsewhere(claim):
+        if claim is not None:
             self._mine[name] = held, _ = held_claim(claim, self._masks), version_of(claim)
             if not claim.managed:  # no scheduler has compared it with the IPs of Nodes
                 self._nodes_needed.set()
@@ -357,21 +363,13 @@ class ClaimInputs:
         claim = self.claims.store.get(name)
         if name not in self._mine:
             self._on_claim(name)
-        elif claim is not None and self._is_elsewhere(claim):
+        elif claim is not None and self.watches.is_elsewhere(claim):
             self._orphans.vanished.left(name)
 
-    def _is_elsewhere(self, claim: IpClaim) -> bool:
-        """Whether it is not this node's, or was shown at another node after that version.
-
-        Two watches tell of a claim that leaves. After an outage the one that is opened again later
-        tells of the past. It must not bring back a claim that the other one has shown to be gone.
-        """
-        if claim.spec.node_name != self._node:
-            return True
-        now = self._former.store.get(claim.metadata.name)
-        if now is None or now.spec.node_name == self._node:
-            return False
-        return version_of(now) > version_of(claim)
+    def _is_settled(self) -> bool:
+        """Whether this node has been in contact for so long that its watches are up to date."""
+        now = self._clock.monotonic()
+        return self.freshness.in_contact() and now - self._back_at >= SETTLED_S
 
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.

@@ -23,4 +23,5 @@ def relevant_parts_of_claim(claim: IpClaim, every_node: Container[str] = ()) -> 
 def relevant_parts_of_node(node: IpNode) -> object:
     """Return what a pass looks at: not how many claims it has, for one."""
     status = node.status
-    return node.metadata.created, node.spec, status.links, status.held, status.refused
+    dead = bool(status.failed_over)
+    return node.metadata.created, node.spec, status.links, status.held, status.refused, dead

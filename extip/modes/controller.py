@@ -6,7 +6,7 @@
     ├── definitions our kinds are served ─► holds back the informers and the registration
     ├── informer-ipclaims          claims of this node ──┐
     ├── informer-former-ipclaims   claims that left ─────┼─► inputs ──► addresses ──► interface
-    ├── informer-standby-ipclaims  claims to take over ──► standby-check ──► registration
+    ├── informer-standby-ipclaims  claims to take over ──┤──► standby-check ──► registration
     ├── informer-ipnodes           other controllers ────┤                │   └──► announcer
     ├── informer-nodes             for claims by hand ───┘                │
     ├── handover    addresses kept until the next holder is up            ├──► claim-status
@@ -26,10 +26,7 @@ from random import Random
 from extip import __version__, log
 from extip.addresses.conflict.events import ConflictEvents
 from extip.addresses.links_in_use import LinksInUse
-from extip.api.ipcontroller_v1 import IpClaim
-from extip.api.names import STANDBY_LABEL, heartbeat_lease, label_value
-from extip.api.resources import IP_CLAIMS
-from extip.cache.informer import Informer
+from extip.api.names import heartbeat_lease
 from extip.claims.status import CONCURRENCY, ClaimStatusWriter
 from extip.clock import Clock, LoopClock
 from extip.definitions.kinds import Kinds
@@ -150,17 +147,8 @@ def assemble(
         clock=clock,
         metrics=metrics,
     )
-    to_take: Informer[IpClaim] = Informer(
-        "standby-ipclaims",
-        kube.lister_watcher(
-            IP_CLAIMS, label_selector=f"{STANDBY_LABEL}={label_value(settings.node)}"
-        ),
-        clock=clock,
-        rng=rng,
-        metrics=metrics,
-    )
     standby = StandbyCheck(
-        to_take.store,
+        inputs.watches.to_take.store,
         refusals=addresses.observer.refusals,
         masks=settings.masks,
         resync_s=settings.resync_s,
@@ -223,7 +211,7 @@ def assemble(
     addresses.conflicts.add_handler(outcomes.on_conflicts)
     inputs.claims.add_handler(statuses.on_claim)
     inputs.ip_nodes.add_handler(registration.on_record)
-    to_take.add_handler(standby.on_claim)
+    inputs.watches.to_take.add_handler(standby.on_claim)
     standby.add_handler(registration.trigger)
     outcomes.add_handler(inputs.drain_wait.trigger)
     outcomes.add_handler(registration.trigger)
@@ -242,7 +230,6 @@ def assemble(
         components=[
             *DefinitionsGate(kube, clock=clock, rng=rng).before(
                 *inputs.components(),
-                Component(to_take.name, to_take.run),
                 Component("registration", registration.run),
                 patiently=True,
             ),

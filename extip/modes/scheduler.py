@@ -10,7 +10,7 @@
     ├── elector                                       │
     │   ├── scheduling   only while leading ◄─────────┤
     │   │   ├── decide
-    │   │   └── lane-moves, -claims, -publication, -chores
+    │   │   └── lane-failovers, -moves, -claims, -publication, -chores
     │   ├── verdicts     the same ◄───────────────────┘
     │   ├── silences     suspicions, as Events
     │   ├── arrivals     where IPs have come up, as Events
@@ -51,6 +51,7 @@ from extip.pools.publisher import AllocationEvents, AllocationWriter
 from extip.scheduling.arrivals import ArrivalEvents
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
+from extip.scheduling.failovers import Failovers
 from extip.scheduling.scheduler import ClaimScheduler
 from extip.settings.scheduler import SchedulerSettings
 from extip.supervisor import Component, StopSignals
@@ -119,6 +120,7 @@ def assemble(
         nodes=inputs.records,
         synced=inputs.wait_synced,
     )
+    failovers = Failovers(inputs.records, kube, written=claims.get, clock=clock)
     scheduling = ClaimScheduler(
         strategy=settings.nodefilter,
         guard=Guard(allowed=settings.permissions.networks()),
@@ -128,6 +130,7 @@ def assemble(
         claims=claims,
         store=store,
         events=PlacementEvents(events, on_move=arrivals.on_move),
+        failovers=failovers,
         on_admission=RefusalLedger(events, metrics).record,
         explicit_masks=settings.masks.explicit,
         clock=clock,
@@ -177,6 +180,7 @@ def assemble(
     inputs.suspects.add_handler(silences.on_suspicion)
     inputs.claims.add_handler(claims.on_object)
     inputs.claims.add_handler(arrivals.on_claim)
+    inputs.ip_nodes.add_handler(failovers.on_record)
     inputs.on_change = scheduling.trigger
     inputs.on_node_change = scheduling.trigger_at_once
     inputs.on_verdict_change = verdicts.trigger

@@ -13,6 +13,7 @@ from typing import TypeVar
 from extip.api.coordination_v1 import Lease
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimPool, IpNode
 from extip.api.names import heartbeat_lease, node_of_lease
+from extip.claims.policy.assignment import on_its_node
 from extip.clock import Clock
 from extip.page.policy.view import Moves, Update, without_heartbeat
 from extip.status.policy.pools import PoolRow, pool_row
@@ -225,7 +226,8 @@ class Feed:
 
     def _claim_row(self, name: str) -> ClaimRow | None:
         claim = self._sources.claims.get(name)
-        return None if claim is None else claim_row(claim, self._sources.nodes)
+        nodes = self._sources.nodes
+        return None if claim is None else claim_row(on_its_node(claim, nodes), nodes)
 
     def _node_row(self, name: str) -> NodeRow | None:
         node = self._sources.nodes.get(name)

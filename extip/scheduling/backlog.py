@@ -4,14 +4,18 @@ Each decision about an IP replaces the writes of the last one. Some writes canno
 one of the claim is on its way, or failed, or is undone each time. They are offered again later.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from extip import log
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import SetServices
 from extip.claims.policy.same_ip import DUPLICATE, is_refused
+from extip.metrics import Metrics
 from extip.scheduling.claim_writer import Chore, ClaimWriter, Explain, assumed
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, SetWithdrawn, Write
+from extip.scheduling.policy.standbys import SetStandby
+from extip.scheduling.policy.state import ScheduleState
 from extip.writes.lanes import Lane
 
 
@@ -25,8 +29,14 @@ class Backlog:
         moves: Lane[Write],
         changes: Lane[Write],
         chores: Lane[Chore],
+        holds_back: Callable[[Write], bool],
+        metrics: Metrics,
     ) -> None:
+        """`holds_back` tells whether a write has to wait for another one."""
         self._writer = writer
+        self._holds_back = holds_back
+        self._metrics = metrics
+        self._log = log.get_logger("scheduling")
         self._moves = moves
         self._changes = changes
         self._lane_of_chores = chores
@@ -40,6 +50,16 @@ class Backlog:
         """Forget all decisions."""
         for known in (self._writes, self._chores, self._withheld, self._later, self._assumed):
             known.clear()
+
+    def audit(self, state: ScheduleState, most: int) -> None:
+        """Decide some IPs anew, and count what differs: a change must have been overlooked."""
+        decided = state.audit(most)
+        if decided is None:
+            return
+        for name in self.differing(decided):
+            self._log.error("decision_drifted", claim=name)
+            self._metrics.scheduler_drift.inc()
+        self.take(decided)
 
     def differing(self, decided: Decided) -> list[str]:
         """Return the claims about which something else is decided than before, by name.
@@ -104,6 +124,12 @@ class Backlog:
             claims[name] = after
         return claims
 
+    def prepare(self, standbys: Iterable[SetStandby]) -> None:
+        """Offer standbys of claims about which nothing more urgent is decided."""
+        for one in standbys:
+            if one.claim.metadata.name not in self._writes:
+                self._lane_of_chores.revise(one.claim.metadata.name, one, first=True)
+
     def _offer(self, name: str) -> None:
         """Put the write of a claim into its lane, and take it out of the other one.
 
@@ -118,7 +144,8 @@ class Backlog:
             lane, other = other, lane
         other.revise(name, None)
         moving = lane is self._changes and name in self._moves.in_flight
-        if moving or not self._writer.is_due(write) or not lane.revise(name, write):
+        waits = moving or self._holds_back(write) or not self._writer.is_due(write)
+        if waits or not lane.revise(name, write):
             lane.revise(name, None)
             self._withheld[name] = None
         elif name in self._chores:

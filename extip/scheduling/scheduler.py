@@ -6,6 +6,7 @@ the IPs that are due (`policy.state`), and waits for nothing. It hands the write
 
     run
     ├── decide               passes, when something has changed
+    ├── lane-failovers       dead nodes whose standbys take their many claims at once
     ├── lane-moves           claims whose node may not hold them any more
     ├── lane-claims          other changes of claims: creations, services, deletions
     ├── lane-publication     addresses of services, status of pools
@@ -29,7 +30,6 @@ from functools import partial
 from math import ceil, inf
 from random import Random
 
-from extip import log
 from extip.api.core_v1 import DetailedService
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.mutation import Overlay
@@ -45,10 +45,12 @@ from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.claim_writer import Chore, ClaimWriter
 from extip.scheduling.demand import Demand
 from extip.scheduling.events import PlacementEvents
+from extip.scheduling.failovers import Failovers, SetFailedOver
 from extip.scheduling.inputs import SchedulerInputs
 from extip.scheduling.leisure import Leisure
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.schedule import Write
+from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.state import ScheduleState
 from extip.scheduling.reports import DecisionReports
 from extip.scheduling.write_reports import WriteReports
@@ -57,17 +59,11 @@ from extip.supervisor import Component, supervise
 from extip.trigger import Trigger
 from extip.writes.lanes import Lane, LaneContext, ServerContact
 
-CONCURRENCY = 16
-"""Writes of a lane at once. More gain little, and make each of them slow."""
+CONCURRENCY, _CHORES = 16, 8
+"""Writes of a lane at once, and chores. More gain little, and make each of them slow."""
 
-_CHORES = 8
-"""Chores at once."""
-
-_REST = 20
-"""While claims are written: the rest after a pass, as a multiple of its duration."""
-
-_REST_AT_LEISURE = 4
-"""The same while only chores are written."""
+_REST, _REST_AT_LEISURE = 20, 4
+"""The rest after a pass, in its durations: while claims are written, and while only chores are."""
 
 _LEAST_REST_S, _MOST_REST_S = 0.02, 1.0
 
@@ -87,6 +83,9 @@ _STEP = 64
 """IPs that are decided at once: a few milliseconds, for which nothing else runs."""
 
 
+_AnyLane = Lane[SetFailedOver] | Lane[Write] | Lane[AllocationWrite] | Lane[Chore]
+
+
 class ClaimScheduler:
     """Decides which claims are created, assigned, moved and deleted, and writes the changes."""
 
@@ -101,6 +100,7 @@ class ClaimScheduler:
         claims: Overlay[IpClaim],
         store: ClaimStore,
         events: PlacementEvents,
+        failovers: Failovers,
         on_admission: Callable[[Admission], None],
         explicit_masks: AbstractSet[int] = frozenset(),
         clock: Clock,
@@ -122,7 +122,6 @@ class ClaimScheduler:
         self._demand = self._new_demand()
         self._metrics = metrics
         self._clock = clock
-        self._log = log.get_logger("scheduling")
         self._triggered = Trigger()
         self._hurried = Trigger()
         self._knows_all = False
@@ -146,6 +145,8 @@ class ClaimScheduler:
         self._contact = ServerContact(self._back)
         self._write_reports = WriteReports(self._contact, metrics)
         lanes = LaneContext(contact=self._contact, again=self._look_in, clock=clock, rng=rng)
+        self._failovers = failovers
+        failovers.begin(lanes, self.trigger_at_once)
         self._moves: Lane[Write] = Lane(
             "moves",
             self._write,
@@ -192,7 +193,12 @@ class ClaimScheduler:
             clock=clock,
         )
         self._backlog = Backlog(
-            self._writer, moves=self._moves, changes=self._changes, chores=self._chores
+            self._writer,
+            moves=self._moves,
+            changes=self._changes,
+            chores=self._chores,
+            holds_back=failovers.holds_back,
+            metrics=metrics,
         )
 
     def trigger(self) -> None:
@@ -239,6 +245,7 @@ class ClaimScheduler:
         self._state = ScheduleState(self._strategy)
         self._leisure.forget()
         self._backlog.forget()
+        self._failovers.forget()
         self._landed.clear()
         self._knows_all = self._starting = False
         for lane in self._lanes():
@@ -265,17 +272,7 @@ class ClaimScheduler:
             if await self._triggered.wait_at_most(min(left_s, _AUDIT_S)):
                 return
             if left_s > _AUDIT_S and not self._busy():
-                self._audit()
-
-    def _audit(self) -> None:
-        """Decide some IPs anew, and count what differs: a change must have been overlooked."""
-        decided = self._state.audit(_STEP)
-        if decided is None:
-            return
-        for name in self._backlog.differing(decided):
-            self._log.error("decision_drifted", claim=name)
-            self._metrics.scheduler_drift.inc()
-        self._backlog.take(decided)
+                self._backlog.audit(self._state, _STEP)
 
     async def _rest(self) -> None:
         """Leave the processor to the writes, unless a pass is urgent."""
@@ -294,7 +291,9 @@ class ClaimScheduler:
         for claim in self._landed:
             self._state.touch_claim(claim)
         self._landed.clear()
-        await self._decide_due()
+        await self._decide_due(inputs.cluster)
+        if not self._state.pending:
+            self._backlog.prepare(self._failovers.step(self._state.claims, inputs.cluster))
         contested_s = self._backlog.look_again()
         service_updates, statuses_s = self._allocator.due(self._demand.allocation)
         self._publication.offer(service_updates)
@@ -333,9 +332,10 @@ class ClaimScheduler:
     def _claims_of(self, ip: IPAddress) -> Iterable[IpClaim]:
         return self._state.claims_of(ip)
 
-    async def _decide_due(self) -> None:
+    async def _decide_due(self, cluster: Snapshot) -> None:
         """Decide the due IPs in steps, the most urgent first."""
         while (decided := self._state.decide(_STEP)) is not None:
+            self._failovers.gather(decided, cluster)
             self._backlog.take(decided)
             self._reports.report_not_served(decided)
             self._reports.report_names(self._state.in_the_way)
@@ -387,10 +387,11 @@ class ClaimScheduler:
         return self._moves.busy or self._changes.busy
 
     def _busy(self) -> bool:
-        return any(lane.busy for lane in self._lanes())
+        return self._failovers.busy or any(lane.busy for lane in self._lanes())
 
-    def _lanes(self) -> "tuple[Lane[Write], Lane[Write], Lane[AllocationWrite], Lane[Chore]]":
-        return self._moves, self._changes, self._publication, self._chores
+    def _lanes(self) -> "tuple[_AnyLane, ...]":
+        lanes = self._moves, self._changes, self._publication, self._chores
+        return self._failovers.lane, *lanes
 
 
 def _soonest(*delays_s: float | None) -> float | None:

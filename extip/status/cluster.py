@@ -21,6 +21,7 @@ from extip.api.resources import (
     Resource,
 )
 from extip.cache.listwatch import FROM_CACHE, MOST_RECENT, Page
+from extip.claims.policy.assignment import on_its_node
 from extip.clock import LoopClock
 from extip.definitions.absent import deleted, without_claims
 from extip.errors import ApiAccessError, ApiUnavailableError, NotFoundError, UnansweredError
@@ -112,6 +113,8 @@ async def read_cluster(client: ApiClient, lease_namespace: str, instance: str = 
     )
     notes = [*small.notes, *unread]
     givers = small.givers
+    records = {node.metadata.name: node for node in small.nodes}
+    claims = tuple(on_its_node(claim, records) for claim in claims)
     lacking = tuple(pending_services(services, claims))
     told: tuple[Event, ...] = ()
     if lacking or givers:

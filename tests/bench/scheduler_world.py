@@ -31,6 +31,7 @@ from extip.kube.client import ApiClient
 from extip.kube.events import EventRecorder
 from extip.metrics import Metrics
 from extip.pools.allocator import Allocator
+from extip.scheduling.failovers import Failovers
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.scheduler import ClaimScheduler
 from extip.services.policy.permissions import Permissions
@@ -127,6 +128,7 @@ class SchedulerWorld:
             claims=self.overlay,
             store=nobody,
             events=nobody,
+            failovers=Failovers({}, nobody, written=self.overlay.get, clock=clock),
             on_admission=lambda _admission: None,
             clock=clock,
             rng=rng,

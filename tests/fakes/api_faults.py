@@ -75,6 +75,7 @@ class Rule:
     verbs: frozenset[str] = frozenset()
     plurals: frozenset[str] = frozenset()
     namespace: str = ""
+    name: str = ""
     chance: float = 1.0
 
     def hits(self, call: Call) -> bool:
@@ -83,6 +84,7 @@ class Rule:
             and (not self.verbs or call.verb in self.verbs)
             and (not self.plurals or call.plural in self.plurals)
             and (not self.namespace or call.namespace == self.namespace)
+            and (not self.name or call.name == self.name)
         )
 
 

@@ -278,7 +278,7 @@ class ClusterApi:
     def _store(self, target: Target, known: Json | None, after: Json | None) -> Json:
         objects = self.collections[target.collection]
         if after is not None:
-            after = after | {"metadata": self._metadata(target, known, after["metadata"])}
+            after = after | {"metadata": self._metadata(target, known, after)}
             if after == known:
                 return known
         self.revision += 1
@@ -296,15 +296,18 @@ class ClusterApi:
             look(change)
         return after or {}
 
-    def _metadata(self, target: Target, known: Json | None, sent: Json) -> Json:
+    def _metadata(self, target: Target, known: Json | None, after: Json) -> Json:
         """Return the metadata with what is for the server to write."""
         if known is not None:
             own = known["metadata"]
             fixed = {key: own[key] for key in ("uid", "creationTimestamp", "resourceVersion")}
+            fixed["generation"] = own["generation"] + (_wish(after) != _wish(known))
         else:
-            fixed = {"uid": f"uid-{self.revision + 1}", "creationTimestamp": _stamp()}
+            stamp = _stamp()
+            fixed = {"uid": f"uid-{self.revision + 1}", "creationTimestamp": stamp, "generation": 1}
         place = {"namespace": target.namespace} if target.namespace else {}
-        return sent | place | fixed
+        metadata: Json = after["metadata"] | place | fixed
+        return metadata
 
     def _collection(self, target: Target) -> dict[tuple[str, str], Json]:
         if target.collection not in self.collections:
@@ -317,6 +320,11 @@ class ClusterApi:
 def _documents() -> list[Json]:
     documents: list[Json] = msgspec.json.decode(msgspec.json.encode(definitions()))
     return documents
+
+
+def _wish(item: Json) -> Json:
+    """Return the parts whose change makes another generation of an object."""
+    return {key: part for key, part in item.items() if key not in ("metadata", "status")}
 
 
 def _stamp() -> str:

@@ -48,7 +48,10 @@ def test_the_ips_of_a_dead_node_are_up_on_their_standbys_whoever_leads_by_then()
                 lambda: all(node in cluster.holders(ip) for ip, node in after.items()),
                 within_s=MONITOR_S + 2.0,
             )
-            assert {ip: node for ip, (node, _) in named(cluster).items()} == after
+            await cluster.until(
+                lambda: {ip: node for ip, (node, _) in named(cluster).items()} == after,
+                within_s=2.0,
+            )
 
     run_virtually(scenario())
 

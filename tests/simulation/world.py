@@ -20,6 +20,7 @@ from extip.metrics import Metrics
 from extip.modes import controller, scheduler, simple
 from extip.modes.process import Process
 from extip.net.interfaces import IPAddress, IPInterface
+from extip.scheduling import failovers
 from extip.scheduling.policy.placement import Strategy
 from extip.settings.controller import ControllerSettings
 from extip.settings.scheduler import SchedulerSettings
@@ -88,6 +89,7 @@ class World:
 
     def __init__(self, rng: Random, *, flags: dict[str, object]) -> None:
         self.rng = rng
+        self._least, failovers.LEAST = failovers.LEAST, 1  # a few claims are many here
         self.flags = flags
         """Of the controllers, by field of their settings; `scheduler` has those of schedulers."""
         self._of_schedulers = SchedulerSettings(
@@ -419,6 +421,7 @@ class World:
             running.transport.cut()
             running.life.dead = False
             hosts_loop().thaw(running.life)
+        failovers.LEAST = self._least
 
     def _clock_of(self, name: str) -> HostClock:
         return self.nodes[name].clock if name in self.nodes else self.scheduler_hosts[name]

@@ -1,9 +1,13 @@
 """Each claim says beforehand which node takes its IP, and that node has it after a death."""
 
+import time
 from collections import Counter
 from contextlib import contextmanager
 
+from extip.handover.failed_over import SETTLED_S
+from extip.scheduling.failovers import LEAST
 from tests.lab.api import GROUP
+from tests.lab.network import external_v4
 from tests.lab.wait import wait_until
 from tests.system.claims_cluster import IPS
 
@@ -31,6 +35,32 @@ def test_the_ips_of_a_dead_node_answer_on_the_standbys_that_their_claims_named(c
     assert {ip: cluster.placed()[ip] for ip in lost} == {ip: named[ip] for ip in lost}
     wait_until(lambda: {*standbys(cluster).values()} == {"n1", "n3"}, "other standbys")
     assert "STANDBY" in lab.kubectl("get", "ipc", "-o", "wide")
+
+
+def test_many_ips_of_a_dead_node_are_up_before_their_claims_name_the_standbys(cluster, lab):
+    """One write for all of them; the claims follow, and the node that comes back has none."""
+    ips = [external_v4(number) for number in range(3 * LEAST)]
+    lab.add_service("web", ips, namespace=cluster.namespace)
+    cluster.wait_settled(*ips)
+    wait_until(lambda: all(standbys(cluster).values()), "a standby of each claim")
+    placed, named = cluster.placed(), standbys(cluster)
+    lost = [ip for ip, node in placed.items() if node == "n2"]
+    assert len(lost) == LEAST
+    time.sleep(SETTLED_S)
+    scheduler = cluster.schedulers[0]
+    with lab.observe(lost) as observer:
+        lab.nodes["n2"].die()
+        for ip in lost:
+            observer.wait_for_owner(ip, named[ip])
+    (written,) = scheduler.events("node_failed_over")
+    assert (written["node"], written["claims"]) == ("n2", LEAST)
+    over = scheduler.wait_for_event("failover_over", node="n2")
+    assigned = scheduler.events("claim_assigned", before="n2")
+    assert len(assigned) == LEAST
+    times = [one["timestamp"] for one in (written, *assigned, over)]
+    assert times == sorted(times)
+    assert {ip: cluster.placed()[ip] for ip in lost} == {ip: named[ip] for ip in lost}
+    assert "failedOver" not in lab.api.get(f"{GROUP}/ipnodes/n2")["status"]
 
 
 @contextmanager

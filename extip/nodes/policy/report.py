@@ -114,6 +114,7 @@ def node_status(  # noqa: PLR0913 - all that a status says
         held=held[:MAX_HELD] or None,
         silent=silent[:MAX_SILENT] or None,
         refused=refused[:MAX_REFUSED] or None,
+        failed_over=before.failed_over,  # it is the scheduler's
         conditions=with_condition(before.conditions, ready, now=now),
     )
 

@@ -136,6 +136,8 @@ class NodeFacts:
 
     name: str
     alive: bool
+    back: bool = False
+    """It is heard, but counts as dead until its claims, which have failed over, are settled."""
     draining: bool = False
     isolated: frozenset[str] = frozenset()
     """The interfaces on which no other station answers, as its controller reports."""

@@ -66,13 +66,16 @@ def node_facts(  # noqa: PLR0913 - all sources of facts
 
     Its interfaces are those that take IPs by the controller's report, or the first one where none
     does. Before the first report, no filter looks at links. In `isolated`, an empty name stands for
-    the first one.
+    the first one. A node whose claims have failed over counts as dead until they name their new
+    nodes, also when it is back.
     """
     links = () if ip_node is None else selected_links(ip_node)
     first = links[0].name if links else ""
+    failed_over = ip_node is not None and bool(ip_node.status.failed_over)
     return NodeFacts(
         name=name,
-        alive=alive,
+        alive=alive and not failed_over,
+        back=alive and failed_over,
         draining=leaving or (ip_node is not None and ip_node.spec.draining),
         isolated=frozenset(name or first for name in isolated),
         unread=unread,

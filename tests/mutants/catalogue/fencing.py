@@ -118,7 +118,7 @@ MUTATIONS = (
         name="lost-claim-still-ours",
         promise="The controller asks the API server first",
         file="fencing/claim_reader.py",
-        old="if claim.spec.node_name == self._node:",
+        old="if self._is_ours(claim):",
         new="if claim.spec.node_name:",
         tests=_READER,
     ),

@@ -90,6 +90,7 @@ class World:
             self.vanished,
             node=NODE,
             scope=Scope(label_selector=f"ipnode={NODE}"),
+            is_ours=lambda claim: claim.spec.node_name == NODE,
             limit_s=LIMIT_S,
             nodes=lambda: self.nodes,
             on_lost=lambda name, version: self.lost.append((name, version)),

@@ -15,10 +15,16 @@ from extip.api.apiextensions_v1 import (
     CustomResourceDefinitionStatus,
 )
 from extip.api.core_v1 import Node
-from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.ipcontroller_v1 import (
+    IpClaim,
+    IpClaimSpec,
+    IpClaimStatus,
+    IpNode,
+    IpNodeStatus,
+)
 from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
-from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, SERVICE_CIDRS
+from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_NODES, SERVICE_CIDRS
 from extip.cache.listwatch import EventType, Page, WatchEvent
 from extip.clock import LoopClock
 from extip.definitions.kinds import Kinds
@@ -30,6 +36,7 @@ from extip.errors import (
     ExpiredError,
     NotFoundError,
 )
+from extip.handover.failed_over import SETTLED_S
 from extip.informers.controller import ClaimInputs
 from extip.kube.client import EVERYTHING, ApiClient
 from extip.kube.events import EventRecorder
@@ -48,10 +55,14 @@ class Api:
 
     def __init__(self):
         self.claims: dict[str, IpClaim] = {}
+        self.nodes: dict[str, IpNode] = {}
+        self.node_lag_s = 0.01
+        """The delay of the watch of IpNodes."""
         self.revision = 10
         self.away = False
-        self.lag_s = {"ipnode": 0.01, "ip-previous-node": 0.02}
+        self.lag_s = {"ipnode": 0.01, "ip-previous-node": 0.02, "ip-standby-node": 0.01}
         self.streams: list[_Stream] = []
+        self.node_streams: list[asyncio.Queue[WatchEvent[IpNode]]] = []
         self.refusal: ApiError | None = None
         """The answer to new watches."""
         self.silent_about_kinds = False
@@ -69,6 +80,9 @@ class Api:
     def lister_watcher(self, resource, *, label_selector=""):
         if label_selector:
             return _Claims(self, label_selector)
+        if resource is IP_NODES:
+            self.known.setdefault(resource.plural, _happened())
+            return _IpNodes(self)
         known = self.known.setdefault(resource.plural, _happened())
         return _Nodes(lambda: self.listed.append(resource.plural), known)
 
@@ -96,29 +110,55 @@ class Api:
             if self.definition is None:
                 raise NotFoundError("no such definition", status=404)
             return self.definition
-        if name not in self.claims:
+        known = self.nodes if resource is IP_NODES else self.claims
+        if name not in known:
             raise NotFoundError("gone", status=404)
-        return self.claims[name]
+        return known[name]
 
     # What people and schedulers do.
 
     def put(  # noqa: PLR0913
-        self, name, node, *, ip="10.0.0.1", previous="", holder="", told=None, managed=False
+        self,
+        name,
+        node,
+        *,
+        ip="10.0.0.1",
+        previous="",
+        standby="",
+        holder="",
+        told=None,
+        managed=False,
+        generation=1,
     ):
         self.revision += 1
         labels = {"ipnode": node} | ({"ip-previous-node": previous} if previous else {})
+        labels |= {"ip-standby-node": standby} if standby else {}
         labels |= {MANAGED_BY_LABEL: MANAGED_BY} if managed else {}
         up = Condition(type="Up", status="True") if holder else None
         conditions = tuple(condition for condition in (up, told) if condition is not None)
         before = self.claims.get(name)
         self.claims[name] = IpClaim(
             metadata=FullObjectMeta(
-                name=name, resource_version=str(self.revision), labels=labels, generation=1
+                name=name,
+                resource_version=str(self.revision),
+                labels=labels,
+                generation=generation,
             ),
-            spec=IpClaimSpec(cidr=f"{ip}/32", node_name=node),
+            spec=IpClaimSpec(cidr=f"{ip}/32", node_name=node, standby=standby),
             status=IpClaimStatus(conditions=conditions or None, holder=holder),
         )
         self.deliver(name, before, self.claims[name])
+
+    def fail_over(self, node, **generations):
+        """Name claims of a dead node that their standbys take; none, when each names its node."""
+        self.revision += 1
+        self.nodes[node] = IpNode(
+            metadata=FullObjectMeta(name=node, resource_version=str(self.revision)),
+            status=IpNodeStatus(failed_over=generations or None),
+        )
+        event = WatchEvent(EventType.MODIFIED, self.nodes[node])
+        for stream in self.node_streams:
+            asyncio.get_running_loop().call_later(self.node_lag_s, stream.put_nowait, event)
 
     def delete(self, name):
         self.revision += 1
@@ -228,6 +268,33 @@ class _Nodes:
     @asynccontextmanager
     async def watch(self, *, resource_version, timeout_s):
         yield _Silence()
+
+
+class _IpNodes:
+    def __init__(self, api):
+        self.api = api
+
+    async def list(self, *, resource_version):
+        self.api.listed.append("ipnodes")
+        await self.api.known["ipnodes"].wait()
+        return Page(items=tuple(self.api.nodes.values()), resource_version=str(self.api.revision))
+
+    @asynccontextmanager
+    async def watch(self, *, resource_version, timeout_s):
+        stream: asyncio.Queue[WatchEvent[IpNode]] = asyncio.Queue()
+        self.api.node_streams.append(stream)
+        yield _Queued(stream)
+
+
+class _Queued:
+    def __init__(self, queue):
+        self.queue = queue
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return await self.queue.get()
 
 
 class _Silence:
@@ -848,5 +915,144 @@ def test_while_no_heartbeat_is_taken_either_it_is_the_server_that_is_away():
         for _ in range(30):
             await asyncio.sleep(0.1)
             assert world.inputs.unread() == ""
+
+    play(scenario)
+
+
+def test_a_standby_takes_the_claims_that_the_node_of_a_dead_node_names():
+    """Before the claims themselves name it, and without a gap when they do."""
+
+    async def scenario(world):
+        world.api.put("b", "n2", ip="10.0.0.2", standby="n1", managed=True, generation=3)
+        world.api.put("c", "n2", ip="10.0.0.3", standby="n3", managed=True, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        assert world.up == {"10.0.0.1"}
+        world.api.fail_over("n2", b=3, c=3)
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        world.api.lag_s["ipnode"] = 2.0
+        world.api.put(
+            "b", "n1", ip="10.0.0.2", previous="n2", standby="n1", managed=True, generation=4
+        )
+        world.api.fail_over("n2")
+        await asyncio.sleep(5)
+        world.api.put(
+            "b", "n1", ip="10.0.0.2", previous="n2", standby="n3", managed=True, generation=5
+        )
+        await asyncio.sleep(5)
+        assert world.history[-1] == {"10.0.0.1", "10.0.0.2"}
+        assert len(world.history) == 2 + (world.history[0] == frozenset())
+
+    play(scenario)
+
+
+def test_a_claim_that_has_changed_is_not_taken_by_its_standby():
+    async def scenario(world):
+        world.api.put("b", "n2", ip="10.0.0.2", standby="n1", managed=True, generation=4)
+        await asyncio.sleep(SETTLED_S)
+        world.api.fail_over("n2", b=3)
+        await asyncio.sleep(5)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_a_claim_that_was_taken_and_goes_elsewhere_is_let_go():
+    async def scenario(world):
+        world.api.put("b", "n2", ip="10.0.0.2", standby="n1", managed=True, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        world.api.fail_over("n2", b=3)
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        world.api.put(
+            "b",
+            "n3",
+            ip="10.0.0.2",
+            previous="n2",
+            standby="n1",
+            holder="n3",
+            managed=True,
+            generation=4,
+        )
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_a_node_that_was_away_takes_nothing_before_its_watches_have_caught_up():
+    """They tell of the past, and of claims that others have by now."""
+
+    async def scenario(world):
+        world.api.put("b", "n2", ip="10.0.0.2", standby="n1", managed=True, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        world.beating = False
+        await asyncio.sleep(TRUST_S + 2)
+        world.beating = True
+        await asyncio.sleep(2)
+        world.api.fail_over("n2", b=3)
+        await asyncio.sleep(2 * SETTLED_S)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_of_what_a_node_has_taken_it_lets_go_after_a_silence_what_others_have_by_then():
+    async def scenario(world):
+        world.api.put("b", "n2", ip="10.0.0.2", standby="n1", managed=True, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        world.api.fail_over("n2", b=3)
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        world.api.put("c", "n2", ip="10.0.0.3", standby="n1", managed=True, generation=3)
+        world.api.fail_over("n2", b=3, c=3)
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
+        world.api.away = True
+        world.api.silence()
+        world.api.put("b", "n3", ip="10.0.0.2", previous="n2", managed=True, generation=4)
+        await asyncio.sleep(TRUST_S + 2)
+        assert len(world.up) == 3, "the API server may be away for all"
+        world.api.away = False
+        await asyncio.sleep(5)
+        assert world.up == {"10.0.0.1", "10.0.0.3"}, "the other one is still its standby's"
+
+    play(scenario)
+
+
+def test_a_node_that_was_found_dead_has_its_claims_no_more():
+    """Also when its watch of claims is behind that of nodes, until a claim is given to it anew."""
+
+    async def scenario(world):
+        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        world.isolated = True  # it keeps nothing for the next holder
+        world.api.fail_over("n1", b=3)
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        world.api.fail_over("n1")
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        assert not await world.inputs.is_ours(ip_address("10.0.0.2"))
+        world.api.put("b", "n1", ip="10.0.0.2", standby="", managed=True, generation=5)
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+def test_a_reading_after_a_silence_sees_which_claims_were_lost():
+    """The watch of nodes is slow to tell; the claims still name this node."""
+
+    async def scenario(world):
+        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
+        await asyncio.sleep(2)
+        world.api.node_lag_s = 1000.0
+        world.beating = False
+        await asyncio.sleep(TRUST_S - 1)
+        world.api.fail_over("n1", b=3)
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1"}
 
     play(scenario)

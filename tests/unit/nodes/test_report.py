@@ -165,3 +165,9 @@ def test_ready_while_one_of_the_interfaces_is(down, isolated, expected):
     status = node_status(IpNodeStatus(), told, isolated=nowhere, version="1", claims=0, now=NOW)
     ready = condition_of(status.conditions, "LinkReady")
     assert (ready.status, ready.reason, ready.message) == expected
+
+
+def test_the_claims_that_failed_over_are_left_to_the_scheduler():
+    before = IpNodeStatus(failed_over={"a": 3})
+    after = node_status(before, (NodeLink(name="eth0"),), version="1", claims=0, now=NOW)
+    assert after.failed_over == {"a": 3}

@@ -27,6 +27,15 @@ def test_what_was_not_reported_yet_is_in_nobodys_way():
     assert node_facts("n1", IpNode(), None, alive=True, leaving=False) == known
 
 
+def test_a_node_whose_claims_fail_over_counts_as_dead_though_it_is_back():
+    failing_over = IpNode(status=IpNodeStatus(failed_over={"a": 3}))
+    facts = node_facts("n1", failing_over, None, alive=True, leaving=False)
+    assert (facts.alive, facts.back) == (False, True)
+    assert not node_facts("n1", failing_over, None, alive=False, leaving=False).back
+    over = IpNode(status=IpNodeStatus(failed_over={}))
+    assert node_facts("n1", over, None, alive=True, leaving=False).alive
+
+
 def test_a_drain_is_asked_for_by_a_person_or_by_the_controller():
     asked = IpNode(spec=IpNodeSpec(draining=True))
     assert node_facts("n1", asked, None, alive=True, leaving=False).draining

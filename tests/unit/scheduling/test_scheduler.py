@@ -15,13 +15,14 @@ from msgspec.structs import replace
 
 from extip.api.conditions import find_condition
 from extip.api.core_v1 import DetailedService
-from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus
+from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, IpClaimSpec, IpClaimStatus, IpNode
 from extip.api.meta_v1 import Condition, FieldOwner, FullObjectMeta
 from extip.cache.mutation import Overlay
 from extip.clock import LoopClock
 from extip.errors import ApiUnavailableError, ConflictError, InvalidRequestError, NotFoundError
 from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard
+from extip.kube.client import ApiClient
 from extip.log import Logger
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress
@@ -29,6 +30,7 @@ from extip.pools.allocator import Allocator
 from extip.pools.policy.outcome import Allocation
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
+from extip.scheduling.failovers import Failovers
 from extip.scheduling.inputs import SchedulerInputs
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
 from extip.scheduling.policy.placement import Strategy
@@ -261,6 +263,7 @@ class World:
         self.alive = {"n1", "n2", "n3"}
         self.steady: frozenset[str] = frozenset()
         self.refuses: dict[str, frozenset[IPAddress]] = {}
+        self.records: dict[str, IpNode] = {}
         self.ips = ()
         self.names = ["web"]
         self.local: dict[str, frozenset[str]] = {}
@@ -281,6 +284,12 @@ class World:
             claims=self.claims,
             store=cast("ClaimStore", self.server),
             events=cast("PlacementEvents", self),
+            failovers=Failovers(
+                self.records,
+                cast("ApiClient", self.server),
+                written=self.claims.get,
+                clock=clock,
+            ),
             on_admission=lambda admission: self.rejected.append(admission.rejected),
             clock=clock,
             rng=Random(1),  # noqa: S311 - repeatable

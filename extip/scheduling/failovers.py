@@ -1,0 +1,243 @@
+"""Fails the claims of a dead node over by one write, in place of one for each claim.
+
+The write names the claims in the IpNode of the dead node (`status.failedOver`). Each standby takes
+its share at once (`extip.handover.failed_over`). The claims themselves are assigned after
+`PATCHED_AFTER_S`. Then the IpNode is cleared. Until then the node counts as dead, also when it is
+back: it has none of these claims.
+
+Where the write fails, each claim is assigned at once. A claim that no other node may take gives up
+its standby when that one has died, too, or when its node is back: it is its node's again. A claim
+that cannot be written keeps its node from being cleared for `PATIENCE_S` after it is back.
+
+The calls come from the passes of `ClaimScheduler`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from math import inf
+
+from extip import log
+from extip.api.ipcontroller_v1 import IpClaim, IpNode
+from extip.api.resources import IP_NODES
+from extip.claims.policy.assignment import is_failed_over, standby_of
+from extip.claims.policy.claims import SetServices
+from extip.clock import Clock
+from extip.kube.client import ApiClient
+from extip.scheduling.policy.schedule import AssignClaim, Decided, SetWithdrawn, Write
+from extip.scheduling.policy.snapshot import Snapshot
+from extip.scheduling.policy.standbys import SetStandby
+from extip.writes.lanes import Lane, LaneContext
+
+LEAST = 17
+"""Claims of a dead node from which on one write is quicker: fewer are assigned side by side."""
+
+MOST = 20_000
+"""Claims that one IpNode names: they fit an object of etcd. The others are assigned at once."""
+
+PATCHED_AFTER_S = 0.5
+"""Seconds for which the standbys have the API server for themselves."""
+
+PATIENCE_S = 30.0
+"""Seconds for which a node that is back waits for claims that cannot be written."""
+
+_PRUNED_S = 600.0
+"""Seconds after which a server is tried again that does not know the field."""
+
+_TICK_S = 0.001
+"""A timer may fire a moment early."""
+
+_PLACES = 4
+_RETRY_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class SetFailedOver:
+    """Name the claims of a dead node that their standbys take, or none any more."""
+
+    record: IpNode
+    claims: Mapping[str, int] | None
+    """The generation of each, by name."""
+
+
+class Failovers:
+    """The nodes whose claims fail over."""
+
+    def __init__(
+        self,
+        records: Mapping[str, IpNode],
+        client: ApiClient,
+        *,
+        written: Callable[[str], IpClaim | None],
+        clock: Clock,
+    ) -> None:
+        """Compose; `records` are the IpNodes of the cache.
+
+        `written` returns a claim as it is known to be written: without writes on their way.
+        """
+        self._records = records
+        self._client = client
+        self._written = written
+        self._clock = clock
+        self._gathered: dict[str, dict[str, int]] = {}
+        """Claims to name, by their dead node."""
+        self._named: dict[str, IpNode] = {}
+        """IpNodes that name claims."""
+        self._written_at: dict[str, float] = {}
+        """The time of our write, by the node."""
+        self._back_since: dict[str, float] = {}
+        """The time since which a node is back whose claims have failed over."""
+        self._pruned_at = -inf
+        self._log = log.get_logger("failovers")
+
+    def begin(self, context: LaneContext, trigger: Callable[[], None]) -> Lane[SetFailedOver]:
+        """Make the lane of the writes, and return it; `trigger` asks for a pass."""
+        self._trigger = trigger
+        self.lane = Lane(
+            "failovers",
+            self._write,
+            context,
+            places=_PLACES,
+            longest_s=_RETRY_S,
+            made=trigger,
+        )
+        return self.lane
+
+    def forget(self) -> None:
+        """Forget what was gathered and written: another process may lead meanwhile."""
+        self._gathered.clear()
+        self._written_at.clear()
+        for name in self._records:
+            self.on_record(name)
+
+    def on_record(self, name: str) -> None:
+        """Take an IpNode that has changed (an informer's handler)."""
+        record = self._records.get(name)
+        if record is not None and record.status.failed_over:
+            self._named[name] = record
+        else:
+            self._named.pop(name, None)
+
+    def gather(self, decided: Decided, snapshot: Snapshot) -> None:
+        """Gather the claims that leave a dead node for their standbys."""
+        leaving: dict[str, dict[str, int]] = {}
+        for write in decided.schedule.writes:
+            if not isinstance(write, AssignClaim):
+                continue
+            claim, node = write.claim, write.claim.spec.node_name
+            if write.node == standby_of(claim):
+                leaving.setdefault(node, {})[claim.metadata.name] = claim.metadata.generation
+            else:
+                self._gathered.get(node, {}).pop(claim.metadata.name, None)
+        if not leaving or self._clock.monotonic() < self._pruned_at + _PRUNED_S:
+            return
+        dead = {one.name for one in snapshot.nodes if not one.alive}
+        for node in leaving.keys() & dead:
+            if node in self._records and node not in self._named:
+                self._gathered.setdefault(node, {}).update(leaving[node])
+
+    def step(self, claims: Mapping[str, IpClaim], snapshot: Snapshot) -> Iterable[SetStandby]:
+        """Offer the writes that are due, after all due IPs are decided.
+
+        Return claims that give up the standby which has taken them: it is dead by now, or their
+        node is back and no other node may have them. A claim that another node may take is assigned
+        to that one, and needs no such write.
+        """
+        if not self._gathered and not self._named:
+            return ()
+        alive = {one.name for one in snapshot.nodes if one.alive} | snapshot.unknown
+        back = {one.name for one in snapshot.nodes if one.back}
+        self._name_claims(alive)
+        self._clear(back)
+        return tuple(
+            SetStandby(claim, "")
+            for node, record in self._named.items()
+            for claim in _left(record, claims.get)
+            if node in back or claim.spec.standby not in alive
+        )
+
+    def _name_claims(self, alive: AbstractSet[str]) -> None:
+        """Offer the gathered claims, except those of nodes that were heard again meanwhile."""
+        for node, names in list(self._gathered.items()):
+            if self.lane.has(node):
+                continue
+            del self._gathered[node]
+            record = self._records.get(node)
+            if record is None or len(names) < LEAST or node in alive:
+                continue  # each is assigned by itself
+            named = dict(sorted(names.items())[:MOST])
+            if self.lane.revise(node, SetFailedOver(record, named)):
+                self._gathered[node] = named
+
+    def _clear(self, back: AbstractSet[str]) -> None:
+        """Offer to clear the IpNodes whose claims all name their new nodes, or that waited long."""
+        now = self._clock.monotonic()
+        if back - self._back_since.keys():
+            asyncio.get_running_loop().call_later(PATIENCE_S + _TICK_S, self._trigger)
+        self._back_since = {node: self._back_since.get(node, now) for node in back}
+        for node, record in self._named.items():
+            late = now - self._back_since.get(node, now) >= PATIENCE_S
+            if not self.lane.has(node) and (late or not any(_left(record, self._written))):
+                newest = self._records.get(node, record)
+                self.lane.revise(node, SetFailedOver(newest, None))
+
+    @property
+    def busy(self) -> bool:
+        """Whether standbys are about to take claims that are not assigned yet."""
+        return bool(self._gathered) or any(self._rest_s(node) > 0 for node in self._written_at)
+
+    def holds_back(self, write: Write) -> bool:
+        """Whether a write of a claim waits: its IP is on its way by the IpNode.
+
+        A write that changes the claim otherwise than by a new node would end its fail-over.
+        """
+        claim = write.claim
+        node = claim.spec.node_name
+        if isinstance(write, AssignClaim):
+            if claim.metadata.name in self._gathered.get(node, ()):
+                return True
+            return self._rest_s(node) > 0 and is_failed_over(claim, self._named.get(node))
+        return isinstance(write, SetServices | SetWithdrawn) and is_failed_over(
+            claim, self._named.get(node)
+        )
+
+    def _rest_s(self, node: str) -> float:
+        return self._written_at.get(node, -inf) + PATCHED_AFTER_S - self._clock.monotonic()
+
+    async def _write(self, write: SetFailedOver) -> None:
+        node = write.record.metadata.name
+        patch = {
+            "metadata": {"resourceVersion": write.record.metadata.resource_version},
+            "status": {"failedOver": write.claims},
+        }
+        try:
+            written = await self._client.patch(IP_NODES, patch, name=node, subresource="status")
+        finally:
+            self._gathered.pop(node, None)
+        if write.claims is None:
+            self._named.pop(node, None)
+            self._written_at.pop(node, None)
+            self._log.info("failover_over", node=node)
+        elif written.status.failed_over:
+            self._named[node] = written
+            self._written_at[node] = self._clock.monotonic()
+            asyncio.get_running_loop().call_later(PATCHED_AFTER_S + _TICK_S, self._trigger)
+            self._log.info("node_failed_over", node=node, claims=len(write.claims))
+        else:
+            self._pruned_at = self._clock.monotonic()
+            self._log.warning(
+                "failover_dropped",
+                node=node,
+                reason="the definition of IpNode is an older one; apply that of `extip crds`",
+            )
+
+
+def _left(record: IpNode, claims: Callable[[str], IpClaim | None]) -> Iterator[IpClaim]:
+    """Yield the claims that have failed over from a node and name it still."""
+    found = (claims(name) for name in record.status.failed_over or ())
+    for claim in found:
+        if claim is None or claim.spec.node_name != record.metadata.name:
+            continue
+        if is_failed_over(claim, record):
+            yield claim
