@@ -31,7 +31,7 @@ _CONNECTIONS = 16
 """As many as extip's scheduler uses; more make it no faster."""
 
 _PATIENCE_S = 180.0
-_BOUND = 1.2
+_BOUND = 0.6
 _VICTIM, _SURVIVORS = "n1", ("n2", "n3")
 _SCHEDULER = ("--rebalance-after=0s",)
 _BY_HAND = "bench"
