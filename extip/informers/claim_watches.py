@@ -38,6 +38,7 @@ class ClaimWatches:
         """Compose; `settled` and what follows it are those of `FailedOver`."""
         self._node = node
         self._client = client
+        self._records = records
 
         def lister_watcher(label: str) -> ListerWatcher[IpClaim]:
             return client.lister_watcher(IP_CLAIMS, label_selector=f"{label}={label_value(node)}")
@@ -64,20 +65,24 @@ class ClaimWatches:
             return claim
         return self.failed_over.taken(name)
 
-    async def confirm(self) -> None:
+    async def confirm(self) -> bool:
         """Read which claims others took from this node, and which it may keep of those it took.
 
-        Raises ApiError. IpNodes are read before claims: they name claims until those have changed.
+        Return whether this node's IpNode is another one than in the cache. Raises ApiError. IpNodes
+        are read before claims: they name claims until those have changed.
         """
-        self.failed_over.note_own(await self._record(self._node))
+        known, own = self._records.get(self._node), await self._record(self._node)
+        self.failed_over.note_own(own)
+        changed = _version(own) != _version(known)
         nodes = self.failed_over.dead_nodes()
         if not nodes:
-            return
+            return changed
         found = {node: await self._record(node) for node in nodes}
         scope = Scope(label_selector=f"{STANDBY_LABEL}={label_value(self._node)}")
         page = await self._client.list(IP_CLAIMS, scope, resource_version=MOST_RECENT)
         records = {node: record for node, record in found.items() if record is not None}
         self.failed_over.confirm(records, page.items)
+        return changed
 
     async def _record(self, node: str) -> IpNode | None:
         try:
@@ -97,3 +102,7 @@ class ClaimWatches:
         if now is None or now.spec.node_name == self._node:
             return False
         return version_of(now) > version_of(claim)
+
+
+def _version(record: IpNode | None) -> str:
+    return "" if record is None else record.metadata.resource_version

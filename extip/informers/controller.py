@@ -32,7 +32,7 @@ from extip.net.interfaces import IPAddress
 from extip.net.link_selection import LinkSelection
 from extip.nodes.policy.report import macs
 from extip.services.policy.requests import Masks, Owner
-from extip.supervisor import Component
+from extip.supervisor import Component, both
 from extip.uplink.neighbourhood import Neighbourhood
 
 _SPREAD_S = 2.0
@@ -232,9 +232,9 @@ class ClaimInputs:
         return False
 
     async def _read(self) -> Reading:
-        """Read the claims anew, and first what has failed over."""
-        await self.watches.confirm()
-        return await self._reader.read()
+        """Read the claims anew, after an IpNode that may have named some of them meanwhile."""
+        changed, reading = await both(self.watches.confirm, self._reader.read)
+        return await self._reader.read() if changed else reading
 
     def _lost(self, name: str, version: int) -> None:
         self.freshness.mark_lost(name, version=version)

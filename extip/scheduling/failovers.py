@@ -37,7 +37,8 @@ MOST = 20_000
 """Claims that one IpNode names: they fit an object of etcd. The others are assigned at once."""
 
 PATCHED_AFTER_S = 0.5
-"""Seconds for which the standbys have the API server for themselves."""
+"""Seconds from the write on, answered or not, for which the standbys have the API server for
+themselves. A slow server delays the claims by no more."""
 
 PATIENCE_S = 30.0
 """Seconds for which a node that is back waits for claims that cannot be written."""
@@ -84,8 +85,8 @@ class Failovers:
         """Claims to name, by their dead node."""
         self._named: dict[str, IpNode] = {}
         """IpNodes that name claims."""
-        self._written_at: dict[str, float] = {}
-        """The time of our write, by the node."""
+        self._begun_at: dict[str, float] = {}
+        """The time at which our write was offered, by the node."""
         self._back_since: dict[str, float] = {}
         """The time since which a node is back whose claims have failed over."""
         self._pruned_at = -inf
@@ -107,7 +108,7 @@ class Failovers:
     def forget(self) -> None:
         """Forget what was gathered and written: another process may lead meanwhile."""
         self._gathered.clear()
-        self._written_at.clear()
+        self._begun_at.clear()
         for name in self._records:
             self.on_record(name)
 
@@ -169,12 +170,14 @@ class Failovers:
             named = dict(sorted(names.items())[:MOST])
             if self.lane.revise(node, SetFailedOver(record, named)):
                 self._gathered[node] = named
+                self._begun_at[node] = self._clock.monotonic()
+                self._look_in(PATCHED_AFTER_S)
 
     def _clear(self, back: AbstractSet[str]) -> None:
         """Offer to clear the IpNodes whose claims all name their new nodes, or that waited long."""
         now = self._clock.monotonic()
         if back - self._back_since.keys():
-            asyncio.get_running_loop().call_later(PATIENCE_S + _TICK_S, self._trigger)
+            self._look_in(PATIENCE_S)
         self._back_since = {node: self._back_since.get(node, now) for node in back}
         for node, record in self._named.items():
             late = now - self._back_since.get(node, now) >= PATIENCE_S
@@ -185,7 +188,7 @@ class Failovers:
     @property
     def busy(self) -> bool:
         """Whether standbys are about to take claims that are not assigned yet."""
-        return bool(self._gathered) or any(self._rest_s(node) > 0 for node in self._written_at)
+        return bool(self._gathered) or any(self._rest_s(node) > 0 for node in self._begun_at)
 
     def holds_back(self, write: Write) -> bool:
         """Whether a write of a claim waits: its IP is on its way by the IpNode.
@@ -196,14 +199,17 @@ class Failovers:
         node = claim.spec.node_name
         if isinstance(write, AssignClaim):
             if claim.metadata.name in self._gathered.get(node, ()):
-                return True
+                return node not in self._begun_at or self._rest_s(node) > 0
             return self._rest_s(node) > 0 and is_failed_over(claim, self._named.get(node))
         return isinstance(write, SetServices | SetWithdrawn) and is_failed_over(
             claim, self._named.get(node)
         )
 
+    def _look_in(self, delay_s: float) -> None:
+        asyncio.get_running_loop().call_later(delay_s + _TICK_S, self._trigger)
+
     def _rest_s(self, node: str) -> float:
-        return self._written_at.get(node, -inf) + PATCHED_AFTER_S - self._clock.monotonic()
+        return self._begun_at.get(node, -inf) + PATCHED_AFTER_S - self._clock.monotonic()
 
     async def _write(self, write: SetFailedOver) -> None:
         node = write.record.metadata.name
@@ -211,18 +217,19 @@ class Failovers:
             "metadata": {"resourceVersion": write.record.metadata.resource_version},
             "status": {"failedOver": write.claims},
         }
+        named = False
         try:
             written = await self._client.patch(IP_NODES, patch, name=node, subresource="status")
+            named = bool(written.status.failed_over)
         finally:
             self._gathered.pop(node, None)
+            if not named:
+                self._begun_at.pop(node, None)
         if write.claims is None:
             self._named.pop(node, None)
-            self._written_at.pop(node, None)
             self._log.info("failover_over", node=node)
-        elif written.status.failed_over:
+        elif named:
             self._named[node] = written
-            self._written_at[node] = self._clock.monotonic()
-            asyncio.get_running_loop().call_later(PATCHED_AFTER_S + _TICK_S, self._trigger)
             self._log.info("node_failed_over", node=node, claims=len(write.claims))
         else:
             self._pruned_at = self._clock.monotonic()

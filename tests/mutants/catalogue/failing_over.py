@@ -28,8 +28,8 @@ MUTATIONS = (
         name="dead-node-is-read-no-more",
         promise="leaves the named claims to their standbys",
         file="informers/controller.py",
-        old="await self.watches.confirm()",
-        new="pass",
+        old="return await self._reader.read() if changed else reading",
+        new="return reading",
         tests=_INPUTS,
     ),
     Mutation(
@@ -74,7 +74,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="claims-are-assigned-beside-the-fail-over",
-        promise="Half a second later the claims themselves get their new node",
+        promise="also when that write is not answered by then",
         file=_NAMING,
         old="return self._rest_s(node) > 0 and is_failed_over(claim, self._named.get(node))",
         new="return False",

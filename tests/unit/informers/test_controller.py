@@ -56,6 +56,8 @@ class Api:
     def __init__(self):
         self.claims: dict[str, IpClaim] = {}
         self.nodes: dict[str, IpNode] = {}
+        self.on_node_read = None
+        """Called when an IpNode is read, which takes half a second then."""
         self.node_lag_s = 0.01
         """The delay of the watch of IpNodes."""
         self.revision = 10
@@ -110,6 +112,9 @@ class Api:
             if self.definition is None:
                 raise NotFoundError("no such definition", status=404)
             return self.definition
+        if resource is IP_NODES and self.on_node_read is not None:
+            self.on_node_read()
+            await asyncio.sleep(0.5)
         known = self.nodes if resource is IP_NODES else self.claims
         if name not in known:
             raise NotFoundError("gone", status=404)
@@ -1052,6 +1057,35 @@ def test_a_reading_after_a_silence_sees_which_claims_were_lost():
         world.beating = False
         await asyncio.sleep(TRUST_S - 1)
         world.api.fail_over("n1", b=3)
+        await asyncio.sleep(3)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_a_fail_over_that_ends_during_a_reading_gives_the_node_nothing_back():
+    """The claim was read before it went to its standby, and the IpNode after it was cleared."""
+
+    async def scenario(world):
+        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
+        await asyncio.sleep(2)
+        world.isolated = True  # it keeps nothing for the next holder
+        world.api.fail_over("n1", b=3)
+        await asyncio.sleep(2)
+        assert world.up == {"10.0.0.1"}
+        world.api.silence()
+        world.api.node_lag_s = 1000.0
+
+        def end():
+            world.api.on_node_read = None
+            world.api.put("b", "n2", ip="10.0.0.2", standby="n2", managed=True, generation=4)
+            world.api.fail_over("n1")
+
+        world.api.on_node_read = lambda: asyncio.get_running_loop().call_later(0.3, end)
+        world.beating = False
+        await asyncio.sleep(TRUST_S + 3)
+        assert world.api.on_node_read is None
+        world.beating = True
         await asyncio.sleep(3)
         assert world.up == {"10.0.0.1"}
 

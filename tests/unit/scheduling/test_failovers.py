@@ -62,6 +62,7 @@ class World:
         self.patches: list[tuple[str, object]] = []
         self.error: ApiError | None = None
         self.prunes = False
+        self.latency_s = LATENCY_S
         self.passes = 0
         self.written: dict[str, IpClaim] = {}
         """Claims of which the API server has another version than the decisions assume."""
@@ -85,7 +86,7 @@ class World:
     async def patch(
         self, _kind: object, patch: dict[str, dict[str, object]], *, name: str, subresource: str
     ) -> IpNode:
-        await asyncio.sleep(LATENCY_S)
+        await asyncio.sleep(self.latency_s)
         assert subresource == "status"
         assert patch["metadata"] == {"resourceVersion": "7"}
         if self.error is not None:
@@ -320,3 +321,23 @@ async def test_the_newest_version_of_the_node_is_cleared_though_our_answer_came_
         world.step()
         await asyncio.sleep(1)
         assert world.patches == [("n1", None)]
+
+
+@virtually
+async def test_a_write_that_is_not_answered_delays_the_claims_no_longer():
+    """The API server may be slow, and another write may be in its way."""
+    async with World().running() as world:
+        writes = leave(many())
+        world.latency_s = 3.0
+        world.decide(writes)
+        await asyncio.sleep(PATCHED_AFTER_S / 2)
+        assert world.held(writes) == LEAST
+        before = world.passes
+        await asyncio.sleep(PATCHED_AFTER_S)
+        assert world.passes > before
+        assert world.held(writes) == 0
+        world.error = InvalidRequestError("too late")
+        await asyncio.sleep(5)
+        world.error, world.latency_s = None, LATENCY_S
+        world.decide(writes)
+        assert world.held(writes) == LEAST, "a later death begins anew"
