@@ -98,13 +98,19 @@ async def both(
 ) -> tuple[T, U]:
     """Await two things side by side.
 
-    Raises the error of the one that fails; the other is cancelled and awaited then.
+    Raises the error of the one that fails; the other is cancelled and awaited then. A caller that
+    is cancelled stays so, also when one of them fails by that: a TaskGroup would forget it.
     """
+    tasks = asyncio.ensure_future(_result(first)), asyncio.ensure_future(_result(second))
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = group.create_task(_result(first)), group.create_task(_result(second))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        failures = [task.exception() for task in tasks if not task.cancelled()]
+    for failure in filter(None, failures):
+        raise failure
     return tasks[0].result(), tasks[1].result()
 
 

@@ -23,6 +23,7 @@ import structlog
 
 from extip.net.interfaces import IPAddress
 from extip.net.neighbour_events import NeighbourEvent
+from extip.scheduling.failovers import PATCHED_AFTER_S
 from tests.fakes.faulty_segment import FaultySegment
 from tests.fakes.hosts import LIFE, hosts_loop, run_hosts
 from tests.fakes.network import FakeNetwork
@@ -169,6 +170,7 @@ async def _died(nodes: int) -> Rack:
             world.kill(name)
             world.unplug(name)
         up_s = await _up_elsewhere(world, lost, dead)
+        await asyncio.sleep(_NAMED_S)
         spent = sampler.take()
     in_steps = [step.process_s for step in loop.long_steps if step.whose in _SCHEDULERS]
     world.close()
@@ -184,6 +186,10 @@ async def _died(nodes: int) -> Rack:
         memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         took_s=time.process_time() - began_s,
     )
+
+
+_NAMED_S = PATCHED_AFTER_S + 1.0
+"""Until the claims name their new nodes, too."""
 
 
 async def _up_elsewhere(world: World, lost: Sequence[IPAddress], dead: list[str]) -> list[float]:

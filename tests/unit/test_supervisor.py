@@ -159,3 +159,27 @@ async def test_of_two_jobs_the_failure_of_one_ends_the_other_and_is_raised_as_it
     with pytest.raises(LookupError, match="of the job"):
         await both(waits, partial(both, waits, fails))
     assert ended == ["waits", "waits"]
+
+
+async def test_a_caller_that_is_cancelled_stays_so_though_a_job_fails_by_that():
+    """As a connection does that is closed in the same moment."""
+    begun = asyncio.Event()
+
+    async def fails_when_it_is_cancelled():
+        try:
+            begun.set()
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise LookupError("of the job") from None
+
+    async def caller():
+        await both(fails_when_it_is_cancelled, begun.wait)
+
+    running = asyncio.ensure_future(caller())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await caller()
