@@ -34,8 +34,8 @@ RETRY_S = 5.0
 
 REVIEWS_PER_S = 5.0
 BURST = 20.0
-"""Most reviews a second, and at once. Whoever sends made-up tokens keeps the API server from little
-else, and those that it has allowed keep counting."""
+"""Most reviews of new tokens a second, and at once. Whoever sends made-up ones keeps the API server
+from little else. A token that it has allowed waits for none of them: there are few."""
 
 
 def _bucket() -> TokenBucket:
@@ -64,11 +64,12 @@ class TokenReviewer:
         async with self._asking:
             now = self.clock.monotonic()
             known = self._answers.fresh(digest, now)  # somebody else has asked
-            if known is None and now >= self._not_before and self._reviews.take(now):
+            kept = self._answers.kept(digest, now)
+            if known is None and now >= self._not_before and (kept or self._reviews.take(now)):
                 known = await self._asked(token)
                 if known is not None:
                     self._answers.note(digest, known, now)
-        return known or self._answers.kept(digest, now) or UNREVIEWED
+        return known or kept or UNREVIEWED
 
     async def _asked(self, token: str) -> Review | None:
         """Return the API server's answer; None when there is none."""

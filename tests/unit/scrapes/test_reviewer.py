@@ -9,7 +9,13 @@ from extip.clock import LoopClock
 from extip.errors import ApiAccessError, ApiUnavailableError, InvalidRequestError
 from extip.kube.client import ApiClient, Transport
 from extip.scrapes.policy import FRESH_S, KEPT_S, MAX_TOKENS, REFUSED_S, Review, Verdict
-from extip.scrapes.reviewer import BURST, RETRY_S, REVIEW_S, TokenReviewer
+from extip.scrapes.reviewer import (
+    BURST,
+    RETRY_S,
+    REVIEW_S,
+    REVIEWS_PER_S,
+    TokenReviewer,
+)
 from tests.fakes.recorder import RecordingLogger
 from tests.fakes.virtual_time import virtually
 
@@ -210,6 +216,23 @@ async def test_made_up_tokens_are_reviewed_at_a_bounded_rate_and_displace_nobody
     for number in range(3 * MAX_TOKENS):
         await world.review(f"more-{number}")
     assert await world.review(READER) == ALLOWED
+
+
+@virtually
+async def test_made_up_tokens_put_off_no_review_of_one_that_was_allowed():
+    world = World()
+    await world.review(READER)
+    for second in range(round(2 * KEPT_S)):
+        for number in range(2 * int(REVIEWS_PER_S)):
+            await world.review(f"made-up-{second}-{number}")
+        assert await world.review(READER) == ALLOWED
+        await asyncio.sleep(1)
+    del world.users[READER]
+    for number in range(round(FRESH_S) + 1):
+        for _ in range(2 * int(REVIEWS_PER_S)):
+            await world.review(f"more-{number}")
+        await asyncio.sleep(1)
+    assert await world.review(READER) == UNKNOWN
 
 
 @virtually
