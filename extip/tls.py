@@ -74,8 +74,10 @@ class Certificate:
         match error:
             case ssl.SSLError(reason="KEY_VALUES_MISMATCH"):
                 return f"{pair} do not belong together: the key is another certificate's"
+            case ssl.SSLError(reason=None):
+                return f"{pair} are not a certificate and its key in PEM"
             case ssl.SSLError():
-                return f"{pair} are not a certificate and its key in PEM ({error.reason})"
+                return f"{pair} are refused by OpenSSL: {error.reason}"
             case OSError():
                 unreadable = [path for path in (self.certificate, self.key) if not _readable(path)]
                 names = " and ".join(map(str, unreadable)) or pair

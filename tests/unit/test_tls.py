@@ -19,6 +19,9 @@ HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 """The beginning of a ClientHello, and no more of it."""
 
 
+WEAK = "ec_paramgen_curve:prime192v1"
+
+
 def certificate_of(pair, logger=None):
     logger = logger or RecordingLogger()
     return Certificate(pair.certificate, pair.key, flag="--metrics-tls-cert-file", logger=logger)
@@ -155,6 +158,7 @@ def refused(certificate):
     text = str(caught.value)
     assert text.startswith("--metrics-tls-cert-file: ")
     assert "\n" not in text
+    assert "None" not in text
     return text
 
 
@@ -170,6 +174,8 @@ def test_files_that_cannot_work_are_told_in_one_line(pair, tmp_path):
     swapped = Pair(pair.certificate, other.key)
     assert "do not belong together" in refused(certificate_of(swapped))
     assert "passphrase" in refused(certificate_of(locked))
+    weak = certificate_of(make(tmp_path, "weak", "-nodes", "-pkeyopt", WEAK))
+    assert refused(weak).endswith(" are refused by OpenSSL: EE_KEY_TOO_SMALL")
 
 
 # Those who keep a connection and ask nothing.
@@ -222,11 +228,11 @@ async def test_handshakes_that_hang_do_not_keep_a_scrape_out(address, pair):
         assert not any(client.is_cut_off() for client in last)
 
 
-async def test_the_end_of_the_server_cuts_a_handshake_off(certificate):
+async def test_the_end_of_the_server_cuts_a_handshake_off(certificate, pair):
     chosen = free_address()
     async with AsyncExitStack() as stack:
         async with listening(server_of(chosen, certificate=certificate), chosen):
             client = await stack.enter_async_context(connected(chosen))
             await client.say(HELLO)
-            await asyncio.sleep(0.1)
+            await answer_in_tls(chosen, pair.client())  # it took the former one on before
         assert await client.hear() == ""
