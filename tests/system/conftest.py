@@ -128,10 +128,11 @@ def simple(lab: Lab) -> Callable[..., Extip]:
 
 @pytest.fixture
 def pooled(lab: Lab, namespace: str) -> Iterator[PooledCluster]:
-    """Make the definitions known, without a program of claims mode."""
+    """Make the definitions known; programs that a test starts end after it."""
     made = PooledCluster(lab, namespace)
     made.install()
     yield made
+    made.end()
     made.clean_up()
 
 

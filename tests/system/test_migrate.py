@@ -12,7 +12,7 @@ from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
 from tests.meta.manifests import ROOT
 from tests.meta.pages import blocks
-from tests.system.pooled_cluster import ADDRESSES, DUAL, SINGLE, PooledCluster, pool
+from tests.system.pooled_cluster import ADDRESSES, DUAL, SINGLE, pool
 from tests.system.wire import watched
 
 V4, V6 = "10.88.7.1", "fd00:88::7:1"
@@ -37,16 +37,6 @@ def rows(told):
 
 def states(lab, *words):
     return {name: row["state"] for name, row in rows(migrate(lab, *words, "-o", "json")).items()}
-
-
-@pytest.fixture
-def pooled(lab, namespace):
-    """Make the definitions known; services and claims go after the test."""
-    made = PooledCluster(lab, namespace)
-    made.install()
-    yield made
-    made.end()
-    made.clean_up()
 
 
 @pytest.fixture

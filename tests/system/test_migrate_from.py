@@ -16,7 +16,7 @@ import yaml
 from tests.lab.api import ApiStatusError
 from tests.lab.errors import LabError
 from tests.lab.wait import wait_until
-from tests.system.pooled_cluster import LOAD_BALANCER, PooledCluster
+from tests.system.pooled_cluster import LOAD_BALANCER
 from tests.system.test_pools import AUTO, PREDECESSORS_POOL
 from tests.unit.migrate.test_any_input import WHOLE
 from tests.unit.migrate.test_kube_vip import config
@@ -82,13 +82,9 @@ def metallb(lab):
 
 
 @pytest.fixture
-def cluster(lab, namespace):
-    """Make a cluster where extip's programs do not run yet."""
-    made = PooledCluster(lab, namespace)
-    made.install()
-    yield made
-    made.end()
-    made.clean_up()
+def cluster(pooled):
+    """Return a cluster where extip's programs do not run yet."""
+    return pooled
 
 
 def migrate(lab, *args, stdin=""):

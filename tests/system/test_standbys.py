@@ -52,9 +52,9 @@ def test_many_ips_of_a_dead_node_are_up_before_their_claims_name_the_standbys(cl
         lab.nodes["n2"].die()
         for ip in lost:
             observer.wait_for_owner(ip, named[ip])
+    over = scheduler.wait_for_event("failover_over", node="n2")
     (written,) = scheduler.events("node_failed_over")
     assert (written["node"], written["claims"]) == ("n2", LEAST)
-    over = scheduler.wait_for_event("failover_over", node="n2")
     assigned = scheduler.events("claim_assigned", before="n2")
     assert len(assigned) == LEAST
     times = [one["timestamp"] for one in (written, *assigned, over)]
