@@ -19,6 +19,7 @@ from extip.errors import StoppedError
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -98,24 +99,26 @@ async def both(
 ) -> tuple[T, U]:
     """Await two things side by side.
 
-    Raises the error of the one that fails; the other is cancelled and awaited then. A caller that
-    is cancelled stays so, also when one of them fails by that: a TaskGroup would forget it.
+    Raises the error of the first one that fails; the other is cancelled and awaited then. A caller
+    that is cancelled stays so, whatever fails in the same moment: a TaskGroup of Python 3.11 that
+    knows of an error forgets the cancellation.
     """
-    tasks = asyncio.ensure_future(_result(first)), asyncio.ensure_future(_result(second))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        failures = [task.exception() for task in tasks if not task.cancelled()]
-    for failure in filter(None, failures):
-        raise failure
+    failures: list[Exception] = []
+
+    async def attempt(job: Callable[[], Awaitable[V]]) -> V:
+        try:
+            return await job()
+        except Exception as error:
+            failures.append(error)
+            for task in tasks:
+                task.cancel()
+            raise asyncio.CancelledError from error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = group.create_task(attempt(first)), group.create_task(attempt(second))
+    if failures:
+        raise failures[0]
     return tasks[0].result(), tasks[1].result()
-
-
-async def _result(job: Callable[[], Awaitable[T]]) -> T:
-    return await job()
 
 
 async def for_each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, limit: int) -> None:

@@ -183,3 +183,54 @@ async def test_a_caller_that_is_cancelled_stays_so_though_a_job_fails_by_that():
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await caller()
+
+
+async def test_a_caller_that_is_cancelled_as_a_job_fails_stays_cancelled():
+    async def caller():
+        await both(fails, asyncio.get_running_loop().create_future)
+
+    async def fails():
+        running.cancel()
+        raise LookupError("of the job")
+
+    running = asyncio.ensure_future(caller())
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_caller_that_is_cancelled_twice_awaits_both_jobs_nevertheless():
+    begun, cleaning, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ended = []
+
+    async def cleans_up():
+        try:
+            begun.set()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cleaning.set()
+            await may_end.wait()
+            ended.append("cleaned up")
+
+    running = asyncio.ensure_future(both(cleans_up, begun.wait))
+    await begun.wait()
+    running.cancel()
+    await cleaning.wait()
+    running.cancel()
+    asyncio.get_running_loop().call_later(0.01, may_end.set)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == ["cleaned up"]
+
+
+async def test_of_two_failures_the_first_one_is_raised_not_the_one_that_it_causes():
+    async def fails_when_it_is_cancelled():
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise LookupError("of the end") from None
+
+    async def fails():
+        raise LookupError("of the job")
+
+    with pytest.raises(LookupError, match="of the job"):
+        await both(fails_when_it_is_cancelled, fails)
