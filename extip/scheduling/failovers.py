@@ -109,6 +109,7 @@ class Failovers:
         """Forget what was gathered and written: another process may lead meanwhile."""
         self._gathered.clear()
         self._begun_at.clear()
+        self._back_since.clear()
         for name in self._records:
             self.on_record(name)
 

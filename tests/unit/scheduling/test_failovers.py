@@ -14,7 +14,7 @@ from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.clock import LoopClock
 from extip.errors import ApiError, InvalidRequestError
 from extip.kube.client import ApiClient
-from extip.scheduling.failovers import LEAST, PATCHED_AFTER_S, PATIENCE_S, Failovers
+from extip.scheduling.failovers import LEAST, MOST, PATCHED_AFTER_S, PATIENCE_S, Failovers
 from extip.scheduling.policy.filters import NodeFacts
 from extip.scheduling.policy.schedule import AssignClaim, Decided, Schedule, SetWithdrawn
 from extip.scheduling.policy.snapshot import Snapshot
@@ -341,3 +341,29 @@ async def test_a_write_that_is_not_answered_delays_the_claims_no_longer():
         world.error, world.latency_s = None, LATENCY_S
         world.decide(writes)
         assert world.held(writes) == LEAST, "a later death begins anew"
+
+
+@virtually
+async def test_another_leadership_waits_as_long_for_a_node_that_is_back():
+    async with World().running() as world:
+        world.records["n1"] = record("n1", {"a": 3})
+        world.failovers.on_record("n1")
+        world.claims = {"a": claim("a")}
+        world.back = {"n1"}
+        world.step()
+        await asyncio.sleep(PATIENCE_S + 1)
+        world.failovers.forget()
+        world.step()
+        await asyncio.sleep(1)
+        assert world.patches == []
+
+
+@virtually
+async def test_the_claims_that_do_not_fit_an_ipnode_are_assigned_at_once():
+    async with World().running() as world:
+        writes = leave(many(MOST + 1))
+        world.decide(writes)
+        assert world.held(writes) == MOST
+        await asyncio.sleep(2 * LATENCY_S)
+        ((_, named),) = world.patches
+        assert len(cast("dict[str, int]", named)) == MOST
