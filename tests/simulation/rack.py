@@ -23,7 +23,7 @@ import structlog
 
 from extip.net.interfaces import IPAddress
 from extip.net.neighbour_events import NeighbourEvent
-from extip.scheduling.failovers import PATCHED_AFTER_S
+from extip.scheduling import failovers
 from tests.fakes.faulty_segment import FaultySegment
 from tests.fakes.hosts import LIFE, hosts_loop, run_hosts
 from tests.fakes.network import FakeNetwork
@@ -76,6 +76,7 @@ class LargeWorld(World):
 
     lan = _LAN
     new_segment: type[FaultySegment] = LargeSegment
+    least = failovers.LEAST
 
     def add_node(self, name: str, *, rate: float = 1.0) -> Node:
         node = super().add_node(name, rate=rate)
@@ -170,7 +171,6 @@ async def _died(nodes: int) -> Rack:
             world.kill(name)
             world.unplug(name)
         up_s = await _up_elsewhere(world, lost, dead)
-        await asyncio.sleep(_NAMED_S)
         spent = sampler.take()
     in_steps = [step.process_s for step in loop.long_steps if step.whose in _SCHEDULERS]
     world.close()
@@ -186,10 +186,6 @@ async def _died(nodes: int) -> Rack:
         memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         took_s=time.process_time() - began_s,
     )
-
-
-_NAMED_S = PATCHED_AFTER_S + 1.0
-"""Until the claims name their new nodes, too."""
 
 
 async def _up_elsewhere(world: World, lost: Sequence[IPAddress], dead: list[str]) -> list[float]:
