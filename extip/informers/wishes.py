@@ -44,9 +44,8 @@ class WishSources:
             slices = endpoints.slices
             self._readiness = Readiness(slices, services, on_change=on_change, clock=clock)
             endpoints.need()
-        get = (
-            services.store.get
-        )  # the IPs of a deleted service stay wanted for a moment: as it said
+        # The IPs of a deleted service stay wanted for a moment: as it said.
+        get = services.store.get
         self._preferred: Derived[DetailedService, NodeList, dict[str, tuple[str, ...]]] = Derived(
             get=get, extract=preferred_nodes, combine=dict, on_change=on_change, linger=linger
         )

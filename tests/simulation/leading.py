@@ -43,9 +43,8 @@ class OneLeaderActs(Invariant):
     def _may(self, who: str, at_s: float) -> bool:
         if self._at(at_s) == who or at_s - self._restored_s < RESTORED_S:
             return True
-        lives = (
-            one for one in self.world.lives if one.life.name == who
-        )  # it may be another by now
+        # It may be another life by now.
+        lives = (one for one in self.world.lives if one.life.name == who)
         return any(at_s - one.thawed_at_s < THAWED_S for one in lives)
 
     def _at(self, at_s: float) -> str:
