@@ -11,7 +11,7 @@ from extip.cli.migrate_from import from_
 from extip.cli.person import completed_services, person_options
 from extip.cli.types import click_type
 from extip.kube.place import Place
-from extip.settings.flags import DURATION, NAMESPACE, TEXT
+from extip.settings.flags import DURATION, INSTANCE, NAMESPACE, TEXT
 
 
 class _Subcommands(click.Group):
@@ -77,7 +77,7 @@ migrate.add_command(from_)
 @click.option(
     "--instance",
     default="",
-    type=click_type(NAMESPACE),
+    type=click_type(INSTANCE),
     show_default="the one without a name",
     help="The instance of extip that serves the services.",
 )

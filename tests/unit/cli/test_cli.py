@@ -186,6 +186,7 @@ def test_flags_of_the_process_by_the_environment(tmp_path):
         (["simple", "--iface", "no/such"], "cannot be the name of an interface"),
         (["scheduler", "--instance", "Team A"], "cannot be the name of an instance"),
         (["status", "--instance", "Team A"], "cannot be the name of an instance"),
+        (["migrate", "services", "--instance", "Team A"], "cannot be the name of an instance"),
         (["simple", "--kubeconfig", "/does/not/exist"], "/does/not/exist"),
         (["simple"], "--kubeconfig"),
         (["simpel"], "simpel"),
