@@ -1,7 +1,9 @@
 """Reads what `extip migrate services` looks at, and finds the services that a person names."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from extip.api.meta_v1 import KubernetesObject
 from extip.api.names import MIGRATED_ANNOTATION, SIMPLE_LEASE
 from extip.api.resources import (
     IP_CLAIM_POOLS,
@@ -9,14 +11,17 @@ from extip.api.resources import (
     LABELLED_NAMESPACES,
     LEASES,
     WHOLE_SERVICES,
+    Resource,
 )
 from extip.api.whole_service import WholeService
 from extip.cache.listwatch import MOST_RECENT
-from extip.definitions.absent import UNKNOWN
+from extip.definitions.absent import UNKNOWN, deleted
 from extip.errors import ApiAccessError, FatalError, NotFoundError, UnansweredError
 from extip.kube.client import ApiClient, Scope
 from extip.kube.instance import Instance
 from extip.migrate.policy.plan import Cluster
+
+T = TypeVar("T", bound=KubernetesObject)
 
 _NOBODY = (
     "nobody seems to give addresses: no scheduler has made claims for it, and no "
@@ -25,16 +30,17 @@ _NOBODY = (
 
 
 async def read_cluster(client: ApiClient, *, instance: str) -> Cluster:
-    """Read all. Raises UnansweredError where the definitions are missing, and ApiError."""
-    try:
-        claims = (await client.list(IP_CLAIMS, resource_version=MOST_RECENT)).items
-        pools = (await client.list(IP_CLAIM_POOLS, resource_version=MOST_RECENT)).items
-    except NotFoundError as error:
-        raise UnansweredError(UNKNOWN) from error
+    """Read all. Simple mode makes no claims, and needs the definition of pools alone.
+
+    Raises UnansweredError where that is missing, and ApiError.
+    """
+    claims, pools = await _known(client, IP_CLAIMS), await _known(client, IP_CLAIM_POOLS)
+    if pools is None:
+        raise UnansweredError(UNKNOWN if claims is None else deleted(IP_CLAIM_POOLS.plural))
     namespaces = (await client.list(LABELLED_NAMESPACES, resource_version=MOST_RECENT)).items
     return Cluster(
         services=(await client.list(WHOLE_SERVICES)).items,
-        claims=claims,
+        claims=claims or (),
         pools=pools,
         namespaces={one.metadata.name: one.metadata.labels or {} for one in namespaces},
         version=await client.server_version(),
@@ -63,6 +69,14 @@ def chosen_services(
             raise FatalError(f"{word!r} is the name of several services: {names}")
         chosen[fitting[0].metadata.key] = fitting[0]
     return list(chosen.values())
+
+
+async def _known(client: ApiClient, resource: Resource[T]) -> tuple[T, ...] | None:
+    """Return all objects of a kind; None where its definition is missing."""
+    try:
+        return (await client.list(resource, resource_version=MOST_RECENT)).items
+    except NotFoundError:
+        return None
 
 
 async def _nobody_gives(client: ApiClient, instance: str) -> str:

@@ -1,10 +1,15 @@
 """A person names services as `extip status` knows them, or means all."""
 
+from typing import cast
+
 import pytest
 
-from extip.errors import FatalError
-from extip.migrate.reading import chosen_services
+from extip.api.coordination_v1 import Lease, LeaseSpec
+from extip.errors import FatalError, UnansweredError
+from extip.kube.client import ApiClient
+from extip.migrate.reading import chosen_services, read_cluster
 from tests.unit.migrate.migration_world import MigrationWorld
+from tests.unit.status.test_cluster import Server
 
 
 @pytest.fixture
@@ -47,3 +52,40 @@ def test_any_other_word_is_told(services, word, why):
     with pytest.raises(FatalError) as told:
         chosen(services, word)
     assert str(told.value) == why
+
+
+class Versioned(Server):
+    """Tells its version, too."""
+
+    async def server_version(self):
+        return (1, 30)
+
+
+HELD = Lease(spec=LeaseSpec(holder_identity="n1_1"))
+
+
+async def read(*unknown, leases=(HELD,)):
+    known = {"ipclaims": (), "ipclaimpools": (), "namespaces": (), "services": ()}
+    server = Versioned(*unknown, **known, leases=leases)
+    return await read_cluster(cast("ApiClient", server), instance="")
+
+
+async def test_simple_mode_needs_the_definition_of_pools_alone():
+    """The account needs no permission for kinds that are not there."""
+    found = await read("ipclaims")
+    assert (found.claims, found.nobody_gives) == ((), "")
+    found = await read("ipclaims", leases=())
+    assert "no scheduler has made claims" in found.nobody_gives
+
+
+@pytest.mark.parametrize(
+    ("unknown", "text"),
+    [
+        (("ipclaimpools",), "somebody deleted the definition ipclaimpools.ipcontroller.ext"),
+        (("ipclaims", "ipclaimpools"), "this cluster does not know extip's kinds"),
+    ],
+)
+async def test_without_the_definition_of_pools_nothing_is_planned(unknown, text):
+    with pytest.raises(UnansweredError) as told:
+        await read(*unknown)
+    assert str(told.value).startswith(text)
