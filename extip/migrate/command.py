@@ -14,9 +14,10 @@ from extip.errors import InterruptedByUserError
 from extip.kube.client import ApiClient, connect
 from extip.kube.place import Place
 from extip.metrics import Metrics
-from extip.migrate.policy.missing_pools import as_manifest, missing_pools
+from extip.migrate.policy.missing_pools import missing_pools
 from extip.migrate.policy.plan import Cluster, Planner, ServicePlan, Wish
 from extip.migrate.policy.report import THROUGH, Report, Row, as_text, line_of, row_of, summary
+from extip.migrate.policy.result import pool_manifest
 from extip.migrate.reading import chosen_services, read_cluster
 from extip.migrate.writing import Migration, with_refusals
 from extip.terminal import has_colours
@@ -106,10 +107,10 @@ def _write_json(report: Report) -> None:
 
 def _report(cluster: Cluster, plans: Sequence[ServicePlan], wish: Wish, instance: str) -> Report:
     taken = {pool.metadata.name for pool in cluster.pools}
-    pools = missing_pools((one for plan in plans for one in plan.missing), taken)
+    pools = missing_pools((one for plan in plans for one in plan.missing), taken, instance)
     return Report(
         services=tuple(row_of(plan, undo=wish.undo) for plan in plans),
-        pools=tuple(as_manifest(pool, instance) for pool in pools),
+        pools=tuple(map(pool_manifest, pools)),
     )
 
 

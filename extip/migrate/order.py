@@ -1,7 +1,8 @@
 """The wish of a person who calls `extip migrate from`."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+
+from extip.net.networks import IPNetwork
 
 PROGRAMS = ("metallb", "kube-vip", "cilium", "externalipcontroller")
 OUTPUTS = ("yaml", "json")
@@ -15,6 +16,6 @@ class Order:
     """One of `PROGRAMS`."""
     files: tuple[str, ...] = ()
     """Empty for the cluster; ``-`` stands for standard input."""
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[IPNetwork, ...] = ()
     """Networks of segments that nodes are on."""
     output: str = OUTPUTS[0]

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import AsyncIterator, Iterable
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +16,7 @@ from extip.kube.client import ApiClient, Scope
 from extip.migrate.policy.documents import Document, flatten
 from extip.migrate.policy.result import Result
 from extip.migrate.policy.software import Kind, Software
+from extip.net.networks import IPNetwork
 
 STDIN = "-"
 
@@ -103,7 +103,7 @@ def _document(one: _Anything, resource: Resource[_Anything]) -> Document:
     }
 
 
-async def read_segments(client: ApiClient) -> tuple[IPv4Network | IPv6Network, ...]:
+async def read_segments(client: ApiClient) -> tuple[IPNetwork, ...]:
     """Return the networks of nodes where a controller runs already, as their IpNodes tell them."""
     try:
         page = await client.list(IP_NODES)

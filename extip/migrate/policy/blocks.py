@@ -15,9 +15,8 @@ from extip.api.pool_parts import MAX_NETWORKS, IpClaimPoolNetwork
 from extip.api.ranges import MAX_RANGES
 from extip.migrate.policy.result import Result
 from extip.net.interfaces import IPAddress
+from extip.net.networks import IPNetwork
 from extip.services.policy.requests import cut, parse_ip
-
-IPNetwork = IPv4Network | IPv6Network
 
 _V4 = 4
 _OCTET = 256

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network
 
 from msgspec import field
 
@@ -20,8 +19,7 @@ from extip.migrate.policy.selectors import (
 )
 from extip.migrate.policy.services import annotate, balanced, finish, first_of, wished_addresses
 from extip.net.link_selection import is_link_name
-
-IPNetwork = IPv4Network | IPv6Network
+from extip.net.networks import IPNetwork
 
 GROUP = "cilium.io"
 _POOL, _POLICY = "CiliumLoadBalancerIPPool", "CiliumL2AnnouncementPolicy"

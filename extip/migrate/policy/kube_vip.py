@@ -1,7 +1,6 @@
 """kube-vip: the ConfigMap of its cloud provider and annotations → pools and annotations. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
 from extip.api.meta_v1 import FullObjectMeta, LabelSelector
@@ -19,9 +18,8 @@ from extip.migrate.policy.services import (
     wished_link,
 )
 from extip.net.link_selection import is_link_name
+from extip.net.networks import IPNetwork
 from extip.services.policy.requests import cut
-
-IPNetwork = IPv4Network | IPv6Network
 
 CONFIG_MAP = "kubevip"
 _GLOBAL = "global"

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
 from msgspec import field
 
@@ -24,8 +23,7 @@ from extip.migrate.policy.services import (
     wished_pool,
 )
 from extip.net.link_selection import is_link_name
-
-IPNetwork = IPv4Network | IPv6Network
+from extip.net.networks import IPNetwork
 
 GROUP = "metallb.io"
 _PREFIXES = ("metallb.io/", "metallb.universe.tf/")
@@ -77,16 +75,30 @@ class PreferredNodeSelector(Wire, frozen=True):
     preference: LabelSelector = LabelSelector()
 
 
-class AdvertisementSpec(Wire, frozen=True):
-    """The pools that are announced, and by which nodes."""
+class Announcement(Wire, frozen=True):
+    """The pools that are announced, and by which nodes: the same for both kinds."""
 
     ip_address_pools: tuple[str, ...] | None = field(default=None, name="ipAddressPools")
     ip_address_pool_selectors: tuple[LabelSelector, ...] | None = field(
         default=None, name="ipAddressPoolSelectors"
     )
     node_selectors: tuple[LabelSelector, ...] | None = None
-    interfaces: tuple[str, ...] | None = None
     service_selectors: tuple[LabelSelector, ...] | None = None
+
+    def announces(self, pool: IPAddressPool) -> bool:
+        """Whether the addresses of the pool are announced."""
+        names, selectors = self.ip_address_pools, self.ip_address_pool_selectors
+        if not names and not selectors:
+            return True
+        return pool.metadata.name in (names or ()) or any(
+            selects(selector, pool.labels) for selector in selectors or ()
+        )
+
+
+class AdvertisementSpec(Announcement, frozen=True):
+    """An announcement on layer 2, and where it is made."""
+
+    interfaces: tuple[str, ...] | None = None
     preferred_node_selectors: tuple[PreferredNodeSelector, ...] | None = None
 
 
@@ -95,44 +107,21 @@ class Advertisement(Foreign, frozen=True):
 
     spec: AdvertisementSpec = AdvertisementSpec()
 
-    def announces(self, pool: IPAddressPool) -> bool:
-        """Whether it announces the addresses of the pool."""
-        names, selectors = self.spec.ip_address_pools, self.spec.ip_address_pool_selectors
-        if not names and not selectors:
-            return True
-        return pool.metadata.name in (names or ()) or any(
-            selects(selector, pool.labels) for selector in selectors or ()
-        )
 
-
-class BgpSpec(Wire, frozen=True):
+class BgpSpec(Announcement, frozen=True):
     """The pools that are exported by BGP; the rest of it is the daemon's."""
 
-    ip_address_pools: tuple[str, ...] | None = field(default=None, name="ipAddressPools")
-    ip_address_pool_selectors: tuple[LabelSelector, ...] | None = field(
-        default=None, name="ipAddressPoolSelectors"
-    )
-    node_selectors: tuple[LabelSelector, ...] | None = None
     aggregation_length: int | None = None
     aggregation_length_v6: int | None = field(default=None, name="aggregationLengthV6")
     local_pref: int | None = None
     communities: tuple[str, ...] | None = None
     peers: tuple[str, ...] | None = None
-    service_selectors: tuple[LabelSelector, ...] | None = None
 
 
 class BgpAdvertisement(Foreign, frozen=True):
     """A metallb.io/v1beta1 BGPAdvertisement."""
 
     spec: BgpSpec = BgpSpec()
-
-    def announces(self, pool: IPAddressPool) -> bool:
-        """Whether it announces the addresses of the pool."""
-        spec = AdvertisementSpec(
-            ip_address_pools=self.spec.ip_address_pools,
-            ip_address_pool_selectors=self.spec.ip_address_pool_selectors,
-        )
-        return Advertisement(spec=spec).announces(pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +142,8 @@ def convert(documents: Documents, segments: Sequence[IPNetwork]) -> Result:
     priorities = _priorities(pools)
     for pool in _unique(pools, result):
         announced = _Announced(
-            tuple(one for one in layer2 if one.announces(pool)),
-            tuple(one for one in bgp if one.announces(pool)),
+            tuple(one for one in layer2 if one.spec.announces(pool)),
+            tuple(one for one in bgp if one.spec.announces(pool)),
         )
         if _is_announced(pool, announced, result, unknown=not layer2 and not bgp):
             _add_pool(pool, announced, priorities[pool.metadata.name], segments, result)

@@ -9,48 +9,32 @@ from extip.api.meta_v1 import FullObjectMeta
 from extip.api.names import INSTANCE_LABEL
 from extip.api.pool_parts import MAX_NETWORKS, IpClaimPoolNetwork
 from extip.api.ranges import MAX_RANGES
-from extip.api.resources import IP_CLAIM_POOLS
 from extip.net.interfaces import IPInterface, prefix_length
 from extip.net.networks import IPNetwork
 
 _NAME = "external-ips"
 
 
-def missing_pools(missing: Iterable[IPInterface], taken: Collection[str]) -> list[IpClaimPool]:
+def missing_pools(
+    missing: Iterable[IPInterface], taken: Collection[str], instance: str
+) -> list[IpClaimPool]:
     """Return pools with exactly these IPs, which keep their prefix lengths there.
 
-    Services that ask for any address get none of them. `taken` has the names of other pools.
+    Services that ask for any address get none of them. `taken` has the names of other pools;
+    `instance` is the extip that gives the addresses.
     """
     networks = list(_networks(missing))
+    labels = {INSTANCE_LABEL: instance} if instance else None
     names = (name for name in _names() if name not in taken)
     return [
         IpClaimPool(
-            metadata=FullObjectMeta(name=next(names)),
+            metadata=FullObjectMeta(name=next(names), labels=labels),
             spec=IpClaimPoolSpec(
                 networks=tuple(networks[first : first + MAX_NETWORKS]), auto_assign=False
             ),
         )
         for first in range(0, len(networks), MAX_NETWORKS)
     ]
-
-
-def as_manifest(pool: IpClaimPool, instance: str) -> dict[str, object]:
-    """Return a pool as a person writes it; `instance` is the extip that gives its addresses."""
-    metadata: dict[str, object] = {"name": pool.metadata.name}
-    if instance:
-        metadata["labels"] = {INSTANCE_LABEL: instance}
-    networks: list[dict[str, object]] = [
-        {"cidr": one.cidr, "ranges": [[*span] for span in one.ranges]}
-        if one.ranges
-        else {"cidr": one.cidr}
-        for one in pool.spec.networks or ()
-    ]
-    return {
-        "apiVersion": IP_CLAIM_POOLS.api_version,
-        "kind": IP_CLAIM_POOLS.kind,
-        "metadata": metadata,
-        "spec": {"autoAssign": pool.spec.auto_assign, "networks": networks},
-    }
 
 
 def _names() -> Iterator[str]:

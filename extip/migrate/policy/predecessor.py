@@ -5,10 +5,10 @@ far as extip would understand them in another way.
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 
 from msgspec.structs import replace
 
+from extip.api.apps_v1 import Container, WorkloadSpec
 from extip.api.ipcontroller_v1 import IpClaimPool, IpClaimPoolSpec
 from extip.api.meta_v1 import FullObjectMeta, Wire
 from extip.api.names import (
@@ -24,11 +24,11 @@ from extip.api.resources import IP_CLAIMS
 from extip.claims.policy.claims import parse_cidr
 from extip.migrate.policy.documents import Documents, Foreign, ServiceDocument
 from extip.migrate.policy.result import Patch, Result
+from extip.migrate.policy.services import patch_service
 from extip.net.interfaces import IPAddress
+from extip.net.networks import IPNetwork
 from extip.pools.policy.pools import compile_pools
 from extip.services.policy.requests import cut, parse_ip
-
-IPNetwork = IPv4Network | IPv6Network
 
 _WORKLOADS = ("DaemonSet", "Deployment", "Pod", "ReplicaSet", "StatefulSet")
 _PROGRAM = "ipmanager"
@@ -91,36 +91,16 @@ class Claim(Foreign, frozen=True):
     spec: ClaimSpec = ClaimSpec()
 
 
-class Container(Wire, frozen=True):
-    """The command of a container."""
-
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] | None = None
-
-
-class PodSpec(Wire, frozen=True):
-    """The containers of a pod."""
-
-    containers: tuple[Container, ...] | None = None
-
-
-class PodTemplate(Wire, frozen=True):
-    """The pods of a workload."""
-
-    spec: PodSpec = PodSpec()
-
-
-class WorkloadSpec(Wire, frozen=True):
+class AnyWorkloadSpec(WorkloadSpec, frozen=True):
     """The pods of a workload; a Pod has its containers right here."""
 
-    template: PodTemplate = PodTemplate()
     containers: tuple[Container, ...] | None = None
 
 
 class Workload(Foreign, frozen=True):
     """Anything that runs pods."""
 
-    spec: WorkloadSpec = WorkloadSpec()
+    spec: AnyWorkloadSpec = AnyWorkloadSpec()
 
 
 def convert(documents: Documents, _segments: Sequence[IPNetwork]) -> Result:
@@ -185,15 +165,7 @@ def _mark_allocated(services: Sequence[ServiceDocument], result: Result) -> None
             annotations = {ALLOCATED_ANNOTATION: ",".join(allocated)}
             if not own.get(ADDRESSES_ANNOTATION):
                 annotations[ADDRESSES_ANNOTATION] = ",".join(allocated)
-            result.add(
-                Patch(
-                    api_version="v1",
-                    kind="Service",
-                    name=service.metadata.name,
-                    namespace=service.metadata.namespace,
-                    annotations=annotations,
-                )
-            )
+            patch_service(service, annotations, result)
 
 
 def _take_over(claim: Claim, wanted: set[IPAddress], result: Result) -> None:

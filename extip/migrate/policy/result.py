@@ -114,10 +114,11 @@ class Result:
 
     def manifests(self) -> list[dict[str, object]]:
         """Return the objects as manifests have them, pools first."""
-        return [*map(_pool, self.pools), *(patch.manifest() for patch in self.patches)]
+        return [*map(pool_manifest, self.pools), *(patch.manifest() for patch in self.patches)]
 
 
-def _pool(pool: IpClaimPool) -> dict[str, object]:
+def pool_manifest(pool: IpClaimPool) -> dict[str, object]:
+    """Return a pool as a person writes it."""
     fields = msgspec.json.decode(msgspec.json.encode(pool), type=dict[str, object])
     return {"apiVersion": IP_CLAIM_POOLS.api_version, "kind": IP_CLAIM_POOLS.kind, **fields}
 

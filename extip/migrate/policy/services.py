@@ -45,10 +45,10 @@ def annotate(service: ServiceDocument, wished: Mapping[str, str], result: Result
         elif value and own is None:
             added[key] = value
     if added:
-        _add(service, added, result)
+        patch_service(service, added, result)
 
 
-def _add(service: ServiceDocument, annotations: Mapping[str, str], result: Result) -> None:
+def patch_service(service: ServiceDocument, annotations: Mapping[str, str], result: Result) -> None:
     """Add annotations to the patch of a service."""
     meta = service.metadata
     result.add(
@@ -152,7 +152,7 @@ def _keep(
         ips = _shown(service)
         if ips and all(pools[ip] for ip in ips):
             kept.append(service.metadata.key)
-            _add(service, {ADDRESSES_ANNOTATION: ",".join(map(str, ips))}, result)
+            patch_service(service, {ADDRESSES_ANNOTATION: ",".join(map(str, ips))}, result)
     if kept:
         result.note(
             f"Service {some(kept)}",

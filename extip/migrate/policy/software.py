@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
 from extip.api.names import GROUP
 from extip.migrate.policy import cilium, kube_vip, metallb, predecessor
 from extip.migrate.policy.documents import Documents
 from extip.migrate.policy.result import Result
-
-IPNetwork = IPv4Network | IPv6Network
+from extip.net.networks import IPNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

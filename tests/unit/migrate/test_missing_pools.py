@@ -7,14 +7,15 @@ import msgspec
 from extip.api.ipcontroller_v1 import IpClaimPool
 from extip.api.pool_parts import MAX_NETWORKS
 from extip.api.ranges import MAX_RANGES
-from extip.migrate.policy.missing_pools import as_manifest, missing_pools
+from extip.migrate.policy.missing_pools import missing_pools
+from extip.migrate.policy.result import pool_manifest
 from extip.pools.policy.pools import compile_pools
 
 
 def made(*texts, taken=(), instance=""):
     """Return the manifests; each must be readable, and have each IP with its prefix length."""
     interfaces = list(map(ip_interface, texts))
-    manifests = [as_manifest(one, instance) for one in missing_pools(interfaces, taken)]
+    manifests = [*map(pool_manifest, missing_pools(interfaces, taken, instance))]
     pools = compile_pools(msgspec.convert(one, IpClaimPool) for one in manifests)
     assert not any(pool.problem or pool.overlaps for pool in pools.ordered)
     assert sum(pool.size for pool in pools.ordered) == len({one.ip for one in interfaces})
