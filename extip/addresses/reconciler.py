@@ -240,12 +240,13 @@ class AddressReconciler:
         LinkError when the kernel fails.
         """
         observed = await self._table.dump()
-        deletes = removals(a for a in observed if a.ours)
-        left = 0
+        due = removals(a for a in observed if a.ours)
+        deletes = await self._protect(due)
+        left = len(due) - len(deletes)
         async for results in self._table.apply(deletes, ttl_s=self._options.ttl_s):
             self._apply_log.count(results)
             left += sum(not is_done(result) for result in results)
-        self._log.info("addresses_released", count=len(deletes) - left)
+        self._log.info("addresses_released", count=len(due) - left)
         if not left:
             await self.on_released()
         return not left
@@ -281,7 +282,7 @@ class AddressReconciler:
         """Take note that no interface is selected, and leave no IP on one: nobody watches it."""
         self._in_use.lose_all()
         with contextlib.suppress(LinkError):  # the next attempt comes soon
-            left = await self._observer.left_behind()
+            left = await self._protect(await self._observer.left_behind())
             await self._applier.apply(left, began=now, lifetime_s=0)
 
     async def _pass(self, now: float) -> _Outcome:

@@ -197,6 +197,22 @@ async def test_what_is_left_over_is_watched_and_announced_only_when_it_is_wanted
         assert ours() == {f"{V4}/32", f"{V6}/128"}
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_nodes_own_addresses_do_not_fall_with_what_is_left_over(
+    namespace: PrivateNamespace, *, known: bool
+) -> None:
+    """No interface fits: ours goes at once when the inputs are known, else at the end."""
+    namespace.ip("link show v0")
+    set_sysctl("ipv4/conf/v0/promote_secondaries", "0")
+    await leave_over("192.0.2.1/24")
+    namespace.ip("addr add 192.0.2.100/24 dev v0")
+    async with running("192.0.2.1", known=known, mask=24, iface="v7") as world:
+        await until(lambda: "v7 does not exist" in world.problem(), "a pass")
+        await until(lambda: ours() == (set() if known else {"192.0.2.1/24"}), "it to go, or stay")
+    assert ours() == set()
+    assert foreign() == {"192.0.2.100/24"}
+
+
 # What others do to the interface.
 
 
