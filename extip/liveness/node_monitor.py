@@ -25,7 +25,7 @@ from extip.liveness.policy import SLOW, Beat, Liveness, Verdict
 from extip.metrics import Metrics
 from extip.trigger import Trigger
 from extip.uplink.policy.isolation import Reachability
-from extip.uplink.policy.reachability import ClusterReachability, LinkId
+from extip.uplink.policy.reachability import ClusterReachability, LinkId, names
 
 _LATER_S = 0.01
 """Seconds by which a timer is set later: it may fire early by the clock's resolution."""
@@ -349,10 +349,10 @@ class NodeMonitor:
             return
         isolated = self._reachability.isolated(node)
         if isolated - before:
-            self._log.warning("node_isolated", node=node, links=sorted(isolated))
+            self._log.warning("node_isolated", node=node, links=names(isolated))
             self._look_again(node, self._reachability.due_at(node) - now)
         elif isolated != before:
-            self._log.info("node_reached", node=node, links=sorted(before - isolated))
+            self._log.info("node_reached", node=node, links=names(before - isolated))
         self._on_change(node)
 
     def _look_again(self, node: str, after_s: float) -> None:

@@ -284,6 +284,11 @@ class ClusterReachability:
         return self._reports.successors(links, now)
 
 
+def names(links: Iterable[str]) -> list[str]:
+    """Return the interfaces of a node for a line of the log, in order."""
+    return sorted(link or "the first one" for link in links)
+
+
 def _settle_s(heartbeat_s: float) -> float:
     """Return how much later than one node's report another's must arrive to be of a later time.
 

@@ -434,12 +434,13 @@ class Interface:
 
     def __init__(self):
         self.now = Reachability.REACHED
+        self.others: dict[str, Reachability] = {}
 
     def reachability(self):
         return self.now
 
     def reports(self):
-        return {}
+        return {"eth0": self.now, **self.others} if self.others else {}
 
     def restore(self, said):
         pass
@@ -492,6 +493,32 @@ def test_an_isolated_node_is_told_of_and_who_may_take_over_is_known_a_heartbeat_
             assert since > 80, "it has to be steady anew"
 
     run_virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ({}, "the first one"),
+        ({"eth1": Reachability.REACHED}, "eth0"),
+    ],
+)
+def test_the_log_names_the_interface_that_leads_nowhere(others, named):
+    async def main():
+        async with world() as it:
+            it.open()
+            it.start("a", "b")
+            interface = report_reachability(it, "a")["a"]
+            interface.others = others
+            await asyncio.sleep(20)
+            for said in (Reachability.ISOLATED, Reachability.REACHED):
+                interface.now = said
+                it.publishers["a"].trigger()
+                await asyncio.sleep(1)
+
+    with capture_logs() as logs:
+        run_virtually(main())
+    told = [(e["event"], e["links"]) for e in logs if "links" in e]
+    assert told == [("node_isolated", [named]), ("node_reached", [named])]
 
 
 def test_a_node_that_has_died_takes_over_nothing_while_that_is_not_known_yet():
