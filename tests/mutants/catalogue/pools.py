@@ -48,6 +48,14 @@ MUTATIONS = (
         tests=_ALLOCATION,
     ),
     Mutation(
+        name="address-is-given-before-written-ones-are-known",
+        promise=_NEVER_TWICE,
+        file="scheduling/demand.py",
+        old="        if self._explicit.pending:\n",
+        new="        if self._explicit.pending and not changes:\n",
+        tests=("unit/scheduling/test_demand.py",),
+    ),
+    Mutation(
         name="address-shown-before-it-is-claimed",
         promise=_NEVER_TWICE,
         file="pools/policy/service_update.py",
