@@ -66,6 +66,15 @@ async def test_the_kernel_that_has_an_ip_answers_without_any_program(
     assert await answered(segment, "a", ip) == b""
 
 
+@pytest.mark.parametrize("ip", IPS)
+async def test_a_kernel_does_not_hear_what_its_own_node_asks(
+    segment: Segment, ip: IPAddress
+) -> None:
+    segment.give("a", ip)
+    assert await answered(segment, "a", ip) == b""
+    assert await answered(segment, "b", ip) == mac_of("a")
+
+
 @pytest.mark.parametrize("version", [4, 6])
 async def test_an_interface_that_is_down_answers_nothing(segment: Segment, version: int) -> None:
     assert await answered(segment, "a", own("b", version)) == mac_of("b")

@@ -59,10 +59,15 @@ class FakeSegment:
             self.say(event)
 
     def probe(self, ip: IPAddress, mac: bytes) -> None:
-        """Ask everybody who has an IP. As real ones, ARP answers go to who asked, NDP's to all."""
+        """Ask all others who has an IP. As real ones, ARP answers go to who asked, NDP's to all.
+
+        A kernel does not hear what a packet socket of its own node asks.
+        """
         self.probes.append(ip)
         self.say(NeighbourEvent(ip, mac, FrameKind.PROBE))
         for answerer in self.reached(ip, mac):
+            if answerer == mac:
+                continue
             self.say(
                 NeighbourEvent(ip, answerer, FrameKind.ANNOUNCEMENT),
                 to=mac if ip.version == 4 else b"",

@@ -9,11 +9,12 @@ import pytest
 
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
-from tests.simulation.faults.processes import Freeze, Kill, Restart
+from tests.simulation.faults.processes import Freeze, Kill, Limp, Restart
 from tests.simulation.faults.server import (
     Deaf,
     EtcdDown,
     HangingNamespace,
+    Refusing,
     Restored,
     Silent,
     Slow,
@@ -68,6 +69,14 @@ FOUND = {
             Split(13.26, 9.0, ("n2", "n3", "n4", "n5"), 0.067),
             HangingNamespace(36.4, 0.26, (), 0.344),
             Freeze(59.91, 9.0, ("n2", "n3"), 0.57),
+        ),
+    ),
+    "a-node-asks-for-an-ip-that-its-own-kernel-has": History(
+        500072,
+        (
+            Refusing(13.21, 8.28, (), 0.421),
+            Limp(36.82, 1.28, ("n5",), 0.439),
+            Kill(59.59, 5.73, ("n3",), 0.522),
         ),
     ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
