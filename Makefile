@@ -36,7 +36,7 @@ soak: setup ## Let chaos happen to a cluster for MINUTES=5, and explain every ou
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),5) $(addprefix --seed ,$(SEED)) $(addprefix --out ,$(OUT))
 
 test: setup ## Run every test: unit, contract, namespaces, and the real cluster
-	@$(BIN)/pytest -q
+	@$(BIN)/python -m tests
 
 mutants: setup ## Break the program in many small ways, one by one: a test must notice each
 	@$(BIN)/python -m tests.mutants
