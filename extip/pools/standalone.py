@@ -5,8 +5,9 @@ show. An address that was decided, and that its service does not show yet, is re
 that only this process knows. So the allocator decides the same as in claims mode.
 
 It runs only while this process leads, and begins with a list of all services that is no older than
-its leadership. So it knows each address that an earlier leader gave. Each write carries the version
-of the service that was decided over, and is over before another process may lead.
+its leadership. So it knows each address that an earlier leader gave, also one whose pool is gone.
+Each write carries the version of the service that was decided over, and is over before another
+process may lead.
 
 ::
 
@@ -34,7 +35,9 @@ from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress
 from extip.pools.allocator import Allocator
 from extip.pools.inputs import AllocationSources
+from extip.pools.policy.address_request import address_request
 from extip.pools.policy.outcome import Allocation
+from extip.pools.policy.recollection import POOL_GONE, of_gone_pools
 from extip.pools.policy.service_update import AllocationWrite
 from extip.pools.pooled_cluster_ips import PooledClusterIps
 from extip.pools.publisher import AllocationEvents, AllocationWriter
@@ -80,6 +83,8 @@ class StandaloneAllocation:
         `leading` is asked right before each write. `on_change` is called when an address is given
         or freed.
         """
+        self._lb_class = lb_class
+        self._masks = masks
         self._ours = ours
         self._node_ips = node_ips
         self._leading = leading
@@ -168,6 +173,7 @@ class StandaloneAllocation:
     async def _decide(self) -> None:
         for informer in self._informers():
             await informer.wait_synced()
+        self._recall()
         while True:
             self._triggered.clear()
             again_s = self._pass()
@@ -193,6 +199,17 @@ class StandaloneAllocation:
         self._publication.offer(writes)
         # A service that waits for an address makes every allocation another one, and is no reason.
         return 0.0 if changes or self._allocator.pending else later_s
+
+    def _recall(self) -> None:
+        """Note the addresses whose pools are gone: nothing but their services tells of them."""
+        ours = (one for one in self._services.store.values() if self._ours(one))
+        asking = (address_request(service, lb_class=self._lb_class) for service in ours)
+        requests = (request for request in asking if request is not None)
+        for ip, owners in of_gone_pools(requests, self._sources.pools).items():
+            interface = self._masks.parse(str(ip))
+            if interface is not None:
+                self._given[ip] = claim_of(interface, owners, POOL_GONE)
+        self._allocator.take_claims({one.metadata.name: one for one in self._given.values()})
 
     def _give(self, allocation: Allocation) -> dict[str, IpClaim | None]:
         """Note which addresses are given; return the claims that would say so, by name."""

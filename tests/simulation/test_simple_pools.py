@@ -219,3 +219,43 @@ def test_services_that_a_selector_leaves_out_keep_what_they_show_and_get_nothing
                 await cluster.until(lambda: given(cluster)["other"], within_s=10.0)
 
     run_virtually(scenario())
+
+
+def test_an_address_whose_pool_is_gone_stays_after_a_restart() -> None:
+    """Also beside one whose pool is there, and in `spec.externalIPs`."""
+
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.88.2.0/28")
+            pool(cluster, "fd00:88::/112", "six")
+            simple = cluster.start_simple("n1", load_balancers=True)
+            both = ["IPv4", "IPv6"]
+            balancer(cluster, "web", ipFamilies=both)
+            await cluster.until(lambda: len(given(cluster)["web"]) == 2, within_s=10.0)
+            auto = {"metadata": {"annotations": {"external-ip": "auto"}}}
+            balancer(cluster, "auto", ipFamilies=both, type="ClusterIP")
+            cluster.api.patch(SERVICES, "auto", auto, namespace="default")
+            await cluster.until(lambda: len(written(cluster, "auto")) == 2, within_s=10.0)
+            shows, writes = given(cluster)["web"], written(cluster, "auto")
+            await simple.stop()
+            cluster.api.delete(IP_CLAIM_POOLS, "edge")
+            again = cluster.start_simple("n1", load_balancers=True)
+            await cluster.until(lambda: cluster.holders(shows[0]), within_s=30.0)
+            await asyncio.sleep(60.0)
+            assert given(cluster)["web"] == shows
+            assert written(cluster, "auto") == writes
+            assert all(cluster.holders(ip) for ip in (*shows, *writes))
+            assert again.not_ready() == {}
+            balancer(cluster, "later")
+            pool(cluster, "10.88.2.0/28", "again")
+            await cluster.until(lambda: given(cluster)["later"], within_s=10.0)
+            assert each_once(cluster, ["later"])
+            assert given(cluster)["later"][0] not in (*shows, *writes)
+
+    run_virtually(scenario())
+
+
+def written(cluster: Cluster, name: str) -> list[str]:
+    found = {one["metadata"]["name"]: one for one in cluster.api.all(SERVICES)}
+    return found[name]["spec"].get("externalIPs") or []

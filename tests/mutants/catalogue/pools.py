@@ -40,6 +40,14 @@ MUTATIONS = (
         tests=("unit/pools/test_allocation_state.py",),
     ),
     Mutation(
+        name="simple-mode-forgets-what-a-deleted-pool-gave",
+        promise="After a restart, a service keeps the addresses that it shows",
+        file="pools/standalone.py",
+        old="        self._recall()\n",
+        new="",
+        tests=("simulation/test_simple_pools.py",),
+    ),
+    Mutation(
         name="written-address-counts-as-free",
         promise=_NEVER_TWICE,
         file="pools/policy/allocation_index.py",
