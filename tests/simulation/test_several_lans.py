@@ -169,6 +169,20 @@ def test_the_only_other_station_of_a_lan_dies_and_the_survivor_keeps_its_ips(ifa
     play(scenario, without_second=("n3",), iface=iface)
 
 
+@pytest.mark.parametrize("iface", ["auto", "eth*", "eth0,eth1"])
+def test_a_node_without_a_lan_has_no_ip_of_it(iface: str) -> None:
+    """It would have it on its first interface, where nobody asks for it."""
+
+    async def scenario(world: TwoLans) -> None:
+        everywhere = world.held(world.ips_on(FIRST)).values()
+        assert {"n3"} in everywhere
+        for ip in world.ips_on(SECOND):
+            assert world.holders(ip) <= {"n1", "n2"}
+            assert world.on(ip) == {SECOND}
+
+    play(scenario, without_second=("n3",), iface=iface)
+
+
 def test_a_node_that_loses_power_is_replaced_on_both_lans_as_soon_as_on_one() -> None:
     async def scenario(world: TwoLans) -> None:
         lost = [ip for ip in world.ips if world.holders(ip) == {"n2"}]

@@ -35,7 +35,7 @@ class Unfit(StrEnum):
     NOT_SELECTED = "NodeNotSelected"
     NO_ENDPOINT = "NoLocalEndpoint"
     FEWER_ENDPOINTS = "FewerLocalEndpoints"
-    """The last filter: it compares the nodes that pass all others."""
+    """It compares the nodes that pass all others."""
     NO_LINK = "NoSuchLink"
     ON_SEGMENT = "LinkOnSegment"
     """Against claims of which each node has one."""
@@ -45,6 +45,8 @@ class Unfit(StrEnum):
     passes."""
     ISOLATED = "NodeIsolated"
     """Against new claims only, until it is certain which nodes are not isolated."""
+    OTHER_SUBNET = "OtherSubnet"
+    """Only while another node passes."""
 
 
 EXPLANATIONS: Mapping[Unfit, str] = {
@@ -65,6 +67,7 @@ EXPLANATIONS: Mapping[Unfit, str] = {
     Unfit.NO_SUBNET: "no interface of it has a subnet that holds the IP",
     Unfit.NO_NODE: "no Kubernetes node has its name, so its labels and endpoints are not known",
     Unfit.ISOLATED: "no other station answers on its interface",
+    Unfit.OTHER_SUBNET: "it is in other subnets than the IP, and another node is in that of the IP",
 }
 
 USELESS = frozenset({Unfit.DEAD, Unfit.DRAINING, Unfit.LINK_DOWN})
@@ -91,6 +94,7 @@ PAST: Mapping[Unfit, str] = {
     Unfit.NO_SUBNET: "no interface of it had a subnet that holds the IP",
     Unfit.NO_NODE: "no Kubernetes node had its name, so its labels and endpoints were not known",
     Unfit.ISOLATED: "no other station answered on its interface",
+    Unfit.OTHER_SUBNET: "it was in other subnets than the IP, and another node in that of the IP",
 }
 """The same reasons for the history of a claim, which is read long after."""
 
@@ -212,15 +216,12 @@ def filter_nodes(
     `ignored` are filters that are switched off; only those in `OPTIONAL` can be. Isolation counts
     only while another node passes: a node whose only neighbour died also hears no other station. A
     missing Kubernetes node counts only while another node passes, too: in some clusters no
-    controller has the name of its node.
+    controller has the name of its node. A node in other subnets than the IP is the last resort.
     """
     known, off = tuple(nodes), ignored & OPTIONAL
-    found = _filter_all(known, needs, off)
-    for soft in _SOFT:
-        if not found.nodes and soft in found.unfit.values():
-            off |= {soft}
-            isolated = soft is Unfit.ISOLATED
-            found = replace(_filter_all(known, needs, off), last_resort=isolated)
+    found = _filter_softly(known, needs, off)
+    if not found.nodes and Unfit.OTHER_SUBNET in found.unfit.values():
+        found = _filter_softly(known, needs, off | {Unfit.OTHER_SUBNET})
     return found
 
 
@@ -270,7 +271,36 @@ def presumed_alive(nodes: Iterable[NodeFacts], names: frozenset[str]) -> tuple[N
     return tuple(replace(node, alive=True) if node.name in names else node for node in nodes)
 
 
-def _filter_all(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Unfit]) -> FilterResult:
+def strays(node: NodeFacts, needs: Needs) -> bool:
+    """Whether the IP would be on an interface of the node whose subnets do not contain it."""
+    if needs.link:
+        return False
+    link = node.links.get(link_for(node, needs))
+    return link is not None and bool(link.subnets) and not _contain(link.subnets, needs.ip)
+
+
+def is_local(nodes: Iterable[NodeFacts], ip: IPAddress) -> bool:
+    """Whether a subnet of any node contains the IP."""
+    return any(_contain(link.subnets, ip) for node in nodes for link in node.links.values())
+
+
+def _contain(subnets: Iterable[IPNetwork], ip: IPAddress) -> bool:
+    return any(ip in subnet for subnet in subnets)
+
+
+def _filter_softly(
+    nodes: tuple[NodeFacts, ...], needs: Needs, off: frozenset[Unfit]
+) -> FilterResult:
+    found = _filter_all(nodes, needs, off)
+    for soft in _SOFT:
+        if not found.nodes and soft in found.unfit.values():
+            off |= {soft}
+            isolated = soft is Unfit.ISOLATED
+            found = replace(_filter_all(nodes, needs, off), last_resort=isolated)
+    return found
+
+
+def _filter_all(nodes: tuple[NodeFacts, ...], needs: Needs, off: frozenset[Unfit]) -> FilterResult:
     eligible: set[str] = set()
     unfit: dict[str, Unfit] = {}
     for node in nodes:
@@ -279,6 +309,10 @@ def _filter_all(nodes: Iterable[NodeFacts], needs: Needs, off: frozenset[Unfit])
             eligible.add(node.name)
         else:
             unfit[node.name] = reason
+    if Unfit.OTHER_SUBNET not in off and is_local(nodes, needs.ip):
+        stray = {node.name for node in nodes if node.name in eligible and strays(node, needs)}
+        eligible -= stray
+        unfit |= dict.fromkeys(stray, Unfit.OTHER_SUBNET)
     if Unfit.NO_ENDPOINT not in off and Unfit.FEWER_ENDPOINTS not in off:
         fewer = _serving_fewer((n.name for n in nodes if n.kubernetes is not None), eligible, needs)
         eligible -= fewer

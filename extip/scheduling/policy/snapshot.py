@@ -24,6 +24,7 @@ from extip.scheduling.policy.filters import (
     failed_for_all,
     filter_nodes,
     link_for,
+    strays,
 )
 from extip.scheduling.policy.preference import Preference, Preferred, preference_of
 from extip.scheduling.policy.reached import reached_nodes
@@ -180,6 +181,7 @@ class NodeFilters:
             and holder not in self._cluster.unknown
             and len(needs.endpoint_nodes) < 2  # noqa: PLR2004 - other nodes may serve more
             and failed_filter(facts, needs, ignored=self._cluster.ignored) is None
+            and not (strays(facts, needs) and any(needs.ip in one for one in self._subnets))
         )
 
     def filter_nodes(self, needs: Needs) -> FilterResult:

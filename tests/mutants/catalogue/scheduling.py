@@ -393,4 +393,20 @@ MUTATIONS = (
         new="",
         tests=("unit/scheduling/test_at_rest.py",),
     ),
+    Mutation(
+        name="node-of-another-lan-is-as-good",
+        promise="the IP is in a subnet of another node",
+        file="scheduling/policy/filters.py",
+        old="        eligible -= stray\n",
+        new="",
+        tests=("unit/scheduling/test_filters.py",),
+    ),
+    Mutation(
+        name="ip-rests-on-a-node-of-another-lan",
+        promise="In the way only while another node may have the IP",
+        file="scheduling/policy/snapshot.py",
+        old="and not (strays(facts, needs) and any(needs.ip in one for one in self._subnets))",
+        new="",
+        tests=("unit/scheduling/test_reached.py",),
+    ),
 )

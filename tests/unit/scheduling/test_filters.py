@@ -81,6 +81,7 @@ def test_every_rule_has_a_case():
         Unfit.ISOLATED,
         Unfit.NO_NODE,
         Unfit.FEWER_ENDPOINTS,
+        Unfit.OTHER_SUBNET,
     }  # in comparison with others alone
     assert cases == set(Unfit) == set(EXPLANATIONS) == set(PAST)
 
@@ -290,3 +291,55 @@ def test_a_node_can_hold_something_while_one_of_its_interfaces_is_up():
     assert failed_for_all(node(link="lan", links=links)) is None
     links["dmz"] = replace(DMZ, up=False)
     assert failed_for_all(node(link="lan", links=links)) is Unfit.LINK_DOWN
+
+
+LISTED = NodeLinkFacts(up=True, subnets=(ip_network("10.9.0.0/24"),))
+AWAY = {"lan": LAN}
+BOTH = {"lan": LAN, "dmz": LISTED}
+
+
+def of_dmz(name, links, **facts):
+    return node(name, link="lan", links=links, **facts)
+
+
+def test_a_node_without_the_lan_of_an_ip_is_left_out_while_another_one_passes():
+    """It would have the IP on its first interface, where nobody asks for it."""
+    result = filter_nodes([of_dmz("n1", BOTH), of_dmz("n2", AWAY)], OF_DMZ)
+    assert result.nodes == {"n1"}
+    assert result.unfit == {"n2": Unfit.OTHER_SUBNET}
+    assert EXPLANATIONS[Unfit.OTHER_SUBNET] in result.explain()
+    for dead in (
+        of_dmz("n1", BOTH, alive=False),
+        of_dmz("n1", BOTH | {"dmz": replace(LISTED, up=False)}),
+    ):
+        assert filter_nodes([dead, of_dmz("n2", AWAY)], OF_DMZ).nodes == {"n2"}
+
+
+@pytest.mark.parametrize(
+    ("needs", "away"),
+    [
+        (Needs(ip=ip_address("10.7.0.1")), AWAY),  # of no node's subnet
+        (OF_DMZ, {"lan": replace(LAN, subnets=())}),  # its own subnets are not known
+        (replace(OF_DMZ, link="lan"), AWAY),  # somebody said so
+    ],
+)
+def test_a_node_without_the_lan_of_an_ip_is_as_good_where_nothing_speaks_against_it(needs, away):
+    assert filter_nodes([of_dmz("n1", BOTH), of_dmz("n2", away)], needs).nodes == {"n1", "n2"}
+
+
+def test_rather_an_isolated_node_on_the_lan_of_an_ip_than_one_elsewhere():
+    isolated = frozenset({"lan", "dmz"})
+    home, away = of_dmz("n1", BOTH, isolated=isolated), of_dmz("n2", AWAY)
+    found = filter_nodes([home, away], OF_DMZ)
+    assert found.nodes == {"n1"}
+    assert found.last_resort
+    lost, cut_off = replace(home, alive=False), of_dmz("n3", AWAY, isolated=isolated)
+    found = filter_nodes([lost, away, cut_off], OF_DMZ)
+    assert found.nodes == {"n2"}
+    assert not found.last_resort
+
+
+def test_a_rule_about_the_lan_of_an_ip_can_be_switched_off():
+    nodes = [of_dmz("n1", BOTH), of_dmz("n2", AWAY)]
+    ignored = frozenset({Unfit.OTHER_SUBNET})
+    assert filter_nodes(nodes, OF_DMZ, ignored=ignored).nodes == {"n1", "n2"}

@@ -36,7 +36,7 @@ def eligible(needs, link, *, reached=EVERYWHERE, nodes=(N1, N2, N3), holder="n1"
 def test_the_ips_of_the_other_interface_stay():
     """And more of them may come."""
     assert eligible(ON_LAN, "dmz") == ALL
-    assert eligible(ON_DMZ, "lan") == ALL
+    assert eligible(ON_DMZ, "lan") == {"n1", "n2"}, "n3 is on no DMZ"
     assert eligible(ROUTED, "dmz") == ALL, "it is on the first one"
 
 
@@ -70,3 +70,12 @@ def test_where_no_subnets_are_known_the_first_interfaces_are_one_lan():
     plain = [node(name, eth0=NodeLinkFacts(up=True)) for name in ("n1", "n2", "n3")]
     reached = {LinkId("n2", "eth0")}
     assert eligible(ON_LAN, "eth0", reached=reached, nodes=plain) == {"n2"}
+
+
+def test_a_node_without_the_lan_of_an_ip_does_not_rest_with_it():
+    """It took the IP while no node of that LAN could; now one can."""
+    filters = NodeFilters(Snapshot(nodes=(N1, N2, N3)))
+    assert not filters.is_plain(ON_DMZ, "n3")
+    assert filters.eligible(ON_DMZ, "n3") == {"n1", "n2"}
+    for needs, holder in ((ON_DMZ, "n1"), (ON_LAN, "n3"), (ROUTED, "n3")):
+        assert filters.is_plain(needs, holder)
