@@ -64,6 +64,9 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and the variables that seem to be for it and are not."""
+        word = args[0]
+        if word not in COMMANDS and not word.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command '{word}'{_near(word)}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
             ignored = _ignored_variables(name, command)
@@ -76,6 +79,15 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _near(unknown: str) -> str:
+    """Return a question about the command that was meant; click knows none before it is called."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
+    begun = [name for name in COMMANDS if unknown and name.startswith(unknown)]
+    near = begun or get_close_matches(unknown, COMMANDS, n=1)
+    return f". Did you mean '{near[0]}'?" if near else ""
 
 
 def _ignored_variables(name: str, command: click.Command) -> list[str]:

@@ -232,7 +232,10 @@ def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
             f"{source}: its certificates or keys are unusable: {one_line(str(error))}{end}"
         ) from error
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else _text(error)
+        what = _text(error)
+        if error.filename:
+            named = source.endswith(f" {error.filename}")  # the kubeconfig itself
+            what = f"{'' if named else f'{error.filename}: '}{error.strerror}"
         raise ConfigurationError(f"{source}: {what}{end}") from error
     except (loaders().ConfigException, ValueError) as error:
         # The library says so also of files that may not be read.

@@ -37,7 +37,7 @@ def _read(paths: str) -> dict[str, dict[str, Any]]:
     documents: dict[str, dict[str, Any]] = {}
     for path in each:
         try:
-            document = _document(path)
+            document = _document(path, "" if len(each) == 1 else f"{path} ")
         except FileNotFoundError:
             if len(each) == 1:
                 raise
@@ -49,15 +49,16 @@ def _read(paths: str) -> dict[str, dict[str, Any]]:
     return documents
 
 
-def _document(path: str) -> dict[str, Any] | None:
+def _document(path: str, name: str) -> dict[str, Any] | None:
+    """Read a file. `name` is what an error begins with: one of several files has to be named."""
     import yaml  # noqa: PLC0415 - comes with kubernetes_asyncio
 
     try:
         document = yaml.safe_load(Path(path).expanduser().read_bytes())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {_where_in_yaml(error)}") from error
+        raise ValueError(f"{name}is not valid YAML: {_where_in_yaml(error)}") from error
     if document is not None and not isinstance(document, dict):
-        raise ValueError(f"{path} is not a kubeconfig file")
+        raise ValueError(f"{name}is not a kubeconfig file")
     return document
 
 

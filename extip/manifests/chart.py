@@ -208,7 +208,8 @@ def write_chart(folder: Path, kubernetes: int) -> None:
         shutil.copy(source_of(MONITORING) / DASHBOARD, folder)
         _write_templates(folder / "templates")
     except OSError as error:
-        raise ConfigurationError(f"{folder} cannot be written: {error}") from None
+        reason = error.strerror or error
+        raise ConfigurationError(f"{folder} cannot be written: {reason}") from None
     sys.stdout.write(f"{folder} is the chart of extip {__version__}\n")
 
 

@@ -118,7 +118,8 @@ def write(folder: Path, choices: Choices, given: Sequence[str] = ()) -> None:
         if not again:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
-        raise ConfigurationError(f"{folder} cannot be written: {error}") from None
+        reason = error.strerror or error
+        raise ConfigurationError(f"{folder} cannot be written: {reason}") from None
     lost = f", without {', '.join(given)}" if given else ""
     kept = f" {overlay} is yours and stayed as it is{lost}: set its newTag, then" if again else ""
     servers = f"Kubernetes 1.{choices.kubernetes} and later"

@@ -1,7 +1,9 @@
 """`extip status`: what the API server knows of every external IP and every controller."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 
 import msgspec
 
@@ -10,6 +12,7 @@ from extip.errors import FatalError
 from extip.kube.client import ApiClient, connect
 from extip.kube.place import Place
 from extip.metrics import Metrics
+from extip.pools.policy.slips import slips
 from extip.status.cluster import Cluster, events_about, read_cluster
 from extip.status.policy.explanation import Explanation, explain, who_could_give
 from extip.status.policy.overview import (
@@ -81,14 +84,21 @@ async def _answer(client: ApiClient, question: Question) -> tuple[Overview, tupl
         hints = (who_could_give(plain_ip(word), cluster.pools) for word in question.about)
         raise FatalError("; ".join(found.unknown) + next(filter(None, hints), ""))
     pools = tuple(pool_rows(cluster.pools))
+    mistakes = slips(cluster.services, registered)
     leader = leader_of(cluster.elections, unread=cluster.elections_unread, now=LoopClock().utcnow())
     overview = Overview(
-        problems=problems(leader, found.ips, found.nodes, pools if question.whole else ()),
+        problems=problems(
+            leader,
+            found.ips,
+            found.nodes,
+            pools if question.whole else (),
+            mistakes if question.whole else {},
+        ),
         leader=leader,
         ips=tuple(in_order(found.ips, question.sort)),
         nodes=tuple(nodes_in_order(found.nodes, question.sort)),
         pools=pools if question.whole else (),
-        explanation=await _explanation(client, question, cluster, found),
+        explanation=await _explanation(client, question, cluster, found, mistakes),
     )
     if question.namespace and not found.ips:
         return overview, (*cluster.notes, f"no IP of the namespace {question.namespace} is known")
@@ -107,7 +117,11 @@ def _without_claim(cluster: Cluster) -> list[ClaimRow]:
 
 
 async def _explanation(
-    client: ApiClient, question: Question, cluster: Cluster, found: Selection
+    client: ApiClient,
+    question: Question,
+    cluster: Cluster,
+    found: Selection,
+    mistakes: Mapping[str, str],
 ) -> Explanation | None:
     """Return it when one IP is asked for."""
     words = {plain_ip(word) for word in question.about}
@@ -116,7 +130,7 @@ async def _explanation(
     claims = [claim for claim in cluster.claims if plain_ip(claim.spec.cidr) == word]
     asking = {name for row in found.ips for name in row.services}
     events, unread = await events_about(client, claims, sorted(asking))
-    return explain(
+    told = explain(
         word,
         rows=found.ips,
         claims=claims,
@@ -124,6 +138,8 @@ async def _explanation(
         events=events,
         unread=unread,
     )
+    of_them = (f"{name}: {mistakes[name]}" for name in sorted(asking & mistakes.keys()))
+    return replace(told, mistakes=tuple(of_them))
 
 
 def _shown(overview: Overview, question: Question, *, colour: bool) -> str:

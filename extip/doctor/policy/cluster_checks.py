@@ -10,6 +10,7 @@ from extip.api.names import GROUP, HEARTBEAT_ANNOTATION, node_of_lease
 from extip.doctor.policy.facts import OWN_KINDS, ClusterFacts
 from extip.doctor.policy.finding import Finding, Severity
 from extip.nodes.policy.verdict import NOT_FOUND, NOT_HEARD, STOPPED
+from extip.pools.policy.slips import slips
 from extip.scheduling.policy.filters import Unfit
 
 Check = Callable[[ClusterFacts], Iterator[Finding]]
@@ -248,6 +249,28 @@ def external_ips(facts: ClusterFacts) -> Iterator[Finding]:
         )
 
 
+def annotations(facts: ClusterFacts) -> Iterator[Finding]:
+    """Check that services say nothing in vain by their annotations."""
+    found = sorted(slips(facts.services, {one.metadata.name for one in facts.ip_nodes}).items())
+    for name, text in found[:_SHOWN]:
+        yield Finding(
+            check="annotations",
+            severity=Severity.WARNING,
+            what=f"service {name}: {text}",
+            why="extip goes on as if it were not there",
+            do=f"mend it with `kubectl -n {name.replace('/', ' annotate service ')} --overwrite`, "
+            "or where the service is written",
+        )
+    if len(found) > _SHOWN:
+        yield Finding(
+            check="annotations",
+            severity=Severity.NOTE,
+            what=f"{len(found) - _SHOWN} more services have such annotations",
+            why="the first ones are above",
+            do="mend these, and run it again",
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     permissions,
     definitions,
@@ -260,6 +283,7 @@ CHECKS: tuple[Check, ...] = (
     clocks,
     other_software,
     external_ips,
+    annotations,
 )
 
 

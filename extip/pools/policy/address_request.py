@@ -14,6 +14,7 @@ from extip.api.names import (
     LINK_ANNOTATION,
     MIGRATED_ANNOTATION,
     POOL_ANNOTATION,
+    PREFIX,
     SERVICE_ANNOTATIONS,
     SHARING_KEY_ANNOTATION,
 )
@@ -144,9 +145,8 @@ def misunderstood(service: DetailedService) -> str:
     """Return a sentence about annotations that extip cannot interpret; empty for none."""
     annotations = service.metadata.annotations or {}
     auto = annotations.get(AUTO_ANNOTATION, "")
-    known = ", ".join(sorted(SERVICE_ANNOTATIONS - _WRITTEN))
     unknown = [key for key in sorted(annotations) if key not in SERVICE_ANNOTATIONS]
-    slips = [f"there is no annotation {key}; there are {known}" for key in unknown[:_SHOWN]]
+    slips = [f"there is no annotation {cut(key)}{_meant(key)}" for key in unknown[:_SHOWN]]
     link = annotations.get(LINK_ANNOTATION, "").strip()
     if link and not is_link_name(link):
         slips.append(
@@ -161,6 +161,16 @@ def misunderstood(service: DetailedService) -> str:
             if annotations.get(key)
         ]
     return "; ".join((*_slips(auto or AUTO), *slips))
+
+
+def _meant(unknown: str) -> str:
+    """Return the annotation that is most like an unknown one; all of them where none is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
+    known = sorted(SERVICE_ANNOTATIONS - _WRITTEN)
+    words = {name.removeprefix(PREFIX): name for name in known}
+    near = get_close_matches(unknown.removeprefix(PREFIX), words, n=1)
+    return f"; is {words[near[0]]} meant?" if near else f"; there are {', '.join(known)}"
 
 
 def _no_count(text: str) -> str:

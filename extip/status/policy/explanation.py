@@ -34,6 +34,8 @@ class Explanation:
     """The reason for which some could not be read; empty when all were."""
     in_the_way: tuple[str, ...]
     """Empty when it is up and nobody contests it."""
+    mistakes: tuple[str, ...] = ()
+    """Annotations of its services that say something in vain."""
 
 
 def explain(

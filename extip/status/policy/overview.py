@@ -1,6 +1,6 @@
 """Rows → the problems in sentences, and the order in which rows are shown. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from extip.status.policy.table import FINE, ClaimRow, ClaimState, NodeRow
 _LATE = 2
 """Durations of its Lease after which a leader that has not renewed it is called late."""
 _SHOWN = 3
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +75,12 @@ def problems(
     ips: Iterable[ClaimRow],
     nodes: Sequence[NodeRow],
     pools: Iterable[PoolRow],
+    slips: Mapping[str, str] = _NONE,
 ) -> tuple[str, ...]:
-    """Return a sentence for each thing that is wrong, the gravest first."""
+    """Return a sentence for each thing that is wrong, the gravest first.
+
+    `slips` are those of services, by their names.
+    """
     found = [leader.problem] if leader.problem else []
     for state in ClaimState:
         of_state = [row for row in ips if row.state is state]
@@ -98,6 +103,9 @@ def problems(
     if len(versions) > 1:
         each = (f"{version} on {some(names)}" for version, names in sorted(versions.items()))
         found.append(f"controllers have different versions: {', '.join(each)}")
+    found += [f"service {name}: {text}" for name, text in sorted(slips.items())[:_SHOWN]]
+    if len(slips) > _SHOWN:
+        found.append(f"{len(slips) - _SHOWN} more services have annotations to mend: extip doctor")
     return tuple(found)
 
 

@@ -123,6 +123,7 @@ def _explained(told: Explanation) -> str:
         ("claim", told.claims or ("none",)),
         ("before", (told.before,) if told.before else ("no other node, as far as is known",)),
         ("in its way", told.in_the_way or ("nothing",)),
+        ("mistakes", told.mistakes),
         ("Events", _history(told)),
     )
     lines = (

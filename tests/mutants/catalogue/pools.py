@@ -8,6 +8,14 @@ _NEVER_TWICE = "An address is never given twice, also when the scheduler dies be
 
 MUTATIONS = (
     Mutation(
+        name="unknown-preferred-node-is-silent",
+        promise="also name preferred nodes without a controller",
+        file="services/policy/preferred_nodes.py",
+        old="if name not in known] if found",
+        new="if not name] if found",
+        tests=("unit/doctor/test_cluster_checks.py",),
+    ),
+    Mutation(
         name="held-address-counts-as-free",
         promise=_NEVER_TWICE,
         file="pools/policy/port_sharing.py",

@@ -189,7 +189,11 @@ def test_flags_of_the_process_by_the_environment(tmp_path):
         (["migrate", "services", "--instance", "Team A"], "cannot be the name of an instance"),
         (["simple", "--kubeconfig", "/does/not/exist"], "/does/not/exist"),
         (["simple"], "--kubeconfig"),
-        (["simpel"], "simpel"),
+        (["simpel"], "No such command 'simpel'. Did you mean 'simple'?"),
+        (["manifest"], "No such command 'manifest'. Did you mean 'manifests'?"),
+        (["crd"], "Did you mean 'crds'?"),
+        (["stat"], "Did you mean 'status'?"),
+        (["xyz"], "No such command 'xyz' ("),
     ],
 )
 def test_mistakes_exit_with_2_and_no_traceback(arguments, says):

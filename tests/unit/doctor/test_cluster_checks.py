@@ -35,9 +35,10 @@ def beat(node, *, renewed="2026-01-01T00:00:04Z", every="2", namespace="extip-sy
     return Lease(metadata=metadata, spec=LeaseSpec(holder_identity=node, renew_time=renewed))
 
 
-def service(name, *ips):
+def service(name, *ips, **annotations):
+    named = {f"ipcontroller.ext/{key.replace('_', '-')}": text for key, text in annotations.items()}
     return DetailedService(
-        metadata=DetailedServiceMeta(namespace="shop", name=name),
+        metadata=DetailedServiceMeta(namespace="shop", name=name, annotations=named or None),
         spec=DetailedServiceSpec(external_ips=ips or None),
     )
 
@@ -169,6 +170,18 @@ def test_what_is_not_known_is_no_fault():
             WARNING,
             "shop/web have spec.externalIPs",
         ),
+        (
+            checks.annotations,
+            {"services": (service("web", "10.0.0.1", adresses="10.0.0.9"),)},
+            WARNING,
+            "shop/web: there is no annotation ipcontroller.ext/adresses; is ipcontroller.ext/addr",
+        ),
+        (
+            checks.annotations,
+            {"services": (service("web", "10.0.0.1", preferred_nodes="n2, n9"),)},
+            WARNING,
+            "ipcontroller.ext/preferred-nodes names n9, and no controller has that name",
+        ),
     ],
 )
 def test_what_makes_a_check_speak(check, change, severity, what):
@@ -186,6 +199,8 @@ def test_what_makes_a_check_speak(check, change, severity, what):
     [
         (checks.external_ips, {"services": (service("web", "10.0.0.1"),)}),
         (checks.external_ips, {"version": (1, 36)}),
+        (checks.annotations, {"services": (service("web", preferred_nodes="n2,n1"),)}),
+        (checks.annotations, {"ip_nodes": (), "services": (service("a", preferred_nodes="n9"),)}),
         (
             checks.clocks,
             {
@@ -211,3 +226,10 @@ def test_what_makes_a_check_speak(check, change, severity, what):
 )
 def test_what_does_not(check, change):
     assert list(check(replace(WELL, **change))) == []
+
+
+def test_of_many_services_with_a_slip_the_first_ones_are_named_and_the_rest_counted():
+    services = tuple(service(f"s{n}", adresses="x") for n in range(8))
+    found = list(checks.annotations(replace(WELL, services=services)))
+    assert [one.severity for one in found] == [WARNING] * 5 + [NOTE]
+    assert found[-1].what == "3 more services have such annotations"

@@ -30,7 +30,7 @@ def explained(run, path):
 
 def test_a_missing_file(run, tmp_path):
     path = tmp_path / "none"
-    assert explained(run, path) == f"kubeconfig {path}: {path}: No such file or directory"
+    assert explained(run, path) == f"kubeconfig {path}: No such file or directory"
 
 
 def test_a_directory(run, tmp_path):

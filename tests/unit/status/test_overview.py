@@ -129,6 +129,14 @@ def test_each_thing_that_is_wrong_is_a_sentence():
     )
 
 
+def test_slips_of_services_come_last_and_the_first_ones_alone():
+    slips = {f"shop/s{n}": "there is no annotation x" for n in range(5)}
+    found = problems(LEADER, [], [], [], slips)
+    assert found[0] == "service shop/s0: there is no annotation x"
+    assert found[3:] == ("2 more services have annotations to mend: extip doctor",)
+    assert len(problems(LEADER, [], [], [], {"shop/web": "x"})) == 1
+
+
 def test_rows_come_in_the_order_that_is_asked_for():
     rows = [
         ip_row("10.0.0.1", "n2", ("b/b",), since="2026-01-01"),
@@ -188,6 +196,16 @@ def test_an_explanation_says_that_events_could_not_be_read():
         replace(OVERVIEW, explanation=told), now=NOW, wide=False, colour=False, whole=False
     )
     assert text.endswith("Events:       not all can be read: may not\n")
+
+
+def test_an_explanation_names_mistakes_where_there_are_some():
+    def text(*mistakes):
+        told = explain("10.0.0.1", rows=(), claims=(), services=(), events=())
+        whole = replace(OVERVIEW, explanation=replace(told, mistakes=mistakes))
+        return as_text(whole, now=NOW, wide=False, colour=False, whole=False)
+
+    assert "mistakes:     shop/web: no such annotation\n" in text("shop/web: no such annotation")
+    assert "mistakes" not in text()
 
 
 def test_the_wide_text_has_more_columns():
