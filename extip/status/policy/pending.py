@@ -50,16 +50,15 @@ def pending_services(
         owner, refusal = service_owner(service), unproxied(service)
         why = "" if refusal is None else refusal.message
         found += _external(owner, service.spec.external_ips or (), index, why)
-        if _is_refused(service, why):
+        request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+        if _is_refused(service, request, why):
             found.append(PendingService(owner=owner, ip="", why=why))
-        elif _waits_for_pool(service, index):
-            of_a_class = bool(service.spec.load_balancer_class)
-            found.append(
-                PendingService(owner=owner, ip="", why=_unclear(service), if_told=of_a_class)
-            )
-        elif _is_others(service, index):
+        elif request is not None and _waits_for_pool(request, index):
+            of_a_class, unclear = bool(service.spec.load_balancer_class), "; ".join(request.unclear)
+            found.append(PendingService(owner=owner, ip="", why=unclear, if_told=of_a_class))
+        elif request is not None and _is_others(request, index):
             found.append(PendingService(owner=owner, ip="", if_told=True))
-        elif _asks_for_nothing(service) and (slip := misunderstood(service)):
+        elif _asks_for_nothing(service, request) and (slip := misunderstood(service)):
             found.append(PendingService(owner=owner, ip="", why=slip))
     return found
 
@@ -97,11 +96,10 @@ def is_about_ip(ip: str, message: str) -> bool:
     return any(part.startswith(begins) for part in message.split("; "))
 
 
-def _is_refused(service: DetailedService, why: str) -> bool:
+def _is_refused(service: DetailedService, request: AddressRequest | None, why: str) -> bool:
     """Whether the service asks for addresses of a pool, and may have none."""
     if not why or service.spec.external_ips:
         return False  # each IP that it wrote has a row of its own
-    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
     return request is not None and bool(request.unproxied)
 
 
@@ -136,33 +134,23 @@ def _whose(claims: Iterable[IpClaim], owner: Owner) -> str:
     return f"services of namespace {', '.join(sorted(others))} have it"
 
 
-def _unclear(service: DetailedService) -> str:
-    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
-    return "" if request is None else "; ".join(request.unclear)
-
-
-def _asks_for_nothing(service: DetailedService) -> bool:
-    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
+def _asks_for_nothing(service: DetailedService, request: AddressRequest | None) -> bool:
     return not service.spec.external_ips and (request is None or not request.families)
 
 
-def _is_others(service: DetailedService, index: ClaimIndex) -> bool:
+def _is_others(request: AddressRequest, index: ClaimIndex) -> bool:
     """Whether another load balancer serves the service."""
-    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
-    return (
-        request is not None
-        and bool(request.families and request.ingress)
-        and not any(ip in index for ip in (*request.given, *request.external))
+    return bool(request.families and request.ingress) and not any(
+        ip in index for ip in (*request.given, *request.external)
     )
 
 
-def _waits_for_pool(service: DetailedService, index: ClaimIndex) -> bool:
+def _waits_for_pool(request: AddressRequest, index: ClaimIndex) -> bool:
     """Whether the service asks for an address of a pool, and has none."""
-    request = address_request(service, lb_class=service.spec.load_balancer_class or "")
-    if request is None or not request.families:
+    if not request.families:
         return False
     has = {*(request.given if request.to_status else request.external)}
-    if _is_others(service, index):
+    if _is_others(request, index):
         return False
     if request.unclear or any(ip not in has for ip in request.requested):
         return True
