@@ -130,13 +130,33 @@ def test_the_chart_takes_each_selection_of_interfaces(helm, chart, iface):
 
 
 @pytest.mark.parametrize(
+    "values",
+    [
+        {"image": "localhost:5000/a/b__c:v1.2-x"},
+        {"image": "[fd00::1]:5000/extip@sha256:0a"},
+        {"image": "extip"},
+        {"allowCidr": ["0.0.0.0/0", "10.1.0.0/9", "10.0.0.1/32", "::/0", "fd00:1::/64", "::1/128"]},
+        {"monitoring": {"enabled": False}},
+    ],
+)
+def test_values_that_can_work_are_taken(helm, chart, values):
+    with helm.Chart.load(str(chart)) as loaded:
+        loaded.validate_schema({**LEAST, **values})
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ({}, "image"),
+        ({**LEAST, "image": "https://registry.example/extip"}, "image"),
+        ({**LEAST, "image": "registry.example/Extip:1"}, "image"),
         ({**LEAST, "mask": 33}, "mask"),
         ({**LEAST, "iface": "a/b"}, "iface"),
         ({**LEAST, "iface": "bond0,"}, "iface"),
         ({**LEAST, "allowCidr": ["10.0.0.1"]}, "allowCidr"),
+        ({**LEAST, "allowCidr": ["10.0.0.0/33"]}, "allowCidr"),
+        ({**LEAST, "allowCidr": ["fd00::/129"]}, "allowCidr"),
+        ({**LEAST, "monitoring": {"enabled": True}}, "metrics"),
         ({**LEAST, "scheduler": {"args": ["nodefilter=fair"]}}, "scheduler/args"),
         ({**LEAST, "allowCIDR": []}, "allowCIDR"),
         ({**LEAST, "metrics": {"allowCidr": ["10.0.0.0/8"], "auth": True}}, "tlsSecret"),
