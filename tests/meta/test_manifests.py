@@ -282,6 +282,20 @@ def test_the_definitions_in_manifests_are_those_of_the_source():
     assert CRDS.read_text(encoding="utf-8") == render()
 
 
+def test_labels_tell_components_apart_as_an_upgrade_in_steps_selects_them():
+    """`docs/operations.md` selects so: controllers first, and no definition on the way back."""
+    by_component: dict[str, set[str]] = {}
+    for one in build(MANIFESTS / "claims"):
+        component = one["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
+        by_component.setdefault(component, set()).add(one["kind"])
+    rights = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    assert by_component == {
+        "": {"Namespace", "CustomResourceDefinition", "PriorityClass"},
+        "controller": {"DaemonSet", *rights},
+        "scheduler": {"Deployment", "PodDisruptionBudget", *rights},
+    }
+
+
 def test_the_manifest_says_what_the_source_says():
     assert list(yaml.safe_load_all(CRDS.read_text(encoding="utf-8"))) == list(definitions())
 
