@@ -29,13 +29,11 @@ from extip.pools.policy.outcome import Allocation
 from extip.pools.policy.pools import Pools
 from extip.pools.policy.service_update import AllocationWrite, ServiceUpdate, SetPoolStatus
 from extip.pools.policy.set_aside import Aside, SetAside
-from extip.pools.policy.usage import PoolUsage, PoolUsed, pool_status_patch, usage_by_pool
+from extip.pools.policy.usage import PoolUsage
+from extip.pools.pool_statuses import PoolStatuses
 from extip.pools.publisher import AllocationEvents, AllocationWriter
 from extip.services.policy.references import owner_of
 from extip.services.policy.requests import Owner, Ports, Request
-
-_STATUSES_S = 1.0
-"""Seconds between two writes of pools' statuses; each write has all changes since the last."""
 
 _ARRIVAL_S = 1.0
 """Seconds after which a pass looks whether a replacing address is up. The status of a claim does
@@ -93,14 +91,10 @@ class Allocator:
         self._used: Mapping[IPAddress, object] = {}
         self._written: dict[str, str] = {}
         self._unclaimed: dict[Owner, set[IPAddress]] = {}
-        self._statuses: dict[str, SetPoolStatus] = {}
+        self._statuses = PoolStatuses(clock=clock, metrics=metrics)
         self._usage = PoolUsage(Pools(), {})
-        self._compared: dict[str, tuple[object, ...]] = {}
-        """The facts over which the status of a pool was planned last."""
         self._told: dict[Owner, str] = {}
         self._told_slips: Mapping[Owner, str] = {}
-        self._statuses_due_s = 0.0
-        self._counted: set[str] = set()
 
     def forget(self) -> None:
         """Forget the last plan and all writes: another process may have led meanwhile."""
@@ -109,8 +103,7 @@ class Allocator:
         self._last = None
         self._set_aside = SetAside()
         self._contention.forget()
-        self._statuses, self._statuses_due_s = {}, 0.0
-        self._compared.clear()
+        self._statuses.forget()
         self._written, self._unclaimed = {}, {}
 
     def take_claims(self, changes: Mapping[str, IpClaim | None]) -> None:
@@ -176,11 +169,14 @@ class Allocator:
         unhurried, later_s = self._contention.due(allocation.service_updates)
         found: dict[str, AllocationWrite] = {str(one.owner): one for one in unhurried}
         whole = inputs.pools is self._planned_pools and not self.pending
-        statuses_s = self._plan_statuses(inputs, allocation) if whole else None
+        statuses_s = None
+        if whole:
+            usage, aside = self._usage_of(inputs.pools, allocation), self._set_aside.listed()
+            statuses_s = self._statuses.plan(inputs.pools, inputs.known_pools, usage, aside)
         aside_s = self._set_aside.next_s(self._clock.monotonic())
         arrival_s = _ARRIVAL_S if allocation.arriving else None
         waits_s = [s for s in (later_s, statuses_s, aside_s, arrival_s) if s is not None]
-        found |= self._statuses
+        found |= self._statuses.writes
         self._written = {
             key: version
             for key, version in self._written.items()
@@ -241,35 +237,11 @@ class Allocator:
         if pools:
             self._events.allocated(one.owner, pools)
 
-    def _plan_statuses(self, inputs: AllocationInputs, allocation: Allocation) -> float | None:
-        """Plan the writes of pools' statuses; return the seconds until the next plan, or None."""
-        wait_s = self._statuses_due_s - self._clock.monotonic()
-        if wait_s > 0:
-            return wait_s
-        self._statuses_due_s = self._clock.monotonic() + _STATUSES_S
-        usage = self._usage_of(inputs.pools, allocation)
-        aside = usage_by_pool(inputs.pools, self._set_aside.listed())
-        self._count(inputs.pools, usage.of, aside)
-        now = self._clock.utcnow().strftime(_RFC3339)
-        for name in self._statuses.keys() - usage.of.keys():
-            del self._statuses[name]
-        for pool in inputs.pools.ordered:
-            shown, used = inputs.known_pools[pool.name], usage.of[pool.name]
-            basis = shown, pool, used.version, aside[pool.name]
-            if self._compared.get(pool.name) == basis:
-                continue
-            self._compared[pool.name] = basis
-            self._statuses.pop(pool.name, None)
-            patch = pool_status_patch(shown, pool, used, now=now, aside=aside[pool.name])
-            if patch is not None:
-                self._statuses[pool.name] = SetPoolStatus(shown, patch)
-        return None
-
     def _usage_of(self, pools: Pools, allocation: Allocation) -> PoolUsage:
         """Return the used addresses; for other pools they are empty, and all services are due."""
         if self._usage.pools is not pools or self._usage.users is not allocation.users:
             self._usage = PoolUsage(pools, allocation.users)
-            self._compared.clear()
+            self._statuses.compare_anew()
         return self._usage
 
     def _tell(self, waiting: Mapping[Owner, str], slips: Mapping[Owner, str]) -> None:
@@ -300,24 +272,6 @@ class Allocator:
                 for forgotten in self._freed.put(ip, gone[ip]):
                     self._state.offer_again(forgotten)
         self._used = users
-
-    def _count(
-        self,
-        pools: Pools,
-        usage: Mapping[str, PoolUsed],
-        aside: Mapping[str, Collection[IPAddress]],
-    ) -> None:
-        gauge = self._metrics.pool_addresses
-        for name in self._counted - pools.by_name.keys():
-            for state in ("used", "free", "set aside"):
-                gauge.remove(name, state)
-        self._counted = set(pools.by_name)
-        for pool in pools.ordered:
-            used = len(usage[pool.name])
-            unused = sum(ip not in usage[pool.name] for ip in aside[pool.name])
-            gauge.labels(pool.name, "used").set(used)
-            gauge.labels(pool.name, "free").set(pool.size - used - unused)
-            gauge.labels(pool.name, "set aside").set(unused)
 
 
 def _key(one: AllocationWrite) -> str:

@@ -167,4 +167,12 @@ MUTATIONS = (
         new="",
         tests=("unit/pools/test_allocation_state.py",),
     ),
+    Mutation(
+        name="pool-status-beside-the-claim",
+        promise="The status of a pool tells an address a second after it was given",
+        file="pools/pool_statuses.py",
+        old="if before is not None and before[1:-1]",
+        new="if before is not None and not before[1:-1]",
+        tests=("unit/pools/test_pool_statuses.py",),
+    ),
 )

@@ -1,0 +1,131 @@
+"""The status of each pool: when it is written, and the gauges that say the same.
+
+Nobody waits for it, and with many addresses it is the dearest write of all. So it comes a second
+after a service has got an address, with all that changed meanwhile. The claim and the service are
+written then. A change of the pool itself, or of what is set aside, is told at once. Two writes of a
+status are a second apart.
+"""
+
+from collections.abc import Collection, Mapping
+from math import inf
+from typing import NamedTuple
+
+from extip.api.ipcontroller_v1 import IpClaimPool
+from extip.api.pool_parts import SetAsideAddress
+from extip.clock import Clock
+from extip.metrics import Metrics
+from extip.net.interfaces import IPAddress
+from extip.pools.policy.pools import Pool, Pools
+from extip.pools.policy.service_update import SetPoolStatus
+from extip.pools.policy.usage import PoolUsage, pool_status_patch, usage_by_pool
+
+APART_S = 1.0
+"""Seconds between two writes of a status, and between a new address and the write that tells it."""
+
+_RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class _Basis(NamedTuple):
+    """The facts over which a status is planned."""
+
+    shown: IpClaimPool
+    pool: Pool
+    aside: Mapping[IPAddress, SetAsideAddress]
+    used: int
+    """The version of the used addresses."""
+
+
+class PoolStatuses:
+    """Plans the writes; a plan that finds nothing new costs no more than that look."""
+
+    def __init__(self, *, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._gauge = metrics.pool_addresses
+        self.writes: dict[str, SetPoolStatus] = {}
+        """The planned writes, by the name of the pool."""
+        self._compared: dict[str, _Basis] = {}
+        """The facts of the last plan."""
+        self._due_s: dict[str, float] = {}
+        """When a change of the used addresses is told; only while there is one."""
+        self._next_s: dict[str, float] = {}
+        """When the next write may be planned."""
+        self._counted: set[str] = set()
+
+    def forget(self) -> None:
+        """Forget all plans: another process may have led meanwhile."""
+        for known in (self.writes, self._due_s, self._next_s):
+            known.clear()
+        self.compare_anew()
+
+    def compare_anew(self) -> None:
+        """Have the next plan look at all pools: their used addresses are counted from the start."""
+        self._compared.clear()
+
+    def plan(
+        self,
+        pools: Pools,
+        known: Mapping[str, IpClaimPool],
+        usage: PoolUsage,
+        listed: Mapping[IPAddress, SetAsideAddress],
+    ) -> float | None:
+        """Plan the writes; return the seconds until another plan may have more, or None.
+
+        `known` are the pools as objects, by name, and `listed` the addresses that are set aside.
+        """
+        asides = usage_by_pool(pools, listed)
+        for name in self._compared.keys() - asides.keys():
+            for gone in (self.writes, self._compared, self._due_s, self._next_s):
+                gone.pop(name, None)
+        waits_s = []
+        for pool in pools.ordered:
+            aside = asides[pool.name]
+            basis = _Basis(known[pool.name], pool, aside, usage.of[pool.name].version)
+            if basis != self._compared.get(pool.name):
+                wait_s = self._look(basis, usage)
+                waits_s += [wait_s] if wait_s > 0 else []
+        self._count(pools, usage, asides)
+        return min(waits_s, default=None)
+
+    def _look(self, basis: _Basis, usage: PoolUsage) -> float:
+        """Plan the write of one pool whose facts differ; return the seconds that it has to wait."""
+        name, now_s = basis.pool.name, self._clock.monotonic()
+        before = self._compared.get(name)
+        if before is not None and before[1:-1] == basis[1:-1] and before.used != basis.used:
+            wait_s = self._due_s.setdefault(name, now_s + APART_S) - now_s
+            if wait_s > 0:
+                return wait_s
+        patch = pool_status_patch(
+            basis.shown,
+            basis.pool,
+            usage.of[name],
+            now=self._clock.utcnow().strftime(_RFC3339),
+            aside=basis.aside,
+        )
+        # The watch shows our own last write soon after it: then there is nothing to wait for.
+        wait_s = self._next_s.get(name, -inf) - now_s
+        if patch is not None and wait_s > 0:
+            return wait_s
+        self._compared[name] = basis
+        self._due_s.pop(name, None)
+        self.writes.pop(name, None)
+        if patch is not None:
+            self.writes[name] = SetPoolStatus(basis.shown, patch)
+            self._next_s[name] = now_s + APART_S
+        return 0.0
+
+    def _count(
+        self,
+        pools: Pools,
+        usage: PoolUsage,
+        aside: Mapping[str, Collection[IPAddress]],
+    ) -> None:
+        for name in self._counted - pools.by_name.keys():
+            for state in ("used", "free", "set aside"):
+                self._gauge.remove(name, state)
+        self._counted = set(pools.by_name)
+        for pool in pools.ordered:
+            used = len(usage.of[pool.name])
+            unused = sum(ip not in usage.of[pool.name] for ip in aside[pool.name])
+            self._gauge.labels(pool.name, "used").set(used)
+            self._gauge.labels(pool.name, "free").set(pool.size - used - unused)
+            self._gauge.labels(pool.name, "set aside").set(unused)

@@ -1,0 +1,152 @@
+"""The status of a pool comes after all that people wait for, and tells everything once."""
+
+import asyncio
+from functools import wraps
+from ipaddress import ip_address
+
+import msgspec
+
+from extip.api.pool_parts import SetAsideAddress
+from extip.clock import LoopClock
+from extip.metrics import Metrics
+from extip.pools.policy.pools import compile_pools
+from extip.pools.policy.usage import PoolUsage
+from extip.pools.pool_statuses import APART_S, PoolStatuses
+from tests.fakes.virtual_time import run_virtually
+from tests.unit.pools.allocation_world import merged, on_the_wire, pool
+
+
+class World:
+    """A pool, and services that get its addresses."""
+
+    def __init__(self):
+        self.known = {"p": pool("p", "10.0.0.0/24")}
+        self.users = {}
+        self.aside = {}
+        self.compile()
+        self.statuses = PoolStatuses(clock=LoopClock(), metrics=Metrics("test"))
+
+    def compile(self):
+        self.pools = compile_pools(self.known.values())
+        self.usage = PoolUsage(self.pools, self.users)
+        self.usage.take(self.users)
+
+    def give(self, text, service):
+        ip = ip_address(text)
+        self.users[ip] = service
+        self.usage.take([ip])
+
+    def plan(self):
+        return self.statuses.plan(self.pools, self.known, self.usage, self.aside)
+
+    def show(self, patch=None):
+        """Have the watch deliver the write, or another one."""
+        status = on_the_wire(patch or self.statuses.writes["p"].patch)["status"]
+        known = self.known["p"]
+        version = str(int(known.metadata.resource_version) + 1)
+        self.known["p"] = msgspec.structs.replace(
+            known,
+            metadata=msgspec.structs.replace(known.metadata, resource_version=version),
+            status=msgspec.convert(
+                merged(msgspec.to_builtins(known.status), status), type(known.status)
+            ),
+        )
+
+
+async def at_rest():
+    world = World()
+    assert world.plan() is None
+    assert "p" in world.statuses.writes, "a leader brings a status up to date at once"
+    world.show()
+    await asyncio.sleep(60)
+    assert world.plan() is None
+    assert not world.statuses.writes
+    return world
+
+
+def with_world(test):
+    @wraps(test)
+    def run():
+        async def main():
+            await test(await at_rest())
+
+        run_virtually(main())
+
+    del run.__wrapped__  # or pytest looks for a fixture
+    return run
+
+
+@with_world
+async def test_an_address_is_told_a_second_later_with_all_that_were_given_meanwhile(world):
+    world.give("10.0.0.1", "a")
+    assert world.plan() == APART_S
+    await asyncio.sleep(0.6)
+    world.give("10.0.0.2", "b")
+    left_s = world.plan()
+    assert not world.statuses.writes, "the claim and the service are written now"
+    assert abs(left_s - (APART_S - 0.6)) < 0.001, "the second address does not make it later"
+    await asyncio.sleep(left_s)
+    assert world.plan() is None
+    assert world.statuses.writes["p"].patch["status"]["allocated"] == {
+        "10.0.0.1": "a",
+        "10.0.0.2": "b",
+    }
+
+
+@with_world
+async def test_nothing_is_to_be_looked_at_again_after_a_write(world):
+    world.give("10.0.0.1", "a")
+    await asyncio.sleep(world.plan())
+    world.plan()
+    world.show()
+    assert world.plan() is None, "what the watch shows is the write itself"
+    assert not world.statuses.writes
+
+
+@with_world
+async def test_an_edit_of_the_pool_is_told_at_once(world):
+    edited = msgspec.structs.replace(world.known["p"].spec, cidr="10.0.0.0/25")
+    world.known["p"] = msgspec.structs.replace(world.known["p"], spec=edited)
+    world.compile()
+    world.statuses.compare_anew()
+    assert world.plan() is None
+    assert "p" in world.statuses.writes
+
+
+@with_world
+async def test_an_address_that_is_set_aside_is_told_at_once_for_the_next_leader_reads_it(world):
+    world.give("10.0.0.1", "a")
+    assert world.plan() == APART_S
+    world.aside = {ip_address("10.0.0.9"): SetAsideAddress(message="taken", time="")}
+    assert world.plan() is None
+    status = world.statuses.writes["p"].patch["status"]
+    assert set(status["setAside"]) == {"10.0.0.9"}
+    assert status["allocated"] == {"10.0.0.1": "a"}
+
+
+@with_world
+async def test_a_status_that_somebody_undoes_each_time_is_written_once_a_second(world):
+    undone = {"status": {"free": 7}}
+    world.show(undone)
+    assert world.plan() is None
+    assert "p" in world.statuses.writes
+    world.show()
+    world.plan()
+    world.show(undone)
+    assert world.plan() == APART_S
+    assert not world.statuses.writes
+    await asyncio.sleep(APART_S)
+    assert world.plan() is None
+    assert "p" in world.statuses.writes
+
+
+@with_world
+async def test_a_pool_that_is_gone_is_forgotten(world):
+    world.give("10.0.0.1", "a")
+    await asyncio.sleep(world.plan())
+    world.plan()
+    assert world.statuses.writes
+    del world.known["p"]
+    world.compile()
+    assert world.plan() is None
+    assert not world.statuses.writes
