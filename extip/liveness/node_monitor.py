@@ -12,14 +12,15 @@ the other methods.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from math import inf, isfinite
+from math import isfinite
 
 from extip import log
 from extip.api.coordination_v1 import Lease
 from extip.api.names import node_of_lease
 from extip.clock import Clock
-from extip.errors import ApiError, ApiUnavailableError
+from extip.errors import ApiError
 from extip.liveness.answer_times import AnswerTimes
+from extip.liveness.fresh_read import FreshRead
 from extip.liveness.lease_content import beat_of, is_unread, leaving_reason, reaches_of
 from extip.liveness.policy import SLOW, Beat, Liveness, Verdict
 from extip.metrics import Metrics
@@ -29,21 +30,6 @@ from extip.uplink.policy.reachability import ClusterReachability, LinkId, names
 
 _LATER_S = 0.01
 """Seconds by which a timer is set later: it may fire early by the clock's resolution."""
-
-READ_S = 5.0
-"""Seconds for the fresh read that confirms a death."""
-
-_FIRST_READ = 4
-_FIRST_READ_S = (0.25, 1.0)
-"""The first attempt may take this part of `--monitor`, within these limits. A dead connection
-delays the read by at most this time; the second attempt tells it from a slow API server."""
-
-_RECENT = 2
-"""A call of this process tells of slow answers for this part of `--monitor` (a divisor)."""
-
-_SLOW_FOR_S = 15.0
-"""Seconds after a read in which another one may take twice as long as it did. The reads that follow
-a slow one are not given up for being as slow."""
 
 BEHIND_S = 1.0
 """Seconds by which the watch may be later than a read with the same heartbeat."""
@@ -69,13 +55,11 @@ class NodeMonitor:
         have missed something and has to be opened anew. Its argument is the time since which the
         watch has delivered nothing.
         """
-        self._read_leases = read
+        self._fresh_read = FreshRead(read, monitor_s=monitor_s, clock=clock)
         self._get = get
         self._monitor_s = monitor_s
         self._on_change = on_change
         self._on_doubt = on_doubt
-        self.answer_times = AnswerTimes()
-        """Times of other calls of this process; the caller records them."""
         self._clock = clock
         self._metrics = metrics
         self._log = log.get_logger("liveness")
@@ -89,9 +73,11 @@ class NodeMonitor:
         self._opened = False
         self._watched = 0
         """The newest version of any Lease from the watch."""
-        self._read_took_s = 0.0
-        """Seconds that the last attempt of a read took."""
-        self._read_at = -inf
+
+    @property
+    def answer_times(self) -> AnswerTimes:
+        """Times of other calls of this process; the caller records them."""
+        return self._fresh_read.answer_times
 
     def verdict(self, node: str) -> Verdict:
         """Return the verdict on a node."""
@@ -136,7 +122,7 @@ class NodeMonitor:
             return None
         watched = self._watched
         try:
-            leases = await self._read()
+            leases = await self._fresh_read.leases()
         except (ApiError, TimeoutError) as error:
             self._log.warning("liveness_unknown", nodes=1, error=str(error) or "timed out")
             return None
@@ -263,7 +249,7 @@ class NodeMonitor:
             return
         watched = self._watched
         try:
-            leases = await self._read()
+            leases = await self._fresh_read.leases()
         except (ApiError, TimeoutError) as error:
             self._liveness.read_failed()
             self._log.warning("liveness_unknown", nodes=len(late), error=str(error) or "timed out")
@@ -280,41 +266,13 @@ class NodeMonitor:
             if (node := node_of_lease(lease.metadata.name)) is not None
         }
         now = self._clock.monotonic()
-        # An attempt that was given up says nothing about heartbeats. Other calls do: the server may
-        # have been slow while the heartbeat was due, and be quick again.
-        took_s = max(
-            self._read_took_s, self.answer_times.slowest_s(now, within_s=self._monitor_s / _RECENT)
-        )
+        took_s = self._fresh_read.slowest_s(now)
         if took_s > self._monitor_s / SLOW:
             self._log.warning("leases_read_slowly", nodes=list(late), took_s=round(took_s, 2))
         self._report(self._liveness.confirm(late, beats, asked_at=now - took_s, now=now))
         newest = max((beat.version for beat in beats.values()), default=0)
         if newest > self._watched:
             self._look_later(BEHIND_S, newest=newest, since=asked_at)
-
-    async def _read(self) -> tuple[Lease, ...]:
-        """Read all Leases, with a second attempt. Raises TimeoutError and ApiError.
-
-        While calls of this process fail, heartbeats may fail, too: then a read would prove nothing.
-        """
-        if self.answer_times.failing:
-            raise ApiUnavailableError("other calls to the API server fail")
-        least_s, most_s = _FIRST_READ_S
-        first_s = min(max(self._monitor_s / _FIRST_READ, least_s), most_s)
-        if self._clock.monotonic() - self._read_at < _SLOW_FOR_S:
-            first_s = min(max(first_s, 2 * self._read_took_s), READ_S)
-        try:
-            return await self._read_once(first_s)
-        except TimeoutError:
-            return await self._read_once(READ_S)
-
-    async def _read_once(self, within_s: float) -> tuple[Lease, ...]:
-        asked_at = self._clock.monotonic()
-        async with asyncio.timeout(within_s):
-            leases = tuple(await self._read_leases())
-        self._read_at = self._clock.monotonic()
-        self._read_took_s = self._read_at - asked_at
-        return leases
 
     def _doubt_silence(self, now: float) -> None:
         """Ask for a new watch when no node is heard: the watch itself may be dead.
