@@ -17,11 +17,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from extip import log
-from extip.addresses.applier import UNSEEN, Applied, ChangeApplier
+from extip.addresses.applier import Applied, ChangeApplier
 from extip.addresses.apply_log import ApplyLog
 from extip.addresses.apply_results import is_done, without
 from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import LocalAddresses
+from extip.addresses.losses import Losses
 from extip.addresses.observation import (
     AddressObserver,
     AddressOptions,
@@ -30,7 +31,6 @@ from extip.addresses.observation import (
 )
 from extip.addresses.policy.changes import removals
 from extip.addresses.policy.move_pace import MovePace
-from extip.addresses.policy.readd_backoff import ReaddBackoff
 from extip.addresses.ports import AddressTable, Fencing, LinkTable
 from extip.addresses.secondaries import SecondariesGuard
 from extip.clock import Clock
@@ -60,8 +60,6 @@ On a busy node a pass over thousands of addresses takes seconds."""
 _NOT_KNOWN = "what services want is not known yet"
 
 _STOOD_STILL = "this process stood still in the middle of a pass; another one follows"
-
-_RAN_OUT = "this process stood still, and they ran out"
 
 
 _Up = Sequence[frozenset[IPAddress]]  # the external IPs on each interface after the last pass
@@ -95,8 +93,6 @@ class _Terms:
     """The lifetimes of present addresses start anew."""
     up: frozenset[IPAddress]
     """External IPs on any interface after the last pass."""
-    ran_out: bool = False
-    """Addresses may have run out unseen since the last pass."""
 
     @property
     def extend(self) -> bool:
@@ -146,14 +142,12 @@ class AddressReconciler:
         )
         self._log = log.get_logger("addresses").bind(link=name)
         self._triggered = triggered
-        self._readd_backoff = ReaddBackoff(slowest_s=options.resync_s)
+        self._losses = Losses(link=name, slowest_s=options.resync_s, clock=clock)
         self._moves = MovePace(slowest_s=options.resync_s)
         self._refresh_due = 0.0
         self._extended = True
         self._resync_due = 0.0
         self._passed_at: float | None = None
-        self._seen_at = 0.0
-        self._given_s = 0
         self._problem = "no pass over the interface yet"
         self.on_released: Callable[[], Awaitable[None]] = _nothing
         """Awaited at the end of `release`, when no address is left."""
@@ -228,7 +222,7 @@ class AddressReconciler:
                     self._options.resync_s,
                     _RETRY_S * 2 ** min(failures, 10),
                 )
-            readd_at = self._readd_backoff.next_at(now)
+            readd_at = self._losses.backoff.next_at(now)
             if readd_at is not None:
                 delay_s = min(delay_s, readd_at - now)
             await self._triggered.wait_at_most(delay_s)
@@ -291,7 +285,7 @@ class AddressReconciler:
         observation = await self._observer.observe(
             refresh=terms.refresh, extend=terms.extend, yielded=terms.yielded, up=terms.up
         )
-        terms = replace(terms, ran_out=self._may_have_run_out(now))
+        self._losses.observed(now)
         self._in_use.follow(observation)
         parts = [self._in_use.of(one.link.name) for one in observation.on]
         before = [part.local.up for part in parts]
@@ -327,14 +321,16 @@ class AddressReconciler:
         """Record an interface and the external IPs on it; log those that somebody removed."""
         undisturbed = observation.link == local.link
         local.see(observation)
-        self._notice_losses(observation, local, terms, undisturbed=undisturbed)
+        # What may not be refreshed ends with its lifetime.
+        expected = terms.yielded if terms.extend else local.up
+        self._losses.notice(observation, local, expected=expected, undisturbed=undisturbed)
         local.found(observation.plan.up, wanted=observation.admission is not None)
 
     def _filter_changes(
         self, observation: NodeObservation, parts: Sequence[LinkParts], up: _Up, terms: _Terms
     ) -> NodeObservation:
         """Return it without the changes that have to wait; an IP `up` elsewhere is new here."""
-        waiting = self._readd_backoff.waiting(terms.now)
+        waiting = self._losses.backoff.waiting(terms.now)
         admitted = []
         for one, part, here in zip(observation.on, parts, up, strict=True):
             possible = without(self._moves.paced(one.plan.changes, terms.now), waiting)
@@ -344,8 +340,7 @@ class AddressReconciler:
 
     def _schedule_refresh(self, applied: Applied, terms: _Terms) -> None:
         """Set when the lifetimes start anew next; after a failure the last time stands."""
-        if applied.lifetime_s:
-            self._given_s = applied.lifetime_s
+        self._losses.given(applied.lifetime_s)
         failed = any(f.change.operation is Operation.REFRESH for f in applied.failures)
         if terms.refresh and not failed and not applied.late:
             refresh_s = self._options.refresh_s
@@ -357,7 +352,7 @@ class AddressReconciler:
         if applied.late:
             self._triggered.set()
             return _Outcome(failing or _STOOD_STILL)
-        problem = failing or admitted.problem or self._readd_backoff.describe(terms.now)
+        problem = failing or admitted.problem or self._losses.backoff.describe(terms.now)
         admission = admitted.admission
         if admission is None:
             return _Outcome(problem or _NOT_KNOWN, holding=not problem)
@@ -367,34 +362,3 @@ class AddressReconciler:
             handler(admission)
         self._metrics.addresses_wanted.set(admission.possible)
         return _Outcome(problem)
-
-    def _may_have_run_out(self, now: float) -> bool:
-        """Return whether addresses may have run out unseen since the last pass began."""
-        before, self._seen_at = self._seen_at, now
-        return self._clock.monotonic() - before > UNSEEN * self._given_s
-
-    def _notice_losses(
-        self,
-        observation: Observation,
-        local: LocalAddresses,
-        terms: _Terms,
-        *,
-        undisturbed: bool,
-    ) -> None:
-        """Record addresses that are gone; log those that are wanted and that somebody removed.
-
-        Only an address that went while the interface was `undisturbed`, and this process ran, was
-        removed by another program. Only such a one comes back ever more slowly. Else the kernel
-        itself may have dropped it.
-        """
-        lost = local.up - observation.plan.up
-        if lost and observation.admission is not None:
-            expected = terms.yielded if terms.extend else lost
-            wanted = {interface.ip for interface in observation.admission.wanted}
-            gone = sorted(lost & wanted.difference(expected), key=str)
-            if undisturbed and not terms.ran_out:
-                gone = self._readd_backoff.on_removed(gone, terms.now)
-            reason = _RAN_OUT if terms.ran_out else "removed from outside"
-            for ip in gone:
-                self._log.warning("address_lost", address=str(ip), reason=reason)
-        local.withdraw(lost)
