@@ -116,8 +116,8 @@ class LeaderElector:
         """`identity` must be this process's alone, and never be used again by a later one.
 
         `sole`: there should be no other candidate, and standbys of others come first.
-        `on_answer` is called when the API server answers, `on_recovery` when it does so again after
-        it did not.
+        `on_answer` is called when the API server answers, `on_recovery` at its first answer after
+        it gave none.
         """
         self._store = store
         self._writer = LeaseWriter(store)
@@ -312,20 +312,14 @@ class LeaderElector:
             self._log.warning("lease_release_failed", error=str(error) or "timed out")
 
     async def _give_back(self) -> None:
-        """Write an empty holder, if this candidate holds the lease, or may hold it.
-
-        A cancelled write may still be on its way. It carries the version of the lease at that time.
-        Another write with that version comes before it, or conflicts and so shows that it was made.
-        """
-        lease = self._writer.unsettled
-        if lease is None and self._seen is not None and self.holder == self._identity:
-            lease = self._seen.lease
-        while lease is not None:
-            try:
-                self._see(await self._writer.write(released(lease, now=self._clock.utcnow())))
-            except (ConflictError, NotFoundError):  # perhaps by the cancelled write
-                self._see(lease := await self._store.get())
-                lease = lease if lease.holder == self._identity else None
-            else:
-                self._log.info("lease_released")
-                return
+        """Write an empty holder, if this candidate holds the lease, or may hold it."""
+        seen = self._seen
+        known = None if seen is None or self.holder != self._identity else seen.lease
+        if known is None and self._writer.unsettled is None:
+            return
+        lease, written = await self._writer.give_up(
+            known, self._identity, lambda lease: released(lease, now=self._clock.utcnow())
+        )
+        self._see(lease)
+        if written:
+            self._log.info("lease_released")

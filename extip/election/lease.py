@@ -1,9 +1,10 @@
 """One Lease at the API server, for electors and heartbeats."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from extip.api.coordination_v1 import Lease
-from extip.errors import ApiError, ApiUnavailableError
+from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 
 
 class LeaseStore(Protocol):
@@ -43,3 +44,23 @@ class LeaseWriter:
             raise
         self.unsettled = None
         return written
+
+    async def give_up(
+        self, known: Lease | None, identity: str, given_up: Callable[[Lease], Lease]
+    ) -> tuple[Lease, bool]:
+        """Write the Lease without its holder, if that is `identity`; read it where it is not known.
+
+        Return the Lease as it is then, and whether this call wrote it. Raises ApiError.
+
+        A cancelled write may still be on its way. It carries the version of the Lease at that time.
+        Another write with that version comes before it, or conflicts and so shows that it was made.
+        """
+        lease = self.unsettled or known
+        if lease is None or not lease.holder:  # another call may not have been made
+            lease = await self._store.get()
+        while lease.holder == identity:
+            try:
+                return await self.write(given_up(lease)), True
+            except (ConflictError, NotFoundError):  # perhaps by the cancelled write
+                lease = await self._store.get()
+        return lease, False

@@ -193,8 +193,8 @@ class Publisher:
     async def _renew(self, started: float) -> float | None:
         """Write the Lease; read it first where it is not known.
 
-        Return None after a renewal. Else another controller holds it: return the seconds after
-        which to look again whether that one lives.
+        Return None after a renewal. Else another controller holds it. Return the seconds until the
+        next look whether that one lives.
         """
         refused: ApiError | None = None
         for _ in range(_ATTEMPTS):
@@ -279,25 +279,16 @@ class Publisher:
         return min(left_s, beat.heartbeat_s / 2)
 
     async def _give_up(self) -> None:
-        """Write an empty holder, if this node holds the Lease, or may hold it.
-
-        A cancelled heartbeat may still be on its way. It carries the version of the Lease at that
-        time. Another write with that version comes before it, or conflicts and so shows that it
-        was made.
-        """
-        lease = self._writer.unsettled or self._lease
-        self._lease = None
-        for _ in range(_ATTEMPTS):
-            lease = lease or await self._read()
-            if lease.holder != self._identity:
-                return
-            try:
-                await self._writer.write(given_up(lease, now=self._clock.utcnow()))
-            except (ConflictError, NotFoundError):
-                lease = None
-                continue
-            self._log.info("heartbeat_released")
+        """Write an empty holder, if this node holds the Lease, or may hold it."""
+        known, self._lease = self._lease, None
+        try:
+            _, written = await self._writer.give_up(
+                known, self._identity, lambda lease: given_up(lease, now=self._clock.utcnow())
+            )
+        except NotFoundError:
             return
+        if written:
+            self._log.info("heartbeat_released")
 
     def _succeeded(self, started: float) -> None:
         if self.confirmed_at is None:

@@ -131,9 +131,9 @@ MUTATIONS = (
     Mutation(
         name="gives-up-the-lease-of-another",
         promise="A node is dead only when other nodes are heard",
-        file="liveness/heartbeat.py",
-        old="if lease.holder != self._identity:\n                return",
-        new="if not lease.holder:\n                return",
+        file="election/lease.py",
+        old="while lease.holder == identity:",
+        new="while lease.holder:",
         tests=("unit/liveness/test_heartbeat_stop.py",),
     ),
     Mutation(
