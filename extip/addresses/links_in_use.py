@@ -12,10 +12,10 @@ The owner task is `LinksInUse.run`; the reconciler calls the other methods.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from extip.addresses.local_addresses import LocalAddresses
-from extip.addresses.observation import NodeObservation, Observation
+from extip.addresses.observation import NodeObservation
+from extip.addresses.probe.prober import Prober
 from extip.net.interfaces import Change, IPAddress, Link
 from extip.supervisor import Component, for_each_coming, run_beside
 from extip.trigger import Trigger
@@ -25,22 +25,12 @@ SPARE = 16
 is back soon; those of pods never are."""
 
 
-class AdditionFilter(Protocol):
-    """Holds additions back; `extip.addresses.probe.prober.Prober` is one."""
-
-    def admit(self, observation: Observation, *, up: frozenset[IPAddress]) -> Observation:
-        """Return the observation without the additions that have to wait."""
-
-    def rest(self) -> None:
-        """Forget everything: there is no interface."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkParts:
     """The parts of one interface."""
 
     local: LocalAddresses
-    prober: AdditionFilter
+    prober: Prober
     components: Sequence[Component] = ()
     dropped: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends the components."""
