@@ -19,10 +19,8 @@ class WholeServiceMeta(DetailedServiceMeta, frozen=True):
 
 
 class WholeServiceSpec(DetailedServiceSpec, frozen=True):
-    """The spec with the fields that a change of the type gives a meaning, or takes it."""
+    """The spec with what a change of the type gives a meaning."""
 
-    allocate_load_balancer_node_ports: bool | None = None
-    """Servers before 1.22 drop it."""
     load_balancer_source_ranges: tuple[str, ...] | None = None
     """Networks of clients. kube-proxy heeds them for IPs of load balancers alone."""
 

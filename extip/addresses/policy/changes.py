@@ -62,16 +62,11 @@ def plan_addresses(
     if extend:
         here = [a for a in observed if a.link_index == link_index]
         subnets = OwnSubnets(here)
-        routed = subnets.routed
-        changes += [
-            Change(Operation.ADD, link_index, interface, routed=routed(interface))
-            for interface in sorted(target - kept, key=_order)
-        ]
+        missing = sorted(target - kept, key=_order)
+        changes += _each(Operation.ADD, link_index, missing, subnets)
         changes += _moves(here, kept, subnets)
-        changes += [
-            Change(Operation.REFRESH, link_index, a.interface, routed=routed(a.interface))
-            for a in (keep if refresh else ())
-        ]
+        if refresh:
+            changes += _each(Operation.REFRESH, link_index, [a.interface for a in keep], subnets)
     return AddressPlan(changes=tuple(changes), up=_ips(keep))
 
 
@@ -79,6 +74,16 @@ def removals(addresses: Iterable[ObservedAddress]) -> list[Change]:
     """Return the deletes of those addresses, in the order that costs the kernel least."""
     in_order = sorted(addresses, key=_primary_last)
     return [Change(Operation.DELETE, a.link_index, a.interface) for a in in_order]
+
+
+def _each(
+    operation: Operation, link_index: int, interfaces: Iterable[IPInterface], subnets: OwnSubnets
+) -> list[Change]:
+    """Return the same change of each address."""
+    return [
+        Change(operation, link_index, interface, routed=subnets.routed(interface))
+        for interface in interfaces
+    ]
 
 
 def _moves(

@@ -4,7 +4,7 @@ A word is an IP, the name of a node, or a service: ``namespace/name``, or its ba
 is the name of one service only.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from extip.claims.policy.claims import parse_cidr
@@ -37,15 +37,26 @@ def select(
         rows = tuple(row for row in rows if _is_in(namespace, row))
     if not words and not namespace:
         return Selection(ips=rows, nodes=controllers)
-    names = {row.node for row in controllers}
+    meant, unknown = _interpret(words, namespace, rows, {row.node for row in controllers})
+    if words:
+        rows = tuple(row for row in rows if any(_concerns(word, row) for word in meant))
+    wanted = {*meant, *(row.node for row in rows)}
+    found = tuple(row for row in controllers if row.node in wanted)
+    return Selection(ips=rows, nodes=found, unknown=tuple(unknown))
+
+
+def _interpret(
+    words: Iterable[str], namespace: str, rows: Sequence[ClaimRow], nodes: Container[str]
+) -> tuple[set[str], list[str]]:
+    """Return the IPs, services and nodes that words name, and a sentence for each other word."""
     services = {name for row in rows for name in row.services}
     meant: set[str] = set()
     unknown: list[str] = []
     for word in words:
         full = _services(word, services)
-        if len(full) == 1 and word not in names:
+        if len(full) == 1 and word not in nodes:
             meant.add(full[0])
-        elif word in names or any(_concerns(word, row) for row in rows):
+        elif word in nodes or any(_concerns(word, row) for row in rows):
             meant.add(word)
         elif full:
             unknown.append(f"{word}: there are several: {some(full)}")
@@ -54,11 +65,7 @@ def select(
             unknown.append(
                 f"{word}: no external IP, service (namespace/name) or node of extip's{where}"
             )
-    if words:
-        rows = tuple(row for row in rows if any(_concerns(word, row) for word in meant))
-    wanted = {*meant, *(row.node for row in rows)}
-    found = tuple(row for row in controllers if row.node in wanted)
-    return Selection(ips=rows, nodes=found, unknown=tuple(unknown))
+    return meant, unknown
 
 
 def plain_ip(word: str) -> str:
