@@ -5,7 +5,7 @@
     ExtipError
     ├── FatalError                the process cannot go on: one line for a person, exit code 1
     │   ├── ConfigurationError    a flag, file or environment is wrong: exit code 2
-    │   ├── AlreadyRunningError   another controller owns this network namespace: exit code 3
+    │   ├── AlreadyRunningError   another controller has this node: exit code 3
     │   ├── PermissionDeniedError the kernel refuses (a capability is missing): exit code 4
     │   ├── UnansweredError       a command that asks the cluster got no answer: exit code 5
     │   ├── OutputError           a command could not write its answer: exit code 6

@@ -1,7 +1,7 @@
 """A queue of keys for level-triggered workers, with the semantics of client-go's workqueue.
 
 Guarantees: a key that waits is queued once, however often it is added; a key is never worked on
-twice at a time; one that is added while it is worked on is queued again when that is done. Keys
+twice at a time; a key that is added during its work is queued again after it. Keys
 come out in the order in which they became due.
 
 Owned by one event loop. Delays run on the loop's own clock.

@@ -96,7 +96,7 @@ class ProbeWire(Protocol):
 
 
 class ConflictWire(Protocol):
-    """Hears other stations that have the IPs which are up here."""
+    """Hears other stations that have IPs of this node."""
 
     def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
         """Listen for other stations with these IPs; `alert`: also for those that ask for them."""

@@ -1,4 +1,4 @@
-"""Does a label selector of a pool match these labels? The rules are those of meta/v1."""
+"""Matches the label selectors of pools with labels, by the rules of meta/v1."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
 """A `ListerWatcher` that tells when its watch opens and closes.
 
-For who must know whether silence means that nothing happened or that nothing was heard.
+Its user can tell a silence in which nothing happened from one in which nothing was heard.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -120,7 +120,7 @@ class CacheFreshness:
         return self._recent(self._fresh_at)
 
     def in_contact(self) -> bool:
-        """Return whether others know this node as alive, so that claims leave in order."""
+        """Return whether others take this node for alive: then claims leave it in order."""
         return self.is_fresh() and self._recent(self._heard_at)
 
     def invalidate(self) -> None:

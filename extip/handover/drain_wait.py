@@ -1,4 +1,4 @@
-"""Waits until no IP is needed on this node any more, or somebody has lost patience."""
+"""Waits until no IP is needed on this node any more, or the drain is given up."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class DrainWait:
         self._given_up = False
 
     def trigger(self) -> None:
-        """Have it looked again: something has changed."""
+        """Look again: something has changed."""
         self._triggered.set()
 
     async def wait(self) -> None:

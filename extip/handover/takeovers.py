@@ -34,8 +34,8 @@ class Takeovers:
     ) -> None:
         """Compose.
 
-        `macs` returns those of a node. `on_change` is called when an IP may come up whoever
-        answers.
+        `macs` returns the MACs of a node. `on_change` is called when an IP may come up although
+        its former holder answers.
         """
         self._node = node
         self._records = records

@@ -66,10 +66,10 @@ class ClaimWatches:
         return self.failed_over.taken(name)
 
     async def confirm(self) -> bool:
-        """Read which claims others took from this node, and which it may keep of those it took.
+        """Read what became of fail-overs: claims that others took, and claims that this node took.
 
-        Return whether this node's IpNode is another one than in the cache. Raises ApiError. IpNodes
-        are read before claims: they name claims until those have changed.
+        Return whether this node's IpNode differs from the one in the cache. Raises ApiError.
+        IpNodes are read before claims: they name claims until those have changed.
         """
         known, own = self._records.get(self._node), await self._record(self._node)
         self.failed_over.note_own(own)
@@ -91,7 +91,7 @@ class ClaimWatches:
             return None
 
     def is_elsewhere(self, claim: IpClaim) -> bool:
-        """Whether it is not this node's, or was shown at another node after that version.
+        """Whether the claim is another node's, by this version or a newer one of the other watch.
 
         Two watches tell of a claim that leaves. After an outage the one that is opened again later
         tells of the past. It must not bring back a claim that the other one has shown to be gone.

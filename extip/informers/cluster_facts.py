@@ -71,7 +71,7 @@ class ClusterFacts:
     def current(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
         """Return the facts, with these wishes, and the steady nodes.
 
-        The facts are the same object until something about a node, or a wish, is another one.
+        The facts are the same object until a fact about a node, or a wish, changes.
         """
         now = self._clock.monotonic()
         if self._known is None or now >= self._until:

@@ -1,4 +1,4 @@
-"""A controller's inputs from the API server: its claims, former claims, the other controllers."""
+"""A controller's inputs from the API server: the claims that concern it, IpNodes and Nodes."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,12 +36,12 @@ from extip.supervisor import Component, both
 from extip.uplink.neighbourhood import Neighbourhood
 
 _SPREAD_S = 2.0
-"""Within this time the watches are opened anew that may be dead: all nodes may learn that at once,
-when the API server was only slow, and what is heard of meanwhile is left alone."""
+"""Seconds within which watches that may be dead are opened anew. They may all be alive, and all
+nodes doubt them at once, when the API server was only slow. One that is heard meanwhile stays."""
 
 _DEAF_S = 10.0
-"""A watch of claims that fails for so long beside heartbeats that do not is not about to come back.
-Until then it may be the API server that is."""
+"""Seconds for which the watch of claims may fail while heartbeats are taken. Before that, the API
+server may be about to come back as a whole."""
 
 _LATE_S = 0.5
 """Seconds that a node whose Lease is stale may take to notice that its IP was given away."""
@@ -51,11 +51,12 @@ _FOLLOWERS = 4
 
 
 class ClaimInputs:
-    """Informers, what may be believed of them, and what follows from it.
+    """Informers, how far they can be believed, and the claims to act on.
 
-    Only the claims of this node are watched, so the cost is that of what it holds. Kubernetes Nodes
-    change with each status of a kubelet, and the scheduler looks at them before it makes a claim.
-    So they are not watched before this node gets a claim that somebody made by hand.
+    Only claims that concern this node are watched: its own, those that left it last, and those
+    whose standby it is. So a node costs no more in a larger cluster. Kubernetes Nodes change with
+    each status of a kubelet, and the scheduler looks at them before it makes a claim. So they are
+    not watched before this node gets a claim that somebody made by hand.
     """
 
     def __init__(  # noqa: PLR0913 - a composition of parts and plain values
@@ -203,7 +204,7 @@ class ClaimInputs:
         return self._together[1]
 
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
-        """Return who asks for an IP: the claim, and the services behind it."""
+        """Return the owners of an IP: its claim, and the services behind it."""
         wanted = self.together().requests.wanted
         return next((owners for interface, owners in wanted.items() if interface.ip == ip), ())
 
@@ -213,7 +214,7 @@ class ClaimInputs:
         return frozenset(c.interface.ip for c in kept if c.interface is not None)
 
     def held(self) -> tuple[str, ...]:
-        """Return what is kept though its claim went with its kind, as CIDRs, in order."""
+        """Return the IPs that stay though their claims went with their kind: CIDRs, in order."""
         orphans = self._orphans.vanished.orphans
         return tuple(sorted(c.cidr for c, _ in self._mine.values() if c.name in orphans))
 
@@ -251,10 +252,10 @@ class ClaimInputs:
         self._waking.wake()
 
     def unread(self) -> str:
-        """Return why this node does not hear of its claims, though its heartbeats are taken.
+        """Return why this node does not hear of its claims; empty while it does.
 
-        Empty while it does. A refusal counts at once, other trouble after `_DEAF_S`, and not while
-        no heartbeat is taken either: then it is the API server that is away.
+        A refusal counts at once. Other trouble counts after `_DEAF_S`, and only while heartbeats
+        are taken: else the API server as a whole is away.
         """
         if self.claims.trouble is None:
             return ""
@@ -266,7 +267,7 @@ class ClaimInputs:
         return f"claims cannot be read: {error}" if deaf else ""
 
     def doubt(self, since_s: float) -> None:
-        """Watch anew, soon, what has been silent since that time: its connection may be dead."""
+        """Open watches anew, soon, that have been silent since that time: they may be dead."""
         loop = asyncio.get_running_loop()
         for informer in self._informers():
             loop.call_later(_SPREAD_S * self._rng.random(), informer.doubt, since_s)
@@ -356,9 +357,9 @@ class ClaimInputs:
         self._changed()
 
     def _on_former(self, name: str) -> None:
-        """Let go of a claim that is another node's by now: it has not vanished with its kind.
+        """Take news of a claim that left: it is another node's, and has not vanished with its kind.
 
-        Or take it: an etcd that was restored to an older state knows nothing of its move.
+        It may also be this node's again: a restored etcd knows nothing of its move.
         """
         claim = self.claims.store.get(name)
         if name not in self._mine:
@@ -374,8 +375,8 @@ class ClaimInputs:
     def _claim_left(self, claim: HeldClaim, version: int) -> None:
         """Keep its address for the next holder, if it was moved while this node is known to live.
 
-        Otherwise others went on without this node, and it must be quick to make way. And where
-        nobody hears it there is no gap to avoid.
+        Otherwise others went on without this node, and it must make way at once. On an isolated
+        interface nobody hears the address, so there is no gap to avoid.
         """
         if claim.interface is None or not self._is_up(claim.interface.ip):
             return

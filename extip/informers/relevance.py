@@ -11,8 +11,9 @@ from extip.pools.policy.set_aside import taken
 def relevant_parts_of_claim(claim: IpClaim, every_node: Container[str] = ()) -> object:
     """Return the parts that a pass looks at.
 
-    Of the status only that another station has the IP. With a claim for each node it also matters
-    that it is up. `every_node` are the pools where that is so, by the `label_value` of their names.
+    Of the status these are the condition `Assigned`, and whether another station has the IP. Where
+    each node has a claim of the IP, it also matters whether this one is up. `every_node` are the
+    pools of such IPs, by the `label_value` of their names.
     """
     meta = claim.metadata
     assigned = find_condition(claim.status.conditions, ASSIGNED)
@@ -21,7 +22,7 @@ def relevant_parts_of_claim(claim: IpClaim, every_node: Container[str] = ()) -> 
 
 
 def relevant_parts_of_node(node: IpNode) -> object:
-    """Return what a pass looks at: not how many claims it has, for one."""
+    """Return the parts that a pass looks at; the number of its claims is none of them."""
     status = node.status
     dead = bool(status.failed_over)
     return node.metadata.created, node.spec, status.links, status.held, status.refused, dead

@@ -59,11 +59,11 @@ class SchedulingInputs:
     """Informers, the heartbeat monitor, and what follows from them."""
 
     on_change: Callable[[], None]
-    """Called when a pass may come to another result."""
+    """Called when a pass may have another result."""
     on_node_change: Callable[[], None]
-    """Called instead when that is because of a node."""
+    """Called instead of it when a node is the cause."""
     on_verdict_change: Callable[[], None]
-    """Called when the verdict on a node may be another one."""
+    """Called when the verdict on a node may have changed."""
 
     def __init__(  # noqa: PLR0913 - a composition of parts and plain values
         self,
@@ -255,12 +255,12 @@ class SchedulingInputs:
     def current(self) -> SchedulerInputs | None:
         """Return the inputs; None until every cache has synced and liveness is known.
 
-        Liveness counts as known when nothing is unknown of any node, or at the latest one monitor
-        period after the caches have synced: before that, the first controller to be heard would
-        get everything. Nodes that are alive have so long to register and tell what they hold.
+        Liveness is known when every node has a verdict, and every live one has registered its
+        interfaces. At the latest it counts as known one monitor period after the caches have
+        synced. Before that, the first controller to be heard would get everything.
 
-        None also while the kind of claims is missing, and until claims that went with it are there
-        again.
+        The inputs are also None while the kind of claims is missing, and until claims that went
+        with it are there again.
         """
         if self.orphans.pending or not self._knows() or self._endpoints.awaited:
             return None
@@ -307,14 +307,14 @@ class SchedulingInputs:
         ]
 
     def wake(self) -> None:
-        """Try at once what failed: the API server is back, and no cache need wait its backoff out.
+        """Try at once what failed: the API server is back, or a kind.
 
-        Also when a kind is. Until the Leases are seen again no node is found dead.
+        No cache need wait its backoff out. No node is found dead until the Leases are seen again.
         """
         self._waking.wake()
 
     def doubt(self, since_s: float) -> None:
-        """Watch anew what has been silent since that time: its connection may be dead."""
+        """Open watches anew that have been silent since that time: they may be dead."""
         for informer in self._informers():
             informer.doubt(since_s)
         self._endpoints.doubt(since_s)

@@ -165,12 +165,12 @@ class ServiceInputs:
             self._on_change()
 
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:
-        """Return which services ask for an IP."""
+        """Return the services that ask for an IP."""
         found = (owners for interface, owners in self.wanted().items() if interface.ip == ip)
         return next(found, ())
 
     def wanted(self) -> Mapping[IPInterface, tuple[Owner, ...]]:
-        """Return which services ask for which IP, as far as it is known."""
+        """Return the services that ask for each IP, as far as known."""
         current = self.current()
         return {} if current is None else current.requests.wanted
 
@@ -198,7 +198,7 @@ class ServiceInputs:
             self._pods.look_at(differing)
 
     async def wait_synced(self) -> None:
-        """Wait until `current()` returns something."""
+        """Wait until every cache has been filled; pods and endpoints may still be awaited."""
         for source in (*self._informers(), self._reserved):
             await source.wait_synced()
 

@@ -1,7 +1,7 @@
 """Bytes to structs and back, and the API server's refusals to errors. Pure.
 
-The fast path decodes a whole list, or a whole watch line, in one go. Only where that fails are the
-objects taken one by one, so that one that does not fit its struct never hides the others.
+The fast path decodes a whole list, or a whole watch line, in one go. Where that fails, the
+objects are taken one by one. So an object that does not fit its struct never hides the others.
 """
 
 from collections.abc import Mapping

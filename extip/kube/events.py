@@ -2,9 +2,9 @@
 
 The same thing about the same object is one Event whose count and time go up, also over restarts:
 its name follows from the object and the text. Recording never blocks and never fails; what cannot
-be written is dropped, counted, and said once. While the server is away Events wait. Those that
-failed are tried again after all others, so that they hold nobody up for longer than one try and the
-pause after it. RBAC: create, get and patch on ``events``.
+be written is dropped, counted, and said once. While the server is away Events wait. An Event that
+failed is tried again after all others. So it holds them up for one try and one pause at most. RBAC:
+create, get and patch on ``events``.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The content of a heartbeat Lease, written and read. Pure; both ends use it.
 
-The Lease names the controller (its holder), the interval of its heartbeats, and whether it is about
-to leave. Its times are for people. A Lease with an empty holder is given up.
+The Lease names the controller (its holder) and the interval of its heartbeats. It says whether the
+node is about to leave, whether it can read its claims, and on which interfaces it reaches others.
+Its times are for people. A Lease with an empty holder is given up.
 """
 
 from collections.abc import Mapping

@@ -114,7 +114,7 @@ class Suspects:
             await self._triggered.wait_at_most(None if due_at is None else due_at - now + _TICK_S)
 
     def _node_states(self) -> NodeStates:
-        """Return which nodes are well, and which are in trouble."""
+        """Return the nodes that are well, and those in trouble."""
         verdicts = self._verdicts.nodes()
         unknown = {name for name, verdict in verdicts.items() if verdict is Verdict.UNKNOWN}
         return NodeStates(

@@ -12,6 +12,7 @@
     ├── handover    addresses kept until the next holder is up            ├──► claim-status
     ├── cache-freshness  claims are read anew after silence ◄── heartbeat └──► registration
     ├── heartbeat   renews the node's Lease
+    ├── unread      claims cannot be read, and heartbeats are taken ──► heartbeat
     ├── isolation   does anybody on the interface answer, who does not? ──► heartbeat, registration
     ├── monitor     netlink events ──► addresses
     ├── conflicts   other stations with our IPs ◄── wire-watch; ──► addresses, claim-status

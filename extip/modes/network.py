@@ -49,18 +49,18 @@ class Network(Protocol):
         """Report changes that others make; until cancelled."""
 
     def open_sender(self, link: Link, /) -> FrameSocket | None:
-        """Return where announcements leave; None while there is no socket for them.
+        """Return the socket for announcements; None while there is none.
 
         Raises PermissionDeniedError.
         """
 
     def probe_wire(self) -> ProbeWire:
-        """Return what asks who has an IP."""
+        """Return the probe of the segment."""
 
     def conflict_wire(
         self, on_neighbour_event: Callable[[NeighbourEvent], None], /
     ) -> ConflictWire:
-        """Return what hears other stations that have the IPs which are up here."""
+        """Return the ear for other stations that have IPs of this node."""
 
     def neighbours(self) -> Segment:
-        """Return what asks neighbours whether they hear this node."""
+        """Return the questions to neighbours whether they hear this node."""

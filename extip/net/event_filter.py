@@ -46,5 +46,5 @@ def attach(opened: socket.socket, own_port: int) -> None:
 
 
 def _as_loaded(value: int, size: int) -> int:
-    """Return what the filter machine, which reads in network order, finds in a host-order field."""
+    """Return a host-order field as the filter machine reads it: in network order."""
     return int.from_bytes(value.to_bytes(size, sys.byteorder), "big")

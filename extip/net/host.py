@@ -81,11 +81,11 @@ class HostNetwork:
         return self._senders.open(link)
 
     def probe_wire(self) -> ProbeSocket:
-        """Return what asks who has an IP."""
+        """Return the probe of the segment."""
         return ProbeSocket()
 
     def conflict_wire(self, on_neighbour_event: Callable[[NeighbourEvent], None]) -> WireWatch:
-        """Return what hears other stations that have the IPs which are up here."""
+        """Return the ear for other stations that have IPs of this node."""
         return WireWatch(on_neighbour_event, clock=self._clock, metrics=self._metrics)
 
     def neighbours(self) -> NeighbourSocket:

@@ -1,4 +1,4 @@
-"""Is an address in one of many networks? Pure.
+"""A set of many networks, and whether it contains an address. Pure.
 
 A cluster has a pod network per node: looking through a thousand of them for each of ten thousand
 addresses would take seconds. They have few different prefix lengths, and one look in a set for each

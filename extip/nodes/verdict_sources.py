@@ -29,7 +29,7 @@ class VerdictSources:
     ) -> None:
         """`lease` looks one up by its key; `kubernetes` returns the names of Kubernetes nodes.
 
-        A node of which nothing is known is not judged before that was so for `patience_s`.
+        A node about which nothing is known is judged after `patience_s`.
         """
         self._monitor = monitor
         self._facts = facts

@@ -94,9 +94,9 @@ class NodeVerdicts:
                 self.trigger()
 
     async def _write_all(self) -> None:
-        """Write to all that differ and have not to wait, until the server seems to be away.
+        """Write to all IpNodes that differ and need not wait, until the server seems to be away.
 
-        Those come first that may not hold IPs, and last those whose last write was not answered.
+        Nodes that may not hold IPs come first. IpNodes whose last write was not answered come last.
         """
         stale = [
             (self._backoff.is_suspect(name), condition.status == "True", name)

@@ -1,8 +1,8 @@
 """Gives addresses of pools to services where nobody makes claims: in simple mode.
 
 In claims mode a claim says that an address is given. Here the services alone say it: by what they
-show. An address that was decided, and that its service does not show yet, is remembered as a claim
-that only this process knows. So the allocator decides the same as in claims mode.
+show. A decided address that its service does not show yet is remembered as a claim of this
+process alone. So the allocator decides the same as in claims mode.
 
 It runs only while this process leads, and begins with a list of all services that is no older than
 its leadership. So it knows each address that an earlier leader gave, also one whose pool is gone.

@@ -1,4 +1,7 @@
-"""Reports about decisions, each once: a claim's name is taken, a service has no endpoint."""
+"""Reports about decisions, each once.
+
+A claim's name is taken, a service has no endpoint, a person's claim has the IP of a deleted one.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 

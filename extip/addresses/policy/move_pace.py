@@ -1,4 +1,4 @@
-"""How often addresses are moved behind the node's own ones."""
+"""The pace at which addresses are moved behind the node's own ones."""
 
 from collections import deque
 from collections.abc import Sequence

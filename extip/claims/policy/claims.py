@@ -1,8 +1,9 @@
 """Wanted IPs x existing claims → the claims to create, change and delete. Pure.
 
-Each IP has one claim, which names the services that want the IP. So a shared IP stays until its
-last service drops it, also when that happens while no scheduler runs. A claim that a person made is
-never changed or deleted; when it has a wanted IP, it is the claim of that IP.
+Each IP has one claim, which names the services that want the IP; `scheduling.policy.every_node` has
+the exception. So a shared IP stays until its last service drops it, also while no scheduler runs. A
+claim that a person made is never changed or deleted; when it has a wanted IP, it is the claim of
+that IP.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

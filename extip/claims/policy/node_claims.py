@@ -228,10 +228,9 @@ def status_after(claim: IpClaim, outcome: Outcome, *, node: str, now: str) -> Ip
     """Return the status that the claim should get; None when it has it already.
 
     Conditions of other writers stay. Another node stays the holder while this node does not have
-    the IP up. But when a station of the segment that is outside the cluster has the IP, the claim
-    has no holder. An IP that was up before, and that such a station or a pod has, is in conflict
-    until it is up again; an IP that was never free, or lost its first trial, is not. `now` is RFC
-    3339 in UTC.
+    the IP up. But a claim has no holder while a station outside the cluster has the IP. An IP that
+    was up before, and that such a station or a pod has now, is in conflict until it is up again. An
+    IP that was never free, or lost its first trial, is not. `now` is RFC 3339 in UTC.
     """
     before = claim.status
     holder, where, since = before.holder, before.link, before.since
@@ -289,9 +288,9 @@ def _conditions(outcome: Outcome, node: str, generation: int) -> tuple[Condition
 
 
 def _was_known(before: IpClaimStatus, outcome: Outcome) -> bool:
-    """Return whether the IP was up for long enough that somebody may know it.
+    """Return whether the IP was up for so long that clients may know it.
 
-    Also one that is on trial now, and was in a conflict before: it had been up before that.
+    An IP in conflict had been up before that, also when it is on trial now.
     """
     if is_true(before.conditions, CONFLICT):
         return True

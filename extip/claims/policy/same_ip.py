@@ -23,7 +23,7 @@ DUPLICATE = "DuplicateAddress"
 
 
 class LeaderRank(IntEnum):
-    """How well a claim can lead, the best first."""
+    """The fitness of a claim to lead, the best first."""
 
     IN_PLACE = 0
     """Its node may hold it."""

@@ -59,8 +59,8 @@ class HeldAddresses:
     up: Collection[IPAddress] = ()
     """The addresses in `held` and `leaving` that a node has up."""
     lasting: Mapping[IPAddress, datetime] = field(default_factory=dict)
-    """The addresses in `leaving` that answer for a while beside those that replace them, with the
-    end of that."""
+    """The addresses in `leaving` that answer for a while beside their successors, each with the end
+    of that time."""
     withdrawn: Collection[IPAddress]
     """Addresses of extip in a status that another implementation writes."""
 

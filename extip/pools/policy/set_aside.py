@@ -30,10 +30,10 @@ from extip.services.policy.refusal import TAKEN
 from extip.services.policy.requests import parse_ip
 
 KEEP_S = 600.0
-"""After that an address that was found taken is as good as any other."""
+"""Seconds after which a taken address is as good as any other."""
 
 AGAIN_S = 60.0
-"""When nothing else is free, it is tried again so often."""
+"""Seconds between two tries of a taken address while nothing else is free."""
 
 MOST = 256
 """Addresses of one pool. Where a router answers for every address, it is no use to try them all."""

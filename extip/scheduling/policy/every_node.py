@@ -1,4 +1,4 @@
-"""IPs that each node has which may hold them: one claim for each of these nodes. Pure.
+"""IPs on every node that may hold them: one claim for each of these nodes. Pure.
 
 A BGP daemon on each node exports the IP, and the network spreads the traffic (ECMP). So claims come
 and go with the nodes, and none of them moves.

@@ -3,8 +3,8 @@
 The stages are those of kube-scheduler. *Filter* (`candidates`) finds the nodes that may hold a
 claim. *Score* and *assign* (`placement`) choose one of them. This module makes the writes of it.
 
-Creating a claim and assigning it is one write. The order of writes is the order of urgency: claims
-whose node is gone, new claims, changes of a claim's services, deletions.
+The creation of a claim and its first assignment are one write. Writes are in the order of urgency:
+moves, new claims, labels, services of claims, deletions, withdrawals.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -140,7 +140,10 @@ class NodeFilters:
         """The interface of each node's controller, where it has one alone."""
 
     def among(self, cluster: Snapshot) -> "NodeFilters":
-        """Return the filters for another snapshot; `self` when only facts of services differ."""
+        """Return the filters for another snapshot; `self` when no filter result can differ.
+
+        That is so while nodes, and wishes of pools about nodes, are the same.
+        """
         old = self._cluster
         same = cluster == replace(
             old,

@@ -1,4 +1,4 @@
-"""Standbys: who takes each IP when its node may not hold it any more, chosen beforehand. Pure.
+"""Standbys: the node that takes each IP when its own may not hold it any more. Pure.
 
 The standbys of one node are chosen as placement would choose for its claims. *Fair* spreads them
 over the eligible nodes, by the claims that those hold and the claims of that node that they are to
@@ -42,7 +42,7 @@ class _Row(NamedTuple):
 
 
 class Standbys:
-    """The standbys of all claims at rest, and the claims that lack one."""
+    """The standbys of all claims at rest, chosen beforehand, and the claims that lack one."""
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}

@@ -44,7 +44,7 @@ class Standing:
     def is_balanced(self, steady: Collection[str]) -> bool:
         """Whether it is certain that no claim moves between these nodes to even the load out.
 
-        A node that has no claim and gets none makes no difference: a control plane, for one.
+        A node that has no claim and may hold none does not count, such as a control plane.
         """
         load, open_nodes = self.placement.load, self.filters.open_nodes
         nodes = [node for node in steady if load(node) or node in open_nodes]

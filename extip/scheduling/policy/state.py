@@ -3,8 +3,10 @@
 The state has the claims and the wants of each IP, and the loads of nodes. A change makes IPs due:
 
 - a claim, or a want: its IP;
-- the facts of a node: the IPs of its claims, and IPs whose decision depends on all nodes;
-- the endpoints of a service with local traffic policy: the IPs of that service.
+- the facts of a node: the IPs of its claims, those that it is to take as their standby, and IPs
+  whose decision depends on all nodes;
+- the endpoints and the wishes of a service, or the wishes of a pool: the IPs of that one;
+- the node that has an IP up without a claim: that IP.
 
 `decide` takes due IPs, the most urgent first, and plans for them as `planner` does for all. Each IP
 is decided once, however often it was touched.

@@ -47,9 +47,8 @@ _SEARCHES = 2
 """Rounds in which many neighbours are asked: at the start, and when the witness falls silent."""
 
 _ENOUGH = 128
-"""Neighbours that must have been asked, if there are so many, before silence counts. This is for a
-process that got no answer yet and whose predecessor did. The many are needed since IpNodes of nodes
-that are gone stay."""
+"""Neighbours to ask, if there are so many, before silence counts. This is for a process without any
+answer yet, whose predecessor had one. IpNodes of nodes that are gone stay, so many are asked."""
 
 _ALONE = 600
 """Rounds in a row without a neighbour to ask after which a node is not isolated any more."""

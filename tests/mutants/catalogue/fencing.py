@@ -260,7 +260,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="revoked-right-is-not-told",
-        promise="A controller that cannot read its claims (RBAC)",
+        promise="A controller that cannot read its claims says so",
         file="informers/controller.py",
         old="deaf = late or isinstance(error, ApiAccessError)",
         new="deaf = late",

@@ -162,7 +162,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="isolated-node-is-left-unconfirmed",
-        promise="Its IPs go to nodes that are reached and have said so since",
+        promise="Its IPs go to nodes that have said since then that they are reached",
         file="uplink/policy/reachability.py",
         old="if state.confirmed or known.reached_at >= self._counts_from(known, holder)",
         new="if known.reached_at > -inf",

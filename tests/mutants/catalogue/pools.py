@@ -89,7 +89,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="clashing-ports-share",
-        promise="no port (number and protocol) is the same",
+        promise="No two of them may have the same port",
         file="pools/policy/port_sharing.py",
         old="return not self._ports(one) & self._ports(other)",
         new="return True",

@@ -123,7 +123,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="preferred-nodes-ignored",
-        promise="An IP goes to a node that nobody's preference ranks below another",
+        promise="A new IP goes to one of its best nodes",
         file="scheduling/policy/placement.py",
         old="return candidate.eligible if candidate.preferred is None else candidate.preferred",
         new="return candidate.eligible if candidate.preferred is None else candidate.eligible",
@@ -147,7 +147,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="ips-go-back-though-their-pool-says-never",
-        promise="With `rebalance: Never`, or `--rebalance-after=0`, it does not go back",
+        promise="With `rebalance: Never`, or `--rebalance-after=0`, it stays",
         file="scheduling/policy/preference.py",
         old="self.pool.rebalance == NEVER",
         new="self.pool.rebalance == NEVER * 2",
@@ -313,7 +313,7 @@ MUTATIONS = (
     ),
     _of_snapshot(
         "reached-neighbours-decide-nothing",
-        "Its IPs go to nodes that are reached and have said so since",
+        "Its IPs go to nodes that have said since then that they are reached",
         "        *(one.node for one in differing(old.successors, new.successors)),\n",
         "",
     ),
@@ -367,13 +367,13 @@ MUTATIONS = (
     ),
     _of_standing(
         "late-holder-is-not-waited-for",
-        "also while a late heartbeat leaves it open for a moment whether that one lives",
+        "also while a heartbeat of that one is late",
         "if self.holding[name] > 0",
         "if self.holding[name] < 0",
     ),
     _of_standing(
         "node-that-lives-again-is-waited-for",
-        "also while a late heartbeat leaves it open for a moment whether that one lives",
+        "also while a heartbeat of that one is late",
         "if awaited != self._awaited:",
         "if awaited and not self._awaited:",
     ),

@@ -147,7 +147,7 @@ MUTATIONS = (
     ),
     _of_verdict(
         "releasing-node-is-given-no-time",
-        "with `--on-api-loss release`, which needs its time",
+        "With `--on-api-loss release` the TTL has to run out",
         "patient and not node.bound and",
         "patient and",
     ),
