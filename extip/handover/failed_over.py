@@ -5,7 +5,8 @@ takes those whose standby it is, without waiting until each claim names it. It k
 until its own watch has it, or shows it elsewhere.
 
 The claims that its own IpNode names are not this node's any more. When the IpNode names none again,
-the watch of claims may be behind: they are read anew before this node acts on them.
+the watch of claims may be behind: it gets `_LATE_S` to tell whose they are. A claim that names this
+node even then is read anew before this node acts on it.
 
 A watch that was away tells of the past. So a node takes nothing in this way for `SETTLED_S` after a
 silence: it waits until the claims themselves name it. What it took before the silence it keeps only
@@ -21,9 +22,6 @@ from typing import NamedTuple
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
 from extip.claims.policy.assignment import is_failed_over, standby_of
-
-SETTLED_S = 10.0
-"""Seconds after which the watches are up to date again."""
 
 _LATE_S = 5.0
 """Seconds by which a watch of claims may be later than that of IpNodes."""
@@ -41,23 +39,25 @@ class _Taken(NamedTuple):
 class FailedOver:
     """Knows which claims are whose while a fail-over is under way."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - caches and callbacks
         self,
         node: str,
         records: Mapping[str, IpNode],
+        own: Mapping[str, IpClaim],
         to_take: Mapping[str, IpClaim],
         *,
         settled: Callable[[], bool],
         look: Callable[[str], None],
         read_anew: Callable[[], None],
     ) -> None:
-        """Compose; `to_take` are the claims whose standby this node is.
+        """Compose; `own` are the claims that name this node, `to_take` those whose standby it is.
 
         `settled` tells whether this node has been in contact for `SETTLED_S`. `look` is called with
         a claim that may have become this node's, or another's, and `read_anew` asks for a reading.
         """
         self._node = node
         self._records = records
+        self._own = own
         self._to_take = to_take
         self._settled = settled
         self._look = look
@@ -108,14 +108,28 @@ class FailedOver:
             self._look(claim.metadata.name)
 
     def _is_over(self, node: str) -> None:
-        """Let go of what does not name this node soon: the IpNode names it no more."""
+        """Forget soon what an IpNode names no more; let go of what does not name this node then."""
         if node == self._node:
             if self._lost:
-                self._read_anew()
+                asyncio.get_running_loop().call_later(_LATE_S, self._forget_lost)
             return
         left = {name: right for name, right in self._taken.items() if right.node == node}
         if left:
             asyncio.get_running_loop().call_later(_LATE_S, self._let_go, left)
+
+    def _forget_lost(self) -> None:
+        """Believe the watch of claims again; have them read when it tells of no other holder."""
+        if self._node in self._named:
+            return  # another fail-over is under way
+        claims = [claim for name in self._lost if (claim := self._own.get(name)) is not None]
+        if all(self.is_ours(claim) for claim in claims):
+            self._lost = {}
+        else:
+            self._read_anew()
+
+    def is_lost(self, name: str) -> bool:
+        """Whether a fail-over took this node's own claim, as far as is known."""
+        return name in self._lost
 
     def _let_go(self, rights: Mapping[str, _Taken]) -> None:
         for name, right in rights.items():

@@ -51,6 +51,7 @@ class ClaimWatches:
         self.failed_over = FailedOver(
             node,
             records,
+            self.own.store,
             self.to_take.store,
             settled=settled,
             look=look,

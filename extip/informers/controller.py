@@ -12,6 +12,7 @@ from extip.api.resources import IP_NODES, NODES
 from extip.cache.informer import Informer
 from extip.cache.vanished import Vanished
 from extip.cache.waking import WakingClock
+from extip.claims.policy.assignment import SETTLED_S
 from extip.claims.policy.node_claims import HeldClaim, NodeClaims, bring_together, held_claim
 from extip.clock import Clock
 from extip.definitions.kinds import Kinds
@@ -21,7 +22,6 @@ from extip.fencing.cache_freshness import CacheFreshness, Reading
 from extip.fencing.claim_reader import ClaimReader
 from extip.guard.reserved_inputs import ReservedSources
 from extip.handover.drain_wait import DrainWait
-from extip.handover.failed_over import SETTLED_S
 from extip.handover.keeper import Handover
 from extip.handover.policy import version_of
 from extip.handover.takeovers import Takeovers
@@ -352,7 +352,7 @@ class ClaimInputs:
         else:
             self._unjudged.discard(name)
             self.takeovers.end(name)
-            if not was_lost:
+            if not was_lost and not self._failed_over.is_lost(name):
                 self._claim_left(*before)
         self._changed()
 

@@ -120,7 +120,9 @@ def assemble(
         nodes=inputs.records,
         synced=inputs.wait_synced,
     )
-    failovers = Failovers(inputs.records, kube, written=claims.get, clock=clock)
+    failovers = Failovers(
+        inputs.records, kube, written=claims.get, since=inputs.monitor.since, clock=clock
+    )
     scheduling = ClaimScheduler(
         strategy=settings.nodefilter,
         guard=Guard(allowed=settings.permissions.networks()),

@@ -5,6 +5,8 @@ its share at once (`extip.handover.failed_over`). The claims themselves are assi
 `PATCHED_AFTER_S`. Then the IpNode is cleared. Until then the node counts as dead, also when it is
 back: it has none of these claims.
 
+A standby that was away a moment ago acts on no IpNode: its claims are assigned at once.
+
 Where the write fails, each claim is assigned at once. A claim that no other node may take gives up
 its standby when that one has died, too, or when its node is back: it is its node's again. A claim
 that cannot be written keeps its node from being cleared for `PATIENCE_S` after it is back.
@@ -21,7 +23,7 @@ from math import inf
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim, IpNode
 from extip.api.resources import IP_NODES
-from extip.claims.policy.assignment import is_failed_over, standby_of
+from extip.claims.policy.assignment import SETTLED_S, is_failed_over, standby_of
 from extip.claims.policy.claims import SetServices
 from extip.clock import Clock
 from extip.kube.client import ApiClient
@@ -36,12 +38,15 @@ LEAST = 17
 MOST = 20_000
 """Claims that one IpNode names: they fit an object of etcd. The others are assigned at once."""
 
-PATCHED_AFTER_S = 0.5
+PATCHED_AFTER_S = 0.2
 """Seconds from the write on, answered or not, for which the standbys have the API server for
 themselves. A slow server delays the claims by no more."""
 
 PATIENCE_S = 30.0
 """Seconds for which a node that is back waits for claims that cannot be written."""
+
+ACTS_AFTER_S = SETTLED_S + 1.0
+"""Seconds after which a standby that was away acts on an IpNode. It may count from a bit later."""
 
 _PRUNED_S = 600.0
 """Seconds after which a server is tried again that does not know the field."""
@@ -71,15 +76,18 @@ class Failovers:
         client: ApiClient,
         *,
         written: Callable[[str], IpClaim | None],
+        since: Callable[[str], float | None],
         clock: Clock,
     ) -> None:
         """Compose; `records` are the IpNodes of the cache.
 
-        `written` returns a claim as it is known to be written: without writes on their way.
+        `written` returns a claim as it is known to be written: without writes on their way. `since`
+        returns the time since which a node is alive, or dead.
         """
         self._records = records
         self._client = client
         self._written = written
+        self._since = since
         self._clock = clock
         self._gathered: dict[str, dict[str, int]] = {}
         """Claims to name, by their dead node."""
@@ -128,7 +136,7 @@ class Failovers:
             if not isinstance(write, AssignClaim):
                 continue
             claim, node = write.claim, write.claim.spec.node_name
-            if write.node == standby_of(claim):
+            if write.node == standby_of(claim) and self._is_settled(write.node):
                 leaving.setdefault(node, {})[claim.metadata.name] = claim.metadata.generation
             else:
                 self._gathered.get(node, {}).pop(claim.metadata.name, None)
@@ -138,6 +146,10 @@ class Failovers:
         for node in leaving.keys() & dead:
             if node in self._records and node not in self._named:
                 self._gathered.setdefault(node, {}).update(leaving[node])
+
+    def _is_settled(self, standby: str) -> bool:
+        since = self._since(standby)
+        return since is not None and self._clock.monotonic() - since >= ACTS_AFTER_S
 
     def step(self, claims: Mapping[str, IpClaim], snapshot: Snapshot) -> Iterable[SetStandby]:
         """Offer the writes that are due, after all due IPs are decided.
@@ -194,11 +206,14 @@ class Failovers:
     def holds_back(self, write: Write) -> bool:
         """Whether a write of a claim waits: its IP is on its way by the IpNode.
 
-        A write that changes the claim otherwise than by a new node would end its fail-over.
+        One that gives it to another node than its standby does not: nobody else does so. A write
+        that changes the claim otherwise than by a new node would end its fail-over.
         """
         claim = write.claim
         node = claim.spec.node_name
         if isinstance(write, AssignClaim):
+            if write.node != standby_of(claim):
+                return False
             if claim.metadata.name in self._gathered.get(node, ()):
                 return node not in self._begun_at or self._rest_s(node) > 0
             return self._rest_s(node) > 0 and is_failed_over(claim, self._named.get(node))

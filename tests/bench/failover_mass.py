@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
-from extip.handover.failed_over import SETTLED_S
+from extip.scheduling.failovers import ACTS_AFTER_S
 from tests.bench import program
 from tests.bench.failover_cluster import CLAIMS, ClaimsCluster
 from tests.bench.figure import Figure
@@ -58,7 +58,7 @@ def measure() -> Iterator[Figure]:
             for node in _SURVIVORS:
                 cluster.start_controller(node)
             cluster.wait_quiet(timeout=_PATIENCE_S)  # each claim gets a standby
-            time.sleep(SETTLED_S)  # new controllers trust their watches
+            time.sleep(ACTS_AFTER_S)  # new controllers trust their watches
             times = _death(cluster, ips)
             moved.append(times[0])
             announced.append(times[1])

@@ -128,7 +128,9 @@ class SchedulerWorld:
             claims=self.overlay,
             store=nobody,
             events=nobody,
-            failovers=Failovers({}, nobody, written=self.overlay.get, clock=clock),
+            failovers=Failovers(
+                {}, nobody, written=self.overlay.get, since=self.inputs.monitor.since, clock=clock
+            ),
             on_admission=lambda _admission: None,
             clock=clock,
             rng=rng,

@@ -14,6 +14,7 @@ from tests.simulation.faults.server import (
     Deaf,
     EtcdDown,
     HangingNamespace,
+    Overtaken,
     Refusing,
     Restored,
     Silent,
@@ -78,6 +79,9 @@ FOUND = {
             Limp(36.82, 1.28, ("n5",), 0.439),
             Kill(59.59, 5.73, ("n3",), 0.522),
         ),
+    ),
+    "nodes-that-live-are-found-dead-one-after-another": History(
+        610007, (Overtaken(59.88, 9.0, ("leases",), 0.93),)
     ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }

@@ -4,8 +4,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 
-from extip.handover.failed_over import SETTLED_S
-from extip.scheduling.failovers import LEAST
+from extip.scheduling.failovers import ACTS_AFTER_S, LEAST
 from tests.lab.api import GROUP
 from tests.lab.network import external_v4
 from tests.lab.wait import wait_until
@@ -46,7 +45,7 @@ def test_many_ips_of_a_dead_node_are_up_before_their_claims_name_the_standbys(cl
     placed, named = cluster.placed(), standbys(cluster)
     lost = [ip for ip, node in placed.items() if node == "n2"]
     assert len(lost) == LEAST
-    time.sleep(SETTLED_S)
+    time.sleep(ACTS_AFTER_S)
     scheduler = cluster.schedulers[0]
     with lab.observe(lost) as observer:
         lab.nodes["n2"].die()

@@ -19,6 +19,10 @@ from extip.api.names import (
 )
 from extip.claims.policy.claims import is_pinned, metadata_patch
 
+SETTLED_S = 10.0
+"""Seconds after a silence for which a node takes claims only when these name it themselves: then
+its watches are up to date again."""
+
 
 def standby_of(claim: IpClaim) -> str:
     """Return the standby; empty for none. A claim that a person pinned to a node has none."""

@@ -26,6 +26,7 @@ from extip.api.meta_v1 import Condition, FullObjectMeta
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_NODES, SERVICE_CIDRS
 from extip.cache.listwatch import EventType, Page, WatchEvent
+from extip.claims.policy.assignment import SETTLED_S
 from extip.clock import LoopClock
 from extip.definitions.kinds import Kinds
 from extip.definitions.orphans import PATIENCE_S
@@ -36,7 +37,6 @@ from extip.errors import (
     ExpiredError,
     NotFoundError,
 )
-from extip.handover.failed_over import SETTLED_S
 from extip.informers.controller import ClaimInputs
 from extip.kube.client import EVERYTHING, ApiClient
 from extip.kube.events import EventRecorder
@@ -1032,17 +1032,62 @@ def test_a_node_that_was_found_dead_has_its_claims_no_more():
         world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
         await asyncio.sleep(2)
         assert world.up == {"10.0.0.1", "10.0.0.2"}
-        world.isolated = True  # it keeps nothing for the next holder
         world.api.fail_over("n1", b=3)
-        await asyncio.sleep(2)
-        assert world.up == {"10.0.0.1"}
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1"}, "it keeps nothing for the next holder"
         world.api.fail_over("n1")
-        await asyncio.sleep(2)
+        await asyncio.sleep(4)
         assert world.up == {"10.0.0.1"}
         assert not await world.inputs.is_ours(ip_address("10.0.0.2"))
         world.api.put("b", "n1", ip="10.0.0.2", standby="", managed=True, generation=5)
         await asyncio.sleep(2)
         assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+def test_a_node_whose_fail_over_is_over_does_not_trust_a_watch_that_is_silent():
+    """It still tells that the claim is this node's. So the claim itself is read."""
+
+    async def scenario(world):
+        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
+        await asyncio.sleep(2)
+        world.api.fail_over("n1", b=3)
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1"}
+        changes = len(world.history)
+        world.api.silence()
+        world.api.put("b", "n2", ip="10.0.0.2", previous="n1", managed=True, generation=4)
+        world.api.fail_over("n1")
+        await asyncio.sleep(20)
+        assert len(world.history) == changes
+        world.api.put("b", "n1", ip="10.0.0.2", managed=True, generation=5)
+        world.api.end_watches()
+        await asyncio.sleep(5)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+
+    play(scenario)
+
+
+def test_a_node_that_is_back_after_a_fail_over_takes_new_claims_at_once():
+    """Its watch has told where the others are: it need not wait for a heartbeat and a reading."""
+
+    async def scenario(world):
+        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
+        await asyncio.sleep(2)
+        world.api.fail_over("n1", b=3)
+        await asyncio.sleep(0.1)
+        world.api.put("b", "n2", ip="10.0.0.2", previous="n1", managed=True, generation=4)
+        await asyncio.sleep(0.1)
+        readings = world.inputs.freshness.readings
+        world.api.fail_over("n1")
+        for number in range(3, 12):
+            await asyncio.sleep(1)
+            world.api.put(f"c{number}", "n1", ip=f"10.0.0.{number}", managed=True)
+            await asyncio.sleep(0.05)
+            assert f"10.0.0.{number}" in world.up
+        assert "10.0.0.2" not in world.up
+        assert world.inputs.freshness.readings == readings
 
     play(scenario)
 
@@ -1069,9 +1114,8 @@ def test_a_fail_over_that_ends_during_a_reading_gives_the_node_nothing_back():
     async def scenario(world):
         world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
         await asyncio.sleep(2)
-        world.isolated = True  # it keeps nothing for the next holder
         world.api.fail_over("n1", b=3)
-        await asyncio.sleep(2)
+        await asyncio.sleep(0.1)
         assert world.up == {"10.0.0.1"}
         world.api.silence()
         world.api.node_lag_s = 1000.0

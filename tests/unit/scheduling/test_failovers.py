@@ -14,7 +14,14 @@ from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from extip.clock import LoopClock
 from extip.errors import ApiError, InvalidRequestError
 from extip.kube.client import ApiClient
-from extip.scheduling.failovers import LEAST, MOST, PATCHED_AFTER_S, PATIENCE_S, Failovers
+from extip.scheduling.failovers import (
+    ACTS_AFTER_S,
+    LEAST,
+    MOST,
+    PATCHED_AFTER_S,
+    PATIENCE_S,
+    Failovers,
+)
 from extip.scheduling.policy.filters import NodeFacts
 from extip.scheduling.policy.schedule import AssignClaim, Decided, Schedule, SetWithdrawn
 from extip.scheduling.policy.snapshot import Snapshot
@@ -66,10 +73,12 @@ class World:
         self.passes = 0
         self.written: dict[str, IpClaim] = {}
         """Claims of which the API server has another version than the decisions assume."""
+        self.since: dict[str, float] = dict.fromkeys(NODES, -ACTS_AFTER_S)
         self.failovers = Failovers(
             self.records,
             cast("ApiClient", self),
             written=lambda name: self.written.get(name) or self.claims.get(name),
+            since=self.since.get,
             clock=LoopClock(),
         )
         context = LaneContext(
@@ -341,6 +350,36 @@ async def test_a_write_that_is_not_answered_delays_the_claims_no_longer():
         world.error, world.latency_s = None, LATENCY_S
         world.decide(writes)
         assert world.held(writes) == LEAST, "a later death begins anew"
+
+
+@virtually
+async def test_a_standby_that_was_away_a_moment_ago_is_not_named_for_its_claims():
+    """It waits until the claims themselves name it, since its watches may tell of the past."""
+    async with World().running() as world:
+        world.since["n2"] = LoopClock().monotonic() - ACTS_AFTER_S + 1
+        del world.since["n3"]  # the scheduler has never heard of it
+        late = leave([claim(f"x{number}") for number in range(LEAST)])
+        unknown = leave([claim(f"y{number}", standby="n3") for number in range(LEAST)], "n3")
+        world.decide([*late, *unknown])
+        assert world.held([*late, *unknown]) == 0, "they are assigned at once"
+        await asyncio.sleep(1)
+        assert world.patches == []
+        world.decide(late)
+        assert world.held(late) == LEAST
+
+
+@virtually
+async def test_a_claim_that_is_given_to_another_node_than_its_standby_does_not_wait():
+    """Its standby died just after it was named. Nobody else brings the IP up meanwhile."""
+    async with World().running() as world:
+        writes = leave(many())
+        world.decide(writes)
+        gathered = leave([writes[0].claim], "n3")
+        assert world.held(gathered) == 0
+        await asyncio.sleep(2 * LATENCY_S)
+        world.failovers.on_record("n1")
+        assert world.held(writes) == LEAST
+        assert world.held(leave([write.claim for write in writes], "n3")) == 0
 
 
 @virtually

@@ -288,6 +288,7 @@ class World:
                 self.records,
                 cast("ApiClient", self.server),
                 written=self.claims.get,
+                since=lambda _node: float("-inf"),
                 clock=clock,
             ),
             on_admission=lambda admission: self.rejected.append(admission.rejected),
