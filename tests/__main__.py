@@ -1,7 +1,7 @@
 """`make test`: every test, by runs of pytest side by side, since most of their time is waiting.
 
 Two runs share the files of `tests/system`, each with labs of its own. A third one has all other
-tests. It needs the processor most, so it gives way to the labs.
+tests.
 """
 
 import asyncio
@@ -17,9 +17,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LABS = HERE / "system"
 
-_NICE = 5
-"""Of the run that computes."""
-
 _LONGEST_LINE = 2**24
 
 _SUMMARY = re.compile(r"=* ?(\d+ [a-z]+.*) in \d+\.\d+s\b")
@@ -33,7 +30,6 @@ class Part:
 
     name: str
     arguments: Sequence[str]
-    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ def parts(files: Iterable[Path]) -> Sequence[Part]:
         min(halves, key=_size).append(file)
     return (
         *(Part(f"labs {n}", [*map(str, half)]) for n, half in enumerate(halves, 1)),
-        Part("rest", [str(HERE), f"--ignore={LABS}"], _NICE),
+        Part("rest", [str(HERE), f"--ignore={LABS}"]),
     )
 
 
@@ -94,8 +90,8 @@ class Runs:
     async def run(self, part: Part) -> Ended:
         """Run one to its end; print each of its lines behind its name."""
         process = await asyncio.create_subprocess_exec(
-            *("nice", "-n", str(part.nice), sys.executable, "-m", "pytest", "-q"),
-            *("--durations=10", *part.arguments),
+            *(sys.executable, "-m", "pytest", "-q", "--durations=10"),
+            *part.arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=self._folder,
