@@ -1,12 +1,19 @@
-"""The facts about all nodes, over which the scheduler decides; read anew when one may differ."""
+"""The facts about all nodes, over which the scheduler decides.
+
+A change of a node costs the facts of that node, however many others there are. Whoever hears of one
+calls `note`. What depends on time is looked at when its time has come. A change that nobody told of
+is found by a sweep, a few nodes at a time.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from heapq import heappop, heappush
 from math import inf
+from typing import Any
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
-from extip.cache.derived import Derived
+from extip.cache.derived import Parts
 from extip.cache.informer import Informer
 from extip.clock import Clock
 from extip.liveness.node_monitor import NodeMonitor
@@ -20,21 +27,12 @@ from extip.uplink.policy.reachability import LinkId
 _LAST_S = 1.0
 """Seconds after which facts are read again without news. Some rules wait for time to pass."""
 
+_SWEPT = 16
+"""Nodes that are read again then, though nobody told of a change: all have their turn."""
+
+_PARTS = ("nodes", "unknown", "registered", "located", "isolated", "back_at", "steady_at")
+
 _Basis = tuple[IpNode | None, KubernetesNode | None, bool, bool, frozenset[str], bool]
-
-
-def follow_nodes(
-    nodes: Informer[Node], *, on_change: Callable[[], None]
-) -> Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]]:
-    """Derive the facts of all Nodes, by name."""
-    source: Derived[Node, tuple[str, KubernetesNode], dict[str, KubernetesNode]] = Derived(
-        get=nodes.store.get,
-        extract=lambda node: (node.metadata.name, kubernetes_node(node)),
-        combine=dict,
-        on_change=on_change,
-    )
-    nodes.add_handler(source.update)
-    return source
 
 
 class ClusterFacts:
@@ -46,7 +44,7 @@ class ClusterFacts:
         records: Mapping[str, IpNode],
         uplinks: UplinkSource,
         *,
-        kubernetes: Callable[[], Mapping[str, KubernetesNode]],
+        kubernetes: Callable[[str], KubernetesNode | None],
         ignored: frozenset[Unfit],
         rebalance_after_s: float,
         clock: Clock,
@@ -59,14 +57,29 @@ class ClusterFacts:
         self._ignored = ignored
         self._rebalance_after_s = rebalance_after_s
         self._clock = clock
-        self._known: tuple[Snapshot, frozenset[str]] | None = None
+        self._cluster: Snapshot | None = None
+        self._steady = frozenset[str]()
         self._until = -inf
+        self._stale = True
+        """Whether time has changed something."""
+        self._due: dict[str, None] = {}
+        """Nodes about which something has changed."""
+        self._round: list[str] = []
+        """The nodes that this round of the sweep has still to look at."""
         self._made: dict[str, tuple[_Basis, NodeFacts]] = {}
         """The facts of each node, with what they were made of."""
+        self._parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        """The contribution of each node to each part of the whole, by name; none has no entry."""
+        self._steady_soon: list[tuple[float, str]] = []
+        """A heap of nodes that are steady from a time on that is to come."""
+
+    def note(self, name: str) -> None:
+        """Note that something about a node has changed (also an informer's handler)."""
+        self._due[name] = None
 
     def have_changed(self) -> None:
-        """Note that something about a node has changed."""
-        self._until = -inf
+        """Note that time has changed something."""
+        self._stale = True
 
     def current(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
         """Return the facts, with these wishes, and the steady nodes.
@@ -74,20 +87,25 @@ class ClusterFacts:
         The facts are the same object until a fact about a node, or a wish, changes.
         """
         now = self._clock.monotonic()
-        if self._known is None or now >= self._until:
-            self._known, self._until = self._read(wishes), now + _LAST_S
-        cluster, steady = self._known
+        known = self._cluster
+        if self._stale or self._due or now >= min(self._until, self._next_steady_at()):
+            changes = self._read(known, now)
+            self._stale, self._until = False, now + _LAST_S
+        else:
+            changes = {}
         new = wishes._asdict()
-        if any(getattr(cluster, name) is not wish for name, wish in new.items()):
-            self._known = replace(cluster, **new), steady
-        return self._known
+        if known is None:
+            known = self._cluster = Snapshot(ignored=self._ignored, **changes, **new)
+        else:
+            changes |= {k: wish for k, wish in new.items() if getattr(known, k) is not wish}
+            if changes:
+                known = self._cluster = replace(known, **changes)
+        return known, self._steady
 
     def of(self, name: str) -> NodeFacts:
         """Return the facts of one node."""
-        return self._of(name, self._kubernetes().get(name))
-
-    def _of(self, name: str, kubernetes: KubernetesNode | None) -> NodeFacts:
         monitor, record = self._monitor, self._records.get(name)
+        kubernetes = self._kubernetes(name)
         alive = monitor.verdict(name) is Verdict.ALIVE
         leaving = bool(monitor.leaving(name))
         isolated, unread = monitor.isolated(name), monitor.unread(name)
@@ -104,48 +122,144 @@ class ClusterFacts:
             isolated=isolated,
             unread=unread,
         )
+        if known is not None and known[1] == found:
+            found = known[1]
         self._made[name] = basis, found
         return found
 
-    def _read(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
-        monitor, uplinks, records = self._monitor, self._uplinks, self._records
-        names = sorted({*monitor.nodes(), *records})
-        kubernetes = self._kubernetes()
-        for name in self._made.keys() - names:
-            del self._made[name]
-        nodes = {name: self._of(name, kubernetes.get(name)) for name in names}
-        cluster = Snapshot(
-            nodes=tuple(nodes.values()),
-            unknown=frozenset(n for n in names if monitor.verdict(n) is Verdict.UNKNOWN),
-            successors={
-                _named(holder, nodes): frozenset(_named(one, nodes) for one in successors)
-                for holder, successors in monitor.successors().items()
-            },
-            unsettled=uplinks.unsettled(),
-            returning=uplinks.returning(names),
-            registered={name: record.metadata.created for name, record in records.items()},
-            ignored=self._ignored,
-            located=located(records.values()),
-            **wishes._asdict(),
-        )
-        if self._known is not None and self._known[0] == cluster:
-            cluster = self._known[0]
-        return cluster, frozenset(name for name in names if self._is_steady(name))
+    def _read(self, known: Snapshot | None, now: float) -> dict[str, Any]:
+        """Read what may have changed; return the fields of the snapshot that are other ones."""
+        due, differ = self._take_due(known, now), set[str]()
+        for name in due:
+            parts = [part for part, one in self._look(name).items() if self._put(part, name, one)]
+            differ.update(parts)
+            at = self._parts["steady_at"].get(name, inf)
+            if "steady_at" in parts and now < at < inf:
+                heappush(self._steady_soon, (at, name))
+        steady_at, nodes = self._parts["steady_at"], self._parts["nodes"]
+        steady = self._steady.difference(due).union(n for n in due if steady_at.get(n, inf) <= now)
+        self._steady = self._steady if steady == self._steady else steady
+        found: dict[str, Any] = {}
+        if "nodes" in differ or known is None:
+            found["nodes"] = tuple(nodes[name] for name in sorted(nodes))
+        if "registered" in differ:
+            found["registered"] = dict(self._parts["registered"])
+        if "located" in differ:
+            found["located"] = located(self._parts["located"].values())
+        return found | self._relations(known)
 
-    def _is_steady(self, name: str) -> bool:
+    def _take_due(self, known: Snapshot | None, now: float) -> list[str]:
+        """Return the nodes to look at, in order: at first all of them."""
+        due, self._due = self._due, {}
+        if known is None:
+            due |= dict.fromkeys({*self._monitor.nodes(), *self._records})
+        elif now >= self._until:
+            due |= dict.fromkeys(self._sweep())
+        while self._next_steady_at() <= now:
+            due[heappop(self._steady_soon)[1]] = None
+        return sorted(due)
+
+    def _sweep(self) -> list[str]:
+        """Return the next nodes of all; those that are gone have their turn, too."""
+        if not self._round:
+            all_nodes = {*self._monitor.nodes(), *self._records, *self._parts["nodes"]}
+            self._round = sorted(all_nodes)
+        found = self._round[-_SWEPT:]
+        del self._round[-_SWEPT:]
+        return found
+
+    def _look(self, name: str) -> dict[str, object]:
+        """Return the contribution of one node to each part of the whole; None for none."""
+        record, since = self._records.get(name), self._monitor.since(name)
+        if record is None and since is None:
+            self._made.pop(name, None)
+            return dict.fromkeys(_PARTS)
+        facts, back_at = self.of(name), self._uplinks.back_at(name)
+        steady_at = self._steady_from(name, since, back_at)
+        return {
+            "nodes": facts,
+            "unknown": self._monitor.verdict(name) is Verdict.UNKNOWN or None,
+            "registered": None if record is None else record.metadata.created,
+            "located": None if record is None or not record.status.held else record,
+            "isolated": bool(facts.isolated) or None,
+            "back_at": back_at if back_at > -inf else None,
+            "steady_at": steady_at if steady_at < inf else None,
+        }
+
+    def _put(self, part: str, name: str, new: object) -> bool:
+        """Note the contribution of a node to a part; return whether it is another one."""
+        known = self._parts[part]
+        if known.get(name) == new:
+            return False
+        if new is None:
+            del known[name]
+        else:
+            known[name] = new
+        return True
+
+    def _relations(self, known: Snapshot | None) -> dict[str, Any]:
+        """Return what depends on several nodes, or on time, where it is another one."""
+        nodes, back = self._parts["nodes"], self._parts["back_at"]
+        returning = self._uplinks.returning(back)
+        for name in back.keys() - returning:
+            del back[name]
+        successors = self._monitor.successors() if self._parts["isolated"] else {}
+        found = {
+            "unknown": frozenset(self._parts["unknown"]),
+            "successors": {
+                _named(holder, nodes): frozenset(_named(one, nodes) for one in others)
+                for holder, others in successors.items()
+            },
+            "unsettled": self._uplinks.unsettled(),
+            "returning": returning,
+        }
+        return {
+            part: one for part, one in found.items() if known is None or one != getattr(known, part)
+        }
+
+    def _next_steady_at(self) -> float:
+        return self._steady_soon[0][0] if self._steady_soon else inf
+
+    def _steady_from(self, name: str, since: float | None, back_at: float) -> float:
+        """Return the time from which a node is steady while nothing changes; infinity for never."""
         monitor = self._monitor
-        if not self._rebalance_after_s or monitor.verdict(name) is not Verdict.ALIVE:
-            return False
+        alive = monitor.verdict(name) is Verdict.ALIVE
+        if not self._rebalance_after_s or since is None or not alive:
+            return inf
         if monitor.isolated(name) or monitor.unread(name):
-            return False
-        since = monitor.since(name)
-        if since is None:
-            return False
-        since = max(since, self._uplinks.back_at(name))
-        return self._clock.monotonic() - since >= self._rebalance_after_s
+            return inf
+        return max(since, back_at) + self._rebalance_after_s
 
 
 def _named(one: LinkId, nodes: Mapping[str, NodeFacts]) -> LinkId:
     """Return the interface by its name, also where a report names none."""
     facts = nodes.get(one.node)
     return one if one.link or facts is None else LinkId(one.node, facts.link)
+
+
+def gather_facts(  # noqa: PLR0913 - all sources of facts
+    monitor: NodeMonitor,
+    records: Informer[IpNode],
+    nodes: Informer[Node],
+    uplinks: UplinkSource,
+    *,
+    on_change: Callable[[], None],
+    ignored: frozenset[Unfit],
+    rebalance_after_s: float,
+    clock: Clock,
+) -> ClusterFacts:
+    """Compose the facts, and have the caches tell them; `on_change` is called for Nodes alone."""
+    kubernetes = Parts(get=nodes.store.get, extract=kubernetes_node, on_change=on_change)
+    nodes.add_handler(kubernetes.update)
+    found = ClusterFacts(
+        monitor,
+        records.store,
+        uplinks,
+        kubernetes=kubernetes.get,
+        ignored=ignored,
+        rebalance_after_s=rebalance_after_s,
+        clock=clock,
+    )
+    nodes.add_handler(found.note)
+    records.add_handler(found.note)
+    return found

@@ -30,7 +30,7 @@ from extip.definitions.orphans import Orphans
 from extip.endpoints.inputs import EndpointSources
 from extip.guard.pod_inputs import PodSources
 from extip.guard.reserved_inputs import ReservedSources
-from extip.informers.cluster_facts import ClusterFacts, follow_nodes
+from extip.informers.cluster_facts import ClusterFacts, gather_facts
 from extip.informers.relevance import relevant_parts_of_claim, relevant_parts_of_node
 from extip.informers.wishes import WishSources
 from extip.kube.client import ApiClient
@@ -145,7 +145,7 @@ class SchedulingInputs:
             namespace=namespace,
             after_s=monitor_s,
             ready=lambda: all(source.has_synced for source in self._sources()),
-            on_change=self._tell_of_nodes,
+            on_change=self._tell_of_node,
         )
         self.leases.add_handler(self._stale_nodes.on_lease)
         self.ip_nodes.add_handler(self._stale_nodes.on_record)
@@ -193,13 +193,12 @@ class SchedulingInputs:
             on_change=self._tell,
             clock=waking,
         )
-        self._kubernetes = follow_nodes(self._nodes, on_change=self._tell_of_nodes)
         self._facts = self._gather_facts()
         self._verdicts = VerdictSources(
             self.monitor,
             facts=self._facts.of,
             lease=self.leases.store.get,
-            kubernetes=lambda: self._kubernetes.value(),  # noqa: PLW0108 - it is another one later
+            kubernetes=self._nodes.store,
             namespace=namespace,
             patience_s=monitor_s,
             ignored=self._ignored,
@@ -242,11 +241,12 @@ class SchedulingInputs:
         return source
 
     def _gather_facts(self) -> ClusterFacts:
-        return ClusterFacts(
+        return gather_facts(
             self.monitor,
-            self.ip_nodes.store,
+            self.ip_nodes,
+            self._nodes,
             self._uplinks,
-            kubernetes=self._kubernetes.value,
+            on_change=self._tell_of_nodes,
             ignored=self._ignored,
             rebalance_after_s=self._rebalance_after_s,
             clock=self._clock,
@@ -349,7 +349,7 @@ class SchedulingInputs:
         return self._warm and known and not self._pods.awaited
 
     def _on_verdict(self, node: str) -> None:
-        self._tell_of_nodes()
+        self._tell_of_node(node)
         self._stale_nodes.trigger()
         self._uplinks.on_node_heard()
         if self.monitor.verdict(node) is Verdict.UNKNOWN:
@@ -357,7 +357,7 @@ class SchedulingInputs:
             loop.call_later(self._monitor_s, self._tell_of_verdicts)
         if self._rebalance_after_s and self.monitor.verdict(node) is Verdict.ALIVE:
             loop = asyncio.get_running_loop()
-            loop.call_later(self._rebalance_after_s + 0.1, self._tell_of_steady)
+            loop.call_later(self._rebalance_after_s + 0.1, self._tell)
 
     def _on_explicit_ips(self, ips: Collection[IPAddress]) -> None:
         self._cluster_ips.look_at(ips)
@@ -368,7 +368,7 @@ class SchedulingInputs:
         claim = self.claims.store.get(key)
         if claim is not None and claim.spec.node_name and self.leases.has_synced:
             if self.monitor.since(claim.spec.node_name) is None:
-                self._facts.have_changed()
+                self._facts.note(claim.spec.node_name)
             self.monitor.expect(claim.spec.node_name)
         self._claim_parts.update(key)
 
@@ -386,9 +386,9 @@ class SchedulingInputs:
     def _tell(self) -> None:
         self.on_change()
 
-    def _tell_of_steady(self) -> None:
-        self._facts.have_changed()
-        self._tell()
+    def _tell_of_node(self, node: str) -> None:
+        self._facts.note(node)
+        self._tell_of_nodes()
 
     def _tell_of_nodes(self) -> None:
         self._facts.have_changed()

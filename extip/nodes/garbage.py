@@ -29,13 +29,13 @@ class StaleNodeCollector:
         namespace: str,
         after_s: float,
         ready: Callable[[], bool],
-        on_change: Callable[[], None],
+        on_change: Callable[[str], None],
     ) -> None:
         """Compose.
 
         `records` has the names of IpNodes, `leases` the keys of heartbeat Leases in `namespace`.
-        `ready` tells whether all of them are known. `on_change` is called after a node was
-        forgotten.
+        `ready` tells whether all of them are known. `on_change` is called with each node
+        after it was forgotten.
         """
         self._known = known
         self._records = records
@@ -95,5 +95,4 @@ class StaleNodeCollector:
         for node in sorted(gone - named):
             self._known.forget(node)
             self._log.info("node_forgotten", node=node)
-        if gone - named:
-            self._on_change()
+            self._on_change(node)

@@ -21,13 +21,13 @@ class VerdictSources:
         *,
         facts: Callable[[str], NodeFacts],
         lease: Callable[[str], Lease | None],
-        kubernetes: Callable[[], Collection[str]],
+        kubernetes: Collection[str],
         namespace: str,
         patience_s: float,
         ignored: frozenset[Unfit],
         clock: Clock,
     ) -> None:
-        """`lease` looks one up by its key; `kubernetes` returns the names of Kubernetes nodes.
+        """`lease` looks one up by its key; `kubernetes` has the names of Kubernetes nodes.
 
         A node about which nothing is known is judged after `patience_s`.
         """
@@ -48,7 +48,7 @@ class VerdictSources:
             if since is None or self._clock.monotonic() - since < self._patience_s:
                 return None
         facts = self._facts(node)
-        other = namesake(node, self._kubernetes()) if facts.kubernetes is None else ""
+        other = namesake(node, self._kubernetes) if facts.kubernetes is None else ""
         evidence = Evidence(
             verdict=verdict,
             heartbeat=heartbeat,

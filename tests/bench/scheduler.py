@@ -82,6 +82,7 @@ async def _figures(claims: int, nodes: int) -> list[Figure]:
     ]
     events: dict[str, Callable[[int], None]] = {
         "one claim's status": lambda n: world.claim(n, f"node-{n % nodes:04}", up=False),
+        "one claim's status a second later": lambda n: world.claim_later(n, f"node-{n % nodes:04}"),
         "one heartbeat": lambda n: world.beat(f"node-{n % nodes:04}", number=n + 1),
         "one more service": lambda n: world.service(claims + n),
     }

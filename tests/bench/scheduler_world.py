@@ -7,6 +7,7 @@ addresses, the guard, the placement, and what is to be written.
 import time
 from collections.abc import Iterable
 from ipaddress import IPv4Address
+from math import inf
 from random import Random
 from typing import Any, cast
 
@@ -274,6 +275,11 @@ class SchedulerWorld:
                 "holder": node if up else "",
             },
         )
+
+    def claim_later(self, number: int, node: str) -> None:
+        """Deliver the claim of a service when the facts about nodes are a second old."""
+        self.inputs._facts._until = -inf
+        self.claim(number, node, up=number % 2 == 0)
 
     async def settle(self) -> float:
         """Make the passes that follow an event; return their processor time in seconds."""

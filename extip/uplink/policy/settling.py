@@ -44,6 +44,8 @@ class Uplinks:
     """The interfaces on which nodes bring IPs up, each judged by itself."""
 
     _nodes: dict[str, dict[str, _Uplink]] = field(default_factory=dict)
+    _fallen: set[str] = field(default_factory=set)
+    """Nodes that may be unsettled: no other one is looked at."""
 
     def on_link_state(self, node: str, *, link: str = "", up: bool, now: float) -> float | None:
         """Record a node's report; return the seconds until answers change, None for no change."""
@@ -54,6 +56,8 @@ class Uplinks:
         if known.up == up:
             return None
         known.up, known.changed_at = up, now
+        if not up:
+            self._fallen.add(node)
         return RETURN_S if up else SETTLE_S
 
     def forget(self, node: str) -> None:
@@ -67,11 +71,13 @@ class Uplinks:
 
     def unsettled(self, now: float) -> frozenset[str]:
         """Return the nodes of which an interface has just gone down."""
-        return frozenset(
-            name
-            for name, links in self._nodes.items()
-            if any(not one.up and now - one.changed_at < SETTLE_S for one in links.values())
-        )
+        found = frozenset(name for name in self._fallen if self._has_just_fallen(name, now))
+        self._fallen = set(found)
+        return found
+
+    def _has_just_fallen(self, node: str, now: float) -> bool:
+        links = self._nodes.get(node, {}).values()
+        return any(not one.up and now - one.changed_at < SETTLE_S for one in links)
 
 
 def returning(back_at: Iterable[tuple[str, float]], now: float) -> frozenset[str]:

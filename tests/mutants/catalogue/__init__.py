@@ -3,6 +3,7 @@
 from tests.mutants.catalogue import (
     addresses,
     cache,
+    cost,
     election,
     failing_over,
     fencing,
@@ -22,6 +23,7 @@ MUTATIONS = (
     *liveness.MUTATIONS,
     *silence.MUTATIONS,
     *scheduling.MUTATIONS,
+    *cost.MUTATIONS,
     *standbys.MUTATIONS,
     *failing_over.MUTATIONS,
     *writes.MUTATIONS,

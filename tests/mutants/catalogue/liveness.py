@@ -156,8 +156,8 @@ MUTATIONS = (
         name="switch-restart-moves-ips",
         promise="A common cause moves nothing",
         file="uplink/policy/settling.py",
-        old="if any(not one.up and now - one.changed_at < SETTLE_S for one in links.values())",
-        new="if any(not one.up and now < one.changed_at for one in links.values())",
+        old="return any(not one.up and now - one.changed_at < SETTLE_S for one in links)",
+        new="return any(not one.up and now < one.changed_at for one in links)",
         tests=("unit/uplink/test_settling.py",),
     ),
     Mutation(

@@ -40,7 +40,8 @@ class World:
             on_change=self._changed,
         )
 
-    def _changed(self):
+    def _changed(self, node):
+        assert node not in self.verdicts
         self.told += 1
 
     def add(self, node, *, record=True, lease=True):

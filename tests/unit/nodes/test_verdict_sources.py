@@ -27,7 +27,7 @@ class World:
             cast("NodeMonitor", self),
             facts=self.facts,
             lease=self.leases.get,
-            kubernetes=lambda: self.kubernetes,
+            kubernetes=self.kubernetes,
             namespace="here",
             patience_s=PATIENCE_S,
             ignored=frozenset(),
@@ -85,7 +85,8 @@ def test_a_node_of_which_nothing_is_known_is_not_judged_at_once():
 def test_a_kubernetes_node_of_almost_its_name_is_proposed():
     async def main():
         world = World()
-        world.state, world.kubernetes = Verdict.ALIVE, {"n1.example.com": KubernetesNode()}
+        world.state = Verdict.ALIVE
+        world.kubernetes["n1.example.com"] = world.kubernetes.pop("n1")
         condition = world.sources.judge("n1")
         assert condition is not None
         assert condition.message.endswith("--hostname n1.example.com")

@@ -12,6 +12,7 @@ def test_an_interface_is_unsettled_for_a_moment_after_it_went_down():
     assert uplinks.on_link_state("n1", up=False, now=10.0) == SETTLE_S
     assert uplinks.on_link_state("n1", up=False, now=10.1) is None
     assert uplinks.unsettled(10.0) == {"n1"}
+    assert uplinks.unsettled(10.1) == {"n1"}, "also for whoever asks again"
     assert uplinks.unsettled(10.0 + SETTLE_S) == frozenset()
     assert uplinks.back_at("n1") == -inf
 
