@@ -90,7 +90,7 @@ class ClusterFacts:
         known = self._cluster
         if self._stale or self._due or now >= min(self._until, self._next_steady_at()):
             changes = self._read(known, now)
-            self._stale, self._until = False, now + _LAST_S
+            self._stale = False
         else:
             changes = {}
         new = wishes._asdict()
@@ -153,7 +153,8 @@ class ClusterFacts:
         due, self._due = self._due, {}
         if known is None:
             due |= dict.fromkeys({*self._monitor.nodes(), *self._records})
-        elif now >= self._until:
+        if now >= self._until:
+            self._until = now + _LAST_S
             due |= dict.fromkeys(self._sweep())
         while self._next_steady_at() <= now:
             due[heappop(self._steady_soon)[1]] = None
