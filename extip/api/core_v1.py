@@ -4,7 +4,7 @@ from msgspec import field
 from msgspec.structs import force_setattr
 
 from extip.api.meta_v1 import KubernetesObject, ObjectMeta, OwnedMeta, Wire
-from extip.api.names import AUTO_ANNOTATION, HEADLESS_LABEL, PREFIX
+from extip.api.names import AUTO_ANNOTATION, HEADLESS_LABEL, LINK_ANNOTATION, PREFIX
 
 
 class ServiceSpec(Wire, frozen=True):
@@ -68,10 +68,17 @@ class ServiceLabels(Wire, frozen=True):
     headless: str | None = field(default=None, name=HEADLESS_LABEL)
 
 
+class ServiceAnnotations(Wire, frozen=True):
+    """The annotations that mean something to every service; all others stay out of memory."""
+
+    link: str | None = field(default=None, name=LINK_ANNOTATION)
+
+
 class ServiceMeta(ObjectMeta, frozen=True):
-    """Metadata of a service that decides whether it is served."""
+    """Metadata of a service that decides whether, and where, it is served."""
 
     labels: ServiceLabels | None = None
+    annotations: ServiceAnnotations | None = None
 
 
 class Service(AnyService, frozen=True):
@@ -83,6 +90,12 @@ class Service(AnyService, frozen=True):
     def marked_headless(self) -> bool:
         """Whether it has the label that keeps kube-proxy from looking at it."""
         return self.metadata.labels is not None and self.metadata.labels.headless is not None
+
+    @property
+    def link(self) -> str:
+        """The text of the annotation that names an interface; empty for none."""
+        annotations = self.metadata.annotations
+        return "" if annotations is None else annotations.link or ""
 
 
 class ServicePort(Wire, frozen=True):
@@ -132,6 +145,11 @@ class DetailedService(AnyService, frozen=True):
     def marked_headless(self) -> bool:
         """Whether it has the label that keeps kube-proxy from looking at it."""
         return HEADLESS_LABEL in (self.metadata.labels or ())
+
+    @property
+    def link(self) -> str:
+        """The text of the annotation that names an interface; empty for none."""
+        return (self.metadata.annotations or {}).get(LINK_ANNOTATION, "")
 
 
 class OwnedService(AnyService, frozen=True):

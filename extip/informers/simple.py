@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -25,6 +26,7 @@ from extip.services.lingering import linger
 from extip.services.policy.namespace_sharing import namespaces_of, resolve_sharing
 from extip.services.policy.permissions import Permissions
 from extip.services.policy.requests import Masks, Owner, Requests
+from extip.services.policy.wished_link import LinkWish, wished_link, wishes_by_ip
 from extip.services.policy.written_ips import WrittenIPs, collect_written, written_ips
 from extip.supervisor import Component
 
@@ -89,7 +91,14 @@ class ServiceInputs:
         ``namespace/`` for all services of a namespace."""
         self.namespaces_together: Callable[[IPAddress], frozenset[str]] = lambda _: frozenset()
         """Returns the namespaces that may share an IP."""
-        self._settled: tuple[Requests, Requests] | None = None
+        self._links: Derived[Service, LinkWish, dict[str, str]] = Derived(
+            get=self._services.store.get,
+            extract=wished_link,
+            combine=dict,
+            on_change=on_change,
+            linger=linger,
+        )
+        self._settled: tuple[Requests, Mapping[str, str], Requests] | None = None
         self._having: dict[IPAddress, frozenset[str]] = {}
         self._services.add_handler(self._on_service)
         self._followed: set[IPAddress] = set()
@@ -160,7 +169,7 @@ class ServiceInputs:
 
     def share_anew(self) -> None:
         """Decide again which namespace has which IP: `namespaces_together` may say otherwise."""
-        if self._settled is not None and self._settled[1] is not self._settled[0]:
+        if self._settled is not None and self._settled[-1] is not self._settled[0]:
             self._settled = None
             self._on_change()
 
@@ -180,13 +189,17 @@ class ServiceInputs:
 
     def _settle(self, asked: Requests) -> Requests:
         """Leave each IP to one namespace: whoever has it, as far as this process remembers."""
-        if self._settled is None or self._settled[0] is not asked:
+        wishes = self._links.value()
+        before = self._settled
+        if before is None or before[0] is not asked or before[1] is not wishes:
             requests = resolve_sharing(
                 asked, lambda ip: self._having.get(ip, ()), self.namespaces_together
             )
             self._having = namespaces_of(requests.wanted)
-            self._settled = asked, requests
-        return self._settled[1]
+            if links := wishes_by_ip(requests.wanted, wishes):
+                requests = replace(requests, links=links)
+            before = self._settled = asked, wishes, requests
+        return before[-1]
 
     def _follow(self, requests: Requests) -> None:
         """Follow whether somebody in the cluster has one of these IPs."""
@@ -265,6 +278,7 @@ class ServiceInputs:
             if not asking:
                 del self._asking[namespace]
         self._requests.update(key)
+        self._links.update(key)
         self.on_selection(key)
 
     def _on_namespace(self, namespace: str) -> None:

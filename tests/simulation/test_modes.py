@@ -32,6 +32,38 @@ def test_simple_mode_brings_an_external_ip_up_and_withdraws_it() -> None:
     run_virtually(scenario())
 
 
+def test_simple_mode_puts_an_ip_on_the_interface_that_its_service_names() -> None:
+    """And on the first one that may have it again, when the service names none any more."""
+
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            node = cluster.add_node("n1").node
+            node.add_link("eth1", mac=b"\x02\x00\x00\x00\x01\x01")
+            cluster.add_service("web", IP)
+
+            def name(link: str | None) -> None:
+                note = {"metadata": {"annotations": {"ipcontroller.ext/link": link}}}
+                cluster.api.patch(SERVICES, "web", note, namespace="default")
+
+            def on() -> set[str]:
+                indexes = {one.link_index for one in node.observed() if one.ours}
+                return {link.name for link in node.all_links() if link.index in indexes}
+
+            name("eth1")
+            simple = cluster.start_simple("n1", iface="eth0,eth1")
+            await cluster.until(lambda: on() == {"eth1"}, within_s=5.0)
+            name(None)
+            await cluster.until(lambda: on() == {"eth0"}, within_s=5.0)
+            name("eth7")
+            await cluster.until(lambda: on() == set(), within_s=5.0)
+            name("eth1")
+            await cluster.until(lambda: on() == {"eth1"}, within_s=15.0)
+            assert simple.not_ready() == {}
+            await simple.stop()
+
+    run_virtually(scenario())
+
+
 def test_simple_mode_knows_its_node_by_its_addresses_from_the_first_pass_on() -> None:
     """The host name is another one. The IP would be up for seconds without an endpoint there."""
 

@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from tests.lab.api import GROUP
-from tests.lab.extip import MARK
+from tests.lab.api import GROUP, MERGE_PATCH
+from tests.lab.extip import MARK, Extip
 from tests.lab.second_lan import INTERFACE, SecondLan, second_v4, second_v6
 from tests.lab.wait import wait_until
 from tests.system.claims import Claims
@@ -262,6 +262,23 @@ def test_an_ip_moves_between_interfaces_of_a_node_and_follows_hotplug(started, t
         node.run(["ip", "link", "set", target, *command.split()])
     wait_until(lambda: on("other7") == set(), "an interface that fits no more to be left")
     node.run(["ip", "link", "del", "other7"])
+
+
+def test_a_service_chooses_the_interface_in_simple_mode(two_lans):
+    """It is reached there, on the LAN of that interface."""
+    lab, (ip, *_) = two_lans, SECOND
+    link = {"annotations": {"ipcontroller.ext/link": "eth0"}}
+    lab.add_service("web", [ip], namespace="web", metadata=link)
+    extip = Extip(lab.nodes["n1"], "simple", "--iface=eth0,eth1", kubeconfig=lab.kubeconfig)
+    try:
+        wait_until(partial(is_on, lab, ip, "n1", "eth0"), "it to be on the interface named")
+        patch = {"metadata": {"annotations": {"ipcontroller.ext/link": INTERFACE}}}
+        path = "/api/v1/namespaces/web/services/web"
+        lab.api.request("PATCH", path, patch, content_type=MERGE_PATCH)
+        wait_until(partial(is_on, lab, ip, "n1", INTERFACE), "it to be on the other one")
+        assert lab.wait_for_http(ip) in lab.nodes
+    finally:
+        extip.process.terminate()
 
 
 def test_pool_and_service_choose_the_interface(two_lans):

@@ -30,6 +30,7 @@ from extip.scheduling.policy.preference import Preference, Preferred, preference
 from extip.scheduling.policy.reached import reached_nodes
 from extip.scheduling.policy.spread import group_of
 from extip.services.policy.requests import Owner
+from extip.services.policy.wished_link import first_wish
 from extip.uplink.policy.reachability import LinkId
 
 _NOBODY: frozenset[str] = frozenset()
@@ -357,9 +358,8 @@ def _preference(
 
 def link_wish(owners: Iterable[Owner], pool: str, cluster: Snapshot) -> str:
     """Return the interface for an IP: that of the first service with a wish, or of its pool."""
-    wishes = cluster.service_links
-    named = (found for one in owners if (found := wishes.get(str(one)))) if wishes else iter(())
-    return next(named, "") or cluster.pool_links.get(label_value(pool), "")
+    wish = first_wish(owners, cluster.service_links) if cluster.service_links else ""
+    return wish or cluster.pool_links.get(label_value(pool), "")
 
 
 def link_wishes(

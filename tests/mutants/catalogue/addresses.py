@@ -8,6 +8,14 @@ _OWN = "extip touches only its own addresses"
 
 MUTATIONS = (
     Mutation(
+        name="simple-mode-overlooks-the-interface-of-a-service",
+        promise="In simple mode it is the one of the annotation",
+        file="informers/simple.py",
+        old="                requests = replace(requests, links=links)\n",
+        new="                pass\n",
+        tests=("unit/informers/test_simple.py",),
+    ),
+    Mutation(
         name="shortest-subnet-has-the-ip",
         promise="the one with the longest subnet that contains the IP",
         file="net/link_selection.py",

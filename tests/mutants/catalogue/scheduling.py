@@ -117,8 +117,8 @@ MUTATIONS = (
         name="wish-of-pool-counts-more",
         promise="the service counts more",
         file="scheduling/policy/snapshot.py",
-        old='return next(named, "") or cluster.pool_links.get(label_value(pool), "")',
-        new='return cluster.pool_links.get(label_value(pool), "") or next(named, "")',
+        old='return wish or cluster.pool_links.get(label_value(pool), "")',
+        new='return cluster.pool_links.get(label_value(pool), "") or wish',
         tests=("unit/scheduling/test_wished_links.py",),
     ),
     Mutation(

@@ -6,7 +6,15 @@ from random import Random
 
 import pytest
 
-from extip.api.core_v1 import Namespace, Node, NodeMeta, Service, ServiceMeta, ServiceSpec
+from extip.api.core_v1 import (
+    Namespace,
+    Node,
+    NodeMeta,
+    Service,
+    ServiceAnnotations,
+    ServiceMeta,
+    ServiceSpec,
+)
 from extip.api.meta_v1 import ObjectMeta
 from extip.clock import LoopClock
 from extip.informers.simple import ServiceInputs
@@ -56,13 +64,16 @@ class Snapshot:
     def _count(self) -> None:
         self.changes += 1
 
-    def service(self, namespace: str, name: str, *ips: str, created: str = "") -> None:
+    def service(
+        self, namespace: str, name: str, *ips: str, created: str = "", link: str | None = None
+    ) -> None:
         self._version += 1
         meta = ServiceMeta(
             name=name,
             namespace=namespace,
             resource_version=str(self._version),
             creation_timestamp=created,
+            annotations=None if link is None else ServiceAnnotations(link=link),
         )
         service = Service(metadata=meta, spec=ServiceSpec(external_ips=ips))
         self.inputs._services.store.put(service)
@@ -91,6 +102,11 @@ class Snapshot:
         requests = self.inputs._settle(self.inputs._requests.value())
         owners = requests.wanted.get(ip_interface(ip), ())
         return {owner.namespace for owner in owners}
+
+    def links(self) -> dict[str, str]:
+        """Return the interfaces that are wished for, by IP."""
+        requests = self.inputs._settle(self.inputs._requests.value())
+        return {str(ip): link for ip, link in requests.links.items()}
 
     def wanted(self) -> set[str]:
         return {str(interface.ip) for interface in self.inputs._requests.value().wanted}
@@ -131,6 +147,23 @@ def test_a_namespace_is_no_reason_to_walk_over_all_services(cluster: Snapshot) -
         cluster.namespace(f"ns-{number}", matches=True)
     assert len(cluster.wanted()) == 100
     assert counting.walked == 0
+
+
+def test_a_service_names_the_interface_of_its_ips(cluster: Snapshot) -> None:
+    """Of several, the first by name counts that names one."""
+    cluster.namespace("a", matches=True)
+    cluster.service("a", "one", "10.0.0.1")
+    assert cluster.links() == {}
+    cluster.service("a", "two", "10.0.0.1", "10.0.0.2", link=" dmz0 ")
+    cluster.service("a", "three", "10.0.0.3", link="no name")
+    both = {"10.0.0.1": "dmz0", "10.0.0.2": "dmz0"}
+    assert cluster.links() == both
+    before = cluster.changes
+    cluster.service("a", "one", "10.0.0.1", link="lan0")
+    assert cluster.links() == both | {"10.0.0.1": "lan0"}
+    assert cluster.changes > before
+    cluster.no_service("a/two")
+    assert cluster.links() == {"10.0.0.1": "lan0"}
 
 
 def test_services_that_are_gone_leave_nothing_behind(cluster: Snapshot) -> None:
