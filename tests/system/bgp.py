@@ -8,9 +8,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from tests.lab.anchor import python
 from tests.lab.cluster import Lab
 from tests.lab.host import Host
 from tests.lab.network import ROUTER, lan_v4, lan_v6
+from tests.lab.node import Node
 from tests.lab.wait import wait_until
 from tests.system import frr
 
@@ -19,6 +21,8 @@ POOL_V4, POOL_V6 = "10.77.0.0/24", "fd00:77::/64"
 NODE_AS, ROUTER_AS = 65010, 65001
 _HASH_OF_PORTS = "1"
 """``fib_multipath_hash_policy``: a connection stays on one next hop."""
+
+_MAIN_TABLE, _TABLE_ASIDE = "254", "100"
 
 _ROUTER = """
 router id {router_id};
@@ -31,12 +35,14 @@ protocol bfd {{
     }};
 }}
 protocol kernel {{
+    kernel table {table};
     ipv4 {{
         export all;
     }};
     merge paths on;
 }}
 protocol kernel {{
+    kernel table {table};
     ipv6 {{
         export all;
     }};
@@ -60,19 +66,30 @@ protocol bgp {name}_v{version} {{
 
 
 class Bgp:
-    """Runs BIRD on the router of a lab, and `daemon` ("bird" or "frr") on all nodes."""
+    """Runs BIRD on the router of a lab, and `daemon` ("bird" or "frr") on all nodes.
 
-    def __init__(self, lab: Lab, daemon: str) -> None:
+    A `resilient` router keeps the next hop of each hash, as far as that next hop is left.
+    """
+
+    def __init__(self, lab: Lab, daemon: str, *, resilient: bool = False) -> None:
         self.lab = lab
+        self._daemon = daemon
         for family in ("ipv4", "ipv6"):
             lab.router.run(["sysctl", f"net.{family}.fib_multipath_hash_policy={_HASH_OF_PORTS}"])
         for node in lab.nodes.values():
-            if daemon == "frr":
-                values = frr.node_configuration(node.ip, pool_v4=POOL_V4, pool_v6=POOL_V6)
-                frr.start(node, values)
-            else:
-                _start_bird(node, _node_configuration(node.ip))
-        _start_bird(lab.router, self._router_configuration())
+            self.start(node)
+        if resilient:
+            lab.router.start(python("resilient_routes.py", _TABLE_ASIDE))
+        table = _TABLE_ASIDE if resilient else _MAIN_TABLE
+        _start_bird(lab.router, self._router_configuration(table))
+
+    def start(self, node: Node) -> None:
+        """Start the daemon of a node, also after it has died."""
+        if self._daemon == "frr":
+            values = frr.node_configuration(node.ip, pool_v4=POOL_V4, pool_v6=POOL_V6)
+            frr.start(node, values)
+        else:
+            _start_bird(node, _node_configuration(node.ip))
 
     def wait_established(self) -> None:
         """Wait until all sessions are up, and BFD runs on all of them at its final speed."""
@@ -105,7 +122,7 @@ class Bgp:
         of |= {n.ip6: name for name, n in self.lab.nodes.items()}
         return of[address]
 
-    def _router_configuration(self) -> str:
+    def _router_configuration(self, table: str) -> str:
         sessions = [
             _SESSION.format(
                 name=name,
@@ -117,7 +134,7 @@ class Bgp:
             for name, node in self.lab.nodes.items()
             for address in (node.ip, node.ip6)
         ]
-        return _ROUTER.format(router_id=lan_v4(ROUTER), sessions="".join(sessions))
+        return _ROUTER.format(router_id=lan_v4(ROUTER), table=table, sessions="".join(sessions))
 
 
 def _start_bird(host: Host, configuration: str) -> None:
