@@ -11,8 +11,10 @@ from extip.api.authorization_v1 import (
     ResourceAttributes,
     SelfSubjectAccessReview,
 )
+from extip.api.coordination_v1 import Lease
+from extip.api.ipcontroller_v1 import IpNode
 from extip.api.meta_v1 import KubernetesObject
-from extip.api.names import HEARTBEAT_SELECTOR
+from extip.api.names import HEARTBEAT_SELECTOR, INSTANCE_LABEL
 from extip.api.resources import (
     ACCESS_REVIEWS,
     CONFIG_MAPS,
@@ -34,6 +36,7 @@ from extip.doctor.policy.permissions import Permission, needed
 from extip.errors import ApiAccessError, NotFoundError
 from extip.kube.client import ApiClient, Scope
 from extip.settings.process import own_namespace
+from extip.settings.scheduler import SchedulerSettings
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -51,6 +54,7 @@ async def read_cluster(client: ApiClient, role: str, *, clock: Clock) -> Cluster
         *await reader.list(DAEMON_SETS, "other software, flags of controllers"),
         *await reader.list(DEPLOYMENTS, "other software, flags of schedulers"),
     )
+    ip_nodes = await reader.list(IP_NODES, "controllers")
     daemons = {one: daemon for one in workloads if (daemon := daemon_of(one)) is not None}
     return ClusterFacts(
         now=clock.utcnow(),
@@ -60,8 +64,9 @@ async def read_cluster(client: ApiClient, role: str, *, clock: Clock) -> Cluster
         kinds=frozenset(kind.metadata.name for kind in kinds) if readable else None,
         outdated={name: lacking for name, lacking in _outdated(kinds) if lacking},
         nodes=frozenset(node.metadata.name for node in await reader.list(NODES, "node names")),
-        ip_nodes=await reader.list(IP_NODES, "controllers"),
+        ip_nodes=ip_nodes,
         beats=await reader.list(LEASES, "heartbeats", Scope(label_selector=HEARTBEAT_SELECTOR)),
+        elections=await reader.elections(ip_nodes),
         services=await reader.list(DETAILED_SERVICES, "services with externalIPs"),
         daemons=tuple(daemons.values()),
         others=frozenset(
@@ -89,6 +94,19 @@ class _Reader:
             self.unread.append(f"{about}: {error}")
             return ()
         return page.items
+
+    async def elections(self, ip_nodes: Sequence[IpNode]) -> dict[str, tuple[Lease, ...]]:
+        """Return the Leases of schedulers, of each instance that has controllers."""
+        instances = {(one.metadata.labels or {}).get(INSTANCE_LABEL, "") for one in ip_nodes}
+        names = sorted(SchedulerSettings(instance=one).lease_name for one in instances)
+        before = len(self.unread)
+        found = {
+            name: await self.list(
+                LEASES, "who leads", Scope(field_selector=f"metadata.name={name}")
+            )
+            for name in names
+        }
+        return found if len(self.unread) == before else {}
 
     async def proxy(self) -> str:
         """Return the configuration of kube-proxy; empty where there is none."""

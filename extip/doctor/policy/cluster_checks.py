@@ -12,6 +12,7 @@ from extip.doctor.policy.finding import Finding, Severity
 from extip.nodes.policy.verdict import NOT_FOUND, NOT_HEARD, STOPPED
 from extip.pools.policy.slips import slips
 from extip.scheduling.policy.filters import Unfit
+from extip.status.policy.overview import leader_of
 
 Check = Callable[[ClusterFacts], Iterator[Finding]]
 
@@ -118,6 +119,20 @@ def ready_nodes(facts: ClusterFacts) -> Iterator[Finding]:
                 reason, f"see what `kubectl get ipn -o wide` says; {reason} is a rule"
             ),
         )
+
+
+def leader(facts: ClusterFacts) -> Iterator[Finding]:
+    """Check that a scheduler leads, of each instance that has controllers."""
+    for name, leases in facts.elections.items():
+        problem = leader_of(leases, unread="", now=facts.now).problem
+        if problem:
+            yield Finding(
+                check="leader",
+                severity=Severity.ERROR if leases else Severity.WARNING,
+                what=f"{problem} (Lease {name})",
+                why="IPs that are up stay; none moves from a dead node, and no service gets one",
+                do="see that schedulers run; their log says why none leads",
+            )
 
 
 def node_names(facts: ClusterFacts) -> Iterator[Finding]:
@@ -276,6 +291,7 @@ CHECKS: tuple[Check, ...] = (
     definitions,
     versions,
     ready_nodes,
+    leader,
     node_names,
     proxy_mode,
     figures,

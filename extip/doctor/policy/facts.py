@@ -50,6 +50,9 @@ class ClusterFacts:
     ip_nodes: tuple[IpNode, ...] = ()
     beats: tuple[Lease, ...] = ()
     """The heartbeats of controllers."""
+    elections: Mapping[str, tuple[Lease, ...]] = field(default_factory=dict)
+    """The Leases by which schedulers elect one, by the name that they should have. Each instance
+    that has controllers is there, unless they may not be read."""
     services: tuple[DetailedService, ...] = ()
     daemons: tuple[Daemon, ...] = ()
     """Controllers and schedulers that run as pods."""

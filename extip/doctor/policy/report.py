@@ -31,8 +31,9 @@ def examine(cluster: ClusterFacts | None, nodes: Sequence[NodeFacts] = ()) -> li
 def as_text(findings: Sequence[Finding], *, unread: Iterable[str], colour: bool) -> str:
     """Return a paragraph for each finding, and a line that counts."""
     parts = [_paragraph(one, colour=colour) for one in findings]
-    parts += [f"not checked: {text}\n" for text in unread]
-    return "\n".join((*parts, _count(findings) + "\n"))
+    unchecked = [f"not checked: {text}\n" for text in unread]
+    count = _count(findings) + (" in what was checked" if unchecked and not findings else "")
+    return "\n".join((*parts, *unchecked, count + "\n"))
 
 
 def _paragraph(one: Finding, *, colour: bool) -> str:

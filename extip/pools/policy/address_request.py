@@ -170,7 +170,7 @@ def _meant(unknown: str) -> str:
     known = sorted(SERVICE_ANNOTATIONS - _WRITTEN)
     words = {name.removeprefix(PREFIX): name for name in known}
     near = get_close_matches(unknown.removeprefix(PREFIX), words, n=1)
-    return f"; is {words[near[0]]} meant?" if near else f"; there are {', '.join(known)}"
+    return f" (is {words[near[0]]} meant?)" if near else f"; there are {', '.join(known)}"
 
 
 def _no_count(text: str) -> str:

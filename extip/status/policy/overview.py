@@ -64,7 +64,8 @@ def leader_of(leases: Iterable[Lease], *, unread: str, now: datetime) -> Leader:
     limit_s = _LATE * (lease.spec.lease_duration_seconds or 0)
     silent_s = _seconds_since(lease.spec.renew_time or "", now)
     late = silent_s is not None and silent_s > limit_s
-    text = f"the leading scheduler {lease.holder} last renewed its Lease {silent_s} s ago"
+    text = f"no scheduler leads, or its clock is wrong: the leading scheduler {lease.holder} last"
+    text += f" renewed its Lease {silent_s} s ago"
     return Leader(
         name=lease.holder, since=lease.spec.acquire_time or "", problem=text if late else ""
     )

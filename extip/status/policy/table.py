@@ -176,14 +176,20 @@ def _claim_state(claim: IpClaim) -> tuple[ClaimState, Condition | None, str]:
     elsewhere = refusal(claim)
     reported = claim.status.holder == claim.spec.node_name or _of_now(up, claim)
     if not elsewhere and not reported:
-        coming = f"{claim.status.holder} had it; " if claim.status.holder else ""
-        return ClaimState.MOVING, assigned, f"{coming}{_message(assigned, 'not reported yet')}"
+        return ClaimState.MOVING, assigned, _on_its_way(claim, assigned)
     refused = assigned if elsewhere else accepted
     if refused is not None and refused.status == "False":
         return ClaimState.REFUSED, refused, elsewhere or _message(refused, refused.reason)
     if up is None or up.status != "True":
         return ClaimState.DOWN, up, _message(up, "not reported yet")
     return ClaimState.UP, up, _why_there(claim, assigned)
+
+
+def _on_its_way(claim: IpClaim, assigned: Condition | None) -> str:
+    """Say where it comes from, and whose log has more when the report does not come."""
+    coming = f"{claim.status.holder} had it; " if claim.status.holder else ""
+    way = f"{assigned.message}; " if assigned is not None and assigned.message else ""
+    return f"{coming}{way}not reported yet (should it last: the log of {claim.spec.node_name})"
 
 
 def _why_there(claim: IpClaim, assigned: Condition | None) -> str:

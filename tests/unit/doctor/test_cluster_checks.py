@@ -35,6 +35,11 @@ def beat(node, *, renewed="2026-01-01T00:00:04Z", every="2", namespace="extip-sy
     return Lease(metadata=metadata, spec=LeaseSpec(holder_identity=node, renew_time=renewed))
 
 
+def election(holder, renewed="2026-01-01T00:00:04Z"):
+    spec = LeaseSpec(holder_identity=holder, renew_time=renewed, lease_duration_seconds=15)
+    return Lease(metadata=FullObjectMeta(name="extip-scheduler"), spec=spec)
+
+
 def service(name, *ips, **annotations):
     named = {f"ipcontroller.ext/{key.replace('_', '-')}": text for key, text in annotations.items()}
     return DetailedService(
@@ -57,6 +62,7 @@ WELL = ClusterFacts(
     nodes=frozenset({"n1", "n2"}),
     ip_nodes=(controller("n1"), controller("n2")),
     beats=(beat("n1"), beat("n2")),
+    elections={"extip-scheduler": (election("s1"),)},
     services=(service("web"),),
     daemons=(SCHEDULER, CONTROLLER),
     others=frozenset({"coredns", "registry.k8s.io/coredns:1"}),
@@ -171,10 +177,18 @@ def test_what_is_not_known_is_no_fault():
             "shop/web have spec.externalIPs",
         ),
         (
+            checks.leader,
+            {"elections": {"extip-scheduler": (election("s1", "2025-12-31T23:59:00Z"),)}},
+            ERROR,
+            "no scheduler leads, or its clock is wrong: the leading scheduler s1 last renewed its",
+        ),
+        (checks.leader, {"elections": {"x": (election(""),)}}, ERROR, "no scheduler leads"),
+        (checks.leader, {"elections": {"x": ()}}, WARNING, "none ran yet, or --leader-elect-res"),
+        (
             checks.annotations,
             {"services": (service("web", "10.0.0.1", adresses="10.0.0.9"),)},
             WARNING,
-            "shop/web: there is no annotation ipcontroller.ext/adresses; is ipcontroller.ext/addr",
+            "shop/web: there is no annotation ipcontroller.ext/adresses (is ipcontroller.ext/addr",
         ),
         (
             checks.annotations,

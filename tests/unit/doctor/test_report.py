@@ -25,6 +25,8 @@ def test_the_text_has_a_paragraph_for_each_and_counts():
     assert "not checked: other software: may not" in lines
     assert lines[-1] == "1 error, 1 note"
     assert as_text([], unread=(), colour=False) == "nothing is wrong\n"
+    not_all = as_text([], unread=["the cluster: no such file"], colour=False)
+    assert not_all.endswith("\n\nnothing is wrong in what was checked\n")
 
 
 def test_errors_are_red_where_there_are_colours():

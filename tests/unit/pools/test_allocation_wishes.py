@@ -321,7 +321,7 @@ def test_annotations_that_mean_nothing_are_named_with_those_that_do():
     )
     slip = said(**{"ipcontroller.ext/adresses": "10.0.0.9", "external-ip": "auto"})
     assert slip == (
-        "there is no annotation ipcontroller.ext/adresses; is ipcontroller.ext/addresses meant?"
+        "there is no annotation ipcontroller.ext/adresses (is ipcontroller.ext/addresses meant?)"
     )
     assert said(**{"ipcontroller.ext/x": "10.0.0.9", "external-ip": "auto"}) == (
         "there is no annotation ipcontroller.ext/x; there are external-ip, "

@@ -74,7 +74,11 @@ def seen(condition, generation=1):
     [
         (claim(node=""), ClaimState.WAITING, "no scheduler has looked at it yet"),
         (claim(NOBODY, node=""), ClaimState.WAITING, "n1: it is being drained"),
-        (claim(ASSIGNED), ClaimState.MOVING, ASSIGNED.message),
+        (
+            claim(ASSIGNED),
+            ClaimState.MOVING,
+            f"{ASSIGNED.message}; not reported yet (should it last: the log of n2)",
+        ),
         (claim(ASSIGNED, seen(UP), holder="n1", generation=2), ClaimState.MOVING, "n1 had it; "),
         (claim(ELSEWHERE), ClaimState.REFUSED, "claim b holds the same IP"),
         (claim(ELSEWHERE, ACCEPTED, seen(UP), holder="n2"), ClaimState.REFUSED, "claim b holds"),
