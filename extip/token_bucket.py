@@ -11,8 +11,14 @@ FRAMES_PER_S = 2000.0
 BURST_FRAMES = 1000.0
 """Most frames at once after a quiet time: what a fail-over of that many addresses needs."""
 
-_WORTHWHILE = 20.0
-"""Frames to wait for when pacing: 10 ms of them."""
+FIRST_FRAMES_PER_S = 10_000.0
+"""The same for first announcements: traffic waits for them, and a dead node may leave thousands."""
+
+PROBES_PER_S = 20_000.0
+"""The same for questions before an address comes up, two for each."""
+
+_WORTHWHILE, _WORTHWHILE_S = 20.0, 0.01
+"""Frames to wait for when pacing, or as many as this time brings."""
 
 
 @dataclass(slots=True)
@@ -38,4 +44,5 @@ class TokenBucket:
 
         That is a few tokens later, so that a long queue is not worked off by a timer per frame.
         """
-        return max(0.0, (_WORTHWHILE - self.tokens) / self.rate)
+        worthwhile = max(_WORTHWHILE, _WORTHWHILE_S * self.rate)
+        return max(0.0, (worthwhile - self.tokens) / self.rate)

@@ -1,6 +1,13 @@
 """Protocols of what this package needs from the outside; `extip.net` and fencing provide it."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Protocol
 
 from extip.net.interfaces import Change, ChangeResult, Gateways, IPAddress, Link, ObservedAddress
@@ -98,8 +105,11 @@ class ProbeWire(Protocol):
 class ConflictWire(Protocol):
     """Hears other stations that have IPs of this node."""
 
-    def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
-        """Listen for other stations with these IPs; `alert`: also for those that ask for them."""
+    def listen(self, link: Link | None, ips: Collection[IPAddress], *, alert: bool) -> None:
+        """Listen for other stations with these IPs; `alert`: also for those that ask for them.
+
+        `ips` may change later: each change is followed by another call.
+        """
 
     def ask(self, ip: IPAddress) -> bool:
         """Ask who else has an IP; return whether the question went out."""

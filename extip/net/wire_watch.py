@@ -12,8 +12,8 @@ handler is called from the event loop; it must be quick and must not raise.
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from math import inf
 
@@ -44,6 +44,9 @@ _LARGEST = 256
 _SETTLE_S = 0.02
 """IPs come up in batches; the programs in the kernel follow at most so often."""
 
+_REST_FOR_EACH_S, _MOST_REST_S = 0.00005, 0.2
+"""The same for each IP, up to a bound: this is ten times what the kernel's programs take for it."""
+
 _RETRY_S = 5.0
 """Between two attempts at what the kernel had no sockets or memory for."""
 
@@ -56,8 +59,12 @@ class _Wanted:
     """The interface and the IPs to listen to."""
 
     link: Link | None = None
-    ips: frozenset[IPAddress] = frozenset()
+    ips: Collection[IPAddress] = frozenset()
     alert: bool = False
+
+    def as_now(self) -> "_Wanted":
+        """Return it with the IPs of now, which do not change any more."""
+        return replace(self, ips=frozenset(self.ips))
 
 
 class WireWatch:
@@ -91,18 +98,17 @@ class WireWatch:
         self._said: set[str] = set()
         self._triggered = Trigger()
 
-    def listen(self, link: Link | None, ips: Iterable[IPAddress], *, alert: bool) -> None:
+    def listen(self, link: Link | None, ips: Collection[IPAddress], *, alert: bool) -> None:
         """Listen for these IPs from now on; None, or one without ARP and NDP, for nowhere.
 
         `alert`: also for stations that ask for them, and with more room for frames. What came in
-        before that is forgotten: it was said under other circumstances.
+        before that is forgotten: it was said under other circumstances. `ips` are read soon, once
+        for many calls.
         """
         if link is not None and not (link.announces and link.carrier):
             link = None
-        wanted = _Wanted(link, frozenset(ips) if link is not None else frozenset(), alert)
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._triggered.set()
+        self._wanted = _Wanted(link, ips if link is not None else (), alert)
+        self._triggered.set()
 
     def ask(self, ip: IPAddress) -> bool:
         """Ask who else has an IP, without claiming it; return whether the frame went out.
@@ -126,10 +132,12 @@ class WireWatch:
             while True:
                 self._triggered.clear()
                 self._follow()
+                rest_s = min(len(self._open.ips) * _REST_FOR_EACH_S, _MOST_REST_S)
+                again_at = self._clock.monotonic() + rest_s
                 if self._complete:
                     self._said.clear()
                 await self._triggered.wait_at_most(None if self._complete else _RETRY_S)
-                await self._clock.sleep(_SETTLE_S)
+                await self._clock.sleep(max(_SETTLE_S, again_at - self._clock.monotonic()))
                 if not self._reading:
                     await self._clock.sleep(self._bucket.wait_s())
                     self._resume()
@@ -138,7 +146,7 @@ class WireWatch:
 
     def _follow(self) -> None:
         """Bring the sockets in line with what is wanted."""
-        wanted, before = self._wanted, self._open
+        wanted, before = self._wanted.as_now(), self._open
         if wanted == before and self._complete:
             return
         if (wanted.link, wanted.alert) != (before.link, before.alert):

@@ -1,8 +1,8 @@
 """Announces addresses to the neighbours: gratuitous ARP, unsolicited neighbour advertisements.
 
 Guarantees: the first frame of an address goes out inside the call that names it, if the pace
-allows. One token bucket paces all frames, and one heap holds all due frames, however many addresses
-there are.
+allows. First frames have a pace of their own and go before all others: traffic waits for them. One
+heap holds all due frames, however many addresses there are.
 
 It does not guarantee delivery. A frame that the kernel refuses (link down, queue full) is counted
 and never fatal: the next round, or the returned carrier, repeats it.
@@ -22,7 +22,7 @@ from extip.metrics import Metrics
 from extip.net import frames
 from extip.net.interfaces import IPAddress, Link
 from extip.net.packets import FrameSocket
-from extip.token_bucket import TokenBucket
+from extip.token_bucket import FIRST_FRAMES_PER_S, TokenBucket
 from extip.trigger import Trigger
 
 _REOPEN_S = 5.0
@@ -73,12 +73,14 @@ class Announcer(AddressListener):
         self._metrics = metrics
         self._counters = {n: metrics.announcements.labels(family=f"ipv{n}") for n in (4, 6)}
         self._sent = dict.fromkeys(self._counters, 0)  # not in the counters yet: they are slow
-        self._bucket = TokenBucket()
+        self._first = TokenBucket(rate=FIRST_FRAMES_PER_S)
+        self._later = TokenBucket()
         self._link: Link | None = None
         self._open = open_socket
         self._socket: FrameSocket | None = None
         self._announced: dict[IPAddress, _Announced] = {}
-        self._due: list[tuple[float, int, _Announced]] = []
+        self._due: list[tuple[bool, float, int, _Announced]] = []
+        """Later frames come after all first ones."""
         self._pushed = 0
         self._triggered = Trigger()
 
@@ -112,18 +114,14 @@ class Announcer(AddressListener):
         for number, ip in enumerate(ips):
             entry = _Announced(ip, up_at=now, started=now)
             self._announced[ip] = entry
-            if number < _FRAMES_PER_TURN and self._can_send() and self._bucket.take(now):
+            if number < _FRAMES_PER_TURN and self._can_send() and self._first.take(now):
                 self._send(entry, now)
             self._push(entry)
         self._count()
 
     def repeat(self, ip: IPAddress) -> None:
         """Announce an IP once more, now, beside its schedule, if the pace allows."""
-        if (
-            ip in self._announced
-            and self._can_send()
-            and self._bucket.take(self._clock.monotonic())
-        ):
+        if ip in self._announced and self._can_send() and self._later.take(self._clock.monotonic()):
             self._emit(ip, reply=False)
             self._count()
 
@@ -180,14 +178,15 @@ class Announcer(AddressListener):
         sent = 0
         while self._due and self._can_send():
             now = self._clock.monotonic()
-            due, _, entry = self._due[0]
+            later, due, _, entry = self._due[0]
             if self._announced.get(entry.ip) is not entry:
                 heapq.heappop(self._due)
                 continue
             if due > now:
                 return _first_part_s(due - now)
-            if not self._bucket.take(now):
-                return self._bucket.wait_s()
+            bucket = self._later if later else self._first
+            if not bucket.take(now):
+                return bucket.wait_s()
             heapq.heappop(self._due)
             self._send(entry, now)
             self._push(entry)
@@ -205,8 +204,8 @@ class Announcer(AddressListener):
             return
         self._pushed += 1  # entries due at the same instant stay in their order
         due = announce_at(entry.started, entry.round_number)
-        heapq.heappush(self._due, (due, self._pushed, entry))
-        if self._due[0][2] is entry:
+        heapq.heappush(self._due, (entry.round_number > 0, due, self._pushed, entry))
+        if self._due[0][-1] is entry:
             self._triggered.set()
 
     def _send(self, entry: _Announced, now: float) -> None:

@@ -4,7 +4,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from extip.addresses.policy.source_order import OwnSubnets, misplaced
-from extip.net.interfaces import Change, IPAddress, IPInterface, ObservedAddress, Operation
+from extip.net.interfaces import (
+    Change,
+    IPAddress,
+    IPInterface,
+    ObservedAddress,
+    Operation,
+    prefix_length,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +123,7 @@ def _primary_last(address: ObservedAddress) -> bool:
 
 
 def _order(interface: IPInterface) -> tuple[int, int, int]:
-    return interface.version, int(interface), interface.network.prefixlen
+    return interface.version, int(interface), prefix_length(interface)
 
 
 def _position(address: ObservedAddress) -> tuple[int, int, int, int]:

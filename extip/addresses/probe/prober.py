@@ -34,7 +34,7 @@ from extip.guard.policy.admission import Admission
 from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress, IPInterface, Link, Operation
 from extip.net.neighbour_events import NeighbourEvent
-from extip.token_bucket import TokenBucket
+from extip.token_bucket import PROBES_PER_S, TokenBucket
 from extip.trigger import Trigger
 
 _FRAMES_PER_TURN = 64
@@ -93,7 +93,7 @@ class Prober:
         self._metrics = metrics
         self._log = log.get_logger("prober")
         self._probes = Probes(window_s=window_s)
-        self._bucket = TokenBucket()
+        self._bucket = TokenBucket(rate=PROBES_PER_S)
         self._cluster_macs: frozenset[bytes] = frozenset()
         self._cluster_macs_at = float("-inf")
         self._link: Link | None = None
@@ -315,10 +315,13 @@ class Prober:
             self._on_change()
 
     async def _send_due(self) -> None:
-        while due := self._probes.due(self._clock.monotonic()):
-            if not self._send(due[:_FRAMES_PER_TURN]):
+        due = self._probes.due(self._clock.monotonic())
+        for start in range(0, len(due), _FRAMES_PER_TURN):
+            now = self._clock.monotonic()  # a pass may have sent some of the frames meanwhile
+            some = due[start : start + _FRAMES_PER_TURN]
+            if not self._send(ip for ip in some if self._probes.is_due(ip, now)):
                 return
-            await self._clock.sleep(0)  # a pass may have sent frames meanwhile
+            await self._clock.sleep(0)
 
     def _send(self, ips: Iterable[IPAddress]) -> bool:
         """Send a frame for each IP; return False when the pace allows no more now."""

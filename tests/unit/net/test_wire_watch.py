@@ -3,9 +3,10 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from extip.clock import LoopClock
 from extip.log import Logger
 from extip.metrics import Metrics
 from extip.net.arp_answers import every_node_answers
+from extip.net.interfaces import IPAddress
 from extip.net.wire_watch import WireWatch
 from tests.fakes.interfaces import ethernet
 from tests.fakes.recorder import RecordingLogger
@@ -187,5 +189,59 @@ def test_a_filter_that_is_refused_later_is_tried_again() -> None:
             await asyncio.sleep(10)
             assert kernel.listening() == listening
             assert all(s.filtered for s in listening)
+
+    run_virtually(scenario())
+
+
+def test_ips_that_come_up_one_after_the_other_are_read_together() -> None:
+    """With thousands of them each reading takes milliseconds."""
+    readings = 0
+
+    class Counted(dict[IPAddress, None]):
+        def __iter__(self) -> Iterator[IPAddress]:
+            nonlocal readings
+            readings += 1
+            return super().__iter__()
+
+    async def scenario() -> None:
+        kernel = Kernel()
+        up = Counted()
+        async with watching(kernel) as watch:
+            for number in range(100):
+                up[V4 + number] = None
+                watch.listen(LINK, up, alert=False)
+            assert readings == 0
+            await asyncio.sleep(0.1)
+            assert readings == 1
+            assert watch._open.ips == set(up)
+
+    run_virtually(scenario())
+
+
+def test_thousands_of_ips_are_followed_seldom_and_a_change_after_a_rest_at_once() -> None:
+    """The processor is for the addresses that come up meanwhile."""
+    readings: list[float] = []
+
+    class Watched(dict[IPAddress, None]):
+        def __iter__(self) -> Iterator[IPAddress]:
+            readings.append(asyncio.get_running_loop().time())
+            return super().__iter__()
+
+    async def scenario() -> None:
+        kernel = Kernel()
+        up = Watched.fromkeys(V4 + number for number in range(3000))
+        async with watching(kernel) as watch:
+            for number in range(50):
+                up[V4 + 3000 + number] = None
+                watch.listen(LINK, up, alert=False)
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
+            assert len(readings) > 3
+            assert min(b - a for a, b in pairwise(readings)) >= 0.15
+            readings.clear()
+            changed_at = asyncio.get_running_loop().time()
+            watch.listen(LINK, up, alert=True)
+            await asyncio.sleep(0.1)
+            assert readings[0] - changed_at < 0.025
 
     run_virtually(scenario())

@@ -138,6 +138,13 @@ class Probes:
                 found.append(ip)
         return found
 
+    def is_due(self, ip: IPAddress, now: float) -> bool:
+        """Return whether the next frame of an IP is due."""
+        probe = self._probes.get(ip)
+        if probe is None or probe.due > now:
+            return False
+        return probe.state is _State.ASKING and probe.sent < ROUNDS
+
     def sent(self, ip: IPAddress, now: float) -> None:
         """Record that a frame went out."""
         probe = self._probes.get(ip)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import AddressListener, LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
-from extip.addresses.probe.policy.probing import BACKOFF, ROUNDS, TAKEOVER_S
+from extip.addresses.probe.policy.probing import BACKOFF, ROUNDS, TAKEOVER_S, Probes
 from extip.addresses.probe.prober import Prober
 from extip.addresses.reconciler import AddressReconciler
 from extip.clock import LoopClock
@@ -606,6 +606,33 @@ async def test_passes_while_a_thousand_are_asked_for_disturb_nothing():
         await asyncio.sleep(1)
         assert len(station.up()) == 1000
         assert len(station.segment.probes) == 1000 * ROUNDS
+
+
+@virtually
+async def test_thousands_of_a_node_that_may_live_are_asked_for_at_a_pace_and_come_up_soon():
+    station = Station()
+    many = [f"10.0.{n // 200 + 1}.{n % 200 + 1}" for n in range(1500)]
+    station.opponents = {ip_address(ip): frozenset({FRIEND}) for ip in many}
+    asked = []
+    station.segment.answering.append(lambda _: asked.append(station.clock.monotonic()))
+    async with station.running():
+        began = station.clock.monotonic()
+        station.want(*many, established=station.opponents)
+        await asyncio.sleep(0.1 + TAKEOVER_S + SLACK_S)  # 1,000 frames at once, 20,000 a second
+        assert len(station.up()) == 1500
+        assert len(asked) == 1500 * ROUNDS
+        for number, at in enumerate(asked):
+            assert number <= 1000 + 20_000 * (at - began) + 1
+
+
+def test_what_is_due_is_asked_for_once_whoever_asks_first():
+    probes = Probes(window_s=WINDOW_S)
+    probes.want([V4, V6], 0.0)
+    assert probes.due(0.0) == [V4, V6]
+    probes.sent(V4, 0.0)  # a pass did
+    assert [ip for ip in (V4, V6) if probes.is_due(ip, 0.0)] == [V6]
+    probes.want([V4], 0.0)
+    assert not probes.is_due(V6, 0.0)
 
 
 @virtually
