@@ -1,6 +1,7 @@
 """Gives claims to a node, with aiohttp and nothing else.
 
-``patch KUBECONFIG NODE CONNECTIONS SELECTOR``, the last one a label selector.
+``patch KUBECONFIG NODE CONNECTIONS SELECTOR [STANDBY...]``; the selector is one of labels. The
+standbys take turns; without any each claim keeps its own.
 
 Prints the seconds from the first patch to the last answer; reading the claims is not part of it.
 """
@@ -10,7 +11,8 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,20 @@ _PLURAL = "/apis/ipcontroller.ext/v1/ipclaims"
 _HEADERS = {"Content-Type": "application/merge-patch+json"}
 
 
-def patch(claim: dict[str, Any], node: str) -> bytes:
-    """Return what a move consists of."""
+def patch(claim: dict[str, Any], node: str, standby: str) -> bytes:
+    """Return what a move consists of, and the standby if there is one to write."""
     labels = {"ipnode": node, "ip-previous-node": claim["spec"]["nodeName"]}
+    spec = {"nodeName": node}
+    if standby:
+        labels["ip-standby-node"] = spec["standby"] = standby
     version = claim["metadata"]["resourceVersion"]
     metadata = {"resourceVersion": version, "labels": labels}
-    return json.dumps({"metadata": metadata, "spec": {"nodeName": node}}).encode()
+    return json.dumps({"metadata": metadata, "spec": spec}).encode()
 
 
-async def main(kubeconfig: dict[str, Any], node: str, connections: int, selector: str) -> float:
+async def main(
+    kubeconfig: dict[str, Any], node: str, connections: int, selector: str, standbys: Sequence[str]
+) -> float:
     cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
     tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
     connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
@@ -38,7 +45,8 @@ async def main(kubeconfig: dict[str, Any], node: str, connections: int, selector
     ) as session:
         async with session.get(_PLURAL, params={"labelSelector": selector}) as response:
             claims = (await response.json())["items"]
-        bodies = [(claim["metadata"]["name"], patch(claim, node)) for claim in claims]
+        in_turn = cycle(standbys or ("",))
+        bodies = [(one["metadata"]["name"], patch(one, node, next(in_turn))) for one in claims]
 
         async def work(todo: Iterator[tuple[str, bytes]]) -> None:
             for name, body in todo:
@@ -56,6 +64,6 @@ async def main(kubeconfig: dict[str, Any], node: str, connections: int, selector
         return time.perf_counter() - started
 
 
-kubeconfig, node, connections, selector = sys.argv[1:]
+kubeconfig, node, connections, selector, *standbys = sys.argv[1:]
 config = json.loads(Path(kubeconfig).read_text())
-print(json.dumps(asyncio.run(main(config, node, int(connections), selector))))
+print(json.dumps(asyncio.run(main(config, node, int(connections), selector, standbys))))

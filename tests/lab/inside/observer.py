@@ -17,7 +17,8 @@ import time
 from typing import Any
 
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
-SO_TIMESTAMPNS = 35
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
+RECEIVE_BUFFER = 32 << 20
 BROADCAST = b"\xff" * 6
 ARP_IPV4 = bytes.fromhex("000108000604")
 ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
@@ -89,7 +90,10 @@ class Observer:
     @staticmethod
     def _open(protocol: int) -> socket.socket:
         packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
-        packet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        try:
+            packet.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        except PermissionError:  # in a user namespace
+            packet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         packet.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         packet.bind(("eth0", protocol))
         packet.settimeout(0)
