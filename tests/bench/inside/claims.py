@@ -73,4 +73,5 @@ def main(kubeconfig: str, count: str, node: str, label: str) -> None:
     print(json.dumps(int(count)))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
