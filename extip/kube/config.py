@@ -240,6 +240,7 @@ def _mended_by_a_person(source: str, *, advice: str = "") -> Iterator[None]:
     except (loaders().ConfigException, ValueError) as error:
         # The library says so also of files that may not be read.
         text = one_line(str(error)).replace("File does not exists", "cannot read the file")
+        text = text.removesuffix(".") if end else text
         raise ConfigurationError(f"{source}: {text}{end}") from error
     except (aiohttp.ClientError, RuntimeError) as error:
         # The identity provider does not answer; a plugin cannot be read from.

@@ -88,7 +88,7 @@ def test_credentials_that_are_not_there(tmp_path, user, cluster, text):
 def test_outside_a_cluster_it_says_which_flag_is_missing(run, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     text = explained(run, "")
-    assert "not in a pod" in text
+    assert "is not set - not in a pod? Give --kubeconfig PATH" in text
     assert "--kubeconfig" in text
 
 
