@@ -67,7 +67,7 @@ class Backlog:
         Another node for a claim that moves is no difference: loads change meanwhile.
         """
         writes = _most_urgent(decided)
-        chores = self._writer.chores(decided.claims, decided.schedule)
+        chores = self._writer.chores(decided)
         names = {claim.metadata.name for claim in decided.claims} | decided.before | writes.keys()
         return sorted(
             name
@@ -85,7 +85,7 @@ class Backlog:
         self._writes |= writes
         for name in writes:
             self._offer(name)
-        chores = self._writer.chores(decided.claims, decided.schedule)
+        chores = self._writer.chores(decided)
         for name in claims.keys() | decided.before:
             if name not in chores and self._chores.pop(name, None) is not None:
                 self._lane_of_chores.revise(name, None)

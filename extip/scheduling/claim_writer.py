@@ -4,7 +4,7 @@ The answer of the API server counts at once, before the watch delivers it. Every
 claim, or carries the version that was decided over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
@@ -35,7 +35,7 @@ from extip.metrics import Metrics
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
 from extip.scheduling.policy.assigned import assigned_condition
-from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, SetWithdrawn, Write
+from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, SetWithdrawn, Write
 from extip.scheduling.policy.standbys import SetStandby
 from extip.scheduling.policy.withdrawal import withdrawal_patch
 from extip.writes.policy.rewrites import Rewrites
@@ -191,28 +191,34 @@ class ClaimWriter:
             self._events.withdrawn(write.claim)
         return claim
 
-    def chores(self, claims: Iterable[IpClaim], schedule: Schedule) -> dict[str, Chore]:
+    def chores(self, decided: Decided) -> dict[str, Chore]:
         """Return the chores that are left, by the name of the claim, the most urgent first.
 
-        Field owners are cleared once for each claim: another program may set them again, and a
-        server may ignore the request.
+        The write of a standby clears the field owners, too, so one that is to come is enough.
         """
         explained: list[Explain] = []
         later: dict[str, Chore] = {}
-        for claim in claims:
-            past = self._placed.get(claim.metadata.name)
-            condition = assigned_condition(claim, schedule, past=past)
+        for claim in decided.claims:
+            name = claim.metadata.name
+            condition = assigned_condition(claim, decided.schedule, past=self._placed.get(name))
             if condition is not None:
                 explained.append(Explain(claim, condition))
             elif (mark := self._mark(claim)) is not None:
-                later[claim.metadata.name] = mark
-            elif has_field_owners(claim) and claim.metadata.uid not in self._cleared:
-                later[claim.metadata.name] = ClearFieldOwners(claim)
+                later[name] = mark
+            elif self.is_to_be_cleared(claim) and name not in decided.unprepared:
+                later[name] = ClearFieldOwners(claim)
         # A refusal comes first, and its end: by it an IP that may be on two nodes goes down.
         explained.sort(
             key=lambda one: one.condition.reason != DUPLICATE and not is_refused(one.claim)
         )
         return {one.claim.metadata.name: one for one in explained} | later
+
+    def is_to_be_cleared(self, claim: IpClaim) -> bool:
+        """Whether to clear the field owners of a claim: once, as a server may ignore the request.
+
+        Another program may set them again, too.
+        """
+        return has_field_owners(claim) and claim.metadata.uid not in self._cleared
 
     def _mark(self, claim: IpClaim) -> Mark | None:
         labels = service_labels(claim, claim.spec.services or ()) if claim.managed else {}

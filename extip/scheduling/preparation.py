@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from math import inf
 
 from extip.clock import Clock
-from extip.scheduling.claim_writer import Chore, ClaimWriter
+from extip.scheduling.claim_writer import Chore, ClaimWriter, ClearFieldOwners
 from extip.scheduling.policy.standbys import SetStandby
 from extip.scheduling.policy.standing import Standing
 from extip.scheduling.policy.state import ScheduleState
@@ -81,4 +81,9 @@ class Preparation:
             self._round_on = basis
 
     def _offer(self, one: SetStandby) -> None:
-        self._chores.revise(one.claim.metadata.name, one, first=True)
+        chore: Chore = one
+        if one.node == one.claim.spec.standby:
+            if not self._writer.is_to_be_cleared(one.claim):
+                return
+            chore = ClearFieldOwners(one.claim)
+        self._chores.revise(one.claim.metadata.name, chore, first=True)

@@ -83,6 +83,8 @@ class Decided:
     schedule: Schedule
     before: frozenset[str]
     """Claims, by name, for which earlier decisions about these IPs had writes, or that are gone."""
+    unprepared: frozenset[str] = frozenset()
+    """Claims, by name, that are to get a standby in quiet times."""
 
 
 def absent(claims: Iterable[IpClaim], snapshot: Snapshot) -> frozenset[str]:

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.claims.policy.claims import has_field_owners
 from extip.scheduling.policy.indexes import KeysBy
 from extip.scheduling.policy.placement import Placement
 from extip.scheduling.policy.snapshot import needs_of
@@ -84,6 +85,11 @@ class Standbys:
         self._lacking |= self._hopeless
         self._hopeless.clear()
 
+    def awaiting(self, claims: Iterable[IpClaim]) -> frozenset[str]:
+        """Return the claims, by name, for which a standby is to be chosen."""
+        names = (claim.metadata.name for claim in claims)
+        return frozenset(name for name in names if name in self._lacking)
+
     def are_lacking(self, fixed: AbstractSet[str]) -> bool:
         """Whether standbys are to be chosen for claims other than the `fixed` ones."""
         return any(name not in fixed for name in self._lacking)
@@ -96,7 +102,10 @@ class Standbys:
         most: int,
         fixed: AbstractSet[str],
     ) -> tuple[SetStandby, ...]:
-        """Choose standbys for up to `most` claims that lack one; `fixed` cannot be written now."""
+        """Choose standbys for up to `most` claims that lack one; `fixed` cannot be written now.
+
+        The write also clears field owners: a claim with some gets one without a standby, too.
+        """
         found: list[SetStandby] = []
         names = (name for name in self._lacking if name not in fixed)
         for name in list(islice(names, most)):
@@ -107,7 +116,7 @@ class Standbys:
             if not standby:
                 del self._lacking[name]
                 self._hopeless[name] = None
-            if standby != claim.spec.standby:
+            if standby != claim.spec.standby or has_field_owners(claim):
                 found.append(SetStandby(claim, standby))
         return tuple(found)
 

@@ -225,7 +225,9 @@ class ScheduleState:
         if standing.awaited() != before:
             for key in self._uneasy:
                 self.touch(key, Urgency.NEW)
-        return Decided(claims=(*claims, *resting.values()), schedule=schedule, before=told)
+        claims = *claims, *resting.values()
+        awaiting = self.standbys.awaiting(claims)
+        return Decided(claims=claims, schedule=schedule, before=told, unprepared=awaiting)
 
     def audit(self, most: int) -> Decided | None:
         """Decide some IPs anew, though nothing about them has changed: the same should come out.
@@ -324,8 +326,7 @@ class ScheduleState:
         for write in schedule.writes:
             if isinstance(write, CreateClaim):
                 name = write.claim.metadata.name
-                of_name.setdefault(name, _key(write.claim))
-                self._creating[name] = of_name[name]
+                self._creating[name] = of_name.setdefault(name, _key(write.claim))
             writes.setdefault(_key(write.claim), []).append(write)
         self.writes |= {key: tuple(found) for key, found in writes.items()}
         self.in_the_way |= schedule.in_the_way

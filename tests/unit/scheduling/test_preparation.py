@@ -94,10 +94,25 @@ async def test_the_only_node_has_no_standby_until_another_one_comes():
     async with world.running():
         await world.ask(*ips(10), wait_s=PREPARED_S)
         assert writes(world, "standby") == []
+        assert sorted(writes(world, "clear")) == sorted(world.server.objects), "owners go anyway"
+        assert not any(c.metadata.managed_fields for c in world.server.objects.values())
         world.alive = {"n1", "n2"}
         world.scheduler.trigger_at_once()
         await asyncio.sleep(PREPARED_S)
         assert standbys(world) == {("n2", "n1"): 10}
+
+
+@virtually
+async def test_a_server_that_books_field_owners_for_ever_is_asked_once_not_to():
+    world = World()
+    world.alive, world.server.books = {"n2"}, True
+    async with world.running():
+        await world.ask(*ips(3), wait_s=PREPARED_S)
+        assert len(writes(world, "clear")) == 3
+        world.alive = {"n1", "n2"}
+        world.scheduler.trigger_at_once()
+        await asyncio.sleep(PREPARED_S)
+        assert (len(writes(world, "clear")), len(writes(world, "standby"))) == (3, 3)
 
 
 @virtually
