@@ -100,7 +100,10 @@ class Backlog:
         for name in list(self._later):
             self._offer_chore(name)
         waits = self._writer.waiting() if self._withheld else {}
-        return min((waits[name] for name in self._withheld if name in waits), default=None)
+        news = self._writer.new() if self._later else {}
+        waits_s = [waits[name] for name in self._withheld if name in waits]
+        waits_s += [news[name] for name in self._later if name in news]
+        return min(waits_s, default=None)
 
     def assume(
         self, changes: Mapping[str, IpClaim | None], known: Callable[[str], IpClaim | None]
@@ -157,8 +160,10 @@ class Backlog:
         chore = self._chores.get(name)
         if chore is None:
             return
+        urgent = _is_urgent(chore)
         held = self._moves.has(name) or self._changes.has(name)
-        if held or not self._lane_of_chores.revise(name, chore, first=_is_urgent(chore)):
+        held |= not urgent and self._writer.is_new(name)
+        if held or not self._lane_of_chores.revise(name, chore, first=urgent):
             self._lane_of_chores.revise(name, None)
             self._later[name] = None
 

@@ -78,6 +78,11 @@ _CONTESTED_S = 15.0
 meanwhile."""
 
 
+_NEW_S = 0.5
+"""Seconds after its creation for which a claim has no chores. Its service is written meanwhile, and
+its node reports: a chore beside that makes one of the two writes fail, and begin anew."""
+
+
 class ClaimWriter:
     """Makes the writes, reports them, and knows which chores are left."""
 
@@ -109,10 +114,13 @@ class ClaimWriter:
         self._contested: set[str] = set()
         self._placed: dict[str, Placed] = {}
         self._cleared: set[str] = set()
+        self._old_at: dict[str, float] = {}
+        """When claims that this process created are new no more."""
 
     def forget(self) -> None:
         """Forget all moves and writes: another process may have led meanwhile."""
         self._placed.clear()
+        self._old_at.clear()
         self._rewrites, self._marked = Rewrites(_CONTESTED_S), Rewrites()
         self._prepared = Rewrites()
 
@@ -128,9 +136,23 @@ class ClaimWriter:
         return {str(name): wait_s for name, wait_s in waiting.items()}
 
     def unprepared(self) -> dict[str, float]:
-        """Return the claims whose standby somebody removes, with the seconds that it waits."""
+        """Return the claims that get no standby yet, with the seconds that it waits.
+
+        They are new, or somebody removes it each time.
+        """
         waiting = self._prepared.waiting(self._clock.monotonic())
-        return {str(name): wait_s for name, wait_s in waiting.items()}
+        return {str(name): wait_s for name, wait_s in waiting.items()} | self.new()
+
+    def is_new(self, name: str) -> bool:
+        """Whether a claim has no chores yet."""
+        return self._old_at.get(name, -inf) > self._clock.monotonic()
+
+    def new(self) -> dict[str, float]:
+        """Return the claims that have no chores yet, with the seconds for which they are new."""
+        now = self._clock.monotonic()
+        for name in [name for name, at in self._old_at.items() if at <= now]:
+            del self._old_at[name]
+        return {name: at - now for name, at in self._old_at.items()}
 
     async def write(self, write: Write) -> IpClaim | None:
         """Make a write; return the new version, None after a deletion. Raises ApiError."""
@@ -154,6 +176,7 @@ class ClaimWriter:
                 marks = prefix_annotation(claim, self._explicit_masks)
                 created = await self._store.create(with_annotations(claim, marks))
                 name, node = claim.metadata.name, claim.spec.node_name
+                self._old_at[name] = self._clock.monotonic() + _NEW_S
                 self._log.info("claim_created", claim=name, node=node)
                 return created
             case AssignClaim():
@@ -166,6 +189,7 @@ class ClaimWriter:
                 await self._store.delete(claim)
                 self._claims.deleted(claim)
                 self._placed.pop(claim.metadata.name, None)
+                self._old_at.pop(claim.metadata.name, None)
                 self._cleared.discard(claim.metadata.uid)
                 self._log.info("claim_deleted", claim=claim.metadata.name)
                 return None

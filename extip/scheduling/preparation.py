@@ -63,6 +63,8 @@ class Preparation:
                 return min(waiting.values(), default=None)
             self._even_out(state, state.standing, basis, fixed)
         self._next_at = now + STEP_S
+        if not steady and not state.standbys.are_lacking(fixed):
+            return min(waiting.values(), default=None)
         return STEP_S
 
     def _even_out(

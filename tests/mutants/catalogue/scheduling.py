@@ -53,6 +53,14 @@ def _rule(name: str, promise: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = (
+    Mutation(
+        name="chore-beside-the-report",
+        promise="A chore waits until the node of a new claim has reported",
+        file="scheduling/backlog.py",
+        old="held |= not urgent and self._writer.is_new(name)",
+        new="held |= not urgent and self._writer.is_new(name) and not name",
+        tests=("unit/scheduling/test_scheduler.py::test_a_new_claim_is_left_to_its_node_at_first",),
+    ),
     _rule(
         "dead-node-gets-claims",
         "its controller sends no heartbeats, or was stopped",

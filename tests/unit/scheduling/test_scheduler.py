@@ -473,6 +473,20 @@ async def test_each_claim_is_created_assigned_in_one_write_and_then_explained():
 
 
 @virtually
+async def test_a_new_claim_is_left_to_its_node_at_first():
+    """Of two writes to a claim at once, one fails, and is made anew after a read."""
+    async with World().running() as world:
+        await world.ask("10.0.0.1", wait_s=0.1)
+        world.server.report_up("10.0.0.1/32")
+        await asyncio.sleep(0.3)
+        assert [verb for verb, _ in world.server.tries] == ["create"]
+        await asyncio.sleep(3)
+        assert sorted(verb for verb, _ in world.server.tries) == ["create", "standby", "status"]
+        (claim,) = world.server.objects.values()
+        assert assigned(claim).message == f"to {claim.spec.node_name}"
+
+
+@virtually
 async def test_a_dead_nodes_claims_move_many_at_once_and_with_a_reason():
     async with World().running() as world:
         await world.ask(*ips(300), wait_s=3)
@@ -831,7 +845,8 @@ async def test_a_server_that_goes_on_to_book_owners_of_fields_is_asked_once_for_
         world.server.books = True
         await world.ask(*ips(100))
         await asyncio.sleep(60)
-        assert [verb for verb, _ in world.server.writes].count("clear") == 100
+        verbs = [verb for verb, _ in world.server.writes]
+        assert (verbs.count("standby"), verbs.count("clear")) == (100, 0)
 
 
 def test_a_service_without_an_endpoint_where_its_ip_is_is_told_so_once():
