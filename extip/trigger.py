@@ -6,6 +6,28 @@ import asyncio
 class Trigger(asyncio.Event):
     """An event that is awaited for some time at most."""
 
+    _timer: asyncio.TimerHandle | None = None
+
+    def set(self) -> None:
+        """Set it at once."""
+        self._cancel()
+        super().set()
+
+    def clear(self) -> None:
+        """Clear it; what `set_later` has asked for counts as done."""
+        self._cancel()
+        super().clear()
+
+    def set_later(self, seconds: float) -> None:
+        """Set it after that time, or sooner if that was asked before."""
+        if self._timer is None and not self.is_set():
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.set)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def wait_until_quiet(self, quiet_s: float, *, at_most_s: float) -> None:
         """Wait until it is set, and then until it was not set for `quiet_s`; then clear it.
 

@@ -48,12 +48,13 @@ class Preparation:
         """
         now = self._clock.monotonic()
         next_at = max(self._next_at, self._writer.pruned_at + _PRUNED_S)
-        if now < next_at:
-            return next_at - now
-        if state.standing is None:
-            return None
         waiting = self._writer.unprepared()
         fixed = self._chores.unavailable() | waiting.keys()
+        if now < next_at:
+            idle = not steady and not state.standbys.are_lacking(fixed)
+            return min(waiting.values(), default=None) if idle else next_at - now
+        if state.standing is None:
+            return None
         lacking = state.standbys.choose(state.claims, state.standing, most=_CHOSEN, fixed=fixed)
         for one in lacking:
             self._offer(one)
@@ -63,8 +64,6 @@ class Preparation:
                 return min(waiting.values(), default=None)
             self._even_out(state, state.standing, basis, fixed)
         self._next_at = now + STEP_S
-        if not steady and not state.standbys.are_lacking(fixed):
-            return min(waiting.values(), default=None)
         return STEP_S
 
     def _even_out(

@@ -70,8 +70,8 @@ _LEAST_REST_S, _MOST_REST_S = 0.02, 1.0
 _RETRY_S, _RETRY_AT_LEISURE_S = 15.0, 60.0
 """The longest delay of a failed write, in seconds: of a claim, and of another object."""
 
-_LEAST_APART_S = 0.1
-"""The least time between two passes for failed writes, in seconds."""
+_LEAST_APART_S, _MADE_S = 0.1, 0.1
+"""Seconds between two passes for failed writes at least; from a chore to the pass after it."""
 
 _TICK_S = 0.001
 """The shortest wait, in seconds."""
@@ -170,7 +170,7 @@ class ClaimScheduler:
             lanes,
             places=CONCURRENCY,
             longest_s=_RETRY_AT_LEISURE_S,
-            made=self.trigger,
+            made=partial(self._triggered.set_later, _MADE_S),
             failed=allocator.failed,
             behind=lambda: self._moves.waiting,
         )
@@ -180,7 +180,7 @@ class ClaimScheduler:
             lanes,
             places=_CHORES,
             longest_s=_RETRY_AT_LEISURE_S,
-            made=self.trigger,
+            made=partial(self._triggered.set_later, _MADE_S),
             behind=lambda: self._writing() or self._publication.waiting,
         )
         self._leisure = Leisure(
