@@ -45,6 +45,7 @@ class Vanished(Generic[T]):
         self._gone: set[str] = set()
         self._left: set[str] = set()
         self._wake = asyncio.Event()
+        self._orphaned = asyncio.Event()
 
     def gone(self, key: str) -> None:
         """Note that the server does not have that object any more."""
@@ -71,6 +72,12 @@ class Vanished(Generic[T]):
     def orphans(self) -> Collection[str]:
         """Keys of what is left of a kind that has ended, and was not seen again."""
         return self._left
+
+    async def wait_orphans(self) -> None:
+        """Wait until there are orphans."""
+        while not self._left:
+            self._orphaned.clear()
+            await self._orphaned.wait()
 
     async def stands(self) -> bool:
         """Return whether the kind is, by a read that begins now, the one that is known."""
@@ -100,6 +107,7 @@ class Vanished(Generic[T]):
     async def _outlive(self, uid: str) -> None:
         """Leave all as it is until the kind is back, and go on with that; `uid` if it is."""
         self._left.update(self.store)
+        self._orphaned.set()
         self._uid = uid or await self._definition.wait_back()
         if not self._keep:
             self._left.clear()

@@ -84,11 +84,12 @@ class Orphans:
                 await self._make(claim, create)
 
         while True:
-            if self.vanished.orphans and not self._kind.missing:
+            await self.vanished.wait_orphans()
+            if not self._kind.missing:
                 self._unmade &= {*self.vanished.orphans}
                 await for_each(tuple(self.vanished.orphans), make, limit=_MADE_AT_ONCE)
                 self._on_settled()
-            elif self._kind.missing:
+            else:
                 self._unmade.clear()
             await self._clock.sleep(_LOOK_S / 10)
 

@@ -117,6 +117,20 @@ def test_many_deletions_do_not_wait_for_one_another():
     play(scenario)
 
 
+def test_whoever_waits_for_orphans_is_told_when_there_are_some():
+    async def scenario(world):
+        waiting = asyncio.ensure_future(world.vanished.wait_orphans())
+        world.server.delete("default/a")
+        await asyncio.sleep(60)
+        assert not waiting.done(), "that was a deletion"
+        world.delete_kind()
+        async with asyncio.timeout(1):
+            await waiting
+        assert set(world.vanished.orphans) == {"default/b", "default/c"}
+
+    play(scenario, keep=True)
+
+
 def test_what_vanishes_with_its_kind_stays_and_goes_when_that_is_back_without_it():
     async def scenario(world):
         world.delete_kind()

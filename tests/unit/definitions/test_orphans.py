@@ -131,6 +131,28 @@ def test_one_claim_whose_write_hangs_keeps_nothing_from_being_decided():
     play(scenario)
 
 
+class Sleeps(LoopClock):
+    """A clock that counts how often somebody sleeps."""
+
+    count = 0
+
+    async def sleep(self, seconds):
+        self.count += 1
+        await super().sleep(seconds)
+
+
+def test_a_leader_without_orphans_does_not_look_for_them():
+    async def main():
+        clock = Sleeps()
+        kind = cast("KindWatch", SimpleNamespace(missing=""))
+        orphans = Orphans(kind, clock=clock, rng=Random(1))  # noqa: S311
+        async with beside(orphans.restore(orphans.vanished.store.get, World().create)):
+            await asyncio.sleep(3600)
+            assert clock.count == 0
+
+    run_virtually(main())
+
+
 def test_a_standby_forgets_what_its_leader_did_not_make_again():
     async def scenario(world):
         world.kind.missing = ""
