@@ -20,8 +20,13 @@ from extip.definitions.schema import schema_of
 
 
 def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -> Json:
-    """Return a column of `kubectl get`; a wide column needs ``-o wide``."""
-    return {"name": name, "jsonPath": path, "type": kind, "priority": 1 if wide else 0}
+    """Return a column of `kubectl get`; a wide column needs ``-o wide``.
+
+    The server leaves a priority of 0 out. With it a server-side apply of the same definition would
+    differ from what is there, and conflict with `extip crds --apply`.
+    """
+    column: Json = {"name": name, "jsonPath": path, "type": kind}
+    return {**column, "priority": 1} if wide else column
 
 
 def _condition_path(kind: str, field: str) -> str:

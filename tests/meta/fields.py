@@ -30,7 +30,7 @@ def _section(definition: Any) -> str:
     version = definition["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]
     columns = ", ".join(
-        f"{column['name']}{' (`-o wide`)' if column['priority'] else ''}"
+        f"{column['name']}{' (`-o wide`)' if column.get('priority') else ''}"
         for column in version["additionalPrinterColumns"]
     )
     rows = [

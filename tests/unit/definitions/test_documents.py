@@ -139,3 +139,11 @@ def test_a_claim_as_the_predecessors_users_write_it_decodes():
     )
     assert pool.spec.ranges == (("192.168.16.250", "192.168.16.252"),)
     assert pool.spec.auto_assign
+
+
+def test_no_column_has_a_priority_that_the_server_leaves_out():
+    """A list that differs from the server's is a conflict for whoever applies the same one."""
+    written = msgspec.json.decode(msgspec.json.encode(definitions()))
+    versions = [one["spec"]["versions"][0] for one in written]
+    columns = [column for version in versions for column in version["additionalPrinterColumns"]]
+    assert {column.get("priority") for column in columns} == {None, 1}
