@@ -273,7 +273,7 @@ def annotations(facts: ClusterFacts) -> Iterator[Finding]:
             severity=Severity.WARNING,
             what=f"service {name}: {text}",
             why="extip goes on as if it were not there",
-            do=f"mend it with `kubectl -n {name.replace('/', ' annotate service ')} --overwrite`, "
+            do=f"`kubectl -n {name.replace('/', ' edit service ')}`, "
             "or where the service is written",
         )
     if len(found) > _SHOWN:
