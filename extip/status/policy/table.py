@@ -18,6 +18,7 @@ from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import is_pinned, parse_cidr, pool_of
 from extip.claims.policy.same_ip import refusal
 from extip.nodes.policy.verdict import NOT_FOUND
+from extip.scheduling.policy.filters import Unfit
 from extip.services.policy.no_endpoint import NO_READY_ENDPOINT, NONE_READY
 from extip.services.policy.requests import parse_ip
 from extip.services.policy.written_ips import shown_ips
@@ -220,8 +221,7 @@ def node_row(
         state, why = "stopped", "its Lease is not held"
     elif verdict is not None and verdict.status != "True":
         state = "unknown" if verdict.status == "Unknown" else "not ready"
-        where = "" if lease is None else f" (there is one in {lease.metadata.namespace})"
-        why = _message(verdict, verdict.reason) + (where if verdict.reason == NOT_FOUND else "")
+        why = _message(verdict, verdict.reason) + _more(verdict.reason, node, lease)
     elif lease is None:
         state, why = "unknown", missing
     elif verdict is None:
@@ -237,6 +237,14 @@ def node_row(
         version="" if node is None else node.status.version,
         links="" if node is None else _links(node),
     )
+
+
+def _more(reason: str, node: IpNode | None, lease: Lease | None) -> str:
+    """Return what the objects tell beside the scheduler's verdict; often nothing."""
+    if reason == NOT_FOUND and lease is not None:
+        return f" (there is one in {lease.metadata.namespace})"
+    down = [] if node is None else [one.name for one in selected_links(node) if not one.up]
+    return f" ({', '.join(down)})" if reason == Unfit.LINK_DOWN and down else ""
 
 
 def _links(node: IpNode) -> str:

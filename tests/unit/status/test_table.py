@@ -190,6 +190,21 @@ def test_a_node_is_not_called_ready_where_the_scheduler_says_that_it_is_not():
     ]
 
 
+@pytest.mark.parametrize(
+    ("links", "named"),
+    [
+        ((NodeLink(name="eth7", takes="Any"),), " (eth7)"),
+        ((NodeLink(name="eth0", takes="Any", up=True), NodeLink(name="spare")), ""),
+        ((), ""),
+    ],
+)
+def test_the_interface_that_is_down_or_missing_is_named(links, named):
+    down = Condition(type="Ready", status="False", reason="LinkDown", message="it is missing")
+    told = replace(node("a"), status=IpNodeStatus(conditions=(down,), links=links))
+    (row,) = node_rows([told], [lease("a")], [], missing="")
+    assert row.why == f"it is missing{named}"
+
+
 def test_interfaces_for_ips_are_told_also_when_they_are_down():
     links = (
         NodeLink(name="mgmt", up=True),
