@@ -33,7 +33,7 @@ _ROUNDS = int(os.environ.get("EXTIP_BENCH_MASS_ROUNDS", "5"))
 _CONNECTIONS = 16
 """As many as extip's scheduler uses; more make it no faster."""
 
-_PATIENCE_S = max(180.0, 0.06 * _COUNT)
+_PATIENCE_S = max(600.0, 0.3 * _COUNT)
 _BOUND = 0.6
 _VICTIM, _SURVIVORS = "n1", ("n2", "n3")
 _SCHEDULER = ("--rebalance-after=0s",)

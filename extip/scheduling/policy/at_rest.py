@@ -33,7 +33,9 @@ def is_at_rest(
     preference of nodes, is left to a plan.
     """
     node, services = claim.spec.node_name, claim.spec.services
-    if not node or services is None or len(services) != 1 or len(owners) != 1 or not claim.managed:
+    if node not in standing.filters.open_nodes:  # thousands of claims may leave a dead node
+        return False
+    if services is None or len(services) != 1 or len(owners) != 1 or not claim.managed:
         return False
     service, owner = services[0], owners[0]
     return (

@@ -69,3 +69,33 @@ def test_a_claim_that_left_and_came_back_waits_anew():
         assert world.changes == 0
 
     run_virtually(main())
+
+
+def test_thousands_of_claims_of_one_node_are_one_look_up_and_one_change():
+    """They come in one turn of the loop, which a look at each node for each claim would hold."""
+    looks = 0
+
+    class Records(dict[str, IpNode]):
+        def items(self):
+            nonlocal looks
+            looks += 1
+            return super().items()
+
+    async def main():
+        world = World()
+        records = Records(n3=IpNode(status=IpNodeStatus(silent=("n1",))))
+        world.takeovers._records = records
+        claims = [replace(CLAIM, name=f"c{n}", interface=ip_interface(IP + n)) for n in range(1000)]
+        for claim in claims:
+            world.takeovers.begin(claim)
+        assert looks == 1
+        assert len(world.takeovers.opponents()) == 1000
+        world.takeovers.end("c7")
+        await asyncio.sleep(WAIT_S + 0.1)
+        assert world.takeovers.opponents() == {}
+        assert world.changes == 1
+        records.clear()
+        world.takeovers.begin(claims[0])
+        assert world.takeovers.opponents() == {}, "what was known in another turn does not count"
+
+    run_virtually(main())
