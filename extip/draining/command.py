@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, label_value
+from extip.api.names import NODE_LABEL, PREVIOUS_NODE_LABEL, STANDBY_LABEL, label_value
 from extip.api.resources import IP_CLAIMS, IP_NODES
 from extip.cache.listwatch import MOST_RECENT, Page
+from extip.claims.policy.assignment import on_its_node
 from extip.clock import LoopClock
 from extip.definitions.absent import UNKNOWN, without_claims
 from extip.draining.policy import DrainBlocker, drain_blockers, held_before
@@ -104,6 +105,8 @@ class Emptying:
     The labels of a claim name its node and the former one. When the second node dies, the claim
     moves on to a third one. Then no label names the first node, which still has the IP up. So each
     drain blocker is followed by its name until it is none any more.
+
+    A claim that this node has taken as its standby may name a dead node still.
     """
 
     def __init__(self, client: ApiClient, node: str) -> None:
@@ -116,16 +119,23 @@ class Emptying:
         """Return them as they are now. Raises ApiError."""
         if self._followed is None:
             self._followed = await self._held_before()
+        # Before claims: IpNodes name claims until those have changed.
+        page = await self._client.list(IP_NODES, resource_version=MOST_RECENT)
+        records = {one.metadata.name: one for one in page.items}
+        keys = [NODE_LABEL, PREVIOUS_NODE_LABEL]
+        if any(one.status.failed_over for one in page.items):
+            keys.append(STANDBY_LABEL)
         label = label_value(self._node)
         seen = {
             claim.metadata.name: claim
-            for key in (NODE_LABEL, PREVIOUS_NODE_LABEL)
+            for key in keys
             for claim in (await self._claims(f"{key}={label}")).items
         }
         for name in sorted(self._followed - seen.keys()):
             with suppress(NotFoundError):
                 seen[name] = await self._client.get(IP_CLAIMS, name=name)
-        found = drain_blockers(self._node, seen.values())
+        claims = [on_its_node(claim, records) for claim in seen.values()]
+        found = drain_blockers(self._node, claims)
         self._followed = {one.name for one in found}
         return found
 

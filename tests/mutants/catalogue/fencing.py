@@ -235,6 +235,14 @@ MUTATIONS = (
         tests=("unit/draining/test_policy.py",),
     ),
     Mutation(
+        name="drained-with-the-ips-of-a-dead-node",
+        promise="moves all IPs off a node without a gap, and waits for that",
+        file="draining/command.py",
+        old="keys.append(STANDBY_LABEL)",
+        new="pass",
+        tests=("unit/draining/test_command.py",),
+    ),
+    Mutation(
         name="simple-mode-yields",
         promise="Simple mode never yields",
         file="fencing/lease_fencing.py",
