@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from contextvars import Context
+from dataclasses import dataclass
 from random import Random
 
 from extip.net.interfaces import IPAddress
@@ -14,6 +15,17 @@ PATIENCE_S = 8.0
 """A neighbour that does not answer is asked for anew: 5 s of delay and three probes (Linux)."""
 
 Pair = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """Frames of one station to another are lost by chance, and late."""
+
+    loss: float = 0.0
+    delay_s: float = 0.0
+
+
+_SOUND = Weakness()
 
 
 class FaultySegment(FakeSegment):
@@ -30,6 +42,8 @@ class FaultySegment(FakeSegment):
         """Stations whose port is down."""
         self.blocked: dict[Pair, int] = {}
         """Frames of the first station do not reach the second; how many faults say so."""
+        self.weak: dict[Pair, Weakness] = {}
+        """What is wrong with frames of the first station to the second, beside all others."""
         self.frames = 0
         """How many were sent, each counted once."""
 
@@ -59,7 +73,8 @@ class FaultySegment(FakeSegment):
         if not station or station == event.mac or not self._arrives(event.mac, station):
             return
         arrives = asyncio.get_running_loop().call_later
-        listener.context.copy().run(arrives, self.delay_s, listener.hear, event)
+        delay_s = self.delay_s + self.weak.get((event.mac, station), _SOUND).delay_s
+        listener.context.copy().run(arrives, delay_s, listener.hear, event)
 
     def reached(self, ip: IPAddress, mac: bytes, /) -> list[bytes]:
         return [
@@ -69,9 +84,8 @@ class FaultySegment(FakeSegment):
         ]
 
     def _arrives(self, sender: bytes, receiver: bytes) -> bool:
-        return self.connects(sender, receiver) and not (
-            self.loss and self._rng.random() < self.loss
-        )
+        loss = self.loss + self.weak.get((sender, receiver), _SOUND).loss
+        return self.connects(sender, receiver) and not (loss and self._rng.random() < loss)
 
 
 class Client:

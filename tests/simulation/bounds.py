@@ -44,6 +44,8 @@ STOPPED = Bound(TTL_S + LIFETIME_END_S + 1.1 * HEARTBEAT_S - MONITOR_S, 0.0)
 CUT_OFF = Bound(0.2, 0.0)
 ISOLATED = Bound(0.0, 2.5 * HEARTBEAT_S + 0.2)
 NO_CARRIER = Bound(0.0, 1.5)
+TAKEN_AWAY = Bound(ORDERED.two_s, ISOLATED.nobody_s)
+"""A node that is marked hands its IPs over; a moment later it has no power any more."""
 
 
 def _of_nodes(bound: Bound, *, alone: bool = False) -> Callable[[Fault], Bound | None]:
@@ -100,16 +102,19 @@ TABLE: dict[str, Callable[[Fault], Bound | None]] = {
     "Overtaken": _always,
     "Rejected": _always,
     "HangingNamespace": _always,
+    "RejectedNamespace": _always,
     "Split": _of_nodes(ISOLATED, alone=True),
     "Unplugged": _of_nodes(NO_CARRIER),
     "Down": _of_nodes(NO_CARRIER),
     "Drained": _of_nodes(ORDERED),
     "NodePatched": lambda _: ORDERED,
+    "Scaled": _of_nodes(TAKEN_AWAY, alone=True),
     "RecordDeleted": _always,
     "Lossy": _always,
     "Late": _always,
     "OneWay": _always,
     "NotBothWays": _always,
+    "Weak": _always,
 }
 """Faults that are not in it have no bound of their own."""
 

@@ -1,6 +1,7 @@
 """Histories drawn from seeds keep every promise; so do the ones that once did not."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from random import SystemRandom
@@ -27,6 +28,8 @@ from tests.simulation.history import History, play
 from tests.simulation.runs import Report, run_seeds
 from tests.simulation.shrink import shrink
 from tests.simulation.world import World
+
+Say = Callable[[str], None]
 
 FIXED, FRESH = 16, 8
 CORES = len(os.sched_getaffinity(0))
@@ -97,10 +100,12 @@ class Forgotten(Fault):
         kernel.insert(1, ip_interface("10.99.0.1/32"), valid_s=10**6, ours=True)
 
 
-def report_of(seeds: range) -> Report:
+def report_of(seeds: range, say: Say) -> Report:
+    say(f"sim: seeds {seeds[0]} to {seeds[-1]}")
     report = Report()
     for run in run_seeds(seeds, workers=CORES):
         report.add(run)
+    say(f"sim: {report.runs} histories, {report.cluster_hours:.1f} cluster-hours")
     return report
 
 
@@ -108,8 +113,8 @@ def text_of(report: Report) -> str:
     return "\n".join(f"SEED={run.seed}\n{run.violations}\n{run.shortest}" for run in report.failed)
 
 
-def test_every_promise_is_kept_in_histories_that_are_always_the_same() -> None:
-    report = report_of(range(1, FIXED + 1))
+def test_every_promise_is_kept_in_histories_that_are_always_the_same(say: Say) -> None:
+    report = report_of(range(1, FIXED + 1), say)
     assert report.runs == FIXED
     assert not report.failed, text_of(report)
     assert report.pairs
@@ -120,10 +125,9 @@ def test_what_was_broken_once_is_not_again(name: str) -> None:
     assert play(FOUND[name]).violations == []
 
 
-def test_every_promise_is_kept_in_fresh_histories() -> None:
+def test_every_promise_is_kept_in_fresh_histories(say: Say) -> None:
     first = SystemRandom().randrange(10**9)
-    print(f"seeds from {first}")  # noqa: T201 - pytest shows it of a test that fails
-    report = report_of(range(first, first + FRESH))
+    report = report_of(range(first, first + FRESH), say)
     assert not report.failed, text_of(report)
 
 

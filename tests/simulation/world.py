@@ -151,15 +151,19 @@ class World:
         kernel.put(IFACE, ip_interface(f"{own}/{self.lan.prefixlen}"))
         network = FakeNetwork(kernel, self.segment, hostname=name, iface=IFACE)
         node = self.nodes[name] = Node(name, mac, own, clock, network)
+        self.add_to_api(name)
+        return node
+
+    def add_to_api(self, name: str) -> None:
+        """Have the API server know the machine as a node that nothing is wrong with."""
         self.api.create(
             NODES,
             name,
             status={
                 "conditions": [{"type": "Ready", "status": "True"}],
-                "addresses": [{"type": "InternalIP", "address": str(own)}],
+                "addresses": [{"type": "InternalIP", "address": str(self.nodes[name].own)}],
             },
         )
-        return node
 
     def add_scheduler(self, name: str, *, rate: float = 1.0) -> None:
         self.scheduler_hosts[name] = HostClock(rate)
@@ -171,7 +175,7 @@ class World:
 
     def start(self, name: str) -> None:
         """Start a process that does not run, where it is to run."""
-        if self.pod not in ("", name):
+        if self.pod not in ("", name) or self.held[("no power", name)]:
             return
         before = self.processes.get(name)
         if before is not None and before.ended is None and not before.life.dead:

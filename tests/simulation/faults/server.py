@@ -213,6 +213,14 @@ class HangingNamespace(Ruled):
         return Rule(Hang(), verbs=WRITES, namespace="shop")
 
 
+class RejectedNamespace(Ruled):
+    """A webhook refuses every change in one namespace, or is broken itself."""
+
+    def rule(self) -> Rule:
+        effect = DENIED if self.amount < 0.5 else WEBHOOK_DOWN
+        return Rule(effect, verbs=WRITES, namespace="shop")
+
+
 class Overtaken(OfKind):
     """Somebody else changes the objects all the time: writes with a version are conflicts."""
 
@@ -274,6 +282,7 @@ SERVER = (
     Unanswered,
     Rejected,
     HangingNamespace,
+    RejectedNamespace,
     Overtaken,
     Restored,
     Undefined,

@@ -147,12 +147,12 @@ class NodePatched(OfNode):
 
     def begin(self, world: World) -> None:
         name, what = self.who
-        if world.begins(what, name):
+        if world.begins(what, name) and world.api.has(NODES, name):
             world.api.patch(NODES, name, _patch(what, on=True))
 
     def end(self, world: World) -> None:
         name, what = self.who
-        if world.ends(what, name):
+        if world.ends(what, name) and world.api.has(NODES, name):
             world.api.patch(NODES, name, _patch(what, on=False))
 
 
@@ -204,6 +204,8 @@ class RecordDeleted(OfNode):
 def undo_again(world: World) -> None:
     """Undo what people had undone before: an older state of the API server may have it again."""
     for name in world.nodes:
+        if not world.held[("scaled", name)] and not world.api.has(NODES, name):
+            world.add_to_api(name)
         for what in _UNFIT:
             if world.api.has(NODES, name) and not world.held[(what, name)]:
                 world.api.patch(NODES, name, _patch(what, on=False))

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from itertools import product
 from random import Random
 
-from tests.fakes.faulty_segment import Stranger
+from tests.fakes.faulty_segment import Stranger, Weakness
 from tests.simulation.faults.base import Fault, OfNode, Scene
 from tests.simulation.world import World
 
@@ -74,6 +74,20 @@ class Lossy(Fault):
         world.segment.loss = max(0.0, world.segment.loss - self.amount / 4)
 
 
+class Weak(OneWay):
+    """Most frames of the first node to the second are lost or late; the way back is sound."""
+
+    def begin(self, world: World) -> None:
+        weakness = Weakness(loss=0.2 + 0.7 * self.amount, delay_s=0.1 * self.amount)
+        world.segment.weak[self._pair(world)] = weakness
+
+    def end(self, world: World) -> None:
+        world.segment.weak.pop(self._pair(world), None)
+
+    def _pair(self, world: World) -> tuple[bytes, bytes]:
+        return world.mac_of(self.who[0]), world.mac_of(self.who[1])
+
+
 class Late(Fault):
     """Frames take up to 100 ms."""
 
@@ -133,4 +147,4 @@ class Claimed(Fault):
         world.strangers.pop(self).leave()
 
 
-WIRE = (Split, OneWay, NotBothWays, Lossy, Late, SwitchRestart, Unplugged, Claimed)
+WIRE = (Split, OneWay, NotBothWays, Weak, Lossy, Late, SwitchRestart, Unplugged, Claimed)
