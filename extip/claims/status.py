@@ -21,6 +21,7 @@ from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundE
 from extip.kube.client import ApiClient
 from extip.supervisor import for_each
 from extip.workqueue import WorkQueue
+from extip.writes.policy.rewrites import Rewrites
 
 CONCURRENCY = 12
 """Writes at once."""
@@ -45,6 +46,9 @@ drained node waits for the reports; from then on each writer makes one report in
 
 _CONFLICTS = 4
 """Conflicts in a row after which a write has to wait."""
+
+_CONTESTED_S = 15.0
+"""The longest delay of a report that somebody undoes each time, in seconds."""
 
 
 class _Arrivals:
@@ -92,6 +96,8 @@ class ClaimStatusWriter:
         self._queue: WorkQueue[str] = WorkQueue(rng=rng, backoff=_BACKOFF)
         self._outcomes: dict[str, Outcome] = {}
         self._arrivals = _Arrivals()
+        self._rng = rng
+        self._rewrites = Rewrites(_CONTESTED_S)
         self._log = log.get_logger("claim-status")
         self._failing = ""
 
@@ -152,6 +158,11 @@ class ClaimStatusWriter:
             status = None if claim is None else self._status(claim)
             if claim is None or status is None:
                 return
+            content = claim.metadata.uid, claim.metadata.generation, self._outcomes[name]
+            wait_s = self._rewrites.due_s(name, content) - self._clock.monotonic()
+            if wait_s > 0:  # somebody undoes it each time
+                self._queue.add_after(name, wait_s)
+                return
             try:
                 patch = status_patch(claim, status)
                 await self._client.patch(IP_CLAIMS, patch, name=name, subresource="status")
@@ -160,6 +171,8 @@ class ClaimStatusWriter:
             except NotFoundError:
                 return
             else:
+                now, chance = self._clock.monotonic(), self._rng.random()
+                self._rewrites.wrote(name, content, now=now, chance=chance)
                 return
         raise ApiUnavailableError(f"claim {name} was changed again and again")
 

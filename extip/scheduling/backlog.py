@@ -10,7 +10,6 @@ from extip import log
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import SetServices
-from extip.claims.policy.same_ip import DUPLICATE, is_refused
 from extip.metrics import Metrics
 from extip.scheduling.claim_writer import Chore, ClaimWriter, Explain, assumed
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, SetWithdrawn, Write
@@ -103,6 +102,7 @@ class Backlog:
         news = self._writer.new() if self._later else {}
         waits_s = [waits[name] for name in self._withheld if name in waits]
         waits_s += [news[name] for name in self._later if name in news]
+        waits_s += filter(None, (self._writer.wait_s(self._chores[name]) for name in self._later))
         return min(waits_s, default=None)
 
     def assume(
@@ -155,7 +155,10 @@ class Backlog:
             self._offer_chore(name)
 
     def _offer_chore(self, name: str) -> None:
-        """Put the chore of a claim into its lane, unless a write of the claim comes first."""
+        """Put the chore of a claim into its lane, unless a write of the claim comes first.
+
+        One that somebody undoes comes ever more rarely.
+        """
         self._later.pop(name, None)
         chore = self._chores.get(name)
         if chore is None:
@@ -163,6 +166,7 @@ class Backlog:
         urgent = _is_urgent(chore)
         held = self._moves.has(name) or self._changes.has(name)
         held |= not urgent and self._writer.is_new(name)
+        held |= self._writer.wait_s(chore) > 0
         if held or not self._lane_of_chores.revise(name, chore, first=urgent):
             self._lane_of_chores.revise(name, None)
             self._later[name] = None
@@ -208,7 +212,4 @@ def is_move(write: Write) -> bool:
 
 
 def _is_urgent(chore: Chore) -> bool:
-    """Whether it refuses a claim, or ends a refusal: by it an IP on two nodes goes down."""
-    if not isinstance(chore, Explain):
-        return False
-    return chore.condition.reason == DUPLICATE or is_refused(chore.claim)
+    return isinstance(chore, Explain) and chore.is_urgent

@@ -48,6 +48,17 @@ class Explain:
     claim: IpClaim
     condition: Condition
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it refuses a claim, or ends a refusal: by it an IP on two nodes goes down."""
+        return self.condition.reason == DUPLICATE or is_refused(self.claim)
+
+    @property
+    def content(self) -> object:
+        """The same twice in a row means that somebody has undone it: nobody changed the claim."""
+        meta = self.claim.metadata
+        return meta.uid, meta.generation, self.condition
+
 
 @dataclass(frozen=True, slots=True)
 class ClearFieldOwners:
@@ -107,6 +118,7 @@ class ClaimWriter:
         self._log = log.get_logger("scheduling")
         self._rng = rng
         self._rewrites = Rewrites(_CONTESTED_S)
+        self._explained = Rewrites(_CONTESTED_S)
         self._marked = Rewrites()
         self._prepared = Rewrites()
         self.pruned_at = -inf
@@ -123,6 +135,7 @@ class ClaimWriter:
         self._old_at.clear()
         self._rewrites, self._marked = Rewrites(_CONTESTED_S), Rewrites()
         self._prepared = Rewrites()
+        self._explained = Rewrites(_CONTESTED_S)
 
     def is_due(self, write: Write) -> bool:
         """Whether the write need not wait. One that somebody undoes comes ever more rarely."""
@@ -153,6 +166,16 @@ class ClaimWriter:
         for name in [name for name, at in self._old_at.items() if at <= now]:
             del self._old_at[name]
         return {name: at - now for name, at in self._old_at.items()}
+
+    def wait_s(self, chore: Chore) -> float:
+        """Return the seconds that a condition waits, as somebody removes it each time, or 0.
+
+        A refusal never waits, nor its end: by it an IP that may be on two nodes goes down.
+        """
+        if not isinstance(chore, Explain) or chore.is_urgent:
+            return 0.0
+        due_s = self._explained.due_s(chore.claim.metadata.name, chore.content)
+        return max(0.0, due_s - self._clock.monotonic())
 
     async def write(self, write: Write) -> IpClaim | None:
         """Make a write; return the new version, None after a deletion. Raises ApiError."""
@@ -231,10 +254,7 @@ class ClaimWriter:
                 later[name] = mark
             elif self.is_to_be_cleared(claim) and name not in decided.unprepared:
                 later[name] = ClearFieldOwners(claim)
-        # A refusal comes first, and its end: by it an IP that may be on two nodes goes down.
-        explained.sort(
-            key=lambda one: one.condition.reason != DUPLICATE and not is_refused(one.claim)
-        )
+        explained.sort(key=lambda one: not one.is_urgent)
         return {one.claim.metadata.name: one for one in explained} | later
 
     def is_to_be_cleared(self, claim: IpClaim) -> bool:
@@ -262,6 +282,8 @@ class ClaimWriter:
                 conditions = with_condition(claim.status.conditions, condition, now=self._now())
                 patch = {"metadata": metadata, "status": {"conditions": conditions}}
                 self._claims.wrote(await self._store.patch_status(claim, patch))
+                now, chance = self._clock.monotonic(), self._rng.random()
+                self._explained.wrote(claim.metadata.name, chore.content, now=now, chance=chance)
             case Mark(labels=labels, annotations=annotations):
                 patch = {"metadata": {**metadata, "labels": labels, "annotations": annotations}}
                 self._claims.wrote(await self._store.patch(claim, patch))

@@ -11,6 +11,7 @@ import pytest
 from tests.simulation.faults import Fault
 from tests.simulation.faults.kernel import Down
 from tests.simulation.faults.processes import Freeze, Kill, Limp, Restart
+from tests.simulation.faults.programs import Fought
 from tests.simulation.faults.server import (
     Deaf,
     EtcdDown,
@@ -85,6 +86,9 @@ FOUND = {
     ),
     "nodes-that-live-are-found-dead-one-after-another": History(
         610007, (Overtaken(59.88, 9.0, ("leases",), 0.93),)
+    ),
+    "a-program-clears-the-conditions-of-claims-eight-times-a-second": History(
+        106, (Fought(15.0, 7.04, ("ipclaims",), 0.017),)
     ),
     "refused-heartbeats-are-repeated-in-time": History(4, (Throttled(20.0, 9.0, (), 0.5),)),
 }

@@ -5,6 +5,9 @@ from tests.mutants.mutation import Mutation
 _LANES = ("unit/writes/test_lanes.py",)
 _BACKOFF = ("unit/writes/test_backoff.py",)
 _OVERLAY = ("unit/cache/test_mutation.py",)
+_CONTESTED = ("unit/scheduling/test_scheduler_contested.py",)
+_REPORTS = ("unit/claims/test_status.py",)
+_RARELY = "extip writes them back ever more rarely"
 _ALONE = "A write that is not answered delays only its own object"
 
 MUTATIONS = (
@@ -111,5 +114,29 @@ MUTATIONS = (
         old="if now > until or (found",
         new="if (found",
         tests=_OVERLAY,
+    ),
+    Mutation(
+        name="cleared-conditions-come-back-without-a-pause",
+        promise=_RARELY,
+        file="scheduling/backlog.py",
+        old="held |= self._writer.wait_s(chore) > 0",
+        new="",
+        tests=_CONTESTED,
+    ),
+    Mutation(
+        name="cleared-conditions-never-come-back",
+        promise=_RARELY,
+        file="scheduling/backlog.py",
+        old="self._writer.wait_s(self._chores[name]) for name in self._later",
+        new="0.0 for name in self._later",
+        tests=_CONTESTED,
+    ),
+    Mutation(
+        name="overwritten-reports-come-back-without-a-pause",
+        promise=_RARELY,
+        file="claims/status.py",
+        old="if wait_s > 0:",
+        new="if False:",
+        tests=_REPORTS,
     ),
 )

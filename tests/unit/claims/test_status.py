@@ -211,6 +211,28 @@ def test_what_somebody_else_overwrites_is_told_again():
     play(scenario)
 
 
+def test_who_overwrites_each_report_is_answered_ever_more_rarely():
+    async def scenario(world):
+        world.put("a")
+        await asyncio.sleep(1)
+        world.writer.on_outcomes({"a": UP})
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            if world.up("a"):
+                world.put("a", status=IpClaimStatus(holder="nobody"))
+        times = [at_s for at_s, _ in world.patches]
+        assert 4 <= len(times) <= 14
+        assert times[1] - times[0] < 1, "a slip is put right at once"
+        world.writer.on_outcomes({"a": DOWN})
+        await asyncio.sleep(1)
+        assert world.up("a") == "False", "another report does not wait"
+        world.put("a", status=IpClaimStatus(holder="nobody"))
+        await asyncio.sleep(20)
+        assert world.up("a") == "False"
+
+    play(scenario)
+
+
 def test_an_address_that_is_gone_for_a_moment_is_not_told():
     async def scenario(world):
         world.put("a")

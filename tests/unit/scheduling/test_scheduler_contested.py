@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
 from tests.fakes.virtual_time import run_virtually
-from tests.unit.scheduling.test_scheduler import World, drift
+from tests.unit.scheduling.test_scheduler import World, assigned, drift
 
 MINUTE_S = 60
 
@@ -23,13 +23,13 @@ class Contested(World):
     def contested(self, claim):
         self.told.append(claim.metadata.name)
 
-    async def fight(self, undo):
+    async def fight(self, undo, *, verbs=("create", "patch")):
         """Undo each write to the claim as soon as the watch shows it; return when they came."""
         written = []
         seen = len(self.server.writes)
         for _ in range(MINUTE_S * 20):
             await asyncio.sleep(0.05)
-            if any(verb in ("create", "patch") for verb, _ in self.server.writes[seen:]):
+            if any(verb in verbs for verb, _ in self.server.writes[seen:]):
                 written.append(asyncio.get_running_loop().time())
             seen = len(self.server.writes)
             self.scheduler.trigger()
@@ -105,6 +105,44 @@ def test_a_program_that_strips_labels_is_answered_ever_more_rarely():
             assert 3 <= written <= 10
             await asyncio.sleep(MINUTE_S)
             assert drift(world) == 0, "a write that has waited long enough was not overlooked"
+
+    run_virtually(main())
+
+
+def clears_conditions(server):
+    for claim in list(server.objects.values()):
+        if claim.status.conditions:
+            status = replace(claim.status, conditions=())
+            server.put(replace(claim, metadata=bumped(server, claim), status=status))
+
+
+def test_a_program_that_clears_conditions_is_answered_ever_more_rarely():
+    async def main():
+        async with Contested().running() as world:
+            world.alive = {"n1"}
+            await world.ask("10.0.0.1")
+            began = asyncio.get_running_loop().time()
+            written = await world.fight(clears_conditions, verbs=("status",))
+            assert 4 <= len(written) <= 14  # of a thousand
+            assert written[0] - began < 1  # a slip is put right at once
+            await asyncio.sleep(20)
+            (claim,) = world.server.objects.values()
+            assert assigned(claim).status == "True"
+            assert drift(world) == 0
+
+    run_virtually(main())
+
+
+def test_a_claim_that_moves_is_explained_at_once_whoever_clears_its_conditions():
+    async def main():
+        async with Contested().running() as world:
+            world.alive = {"n1"}
+            await world.ask("10.0.0.1")
+            await world.fight(clears_conditions, verbs=("status",))
+            world.alive = {"n2"}
+            await world.ask("10.0.0.1", wait_s=1.0)
+            (claim,) = world.server.objects.values()
+            assert assigned(claim).message.startswith("to n2")
 
     run_virtually(main())
 
