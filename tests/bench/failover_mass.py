@@ -51,7 +51,7 @@ def measure() -> Iterator[Figure]:
     with Lab(nodes=3) as lab:
         cluster = ClaimsCluster(lab, scheduler=_SCHEDULER)
         cluster.start(_VICTIM)
-        program.run(lab.switch, "fill", lab.kubeconfig, _COUNT, 1)
+        program.run(lab.switch, "fill", lab.kubeconfig, _COUNT, 1, timeout_s=_PATIENCE_S)
         cluster.wait_settled(ips, timeout=_PATIENCE_S)
         for number in range(_ROUNDS):
             if number:
@@ -86,7 +86,8 @@ def measure() -> Iterator[Figure]:
 
 def _of_a_plain_client(lab: Lab) -> float:
     """Return the seconds that aiohttp needs for as many claims that are no extip's."""
-    program.run(lab.switch, "claims", lab.kubeconfig, _COUNT, _SURVIVORS[0], _BY_HAND)
+    about = _COUNT, _SURVIVORS[0], _BY_HAND
+    program.run(lab.switch, "claims", lab.kubeconfig, *about, timeout_s=_PATIENCE_S)
     try:
         return _patched_s(lab, _BY_HAND)
     finally:
@@ -94,9 +95,8 @@ def _of_a_plain_client(lab: Lab) -> float:
 
 
 def _patched_s(lab: Lab, selector: str, *standbys: str) -> float:
-    taken_s: float = program.run(
-        lab.switch, "patch", lab.kubeconfig, _VICTIM, _CONNECTIONS, selector, *standbys
-    )
+    how = _VICTIM, _CONNECTIONS, selector, *standbys
+    taken_s: float = program.run(lab.switch, "patch", lab.kubeconfig, *how, timeout_s=_PATIENCE_S)
     return taken_s
 
 

@@ -22,7 +22,7 @@ def environment() -> dict[str, str]:
     return {"PYTHONPATH": str(_ROOT)}
 
 
-def run(host: Host, name: str, *arguments: object) -> Any:
+def run(host: Host, name: str, *arguments: object, timeout_s: float = TIMEOUT_S) -> Any:
     """Run a program to its end; return the JSON that it printed. Raises LabError."""
     command = argv(name, *arguments)
-    return json.loads(host.run(command, env=environment(), timeout=TIMEOUT_S).stdout)
+    return json.loads(host.run(command, env=environment(), timeout=timeout_s).stdout)

@@ -1,6 +1,7 @@
 """A death that the segment tells of, and what looks like one; whole clusters in virtual time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from random import Random
@@ -35,22 +36,28 @@ class FaultySegment(FakeSegment):
         """Addresses that nobody gets an answer about."""
         self.lost = 0.0
         """Part of the frames that is lost."""
+        self.frames: Counter[bytes] = Counter()
+        """The number of frames that each station has sent."""
         self._rng = Random(7)  # noqa: S311 - a simulation's chance
 
     def say(self, event: NeighbourEvent, **to: bytes) -> None:
+        self.frames[event.mac] += 1
         if event.mac not in self.dumb & self.deaf:
             super().say(event, **to)
 
     def reached(self, ip: IPAddress, mac: bytes, /) -> list[bytes]:
+        self.frames[mac] += 1
         if mac in self.deaf or ip in self.dumb_about:
             return []
-        return [
+        found = [
             station
             for station in super().reached(ip, mac)
             if station not in self.dumb
             and frozenset({station, mac}) not in self.apart
             and self._rng.random() < (1 - self.lost) ** 2
         ]
+        self.frames.update(found)
+        return found
 
 
 class World(Cluster):
@@ -354,6 +361,21 @@ def test_at_rest_controllers_write_heartbeats_and_nothing_else() -> None:
         assert len(writes) <= 1.2 * 20.0 / 2.0 * len(NODES)
 
     play(scenario, *NODES)
+
+
+@pytest.mark.parametrize("count", [3, 5, 20])
+def test_at_rest_a_node_sends_at_most_twenty_frames_a_second_in_a_cluster_of_any_size(
+    count: int,
+) -> None:
+    async def scenario(world: World) -> None:
+        await asyncio.sleep(30.0)
+        world.wire.frames.clear()
+        await asyncio.sleep(20.0)
+        for node in world.nodes:
+            sent = world.wire.frames[world.mac(node)] / 20.0
+            assert 2.0 < sent <= 20.0, node
+
+    play(scenario, *(f"n{number}" for number in range(1, count + 1)))
 
 
 def _own_addresses(count: int) -> list[IPAddress]:
