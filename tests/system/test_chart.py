@@ -81,7 +81,17 @@ def test_helm_installs_upgrades_and_removes_extip(lab: Lab, releases: Any, chart
     addresses = [one for node in lab.nodes.values() for one in node.addresses("eth0")]
     assert not any(address.proto == MARK for address in addresses)
     kinds = "clusterroles,clusterrolebindings,priorityclasses"
+    there = lab.kubectl_json("-n", SPACE, "get", "leases")["items"]
+    names = {lease["metadata"]["name"] for lease in there}
+    assert names == {"extip-scheduler", *(f"extip-node-{name}" for name in lab.nodes)}
     left = lab.kubectl_json("get", kinds, "-l", "app.kubernetes.io/name=extip")["items"]
     wait_until(lambda: not lab.kubectl("-n", SPACE, "get", "all", "-o", "name"), "all to be gone")
     assert left == []
     assert lab.kubectl("get", "crd", "-o", "name").count("ipcontroller.ext") == 3
+
+    lab.kubectl("delete", "namespace", SPACE)
+    lab.kubectl("delete", "-f", f"{chart}/crds")
+    apply = [sys.executable, "-m", "extip", "crds", "--apply"]
+    kubeconfig = f"--kubeconfig={lab.outside_kubeconfig()}"
+    subprocess.run([*apply, kubeconfig], cwd=ROOT, check=True, timeout=120)
+    releases.install(chart, RELEASE, VALUES, create_namespace=True)  # beside these definitions
