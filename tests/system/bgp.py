@@ -48,6 +48,11 @@ protocol kernel {{
     }};
     merge paths on;
 }}
+# RFC 8326: routers set the least preference on routes with GRACEFUL_SHUTDOWN.
+filter leaving_last {{
+    if (65535, 0) ~ bgp_community then bgp_local_pref = 0;
+    accept;
+}}
 {sessions}
 """
 # FRR makes its BFD session anew when BGP comes up, which ends BGP once: see docs/ecmp.md.
@@ -58,7 +63,7 @@ protocol bgp {name}_v{version} {{
     bfd on;
     error wait time 5, 60;
     ipv{version} {{
-        import all;
+        import filter leaving_last;
         export none;
     }};
 }}
@@ -90,6 +95,17 @@ class Bgp:
             frr.start(node, values)
         else:
             _start_bird(node, _node_configuration(node.ip))
+
+    def leave(self, node: Node, *, leaving: bool = True) -> None:
+        """Have routers prefer other nodes, as docs/ecmp.md says it."""
+        if self._daemon == "frr":
+            frr.leave(node, leaving=leaving)
+            return
+        text = _node_configuration(node.ip)
+        if leaving:
+            text = text.replace("define LEAVING = false;", "define LEAVING = true;")
+        node.write_file(_configuration(node), text)
+        node.run(["birdc", "-s", _socket(node), "configure"])
 
     def wait_established(self) -> None:
         """Wait until all sessions are up, and BFD runs on all of them at its final speed."""
@@ -138,7 +154,7 @@ class Bgp:
 
 
 def _start_bird(host: Host, configuration: str) -> None:
-    path = f"/run/bird-{host.name}.conf"
+    path = _configuration(host)
     host.write_file(path, configuration)
     host.start(["bird", "-f", "-c", path, "-s", _socket(host)])
 
@@ -162,6 +178,10 @@ def _node_configuration(ip: str) -> str:
     text, count = re.subn(r"(?m)^router id [^;]*;", f"router id {ip};", text)
     assert count == 1
     return text.replace("log syslog all;", "log stderr all;")
+
+
+def _configuration(host: Host) -> str:
+    return f"/run/bird-{host.name}.conf"
 
 
 def _socket(host: Host) -> str:

@@ -34,6 +34,13 @@ def start(host: Host, configuration: str) -> None:
     host.run(["vtysh", "-N", host.name, "-f", path])
 
 
+def leave(host: Host, *, leaving: bool) -> None:
+    """Have routers prefer other nodes."""
+    command = "bgp graceful-shutdown" if leaving else "no bgp graceful-shutdown"
+    lines = ["configure terminal", "router bgp 65010", command]
+    host.run(["vtysh", "-N", host.name, *(word for line in lines for word in ("-c", line))])
+
+
 def node_configuration(ip: str, *, pool_v4: str, pool_v6: str) -> str:
     """Return the shipped configuration with the values of a node; the lab has one router."""
     values = {

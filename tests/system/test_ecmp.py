@@ -79,3 +79,20 @@ def test_a_drained_node_still_serves_what_arrives_and_gets_nothing_new(world):
     drain(lab, "n3", "--undo").communicate(timeout=100)
     for ip in world.ips:
         world.bgp.wait_next_hops(ip, *NODES)
+
+
+def test_routers_prefer_other_nodes_to_one_that_says_that_it_leaves(world):
+    """GRACEFUL_SHUTDOWN (RFC 8326): the node still has its IPs, and serves what arrives."""
+    lab, leaving = world.lab, world.lab.nodes["n3"]
+    with lab.probe(world.ips, host=lab.far_client) as probe:
+        for ip in world.ips:
+            probe.wait_for_answer(ip=ip)
+        world.bgp.leave(leaving)
+        for ip in world.ips:
+            world.bgp.wait_next_hops(ip, "n1", "n2")
+        assert world.on_lo() == {name: set(world.ips) for name in NODES}
+        world.bgp.leave(leaving, leaving=False)
+        for ip in world.ips:
+            world.bgp.wait_next_hops(ip, *NODES)
+            probe.wait_for_answer(ip=ip, sent_after_s=time.monotonic())
+    assert all(probe.longest_outage_s(ip) < HICCUP_S for ip in world.ips)
