@@ -58,7 +58,7 @@ OVERLAPPING = "Overlapping"
 NEVER = "Never"
 """A pool's `spec.rebalance`: its addresses move only when they must."""
 
-ONE_NODE, EVERY_NODE = "OneNode", "EveryNode"
+ONE_NODE, EVERY_NODE = "OneNode", "Everywhere"
 """A pool's `spec.placement`: how many nodes have one of its addresses up."""
 
 ACROSS_NAMESPACES = "Cluster"
@@ -330,7 +330,7 @@ class IpClaimPoolSpec(Wire, frozen=True):
     placement: Annotated[
         str,
         says(
-            "Whether one node has an address up (OneNode), or each node that may (EveryNode). The "
+            "Whether one node has an address up (OneNode), or each node that may (Everywhere). The "
             "latter is for lo, whose addresses a BGP daemon exports; they get their full length.",
             enum=[ONE_NODE, EVERY_NODE],
             defaulted=True,

@@ -36,7 +36,7 @@ class World(PooledCluster):
         self.start()
         networks = [{"cidr": POOL_V6, "ranges": [["fd00:77::7", "fd00:77::7"]]}]
         ranges = ["10.77.0.7", "10.77.0.7"]
-        self.lab.apply(pool("ecmp", POOL_V4, ranges, networks=networks, placement="EveryNode"))
+        self.lab.apply(pool("ecmp", POOL_V4, ranges, networks=networks, placement="Everywhere"))
         self.add("web", **LOAD_BALANCER, **DUAL, ports=PORTS)
         self.ips = ["10.77.0.7", "fd00:77::7"]
         self.bgp.wait_established()

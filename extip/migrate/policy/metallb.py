@@ -40,7 +40,7 @@ _REPORTS = frozenset(
 """Kinds that MetalLB itself writes."""
 _MOST_WEIGHT = 100
 _CONTROLLERS = "run the controllers with an --iface that has "
-_ECMP = "see docs/ecmp.md: --iface lo, placement: EveryNode, and BIRD or FRR on each node"
+_ECMP = "see docs/ecmp.md: --iface lo, placement: Everywhere, and BIRD or FRR on each node"
 
 
 class ServiceAllocation(Wire, frozen=True):

@@ -248,7 +248,7 @@ def test_a_pool_of_several_networks_gives_each_address_the_length_of_its_own():
 
 def test_a_pool_for_every_node_gives_addresses_their_full_length():
     """On `lo` a shorter one makes a node take the whole network for its own."""
-    several = pool("p", "10.0.0.0/24", networks=[network("fd00::/64")], placement="EveryNode")
+    several = pool("p", "10.0.0.0/24", networks=[network("fd00::/64")], placement="Everywhere")
     found = compile_pools([several]).by_name["p"]
     assert str(found.interface(ip_address("10.0.0.1"))) == "10.0.0.1/32"
     assert str(found.interface(ip_address("fd00::1"))) == "fd00::1/128"
