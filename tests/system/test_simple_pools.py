@@ -80,3 +80,44 @@ def test_one_of_two_processes_gives_addresses_and_another_one_goes_on(pooled, la
         wait_until(partial(pooled.ingress, name), "an address")
     given = [ip for name in names for ip in pooled.ingress(name)]
     assert len({*given}) == len(names)
+
+
+def test_services_share_an_address_have_several_and_choose_one(pooled, lab, simple):
+    """What annotations say in claims mode, they say here, too."""
+    extip = simple("--load-balancers")
+    lab.apply(pool("v4", "10.88.7.0/28"))
+    lab.apply(pool("v6", "fd00:88::7:0/112"))
+    key = {"annotations": {"ipcontroller.ext/sharing-key": "front"}}
+    count = {"annotations": {"ipcontroller.ext/address-count": "2"}}
+    pooled.add("one", **LOAD_BALANCER, **DUAL, metadata=key)
+    pooled.wait_ingress("one", V4, V6)
+    pooled.add("two", **LOAD_BALANCER, **DUAL, metadata=key, port=81)
+    pooled.wait_ingress("two", V4, V6)
+    pooled.add("pair", **LOAD_BALANCER, **DUAL, metadata=count, port=82)
+    pair = ("10.88.7.2", "10.88.7.3", "fd00:88::7:2", "fd00:88::7:3")
+    pooled.wait_ingress("pair", *pair)
+    pooled.add("named", **LOAD_BALANCER, loadBalancerIP="10.88.7.9", port=83)
+    pooled.wait_ingress("named", "10.88.7.9")
+    ways = [(V4, 80), (V6, 80), (V4, 81), (V6, 81), *((ip, 82) for ip in pair), ("10.88.7.9", 83)]
+    for ip, port in ways:
+        assert lab.wait_for_http(ip, port) in lab.nodes
+    assert extip.process.running
+
+
+def test_an_instance_serves_its_own_services_alone(pooled, lab, simple):
+    label = {"labels": {"ipcontroller.ext/instance": "blue"}}
+    lab.apply(pool("v4", "10.88.7.0/28"))
+    blue = pool("blue", "10.88.8.0/28")
+    lab.apply({**blue, "metadata": {**blue["metadata"], **label}})
+    plain, other = (
+        simple("--load-balancers"),
+        simple("--load-balancers", "--instance=blue", node="n2"),
+    )
+    pooled.add("web", **LOAD_BALANCER)
+    pooled.add("blue", **LOAD_BALANCER, metadata=label, port=81)
+    pooled.wait_ingress("web", V4)
+    pooled.wait_ingress("blue", WRITTEN)
+    plain.wait_for_addresses(f"{V4}/32")
+    other.wait_for_addresses(f"{WRITTEN}/32")
+    assert lab.wait_for_http(V4) in lab.nodes
+    assert lab.wait_for_http(WRITTEN, 81) in lab.nodes
