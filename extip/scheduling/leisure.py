@@ -5,7 +5,6 @@ from collections.abc import Callable
 from extip.clock import Clock
 from extip.scheduling.claim_writer import Chore, ClaimWriter
 from extip.scheduling.inputs import SchedulerInputs
-from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.schedule import Write
 from extip.scheduling.policy.state import ScheduleState
 from extip.scheduling.preparation import STEP_S, Preparation
@@ -16,9 +15,8 @@ from extip.writes.lanes import Lane
 class Leisure:
     """Takes a step of each while nothing is due and no write is made."""
 
-    def __init__(  # noqa: PLR0913 - a composition of parts
+    def __init__(
         self,
-        strategy: Strategy,
         writer: ClaimWriter,
         *,
         moves: Lane[Write],
@@ -29,7 +27,7 @@ class Leisure:
     ) -> None:
         """`busy` tells whether writes are made."""
         self._busy = busy
-        self._rebalancer = Rebalancer(strategy, writer, moves=moves, changes=changes, clock=clock)
+        self._rebalancer = Rebalancer(writer, moves=moves, changes=changes, clock=clock)
         self._preparation = Preparation(writer, chores=chores, clock=clock)
 
     def forget(self) -> None:

@@ -184,7 +184,6 @@ class ClaimScheduler:
             behind=lambda: self._writing() or self._publication.waiting,
         )
         self._leisure = Leisure(
-            strategy,
             self._writer,
             moves=self._moves,
             changes=self._changes,

@@ -4,14 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from extip.scheduling.policy.placement import (
-    Candidate,
-    Move,
-    Placement,
-    Strategy,
-    assign,
-    rebalance,
-)
+from extip.scheduling.policy.balancing import rebalance
+from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy, assign
 from tests.bench.figure import Figure
 from tests.bench.sampling import alternate, median
 

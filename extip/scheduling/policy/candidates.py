@@ -89,8 +89,18 @@ def filter_claims(
     standing: Standing,
 ) -> Filtered:
     """Filter the nodes for each claim of `needs`. `groups` are the claims that share an IP."""
-    filters = standing.filters
     for_new = standing.filters_of_new(holders[name] for name in needs)
+    return filter_with(needs, holders, groups, standing.filters, for_new)
+
+
+def filter_with(
+    needs: Mapping[str, Needs],
+    holders: Mapping[str, str],
+    groups: Iterable[Sequence[IpClaim]],
+    filters: NodeFilters,
+    for_new: NodeFilters,
+) -> Filtered:
+    """Do the same with other filters for claims that have no node."""
     eligible = {
         name: (filters if holders[name] else for_new).eligible(need, holders[name])
         for name, need in needs.items()

@@ -9,9 +9,9 @@ claims only; the caller knows which node holds which claim.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
-from heapq import heapify, heappop, heappush, heapreplace, nsmallest
+from heapq import heapify, heappush, heapreplace
 
 from msgspec import Struct
 
@@ -103,6 +103,14 @@ class Placement:
         if self._sign < 0 and registered != self._registered:
             self._registered = dict(registered)
             self._heaps.clear()
+
+    def part(self, nodes: Iterable[str]) -> "Placement":
+        """Return the loads of these nodes alone, to try moves with; `spread` is empty there."""
+        found = Placement(
+            Strategy.FAIR if self._sign > 0 else Strategy.FIRST_ALIVE, self._registered
+        )
+        found._loads = {node: self.load(node) for node in nodes}
+        return found
 
     def load(self, node: str) -> int:
         """Return the number of claims that the node holds."""
@@ -245,71 +253,8 @@ def assign(candidates: Iterable[Candidate], placement: Placement) -> tuple[Move,
     return tuple(sorted(moves))
 
 
-def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...]:
-    """Return up to `limit` moves: claims go to better nodes first, then the load is evened out.
-
-    Load is evened out between nodes that are as good for a claim. When every claim may go to every
-    node, these are the fewest moves to a difference of at most one claim. Each move narrows the gap
-    between two nodes, so repetition ends. Where claims are confined to some nodes, a repetition may
-    find moves that earlier moves made room for. A claim on a node that is not eligible does not
-    count: `assign` is about to move it.
-    """
-    placement = Placement(Strategy.FAIR)
-    held = _held(candidates, placement)
-    moves = _bring_home(held, placement, limit=limit)
-    gone = {move.claim for move in moves}
-    movable = _by_best([one for one in held if one.claim not in gone], placement)
-    apart = {one.claim for one in held if one.apart is not None}
-    fullest = [(-placement.load(node), node) for node in movable]
-    heapify(fullest)
-    while fullest and len(moves) < limit:
-        _, source = fullest[0]
-        best = _best_target(placement, movable[source])
-        if best is None or placement.load(source) - placement.load(best[0]) <= 1:
-            heappop(fullest)
-            continue
-        target, nodes = best
-        claim = movable[source][nodes].pop()
-        if not movable[source][nodes]:
-            del movable[source][nodes]
-        placement.release(source)
-        placement.hold(target)
-        moves.append(Move(claim=claim, source=source, target=target))
-        if claim in apart:
-            break  # other nodes are the best now for the others of its group
-        heapreplace(fullest, (-placement.load(source), source))
-    return tuple(moves)
-
-
-def consolidate(
-    candidates: Iterable[Candidate], registered: Mapping[str, str], *, limit: int
-) -> tuple[Move, ...]:
-    """Return up to `limit` moves: claims go to better nodes first, then all are brought together.
-
-    They go to the node to which `assign` gives new claims: the node with the most claims, and of
-    equals the one that registered first. So the fewest claims move, each once, also when an earlier
-    first node comes back. A claim for which that node is not one of the best stays where it is.
-    """
-    placement = Placement(Strategy.FIRST_ALIVE, registered)
-    held = _held(candidates, placement)
-    moves = _bring_home(held, placement, limit=limit)
-    first = placement.choose(frozenset(placement.loaded()))
-    if first is None:
-        return ()
-    gone = {move.claim for move in moves}
-    others = (
-        Move(claim=candidate.claim, source=candidate.node, target=first)
-        for candidate in held
-        if candidate.claim not in gone
-        and candidate.node != first
-        and candidate.apart is None
-        and first in placement.best(candidate)
-    )
-    return (*moves, *nsmallest(limit - len(moves), others))
-
-
 def is_balanced(placement: Placement, steady: Collection[str], strategy: Strategy) -> bool:
-    """Whether it is certain that neither `rebalance` nor `consolidate` moves a claim.
+    """Whether it is certain that neither `rebalance` nor `consolidate` (`balancing`) moves one.
 
     Claims that are not on the best node are the caller's to know.
     """
@@ -317,62 +262,6 @@ def is_balanced(placement: Placement, steady: Collection[str], strategy: Strateg
         return len(placement.loaded()) <= 1
     loads = [placement.load(node) for node in steady]
     return max(loads, default=0) - min(loads, default=0) <= 1
-
-
-def _held(candidates: Iterable[Candidate], placement: Placement) -> list[Candidate]:
-    """Count the claims that stay, and return them in the order of names."""
-    held = [one for one in sorted(candidates, key=_claim) if one.node in one.eligible]
-    for candidate in held:
-        placement.keep(candidate)
-    return held
-
-
-def _bring_home(held: Iterable[Candidate], placement: Placement, *, limit: int) -> list[Move]:
-    """Move claims from nodes to better ones, in the order of claims' names."""
-    moves: list[Move] = []
-    for candidate in held:
-        if len(moves) >= limit:
-            break
-        if not placement.is_astray(candidate):
-            continue
-        apart, node = candidate.apart, candidate.node
-        crowded = apart is not None and placement.spread.count(apart.group, node) > 1
-        placement.unseat(candidate)
-        target = placement.seat(candidate) or node
-        cause = Cause.APART if crowded else Cause.PREFERRED
-        moves.append(Move(claim=candidate.claim, source=node, target=target, cause=cause))
-    return moves
-
-
-def _by_best(
-    held: Sequence[Candidate], placement: Placement
-) -> dict[str, dict[frozenset[str], list[str]]]:
-    """Return the names of claims by node and best nodes, the last name first.
-
-    A claim that has better nodes has no entry.
-    """
-    found: dict[str, dict[frozenset[str], list[str]]] = {}
-    for candidate in reversed(held):
-        best = placement.best(candidate, holder=candidate.node)
-        if candidate.node in best:
-            found.setdefault(candidate.node, {}).setdefault(best, []).append(candidate.claim)
-    return found
-
-
-def _best_target(
-    placement: Placement, groups: Mapping[frozenset[str], list[str]]
-) -> tuple[str, frozenset[str]] | None:
-    """Return the node with the least load that a claim of these groups may go to, and its group."""
-    # The names of claims differ, so the order never depends on a comparison of sets.
-    options = [
-        (placement.load(node), node, claims[-1], nodes)
-        for nodes, claims in groups.items()
-        if (node := placement.choose(nodes)) is not None
-    ]
-    if not options:
-        return None
-    _, node, _, nodes = min(options)
-    return node, nodes
 
 
 def _move(candidate: Candidate, target: str) -> Move:

@@ -6,23 +6,16 @@ from collections.abc import Set as AbstractSet
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import pool_of
 from extip.claims.policy.same_ip import same_ip_groups
+from extip.scheduling.policy.balancing import consolidate, rebalance
 from extip.scheduling.policy.candidates import (
     Filtered,
-    filter_claims,
+    filter_with,
     needs_by_name,
     pinned_load,
 )
-from extip.scheduling.policy.placement import (
-    Candidate,
-    Cause,
-    Move,
-    Strategy,
-    consolidate,
-    rebalance,
-)
+from extip.scheduling.policy.placement import Candidate, Cause, Move, Strategy
 from extip.scheduling.policy.schedule import AssignClaim
-from extip.scheduling.policy.snapshot import Snapshot
-from extip.scheduling.policy.standing import Standing
+from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
 
@@ -44,28 +37,54 @@ def plan_rebalance(
     claims to one node, and only while each node that holds a claim is steady: before, the node to
     join is not certain.
     """
-    by_name = {
-        claim.metadata.name: claim for claim in claims if pool_of(claim) not in snapshot.every_node
-    }
-    filtered = _filtered(by_name, snapshot)
-    known = filtered.candidates() + pinned_load(by_name, filtered, strategy)
-    staying = filtered.groups.not_rebalanced | filtered.staying() | fixed
-    candidates = [_confined(candidate, steady, staying) for candidate in known]
+    by_name = {claim.metadata.name: claim for claim in claims}
+    known, staying = _known(by_name.values(), snapshot, NodeFilters(snapshot), strategy)
+    candidates = [_confined(candidate, steady, staying | fixed) for candidate in known]
     if strategy is Strategy.FAIR:
         moves = rebalance(candidates, limit=limit)
     elif any(c.node in c.eligible and c.node not in steady for c in known):
         return ()
     else:
         moves = consolidate(candidates, snapshot.registered, limit=limit)
-    return tuple(_assign(by_name, move, strategy) for move in moves)
+    return tuple(assignment(by_name[move.claim], move, strategy) for move in moves)
 
 
-def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot) -> Filtered:
+def candidates_among(
+    claims: Iterable[IpClaim],
+    snapshot: Snapshot,
+    filters: NodeFilters,
+    *,
+    steady: frozenset[str],
+    strategy: Strategy,
+    fixed: AbstractSet[str],
+) -> list[Candidate]:
+    """Return claims that count on their nodes, with the nodes that they may be moved to.
+
+    `claims` are all claims of some IPs.
+    """
+    known, staying = _known(claims, snapshot, filters, strategy)
+    confined = (_confined(candidate, steady, staying | fixed) for candidate in known)
+    return [candidate for candidate in confined if candidate.node in candidate.eligible]
+
+
+def _known(
+    claims: Iterable[IpClaim], snapshot: Snapshot, filters: NodeFilters, strategy: Strategy
+) -> tuple[list[Candidate], frozenset[str]]:
+    """Return the claims that count as load, and the names of those that move only if they must."""
+    by_name = {
+        claim.metadata.name: claim for claim in claims if pool_of(claim) not in snapshot.every_node
+    }
+    filtered = _filtered(by_name, snapshot, filters)
+    known = filtered.candidates() + pinned_load(by_name, filtered, strategy)
+    return known, filtered.groups.not_rebalanced | filtered.staying()
+
+
+def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot, filters: NodeFilters) -> Filtered:
     holders = {name: claim.spec.node_name for name, claim in by_name.items()}
     needs = needs_by_name(by_name.values(), snapshot)
     groups = same_ip_groups(by_name.values())
     # Each claim stays or moves between steady nodes: none waits for a node of unknown liveness.
-    return filter_claims(needs, holders, groups, Standing(snapshot, Strategy.FAIR))
+    return filter_with(needs, holders, groups, filters, filters)
 
 
 def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
@@ -85,8 +104,9 @@ def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet
     )
 
 
-def _assign(by_name: Mapping[str, IpClaim], move: Move, strategy: Strategy) -> AssignClaim:
-    return AssignClaim(claim=by_name[move.claim], node=move.target, why=_why(move, strategy))
+def assignment(claim: IpClaim, move: Move, strategy: Strategy) -> AssignClaim:
+    """Return the write of a move."""
+    return AssignClaim(claim=claim, node=move.target, why=_why(move, strategy))
 
 
 def _why(move: Move, strategy: Strategy) -> str:

@@ -55,6 +55,15 @@ class Spread:
         """Count one more claim of the group on the node."""
         self._groups.setdefault(group, Counter())[node] += 1
 
+    def counts(self, group: str) -> Mapping[str, int]:
+        """Return how many claims of the group each node holds."""
+        return self._groups.get(group, {})
+
+    def adopt(self, group: str, counts: Mapping[str, int]) -> None:
+        """Take the counts of a group from another one, unless they are here by now."""
+        if counts and group not in self._groups:
+            self._groups[group] = Counter(counts)
+
     def release(self, group: str, node: str) -> None:
         """Count one claim fewer of the group on the node."""
         counts = self._groups[group]

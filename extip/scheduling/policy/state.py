@@ -13,7 +13,6 @@ is decided once, however often it was touched.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple
 
@@ -34,6 +33,7 @@ from extip.scheduling.policy.snapshot_changes import changed_nodes, changed_wish
 from extip.scheduling.policy.spread import Seat, services_that_moved
 from extip.scheduling.policy.standbys import Standbys
 from extip.scheduling.policy.standing import Standing
+from extip.scheduling.policy.urgency import Urgency
 from extip.services.policy.requests import Owner
 
 Key = IPAddress | str
@@ -47,16 +47,6 @@ class Wanted(NamedTuple):
     owners: tuple[Owner, ...]
     pool: str = ""
     """The pool that the IP was allocated from."""
-
-
-class Urgency(IntEnum):
-    """The order in which IPs are decided."""
-
-    LEAVING = 0
-    """Something about the node of a claim has changed."""
-    NEW = 1
-    """There is no claim, or a claim without a certain place."""
-    COSMETIC = 2
 
 
 class ScheduleState:
@@ -74,7 +64,8 @@ class ScheduleState:
         self._alone: dict[str, tuple[str, ...]] = {}
         """Each node, and each pool, alone in a tuple that many IPs share."""
         self._uneasy: dict[Key, None] = {}
-        self._astray: dict[Key, None] = {}
+        self.astray: dict[Key, None] = {}
+        """The IPs with a claim that has a better node than its own."""
         self._seats: dict[Key, tuple[Seat, ...]] = {}
         self._by_node = KeysBy[Key]()
         self._by_service = KeysBy[Key]()
@@ -99,9 +90,17 @@ class ScheduleState:
         """All claims by name."""
         return self._claims
 
-    def claims_of(self, ip: IPAddress) -> tuple[IpClaim, ...]:
+    def claims_of(self, ip: Key) -> tuple[IpClaim, ...]:
         """Return the claims of an IP."""
         return tuple(self._claims[name] for name in self._names.get(ip, ()))
+
+    def counted(self, key: Key) -> tuple[str, ...]:
+        """Return the nodes whose load counts claims of an IP, also when they are to come."""
+        return self._counted.get(key, ())
+
+    def on(self, node: str) -> Collection[Key]:
+        """Return the IPs whose decision depends on a node."""
+        return self._by_node.of(node)
 
     @property
     def standing(self) -> Standing | None:
@@ -181,7 +180,7 @@ class ScheduleState:
 
     def is_balanced(self, steady: Collection[str]) -> bool:
         """Whether rebalancing surely moves nothing. While writes wait, loads may never come."""
-        if self._standing is None or self.writes or self._astray:
+        if self._standing is None or self.writes or self.astray:
             return False
         return self._standing.is_balanced(steady)
 
@@ -315,7 +314,7 @@ class ScheduleState:
                 self._creating.pop(name, None)
             told += (*names, *self._gone.pop(key, ()))
             self._uneasy.pop(key, None)
-            self._astray.pop(key, None)
+            self.astray.pop(key, None)
         for name in [name for name, one in self.in_the_way.items() if one.ip in keys]:
             del self.in_the_way[name]
         return frozenset(told)
@@ -349,7 +348,7 @@ class ScheduleState:
         for name in schedule.uneasy:
             self._uneasy[of_name[name]] = None
         for name in schedule.astray:
-            self._astray[of_name[name]] = None
+            self.astray[of_name[name]] = None
         if self._strategy is Strategy.FIRST_ALIVE:
             for name, node in schedule.holders.items():
                 if node and name in of_name:

@@ -15,7 +15,54 @@ def _of_facts(
     return Mutation(name=name, promise=promise, file=file, old=old, new=new, tests=(test,))
 
 
+def _of_steps(name: str, promise: str, old: str, new: str) -> Mutation:
+    return Mutation(
+        name=name,
+        promise=promise,
+        file="scheduling/policy/rebalance_steps.py",
+        old=old,
+        new=new,
+        tests=("unit/scheduling/test_rebalance_steps.py",),
+    )
+
+
 MUTATIONS = (
+    _of_steps(
+        "rebalancing-in-one-step",
+        "a rebalancing is planned in small steps",
+        "now[at : at + self._most] for at in range(0, len(now), self._most)",
+        "now[at:] for at in range(0, min(1, len(now)))",
+    ),
+    _of_steps(
+        "rebalancing-looks-at-all-claims",
+        "looks at the fullest nodes first",
+        "if placement.load(source) - least <= 1:",
+        "if placement.load(source) < least:",
+    ),
+    _of_steps(
+        "move-of-yesterday-is-made",
+        "in quiet times IPs are balanced",
+        "return self._load(move.source) - self._load(move.target) > 1",
+        "return True",
+    ),
+    _of_steps(
+        "claim-that-never-comes-counts",
+        "compares with a plan in one piece",
+        "for _ in range(-self._elsewhere[node]):",
+        "for _ in range(0):",
+    ),
+    _of_steps(
+        "claim-that-is-home-moves-on",
+        "in quiet times IPs are balanced",
+        "return placement.is_astray(candidate)",
+        "return True",
+    ),
+    _of_steps(
+        "addresses-of-a-service-are-counted-anew",
+        "several addresses of a service are on different nodes",
+        "            self._placement.spread.adopt(apart.group, counts)\n",
+        "            _ = counts\n",
+    ),
     _of_facts(
         "one-node-costs-all",
         "a change of a node costs the facts of that node",

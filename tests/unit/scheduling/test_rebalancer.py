@@ -5,7 +5,6 @@ from typing import Any, cast
 
 from extip.clock import LoopClock
 from extip.scheduling import rebalancer
-from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.rebalancer import Rebalancer
 
 STEADY = frozenset({"n1", "n2"})
@@ -18,23 +17,32 @@ class Rig(LoopClock):
     def __init__(self, monkeypatch):
         self.now = 1000.0
         self.plans = 0
-        self.state: Any = SimpleNamespace(version=1, claims={}, is_balanced=lambda _steady: False)
-        monkeypatch.setattr(rebalancer, "plan_rebalance", self._plan)
+        self.state: Any = SimpleNamespace(
+            version=1, claims={}, is_balanced=lambda _steady: False, standing=object()
+        )
+        monkeypatch.setattr(rebalancer, "RebalanceSteps", self._plan)
         lane: Any = SimpleNamespace(unavailable=frozenset)
         writer: Any = SimpleNamespace(waiting=dict)
-        self.rebalancer = Rebalancer(Strategy.FAIR, writer, moves=lane, changes=lane, clock=self)
+        self.rebalancer = Rebalancer(writer, moves=lane, changes=lane, clock=self)
 
     def monotonic(self):
         return self.now
 
     def _plan(self, *_args, **_kwargs):
         self.plans += 1
-        self.now += TOOK_S
-        return ()
+        steps = iter([None, ()])
+
+        def step():
+            self.now += TOOK_S / 2
+            return next(steps)
+
+        return SimpleNamespace(step=step)
 
     def step(self):
         inputs = cast("Any", SimpleNamespace(steady=STEADY, cluster=None))
-        return self.rebalancer.step(self.state, inputs)
+        while (again_s := self.rebalancer.step(self.state, inputs)) == 0:
+            pass
+        return again_s
 
 
 def test_a_plan_that_moves_nothing_is_followed_by_a_rest(monkeypatch):
