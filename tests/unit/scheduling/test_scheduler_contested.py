@@ -133,6 +133,24 @@ def test_a_program_that_clears_conditions_is_answered_ever_more_rarely():
     run_virtually(main())
 
 
+def test_conditions_that_had_to_wait_come_back_by_themselves():
+    async def main():
+        async with Contested().running() as world:
+            world.alive = {"n1"}
+            await world.ask("10.0.0.1")
+            for pause_s in (0.3, 0.1):
+                clears_conditions(world.server)
+                world.scheduler.trigger()
+                await asyncio.sleep(pause_s)
+            (claim,) = world.server.objects.values()
+            assert not claim.status.conditions
+            await asyncio.sleep(1.2)  # nothing else has the scheduler look again so soon
+            (claim,) = world.server.objects.values()
+            assert assigned(claim).status == "True"
+
+    run_virtually(main())
+
+
 def test_a_claim_that_moves_is_explained_at_once_whoever_clears_its_conditions():
     async def main():
         async with Contested().running() as world:
