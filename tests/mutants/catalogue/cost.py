@@ -15,14 +15,21 @@ def _of_facts(
     return Mutation(name=name, promise=promise, file=file, old=old, new=new, tests=(test,))
 
 
-def _of_steps(name: str, promise: str, old: str, new: str) -> Mutation:
+def _of_steps(
+    name: str,
+    promise: str,
+    old: str,
+    new: str,
+    *,
+    test: str = "unit/scheduling/test_rebalance_steps.py",
+) -> Mutation:
     return Mutation(
         name=name,
         promise=promise,
         file="scheduling/policy/rebalance_steps.py",
         old=old,
         new=new,
-        tests=("unit/scheduling/test_rebalance_steps.py",),
+        tests=(test,),
     )
 
 
@@ -50,6 +57,8 @@ MUTATIONS = (
         "compares with a plan in one piece",
         "for _ in range(-self._elsewhere[node]):",
         "for _ in range(0):",
+        test="unit/scheduling/test_scheduler.py::"
+        "test_what_cannot_be_written_keeps_nothing_else_waiting",
     ),
     _of_steps(
         "claim-that-is-home-moves-on",

@@ -141,6 +141,7 @@ def test_moves_that_are_made_a_few_at_a_time_even_the_load_out_with_the_fewest()
         shuffle_one(history, move)
         history.decide()
     assert [standing(history).placement.load(n) for n in NAMES[:3]] == [20, 20, 20]
+    assert in_steps(history, steady, 64) == ((), 1), "no claim is looked at then"
 
 
 def shuffle_one(history, move):
