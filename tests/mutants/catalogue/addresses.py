@@ -132,8 +132,8 @@ MUTATIONS = (
         promise="Nothing outlives extip",
         file="addresses/applier.py",
         old="        waiting = deque(changes)\n",
-        new="        waiting = deque(changes)\n        self._local.announce("
-        "[c.interface.ip for c in changes if c.operation is Operation.ADD])\n",
+        new="        waiting = deque(changes)\n        self._in_use.announce("
+        "c for c in changes if c.operation is Operation.ADD)\n",
         tests=_RECONCILER,
     ),
     Mutation(
