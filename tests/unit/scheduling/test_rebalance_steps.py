@@ -8,7 +8,7 @@ from msgspec.structs import replace as changed_struct
 
 from extip.claims.policy.claims import Delete
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
-from extip.scheduling.policy.placement import Strategy
+from extip.scheduling.policy.placement import Cause, Strategy
 from extip.scheduling.policy.rebalance_steps import RebalanceSteps
 from extip.scheduling.policy.rebalancing import assignment, plan_rebalance
 from extip.scheduling.policy.state import Wanted
@@ -201,6 +201,35 @@ def test_a_claim_that_is_astray_is_not_moved_twice():
     shuffle_one(history, move)
     settle(history)
     assert not plan.holds(move, steady, frozenset())
+
+
+def test_a_claim_whose_service_has_no_preference_any_more_is_not_moved_for_it():
+    history = History(Strategy.FAIR)
+    history.happen("named", {"default/a": ("n2",)})
+    history.want(Wanted(ip_interface(f"{IPS[0]}/32"), (owner("a"),)))
+    settle(history)
+    shuffle(history, [(0, "n1")])
+    assert settle(history)
+    steady = frozenset(NAMES)
+    plan, (move,), _ = planned(history, steady, 9)
+    assert plan.holds(move, steady, frozenset())
+    history.happen("named", {})
+    assert settle(history)
+    assert not plan.holds(move, steady, frozenset())
+
+
+def test_addresses_of_a_service_part_for_that_reason():
+    history = History(Strategy.FAIR)
+    history.happen("spread", {"default/a": 2})
+    for ip in IPS[:2]:
+        history.want(Wanted(ip_interface(f"{ip}/32"), (owner("a"),)))
+    settle(history)
+    shuffle(history, [(0, "n1"), (1, "n1")])
+    assert settle(history)
+    steady = frozenset(NAMES)
+    moves, _ = in_steps(history, steady, 9)
+    assert [move.cause for move in moves] == [Cause.APART]
+    assert assigned(history, moves) == at_once(history, steady, 9)
 
 
 def test_first_alive_joins_the_others_until_another_node_has_the_most():
