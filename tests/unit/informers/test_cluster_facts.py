@@ -181,7 +181,7 @@ HEARD = [("beat", name, REACHED) for name in NAMES]
 
 
 def test_a_node_is_steady_from_its_time_on_though_nobody_tells():
-    history = play([*TOLD, *HEARD, ("sleep", "n1", 61.0)])
+    history = play([*TOLD, *HEARD, ("sleep", "n1", 59.8), ("sleep", "n1", 0.3)])
     assert history.steady[-2:] == [frozenset(), {*NAMES}]
 
 
