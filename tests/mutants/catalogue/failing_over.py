@@ -45,7 +45,7 @@ MUTATIONS = (
         promise="leaves the named claims to their standbys",
         file=_TAKING,
         old="if all(self.is_ours(claim) for claim in claims):",
-        new="if self._lost:",
+        new="if not self.note_own(None):",
         tests=_INPUTS,
     ),
     Mutation(
