@@ -28,6 +28,7 @@ class ClaimWatches:
         node: str,
         records: Mapping[str, IpNode],
         vanished: Vanished[IpClaim],
+        vanished_to_take: Vanished[IpClaim],
         settled: Callable[[], bool],
         look: Callable[[str], None],
         read_anew: Callable[[], None],
@@ -35,7 +36,10 @@ class ClaimWatches:
         rng: Random,
         metrics: Metrics,
     ) -> None:
-        """Compose; `settled` and what follows it are those of `FailedOver`."""
+        """Compose; `settled` and what follows it are those of `FailedOver`.
+
+        `vanished_to_take` are the claims whose standby this node is, also when their kind is gone.
+        """
         self._node = node
         self._client = client
         self._records = records
@@ -47,7 +51,9 @@ class ClaimWatches:
         self.scope = Scope(label_selector=f"{NODE_LABEL}={label_value(node)}")
         self.own = informer("ipclaims", lister_watcher(NODE_LABEL), vanished=vanished)
         self.former = informer("former-ipclaims", lister_watcher(PREVIOUS_NODE_LABEL))
-        self.to_take = informer("standby-ipclaims", lister_watcher(STANDBY_LABEL))
+        self.to_take = informer(
+            "standby-ipclaims", lister_watcher(STANDBY_LABEL), vanished=vanished_to_take
+        )
         self.failed_over = FailedOver(
             node,
             records,

@@ -92,6 +92,7 @@ class ClaimInputs:
         self._is_up = is_up
         self._tell = on_change
         self._orphans = Orphans(kinds.claims, clock=clock, rng=rng)
+        self._to_take = Orphans(kinds.claims, clock=clock, rng=rng)
         self._nodes: Informer[Node] = Informer(
             "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
         )
@@ -108,6 +109,7 @@ class ClaimInputs:
             node=node,
             records=self.ip_nodes.store,
             vanished=self._orphans.vanished,
+            vanished_to_take=self._to_take.vanished,
             settled=self._is_settled,
             look=self._on_claim,
             read_anew=lambda: self.freshness.invalidate(),  # noqa: PLW0108 - made below
@@ -289,6 +291,7 @@ class ClaimInputs:
             Component("stalls", self.freshness.detect_stalls),
             Component("first-sync", self._announce_first_sync),
             Component("orphans", partial(self._orphans.adopt, self._node, self._reader.get)),
+            Component("standby-orphans", self._to_take.expire),
         ]
 
     def _informers(

@@ -28,7 +28,9 @@ from functools import partial
 from random import Random
 
 from extip import __version__, log
+from extip.api.ipcontroller_v1 import IpClaim
 from extip.cache.mutation import Overlay
+from extip.claims.policy.assignment import taken_over
 from extip.clock import Clock, LoopClock
 from extip.definitions.kinds import Kinds
 from extip.definitions.wait import DefinitionsGate
@@ -174,7 +176,7 @@ def assemble(
         Component("arrivals", arrivals.run),
         Component(
             "restoration",
-            partial(inputs.orphans.restore, inputs.claims.store.get, store.create),
+            partial(inputs.orphans.restore, partial(_to_restore, inputs), store.create),
         ),
     ]
 
@@ -201,6 +203,12 @@ def assemble(
         ready={"caches": inputs.problem, "definitions": kinds.problem},
         cached=inputs.wait_synced,
     )
+
+
+def _to_restore(inputs: SchedulingInputs, name: str) -> IpClaim | None:
+    """Return a claim that went with its kind; one that a standby has taken is that one's."""
+    claim = inputs.claims.store.get(name)
+    return None if claim is None else taken_over(claim, inputs.records)
 
 
 def _page(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from extip.api.resources import IP_CLAIMS, IP_NODES
+from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIMS, IP_NODES
 from extip.scheduling import failovers
 from tests.fakes.api_faults import DENIED, Effect, Hang, Rule
 from tests.fakes.virtual_time import run_virtually
@@ -236,5 +236,31 @@ def test_an_ip_node_that_a_person_clears_leaves_no_ip_down() -> None:
         cluster.api.patch(IP_NODES, "n1", {"status": {"failedOver": None}})
         await asyncio.sleep(15.0)
         assert all(len(cluster.holders(ip)) == 1 for ip in taken)
+
+    play(scenario)
+
+
+def test_no_ip_goes_down_when_the_definition_of_claims_is_deleted_during_a_fail_over() -> None:
+    """The standby has nothing but the claims that it watches as one."""
+
+    async def scenario(cluster: Cluster) -> None:
+        controllers = await served(cluster)
+        taken = {ip: to for ip, (node, to) in named(cluster).items() if node == "n1"}
+        assert taken
+        await controllers["n1"].kill()
+        await cluster.until(lambda: failed_over(cluster, "n1"), within_s=MONITOR_S + 2.0)
+        await cluster.until(
+            lambda: all(to in cluster.holders(ip) for ip, to in taken.items()), within_s=1.0
+        )
+        name = f"ipclaims.{IP_CLAIMS.group}"
+        async with cluster.always(
+            lambda: all(to in cluster.holders(ip) for ip, to in taken.items())
+        ):
+            cluster.api.delete(CUSTOM_RESOURCE_DEFINITIONS, name)
+            await asyncio.sleep(20.0)
+            cluster.api.define(name)
+            await asyncio.sleep(30.0)
+        assert {ip: named(cluster)[ip][0] for ip in taken} == taken
+        assert not failed_over(cluster, "n1")
 
     play(scenario)

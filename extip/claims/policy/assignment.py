@@ -50,6 +50,18 @@ def on_its_node(claim: IpClaim, records: Mapping[str, IpNode]) -> IpClaim:
     return replace(claim, spec=replace(claim.spec, node_name=claim.spec.standby))
 
 
+def taken_over(claim: IpClaim, records: Mapping[str, IpNode]) -> IpClaim:
+    """Return the claim to write anew: `on_its_node`, with the labels by which nodes find it."""
+    found = on_its_node(claim, records)
+    if found is claim:
+        return claim
+    labels = (claim.metadata.labels or {}) | {
+        NODE_LABEL: label_value(found.spec.node_name),
+        PREVIOUS_NODE_LABEL: label_value(claim.spec.node_name),
+    }
+    return replace(found, metadata=replace(found.metadata, labels=labels))
+
+
 def needs_label(claim: IpClaim) -> bool:
     """Whether the claim's label names another node than its spec: its node cannot see it then."""
     label = (claim.metadata.labels or {}).get(NODE_LABEL, "")

@@ -160,4 +160,20 @@ MUTATIONS = (
         new="if True:",
         tests=_WHOLE,
     ),
+    Mutation(
+        name="deleted-kind-takes-from-the-standby",
+        promise="also none of a fail-over that is under way",
+        file="informers/claim_watches.py",
+        old='"standby-ipclaims", lister_watcher(STANDBY_LABEL), vanished=vanished_to_take',
+        new='"standby-ipclaims", lister_watcher(STANDBY_LABEL)',
+        tests=_INPUTS,
+    ),
+    Mutation(
+        name="claim-is-made-again-for-the-dead",
+        promise="also none of a fail-over that is under way",
+        file="modes/scheduler.py",
+        old="return None if claim is None else taken_over(claim, inputs.records)",
+        new="return claim",
+        tests=_WHOLE,
+    ),
 )

@@ -6,8 +6,13 @@ import pytest
 
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec, IpNode, IpNodeStatus
 from extip.api.meta_v1 import FullObjectMeta
-from extip.api.names import MANAGED_BY, MANAGED_BY_LABEL
-from extip.claims.policy.assignment import assignment_patch, on_its_node
+from extip.api.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    NODE_LABEL,
+    PREVIOUS_NODE_LABEL,
+)
+from extip.claims.policy.assignment import assignment_patch, on_its_node, taken_over
 
 NAMED = {"n1": IpNode(status=IpNodeStatus(failed_over={"a": 3}))}
 
@@ -43,3 +48,15 @@ def test_a_standby_that_takes_a_claim_goes_on_watching_it_as_its_standby():
     patch: Any = assignment_patch(claim(), "n2")
     assert patch["spec"] == {"nodeName": "n2"}
     assert patch["metadata"]["labels"] == {"ipnode": "n2", "ip-previous-node": "n1"}
+
+
+def test_a_claim_that_its_standby_took_is_written_anew_where_that_one_finds_it():
+    found = taken_over(claim(), NAMED)
+    assert found.spec.node_name == "n2"
+    assert found.metadata.labels == {
+        MANAGED_BY_LABEL: MANAGED_BY,
+        NODE_LABEL: "n2",
+        PREVIOUS_NODE_LABEL: "n1",
+    }
+    other = claim(generation=4)
+    assert taken_over(other, NAMED) is other

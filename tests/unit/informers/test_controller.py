@@ -1134,3 +1134,30 @@ def test_a_fail_over_that_ends_during_a_reading_gives_the_node_nothing_back():
         assert world.up == {"10.0.0.1"}
 
     play(scenario)
+
+
+def test_what_a_standby_has_taken_stays_up_when_the_kind_of_claims_is_deleted():
+    """It has the claim from another watch than its own, until the claim is made again for it."""
+
+    async def scenario(world):
+        world.api.put("b", "n2", ip="10.0.0.2", standby="n1", managed=True, generation=3)
+        world.api.put("c", "n2", ip="10.0.0.3", standby="n1", managed=True, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        world.api.fail_over("n2", b=3, c=3)
+        await asyncio.sleep(0.1)
+        assert world.up == {"10.0.0.1", "10.0.0.2", "10.0.0.3"}
+        world.api.delete("c")  # a person did that
+        await asyncio.sleep(1)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        changes = len(world.history)
+        delete_kind(world.api)
+        await asyncio.sleep(60)
+        bring_back(world.api)
+        await asyncio.sleep(3)
+        world.api.put("a", "n1")
+        world.api.put("b", "n1", ip="10.0.0.2", previous="n2", standby="n1", managed=True)
+        world.api.fail_over("n2")
+        await asyncio.sleep(2 * PATIENCE_S)
+        assert len(world.history) == changes
+
+    play(scenario)
