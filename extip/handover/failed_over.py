@@ -76,7 +76,8 @@ class FailedOver:
         before = self._named.pop(name, {})
         if named:
             self._named[name] = named
-        if named == before:
+        late = name == self._node and not named and bool(self._lost)  # by a reading, not by a watch
+        if named == before and not late:
             return
         if record is None or not named:
             self._is_over(name)

@@ -169,8 +169,13 @@ class ServiceInputs:
 
     def share_anew(self) -> None:
         """Decide again which namespace has which IP: `namespaces_together` may say otherwise."""
-        if self._settled is not None and self._settled[-1] is not self._settled[0]:
-            self._settled = None
+        before = self._settled
+        if before is None or before[-1] is before[0]:
+            return
+        self._settled = None
+        if self._settle(before[0]) == before[-1]:
+            self._settled = before  # else the pass that follows would ask for this again, for ever
+        else:
             self._on_change()
 
     def owners(self, ip: IPAddress) -> tuple[Owner, ...]:

@@ -73,9 +73,9 @@ class PoolStatuses:
         `known` are the pools as objects, by name, and `listed` the addresses that are set aside.
         """
         asides = usage_by_pool(pools, listed)
-        for name in self._compared.keys() - asides.keys():
-            for gone in (self.writes, self._compared, self._due_s, self._next_s):
-                gone.pop(name, None)
+        for known_of in (self.writes, self._compared, self._due_s, self._next_s):
+            for name in known_of.keys() - asides.keys():
+                del known_of[name]
         waits_s = []
         for pool in pools.ordered:
             aside = asides[pool.name]

@@ -177,9 +177,8 @@ class StandaloneAllocation:
         while True:
             self._triggered.clear()
             again_s = self._pass()
-            if again_s == 0:
-                await self._clock.sleep(0)
-            else:
+            await self._clock.sleep(0)  # a pass may have asked for another one, at once
+            if again_s != 0:
                 await self._triggered.wait_at_most(again_s)
 
     def _pass(self) -> float | None:

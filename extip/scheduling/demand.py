@@ -11,7 +11,7 @@ from extip.net.interfaces import IPAddress
 from extip.pools.allocator import Allocator
 from extip.pools.policy.outcome import Allocation
 from extip.scheduling.inputs import SchedulerInputs
-from extip.scheduling.policy.state import Key, Wanted
+from extip.scheduling.policy.keys import Key, Wanted
 from extip.scheduling.wanted_ips import WantedIps
 from extip.services.explicit_ips import ExplicitIPs
 

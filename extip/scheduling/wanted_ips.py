@@ -17,7 +17,7 @@ from extip.guard.policy.reserved import Reserved
 from extip.guard.policy.rules import Guard, Surroundings, Verdicts
 from extip.net.interfaces import IPAddress, IPInterface
 from extip.pools.policy.outcome import Allocation
-from extip.scheduling.policy.state import Key, Wanted
+from extip.scheduling.policy.keys import Key, Wanted
 from extip.services.policy.namespace_sharing import resolve_sharing
 from extip.services.policy.requests import Owner, Rejection, Request, Requests
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from functools import partial
 
+import pytest
 from structlog.testing import capture_logs
 
 from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIM_POOLS, LEASES, SERVICES
@@ -259,3 +260,28 @@ def test_an_address_whose_pool_is_gone_stays_after_a_restart() -> None:
 def written(cluster: Cluster, name: str) -> list[str]:
     found = {one["metadata"]["name"]: one for one in cluster.api.all(SERVICES)}
     return found[name]["spec"].get("externalIPs") or []
+
+
+@pytest.mark.parametrize("why", ["a link is wished", "two namespaces want an IP"])
+def test_a_service_that_waits_for_ever_keeps_nothing_else_waiting(why: str) -> None:
+    """What waits makes each decision another one, and each one asked for the next, for ever."""
+
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.88.2.0/28")
+            cluster.add_service("own", "10.99.0.1")
+            if why == "a link is wished":
+                annotated = {"metadata": {"annotations": {"ipcontroller.ext/link": "eth0"}}}
+                cluster.api.patch(SERVICES, "own", annotated, namespace="default")
+            else:
+                cluster.add_service("other", "10.99.0.1", namespace="b")
+            balancer(cluster, "web")
+            balancer(cluster, "waits", loadBalancerIP="10.77.0.1")
+            cluster.start_simple("n1", load_balancers=True)
+            await cluster.until(lambda: given(cluster)["web"] == [FIRST], within_s=10.0)
+            await asyncio.sleep(20)  # of the cluster's time, which stands still in such a loop
+            balancer(cluster, "later")
+            await cluster.until(lambda: given(cluster)["later"] != [], within_s=10.0)
+
+    run_virtually(scenario())

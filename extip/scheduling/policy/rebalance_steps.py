@@ -14,12 +14,14 @@ from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 
 from extip.claims.policy.claims import parse_cidr
 from extip.scheduling.policy.balancing import bring_home, next_move
+from extip.scheduling.policy.keys import Key
 from extip.scheduling.policy.placement import Candidate, Cause, Move, Strategy
 from extip.scheduling.policy.rebalancing import candidates_among
 from extip.scheduling.policy.standing import Standing
-from extip.scheduling.policy.state import Key, ScheduleState
+from extip.scheduling.policy.state import ScheduleState
 
 _NOBODY: frozenset[str] = frozenset()
+_NO_KEYS: frozenset[Key] = frozenset()
 
 
 class RebalanceSteps:
@@ -47,6 +49,8 @@ class RebalanceSteps:
         """The loads while moves are tried."""
         self._elsewhere: Counter[str] = Counter()
         """How many more claims are on each node than the state counts there."""
+        self._unmade: AbstractSet[Key] = _NO_KEYS
+        """The IPs with writes that were not made then."""
         self._moves: list[Move] = []
         self._work = self._plan()
 
@@ -69,7 +73,8 @@ class RebalanceSteps:
 
     def _count_where_they_are(self) -> Generator[None]:
         """Correct the loads by the claims whose writes are not made."""
-        for keys in self._parts(self._state.writes):
+        self._unmade = frozenset(self._state.writes)
+        for keys in self._parts(self._unmade):
             for node in (node for key in keys for node in self._state.counted(key)):
                 self._elsewhere[node] -= 1
             for candidate in self._candidates(keys):
@@ -197,7 +202,8 @@ class RebalanceSteps:
             return placement.is_astray(candidate)
         if standing.strategy is Strategy.FIRST_ALIVE:
             return move.target == placement.choose(frozenset(placement.loaded()))
-        return self._load(move.source) - self._load(move.target) > 1
+        counted = self._unmade <= state.writes.keys()  # else they count elsewhere by now
+        return counted and self._load(move.source) - self._load(move.target) > 1
 
     def _load(self, node: str) -> int:
         return self._standing.placement.load(node) + self._elsewhere[node]

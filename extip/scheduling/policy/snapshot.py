@@ -123,7 +123,7 @@ class NodeFilters:
     def __init__(self, cluster: Snapshot) -> None:
         self._cluster = cluster
         links = (link for node in cluster.nodes for link in node.links.values())
-        self._subnets = frozenset(subnet for link in links for subnet in link.subnets)
+        self.subnets = frozenset(subnet for link in links for subnet in link.subnets)
         """The subnets that choose between the interfaces of a node."""
         self._known: dict[tuple[object, ...], FilterResult] = {}
         self._staying: dict[tuple[object, ...], frozenset[str]] = {}
@@ -185,7 +185,7 @@ class NodeFilters:
             and holder not in self._cluster.unknown
             and len(needs.endpoint_nodes) < 2  # noqa: PLR2004 - other nodes may serve more
             and failed_filter(facts, needs, ignored=self._cluster.ignored) is None
-            and not (strays(facts, needs) and any(needs.ip in one for one in self._subnets))
+            and not (strays(facts, needs) and any(needs.ip in one for one in self.subnets))
         )
 
     def filter_nodes(self, needs: Needs) -> FilterResult:
@@ -205,7 +205,7 @@ class NodeFilters:
     def _key(self, needs: Needs) -> tuple[object, ...]:
         """Return the part of the needs that makes a difference."""
         selector = id(needs.node_selector)  # those of the snapshot, which outlives this object
-        within = frozenset(subnet for subnet in self._subnets if needs.ip in subnet)
+        within = frozenset(subnet for subnet in self.subnets if needs.ip in subnet)
         return within, needs.link, selector, needs.every_node, needs.endpoint_nodes
 
     def eligible(self, needs: Needs, holder: str = "") -> frozenset[str]:

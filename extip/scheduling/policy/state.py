@@ -6,7 +6,8 @@ The state has the claims and the wants of each IP, and the loads of nodes. A cha
 - the facts of a node: the IPs of its claims, those that it is to take as their standby, and IPs
   whose decision depends on all nodes;
 - the endpoints and the wishes of a service, or the wishes of a pool: the IPs of that one;
-- the node that has an IP up without a claim: that IP.
+- the node that has an IP up without a claim: that IP;
+- the first node of a subnet: the IPs of that subnet.
 
 `decide` takes due IPs, the most urgent first, and plans for them as `planner` does for all. Each IP
 is decided once, however often it was touched.
@@ -14,17 +15,18 @@ is decided once, however often it was touched.
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
-from typing import NamedTuple
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
 from extip.cache.changes import differing, give_back
 from extip.claims.policy.assignment import standby_of
-from extip.claims.policy.claims import parse_cidr, pool_of
+from extip.claims.policy.claims import pool_of
 from extip.claims.policy.names import claim_name
-from extip.net.interfaces import IPAddress, IPInterface
+from extip.net.interfaces import IPInterface
+from extip.net.networks import IPNetwork
 from extip.scheduling.policy.at_rest import is_at_rest
 from extip.scheduling.policy.indexes import KeysBy
+from extip.scheduling.policy.keys import Key, Wanted, key_of
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_some
 from extip.scheduling.policy.schedule import CreateClaim, Decided, Schedule, Write
@@ -34,19 +36,6 @@ from extip.scheduling.policy.spread import Seat, services_that_moved
 from extip.scheduling.policy.standbys import Standbys
 from extip.scheduling.policy.standing import Standing
 from extip.scheduling.policy.urgency import Urgency
-from extip.services.policy.requests import Owner
-
-Key = IPAddress | str
-"""An IP. The key of a claim with a malformed `spec.cidr` is its name."""
-
-
-class Wanted(NamedTuple):
-    """The request for one IP."""
-
-    interface: IPInterface
-    owners: tuple[Owner, ...]
-    pool: str = ""
-    """The pool that the IP was allocated from."""
 
 
 class ScheduleState:
@@ -120,11 +109,11 @@ class ScheduleState:
                 continue
             self.version += 1
             if old is not None and (new is None or new.spec.cidr != old.spec.cidr):
-                self._drop(_key(old), name)
+                self._drop(key_of(old), name)
             if new is None:
                 del self._claims[name]
             else:
-                self._claims[name], key = new, _key(new)
+                self._claims[name], key = new, key_of(new)
                 self._add(key, name)
                 self.touch(key, _urgency(new))
             if name in self.in_the_way:
@@ -152,7 +141,9 @@ class ScheduleState:
         if new is old:
             return
         self.version += 1
+        subnets = self._standing.filters.subnets
         self._standing.renew(new)
+        self._touch_within(self._standing.filters.subnets - subnets)
         nodes = changed_nodes(old, new)
         self._touch_all(self._by_node, nodes, Urgency.LEAVING)
         self._touch_standbys(nodes)
@@ -165,6 +156,13 @@ class ScheduleState:
         for ip in differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)
+
+    def _touch_within(self, subnets: Iterable[IPNetwork]) -> None:
+        """Decide the IPs of subnets anew that had no node before: they may be on another LAN."""
+        for subnet in subnets:
+            for key in self._names:
+                if not isinstance(key, str) and key in subnet:
+                    self.touch(key, Urgency.NEW)
 
     def _touch_standbys(self, nodes: Iterable[str]) -> None:
         """Decide anew whether these nodes may take what they are to take."""
@@ -195,7 +193,7 @@ class ScheduleState:
 
     def touch_claim(self, claim: IpClaim) -> None:
         """Make the IP of a claim due; the claim need not exist."""
-        self.touch(_key(claim))
+        self.touch(key_of(claim))
 
     def decide(self, most: int, *, plans_all: bool = False) -> Decided | None:
         """Decide up to about `most` due IPs; return None when none is due.
@@ -264,8 +262,8 @@ class ScheduleState:
             want = self._wanted.get(key)
             other = None if want is None else self._claims.get(claim_name(want.interface))
             if other is not None:
-                planned[_key(other)] = None
-                resting.pop(_key(other), None)
+                planned[key_of(other)] = None
+                resting.pop(key_of(other), None)
         for due in self._due:
             for key in (*planned, *resting):
                 due.pop(key, None)
@@ -320,13 +318,13 @@ class ScheduleState:
         return frozenset(told)
 
     def _record(self, keys: Iterable[Key], claims: Iterable[IpClaim], schedule: Schedule) -> None:
-        of_name = {claim.metadata.name: _key(claim) for claim in claims}
+        of_name = {claim.metadata.name: key_of(claim) for claim in claims}
         writes: dict[Key, list[Write]] = {}
         for write in schedule.writes:
             if isinstance(write, CreateClaim):
                 name = write.claim.metadata.name
-                self._creating[name] = of_name.setdefault(name, _key(write.claim))
-            writes.setdefault(_key(write.claim), []).append(write)
+                self._creating[name] = of_name.setdefault(name, key_of(write.claim))
+            writes.setdefault(key_of(write.claim), []).append(write)
         self.writes |= {key: tuple(found) for key, found in writes.items()}
         self.in_the_way |= schedule.in_the_way
         self._count(of_name, schedule)
@@ -388,11 +386,6 @@ class ScheduleState:
         else:
             del self._names[key]
         self.touch(key, Urgency.NEW)
-
-
-def _key(claim: IpClaim) -> Key:
-    interface = parse_cidr(claim.spec.cidr)
-    return claim.metadata.name if interface is None else interface.ip
 
 
 def _urgency(claim: IpClaim) -> Urgency:

@@ -49,8 +49,14 @@ MUTATIONS = (
     _of_steps(
         "move-of-yesterday-is-made",
         "in quiet times IPs are balanced",
-        "return self._load(move.source) - self._load(move.target) > 1",
-        "return True",
+        "return counted and self._load(move.source) - self._load(move.target) > 1",
+        "return counted",
+    ),
+    _of_steps(
+        "move-counts-on-writes-of-yesterday",
+        "in quiet times IPs are balanced",
+        "counted = self._unmade <= state.writes.keys()",
+        "counted = True",
     ),
     _of_steps(
         "claim-that-never-comes-counts",

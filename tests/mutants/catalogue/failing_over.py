@@ -25,6 +25,14 @@ MUTATIONS = (
         tests=_INPUTS,
     ),
     Mutation(
+        name="claims-are-lost-for-ever",
+        promise="keep an IP until its next holder has it",
+        file=_TAKING,
+        old="if named == before and not late:",
+        new="if named == before:",
+        tests=("unit/handover/test_failed_over.py",),
+    ),
+    Mutation(
         name="dead-node-is-read-no-more",
         promise="leaves the named claims to their standbys",
         file="informers/controller.py",

@@ -410,10 +410,20 @@ MUTATIONS = (
         tests=("unit/scheduling/test_filters.py",),
     ),
     Mutation(
+        name="first-node-of-a-lan-gets-nothing",
+        promise="the IP is in a subnet of another node",
+        file="scheduling/policy/state.py",
+        old="        self._touch_within(self._standing.filters.subnets - subnets)\n",
+        new="",
+        tests=(
+            "unit/scheduling/test_state.py::test_the_first_node_of_a_lan_gets_the_ips_of_that_lan",
+        ),
+    ),
+    Mutation(
         name="ip-rests-on-a-node-of-another-lan",
         promise="In the way only while another node may have the IP",
         file="scheduling/policy/snapshot.py",
-        old="and not (strays(facts, needs) and any(needs.ip in one for one in self._subnets))",
+        old="and not (strays(facts, needs) and any(needs.ip in one for one in self.subnets))",
         new="",
         tests=("unit/scheduling/test_reached.py",),
     ),

@@ -142,11 +142,13 @@ async def test_a_status_that_somebody_undoes_each_time_is_written_once_a_second(
 
 @with_world
 async def test_a_pool_that_is_gone_is_forgotten(world):
+    """Also where all statuses are compared anew for that reason."""
     world.give("10.0.0.1", "a")
     await asyncio.sleep(world.plan())
     world.plan()
     assert world.statuses.writes
     del world.known["p"]
     world.compile()
+    world.statuses.compare_anew()
     assert world.plan() is None
     assert not world.statuses.writes

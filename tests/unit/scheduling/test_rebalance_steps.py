@@ -8,10 +8,10 @@ from msgspec.structs import replace as changed_struct
 
 from extip.claims.policy.claims import Delete
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
+from extip.scheduling.policy.keys import Wanted
 from extip.scheduling.policy.placement import Cause, Strategy
 from extip.scheduling.policy.rebalance_steps import RebalanceSteps
 from extip.scheduling.policy.rebalancing import assignment, plan_rebalance
-from extip.scheduling.policy.state import Wanted
 from tests.unit.scheduling.test_state import EVENT, IPS, NAMES, SOME_NODES, History, owner
 
 SHUFFLE = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(NAMES)), max_size=8)
@@ -186,6 +186,23 @@ def test_a_move_holds_no_more_once_the_state_has_changed():
     history.unwant("10.1.0.0")
     settle(history)
     assert not still()
+
+
+def test_a_move_holds_no_more_once_writes_are_made_that_were_not_when_it_was_planned():
+    """The claims of a dead node could not be written, and counted nowhere; now they do on n2."""
+    history = uneven(number=30)
+    shuffle(history, [(at, "n1" if at < 20 else "n3") for at in range(30)])
+    assert settle(history)
+    history.node(NodeFacts(name="n3", alive=False, kubernetes=KubernetesNode()))
+    history.decide()
+    assert len(history.state.writes) == 10
+    steady = frozenset({"n1", "n2"})
+    plan, moves, _ = planned(history, steady, 64)
+    assert moves[0].source == "n1"
+    assert plan.holds(moves[0], steady, frozenset())
+    history.write(99)
+    history.decide()
+    assert not plan.holds(moves[0], steady, frozenset())
 
 
 def test_a_claim_that_is_astray_is_not_moved_twice():

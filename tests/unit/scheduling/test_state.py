@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -16,18 +16,20 @@ from extip.api.pool_parts import PreferredNodes
 from extip.claims.policy.claims import Delete, SetServices, parse_cidr
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
+from extip.scheduling.policy.keys import Key, Wanted
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.spread import group_of
-from extip.scheduling.policy.state import Key, ScheduleState, Wanted
+from extip.scheduling.policy.state import ScheduleState
 from extip.services.policy.requests import Owner
 from extip.uplink.policy.reachability import LinkId
 
 NAMES = ("n1", "n2", "n3", "n4")
 IPS = tuple(f"10.0.0.{n}" for n in range(1, 7))
+LANS = ((ip_network("10.0.0.0/30"),), (ip_network("10.0.0.4/30"),))
 SERVICES = ("a", "b", "c")
 SELECTED = LabelSelector(match_labels={"rack": "r1"})
 IN_R1 = (PreferredNodes(weight=5, selector=SELECTED),)
@@ -56,6 +58,7 @@ def facts(draw, name):
         )
     )
     link = draw(st.sampled_from(["eth0", "eth0", "lo"]))
+    subnets = draw(st.sampled_from(((), (), *LANS)))
     return NodeFacts(
         name=name,
         alive=fault != "dead",
@@ -63,7 +66,7 @@ def facts(draw, name):
         isolated=frozenset({link} if fault == "isolated" else ()),
         unread=fault == "unread",
         link=link,
-        links={link: NodeLinkFacts(up=fault != "down")},
+        links={link: NodeLinkFacts(up=fault != "down", subnets=subnets)},
         kubernetes=kubernetes,
     )
 
@@ -618,3 +621,26 @@ def test_addresses_that_are_to_be_apart_are_counted_once_beside_an_ip_of_every_n
     assert history.state.standing is not None
     counts = history.state.standing.placement.spread
     assert not any(counts.count(group_of("default/a", 4), node) for node in NAMES)
+
+
+def test_the_first_node_of_a_lan_gets_the_ips_of_that_lan():
+    """Nothing about them has changed, and their node was as good as any."""
+
+    def on_lan(name, network):
+        link = NodeLinkFacts(up=True, subnets=(ip_network(network),))
+        kubernetes = KubernetesNode()
+        return NodeFacts(
+            name=name, alive=True, link="eth0", links={"eth0": link}, kubernetes=kubernetes
+        )
+
+    history = History(Strategy.FAIR)
+    history.node(on_lan("n1", "10.0.0.0/24"))
+    history.want(Wanted(ip_interface("10.2.0.5/32"), (owner("a"),)))
+    for _ in range(3):
+        history.decide()
+        history.write(99)
+    assert {claim.spec.node_name for claim in history.claims.values()} == {"n1"}
+    history.node(on_lan("n2", "10.2.0.0/24"))
+    history.decide()
+    history.write(99)
+    assert {claim.spec.node_name for claim in history.claims.values()} == {"n2"}

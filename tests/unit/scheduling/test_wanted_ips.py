@@ -16,7 +16,7 @@ from extip.guard.policy.rules import Guard, Surroundings, Verdicts
 from extip.net.interfaces import IPAddress
 from extip.net.networks import Networks
 from extip.pools.policy.outcome import Allocated, Allocation
-from extip.scheduling.policy.state import Key, Wanted
+from extip.scheduling.policy.keys import Key, Wanted
 from extip.scheduling.wanted_ips import WantedIps
 from extip.services.policy.namespace_sharing import resolve_sharing
 from extip.services.policy.requests import Masks, Owner, Request, collect
