@@ -23,13 +23,16 @@ _HEADERS = {"Content-Type": "application/merge-patch+json"}
 
 
 def patch(claim: dict[str, Any], node: str, standby: str) -> bytes:
-    """Return what a move consists of, and the standby if there is one to write."""
+    """Return what a move consists of, and the standby if there is one to write.
+
+    A standby is written before anything is measured, while extip writes to the same claims.
+    """
     labels = {"ipnode": node, "ip-previous-node": claim["spec"]["nodeName"]}
-    spec = {"nodeName": node}
+    spec, metadata = {"nodeName": node}, {"labels": labels}
     if standby:
         labels["ip-standby-node"] = spec["standby"] = standby
-    version = claim["metadata"]["resourceVersion"]
-    metadata = {"resourceVersion": version, "labels": labels}
+    else:
+        metadata["resourceVersion"] = claim["metadata"]["resourceVersion"]
     return json.dumps({"metadata": metadata, "spec": spec}).encode()
 
 
