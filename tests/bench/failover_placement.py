@@ -4,10 +4,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from extip.scheduling.policy.balancing import rebalance
 from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy, assign
 from tests.bench.figure import Figure
 from tests.bench.sampling import alternate, median
+from tests.unit.scheduling.rebalance_reference import rebalance
 
 _CLAIMS, _NODES = 100_000, 1_000
 _ROUNDS = 5

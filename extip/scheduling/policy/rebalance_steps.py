@@ -1,21 +1,22 @@
-"""The plan of `rebalancing`, made in steps over the loads that the state keeps.
+"""In quiet times: the claims that move so that the strategy is fulfilled again, planned in steps.
 
-It comes to the same moves. Of all claims it looks at those that are astray, and at those on the
-fullest nodes, until no other node can be too full. The state counts claims where they are to come.
+Claims go to better nodes first, then the load is evened out between nodes that are as good for a
+claim, or all claims are brought together. The loads are those that the state keeps. Of all claims a
+plan looks at those that are astray, and at those on the fullest nodes, until no other node can be
+too full. The state counts claims where they are to come.
 A write that is refused may never be made, so such claims are counted where they are.
 
 The state may change between two steps: whoever carries a move out asks before whether it `holds`.
 """
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 
 from extip.claims.policy.claims import parse_cidr
-from extip.scheduling.policy.balancing import bring_home, next_move
 from extip.scheduling.policy.keys import Key
-from extip.scheduling.policy.placement import Candidate, Cause, Move, Strategy
+from extip.scheduling.policy.placement import Candidate, Cause, Move, Placement, Strategy
 from extip.scheduling.policy.rebalancing import candidates_among
 from extip.scheduling.policy.standing import Standing
 from extip.scheduling.policy.state import ScheduleState
@@ -37,7 +38,7 @@ class RebalanceSteps:
         most: int,
         fixed: AbstractSet[str] = _NOBODY,
     ) -> None:
-        """Compose; the arguments are those of `plan_rebalance`."""
+        """Compose; claims move between `steady` nodes only, and `fixed` ones stay."""
         self._state = state
         self._standing = standing
         self.strategy = standing.strategy
@@ -101,7 +102,12 @@ class RebalanceSteps:
                 self._moves.append(bring_home(candidate, placement))
 
     def _even_out(self) -> Generator[None]:
-        """Move claims from the fullest nodes, as `rebalance` does."""
+        """Move claims from the fullest nodes to those with the least load.
+
+        When every claim may go to every node, these are the fewest moves to a difference of at most
+        one claim. Each move narrows the gap between two nodes, so repetition ends. Where claims are
+        confined to some nodes, a repetition may find moves that earlier moves made room for.
+        """
         placement, open_nodes = self._placement, self._standing.filters.open_nodes
         nodes = [node for node in self._steady if placement.load(node) or node in open_nodes]
         fullest = [(-placement.load(node), node) for node in nodes]
@@ -144,7 +150,12 @@ class RebalanceSteps:
         return found
 
     def _consolidate(self) -> Generator[None]:
-        """Bring all claims together, as `consolidate` does."""
+        """Bring all claims together, on the node to which `assign` gives new ones.
+
+        It is the node with the most claims, and of equals the one that registered first. So the
+        fewest claims move, each once, also when an earlier first node comes back. A claim for which
+        that node is not one of the best stays where it is.
+        """
         placement = self._placement
         loaded = placement.loaded()
         first = placement.choose(frozenset(loaded))
@@ -207,3 +218,48 @@ class RebalanceSteps:
 
     def _load(self, node: str) -> int:
         return self._standing.placement.load(node) + self._elsewhere[node]
+
+
+def bring_home(candidate: Candidate, placement: Placement) -> Move:
+    """Move a claim that is astray to a better node."""
+    apart, node = candidate.apart, candidate.node
+    crowded = apart is not None and placement.spread.count(apart.group, node) > 1
+    placement.unseat(candidate)
+    target = placement.seat(candidate) or node
+    cause = Cause.APART if crowded else Cause.PREFERRED
+    return Move(claim=candidate.claim, source=node, target=target, cause=cause)
+
+
+def next_move(
+    placement: Placement, source: str, groups: dict[frozenset[str], list[str]]
+) -> Move | None:
+    """Take the next claim from a node that holds too many; return None where none is to move.
+
+    `groups` has the names of its claims by their best nodes: a heap for each.
+    """
+    best = _best_target(placement, groups)
+    if best is None or placement.load(source) - placement.load(best[0]) <= 1:
+        return None
+    target, nodes = best
+    claim = heappop(groups[nodes])
+    if not groups[nodes]:
+        del groups[nodes]
+    placement.release(source)
+    placement.hold(target)
+    return Move(claim=claim, source=source, target=target)
+
+
+def _best_target(
+    placement: Placement, groups: Mapping[frozenset[str], list[str]]
+) -> tuple[str, frozenset[str]] | None:
+    """Return the node with the least load that a claim of these groups may go to, and its group."""
+    # The names of claims differ, so the order never depends on a comparison of sets.
+    options = [
+        (placement.load(node), node, claims[0], nodes)
+        for nodes, claims in groups.items()
+        if (node := placement.choose(nodes)) is not None
+    ]
+    if not options:
+        return None
+    _, node, _, nodes = min(options)
+    return node, nodes

@@ -1,4 +1,4 @@
-"""In quiet times: which claims move so that the strategy is fulfilled again."""
+"""Claims → the nodes that a rebalancing may move them to, and the write of a move. Pure."""
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -6,47 +6,12 @@ from collections.abc import Set as AbstractSet
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import pool_of
 from extip.claims.policy.same_ip import same_ip_groups
-from extip.scheduling.policy.balancing import consolidate, rebalance
-from extip.scheduling.policy.candidates import (
-    Filtered,
-    filter_with,
-    needs_by_name,
-    pinned_load,
-)
+from extip.scheduling.policy.candidates import Filtered, filter_with, needs_by_name, pinned_load
 from extip.scheduling.policy.placement import Candidate, Cause, Move, Strategy
 from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
-
-
-def plan_rebalance(
-    claims: Iterable[IpClaim],
-    snapshot: Snapshot,
-    *,
-    steady: frozenset[str],
-    limit: int,
-    strategy: Strategy = Strategy.FAIR,
-    fixed: AbstractSet[str] = _NOBODY,
-) -> tuple[AssignClaim, ...]:
-    """Return up to `limit` moves, between `steady` nodes only.
-
-    `fixed` are the names of claims that stay where they are.
-
-    Claims go to nodes that they prefer. *Fair* moves towards an even load. *First alive* moves all
-    claims to one node, and only while each node that holds a claim is steady: before, the node to
-    join is not certain.
-    """
-    by_name = {claim.metadata.name: claim for claim in claims}
-    known, staying = _known(by_name.values(), snapshot, NodeFilters(snapshot), strategy)
-    candidates = [_confined(candidate, steady, staying | fixed) for candidate in known]
-    if strategy is Strategy.FAIR:
-        moves = rebalance(candidates, limit=limit)
-    elif any(c.node in c.eligible and c.node not in steady for c in known):
-        return ()
-    else:
-        moves = consolidate(candidates, snapshot.registered, limit=limit)
-    return tuple(assignment(by_name[move.claim], move, strategy) for move in moves)
 
 
 def candidates_among(
@@ -62,12 +27,12 @@ def candidates_among(
 
     `claims` are all claims of some IPs.
     """
-    known, staying = _known(claims, snapshot, filters, strategy)
-    confined = (_confined(candidate, steady, staying | fixed) for candidate in known)
-    return [candidate for candidate in confined if candidate.node in candidate.eligible]
+    known, staying = known_claims(claims, snapshot, filters, strategy)
+    found = (confined(candidate, steady, staying | fixed) for candidate in known)
+    return [candidate for candidate in found if candidate.node in candidate.eligible]
 
 
-def _known(
+def known_claims(
     claims: Iterable[IpClaim], snapshot: Snapshot, filters: NodeFilters, strategy: Strategy
 ) -> tuple[list[Candidate], frozenset[str]]:
     """Return the claims that count as load, and the names of those that move only if they must."""
@@ -87,7 +52,7 @@ def _filtered(by_name: Mapping[str, IpClaim], snapshot: Snapshot, filters: NodeF
     return filter_with(needs, holders, groups, filters, filters)
 
 
-def _confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
+def confined(candidate: Candidate, steady: frozenset[str], staying: AbstractSet[str]) -> Candidate:
     """Return the candidate with the nodes that a rebalancing may move it to."""
     preferred = candidate.preferred
     nodes = candidate.eligible & steady if candidate.node in steady else _NOBODY

@@ -174,7 +174,7 @@ MUTATIONS = (
     Mutation(
         name="balancing-never-ends",
         promise="Balance is for quiet times",
-        file="scheduling/policy/balancing.py",
+        file="scheduling/policy/rebalance_steps.py",
         old="placement.load(source) - placement.load(best[0]) <= 1:",
         new="placement.load(source) - placement.load(best[0]) <= 0:",
         tests=("unit/scheduling/test_placement.py",),

