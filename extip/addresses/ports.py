@@ -1,13 +1,6 @@
 """Protocols of what this package needs from the outside; `extip.net` and fencing provide it."""
 
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from extip.net.interfaces import Change, ChangeResult, Gateways, IPAddress, Link, ObservedAddress
