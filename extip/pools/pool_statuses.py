@@ -17,12 +17,13 @@ from extip.metrics import Metrics
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.pools import Pool, Pools
 from extip.pools.policy.service_update import SetPoolStatus
-from extip.pools.policy.usage import PoolUsage, pool_status_patch, usage_by_pool
+from extip.pools.policy.usage import PoolUsage, PoolUsed, pool_status_patch, usage_by_pool
 
 APART_S = 1.0
 """Seconds between two writes of a status, and between a new address and the write that tells it."""
 
 _RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
+_STATES = ("used", "free", "set aside")
 
 
 class _Basis(NamedTuple):
@@ -50,6 +51,7 @@ class PoolStatuses:
         self._next_s: dict[str, float] = {}
         """When the next write may be planned."""
         self._counted: set[str] = set()
+        """The pools that the gauges tell of."""
 
     def forget(self) -> None:
         """Forget all plans: another process may have led meanwhile."""
@@ -76,14 +78,18 @@ class PoolStatuses:
         for known_of in (self.writes, self._compared, self._due_s, self._next_s):
             for name in known_of.keys() - asides.keys():
                 del known_of[name]
+        for name in self._counted - asides.keys():
+            self._counted.remove(name)
+            for state in _STATES:
+                self._gauge.remove(name, state)
         waits_s = []
         for pool in pools.ordered:
             aside = asides[pool.name]
             basis = _Basis(known[pool.name], pool, aside, usage.of[pool.name].version)
             if basis != self._compared.get(pool.name):
+                self._count(pool, usage.of[pool.name], aside)
                 wait_s = self._look(basis, usage)
                 waits_s += [wait_s] if wait_s > 0 else []
-        self._count(pools, usage, asides)
         return min(waits_s, default=None)
 
     def _look(self, basis: _Basis, usage: PoolUsage) -> float:
@@ -113,19 +119,9 @@ class PoolStatuses:
             self._next_s[name] = now_s + APART_S
         return 0.0
 
-    def _count(
-        self,
-        pools: Pools,
-        usage: PoolUsage,
-        aside: Mapping[str, Collection[IPAddress]],
-    ) -> None:
-        for name in self._counted - pools.by_name.keys():
-            for state in ("used", "free", "set aside"):
-                self._gauge.remove(name, state)
-        self._counted = set(pools.by_name)
-        for pool in pools.ordered:
-            used = len(usage.of[pool.name])
-            unused = sum(ip not in usage.of[pool.name] for ip in aside[pool.name])
-            self._gauge.labels(pool.name, "used").set(used)
-            self._gauge.labels(pool.name, "free").set(pool.size - used - unused)
-            self._gauge.labels(pool.name, "set aside").set(unused)
+    def _count(self, pool: Pool, users: PoolUsed, aside: Collection[IPAddress]) -> None:
+        self._counted.add(pool.name)
+        unused = sum(ip not in users for ip in aside)
+        free = pool.size - len(users) - unused
+        for state, number in zip(_STATES, (len(users), free, unused), strict=True):
+            self._gauge.labels(pool.name, state).set(number)

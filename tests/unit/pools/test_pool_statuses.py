@@ -24,7 +24,8 @@ class World:
         self.users = {}
         self.aside = {}
         self.compile()
-        self.statuses = PoolStatuses(clock=LoopClock(), metrics=Metrics("test"))
+        self.metrics = Metrics("test")
+        self.statuses = PoolStatuses(clock=LoopClock(), metrics=self.metrics)
 
     def compile(self):
         self.pools = compile_pools(self.known.values())
@@ -35,6 +36,10 @@ class World:
         ip = ip_address(text)
         self.users[ip] = service
         self.usage.take([ip])
+
+    def gauge(self, state, pool="p"):
+        labels = {"pool": pool, "state": state}
+        return self.metrics.registry.get_sample_value("extip_pool_addresses", labels)
 
     def plan(self):
         return self.statuses.plan(self.pools, self.known, self.usage, self.aside)
@@ -80,6 +85,7 @@ def with_world(test):
 async def test_an_address_is_told_a_second_later_with_all_that_were_given_meanwhile(world):
     world.give("10.0.0.1", "a")
     assert world.plan() == APART_S
+    assert world.gauge("used") == 1, "a gauge costs no write"
     await asyncio.sleep(0.6)
     world.give("10.0.0.2", "b")
     left_s = world.plan()
@@ -152,3 +158,4 @@ async def test_a_pool_that_is_gone_is_forgotten(world):
     world.statuses.compare_anew()
     assert world.plan() is None
     assert not world.statuses.writes
+    assert [world.gauge(state) for state in ("used", "free", "set aside")] == [None] * 3
