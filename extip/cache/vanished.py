@@ -17,6 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from extip.api.meta_v1 import KubernetesObject
 from extip.cache.store import Store
+from extip.trigger import Trigger
 
 T = TypeVar("T", bound=KubernetesObject)
 
@@ -34,8 +35,14 @@ class Definition(Protocol):
 class Vanished(Generic[T]):
     """Stands between a reflector and the deletions in its store."""
 
-    def __init__(self, definition: Definition, *, keep: bool = False) -> None:
-        """Begin with an empty store."""
+    def __init__(
+        self, definition: Definition, *, keep: bool = False, patience_s: float = 0.0
+    ) -> None:
+        """Begin with an empty store.
+
+        The definition is read `patience_s` after an object vanishes, once for all that do so
+        meanwhile.
+        """
         self.store: Store[T] = Store()
         self.on_drop: Callable[[Iterable[str]], None] = lambda _: None
         """Is told which keys are not in the store any more."""
@@ -44,7 +51,8 @@ class Vanished(Generic[T]):
         self._uid = ""
         self._gone: set[str] = set()
         self._left: set[str] = set()
-        self._wake = asyncio.Event()
+        self._patience_s = patience_s
+        self._wake = Trigger()
         self._orphaned = asyncio.Event()
 
     def gone(self, key: str) -> None:
@@ -99,8 +107,7 @@ class Vanished(Generic[T]):
                 self.drop(self._gone & gone - self._left)
             else:
                 await self._outlive(uid)
-            await self._wake.wait()
-            self._wake.clear()
+            await self._wake.wait_until_quiet(self._patience_s, at_most_s=self._patience_s)
             gone = self._gone - self._left
             uid = await self._definition.uid()
 

@@ -43,11 +43,15 @@ class Orphans:
         kind: KindWatch,
         *,
         on_settled: Callable[[], None] = lambda: None,
+        patience_s: float = 0.0,
         clock: Clock,
         rng: Random,
     ) -> None:
-        """`on_settled` is called when a scheduler has made all of them again."""
-        self.vanished: Vanished[IpClaim] = Vanished(kind, keep=True)
+        """`on_settled` is called when a scheduler has made all of them again.
+
+        `patience_s` is that of `Vanished`.
+        """
+        self.vanished: Vanished[IpClaim] = Vanished(kind, keep=True, patience_s=patience_s)
         """The port of the informer of claims."""
         self._kind = kind
         self._on_settled = on_settled

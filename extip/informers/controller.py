@@ -92,7 +92,7 @@ class ClaimInputs:
         self._is_up = is_up
         self._tell = on_change
         self._orphans = Orphans(kinds.claims, clock=clock, rng=rng)
-        self._to_take = Orphans(kinds.claims, clock=clock, rng=rng)
+        self._to_take = Orphans(kinds.claims, patience_s=0.5, clock=clock, rng=rng)
         self._nodes: Informer[Node] = Informer(
             "nodes", client.lister_watcher(NODES), clock=waking, rng=rng, metrics=metrics
         )

@@ -39,10 +39,10 @@ class Definition:
 
 
 class World:
-    def __init__(self, *, keep):
+    def __init__(self, *, keep, patience_s):
         self.server = FakeApiServer()
         self.kind = Definition()
-        self.vanished: Vanished[Service] = Vanished(self.kind, keep=keep)
+        self.vanished: Vanished[Service] = Vanished(self.kind, keep=keep, patience_s=patience_s)
         self.told: list[str] = []
         self.informer: Informer[Service] = Informer(
             "services",
@@ -73,9 +73,9 @@ class World:
             yield
 
 
-def play(scenario, *, keep=False):
+def play(scenario, *, keep=False, patience_s=0.0):
     async def main():
-        world = World(keep=keep)
+        world = World(keep=keep, patience_s=patience_s)
         async with world.running():
             await scenario(world)
 
@@ -115,6 +115,20 @@ def test_many_deletions_do_not_wait_for_one_another():
         assert world.kind.reads <= before + 2
 
     play(scenario)
+
+
+def test_one_read_is_enough_for_all_that_vanish_within_its_patience():
+    async def scenario(world):
+        reads = world.kind.reads
+        for key in list(world.server.objects):
+            world.server.delete(key)
+            await asyncio.sleep(0.2)
+        assert world.known() == ["a", "b", "c"]
+        await asyncio.sleep(1)
+        assert world.known() == []
+        assert world.kind.reads == reads + 1
+
+    play(scenario, patience_s=1.0)
 
 
 def test_whoever_waits_for_orphans_is_told_when_there_are_some():
