@@ -1025,16 +1025,21 @@ def test_of_what_a_node_has_taken_it_lets_go_after_a_silence_what_others_have_by
     play(scenario)
 
 
+async def lose_b(world):
+    """Have n1 found dead while it has two claims, of which one has a standby."""
+    world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
+    await asyncio.sleep(2)
+    assert world.up == {"10.0.0.1", "10.0.0.2"}
+    world.api.fail_over("n1", b=3)
+    await asyncio.sleep(0.1)
+    assert world.up == {"10.0.0.1"}, "it keeps nothing for the next holder"
+
+
 def test_a_node_that_was_found_dead_has_its_claims_no_more():
     """Also when its watch of claims is behind that of nodes, until a claim is given to it anew."""
 
     async def scenario(world):
-        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
-        await asyncio.sleep(2)
-        assert world.up == {"10.0.0.1", "10.0.0.2"}
-        world.api.fail_over("n1", b=3)
-        await asyncio.sleep(0.1)
-        assert world.up == {"10.0.0.1"}, "it keeps nothing for the next holder"
+        await lose_b(world)
         world.api.fail_over("n1")
         await asyncio.sleep(4)
         assert world.up == {"10.0.0.1"}
@@ -1050,11 +1055,7 @@ def test_a_node_whose_fail_over_is_over_does_not_trust_a_watch_that_is_silent():
     """It still tells that the claim is this node's. So the claim itself is read."""
 
     async def scenario(world):
-        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
-        await asyncio.sleep(2)
-        world.api.fail_over("n1", b=3)
-        await asyncio.sleep(0.1)
-        assert world.up == {"10.0.0.1"}
+        await lose_b(world)
         changes = len(world.history)
         world.api.silence()
         world.api.put("b", "n2", ip="10.0.0.2", previous="n1", managed=True, generation=4)
@@ -1073,10 +1074,7 @@ def test_a_node_that_is_back_after_a_fail_over_takes_new_claims_at_once():
     """Its watch has told where the others are: it need not wait for a heartbeat and a reading."""
 
     async def scenario(world):
-        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
-        await asyncio.sleep(2)
-        world.api.fail_over("n1", b=3)
-        await asyncio.sleep(0.1)
+        await lose_b(world)
         world.api.put("b", "n2", ip="10.0.0.2", previous="n1", managed=True, generation=4)
         await asyncio.sleep(0.1)
         readings = world.inputs.freshness.readings
@@ -1112,11 +1110,7 @@ def test_a_fail_over_that_ends_during_a_reading_gives_the_node_nothing_back():
     """The claim was read before it went to its standby, and the IpNode after it was cleared."""
 
     async def scenario(world):
-        world.api.put("b", "n1", ip="10.0.0.2", standby="n2", managed=True, generation=3)
-        await asyncio.sleep(2)
-        world.api.fail_over("n1", b=3)
-        await asyncio.sleep(0.1)
-        assert world.up == {"10.0.0.1"}
+        await lose_b(world)
         world.api.silence()
         world.api.node_lag_s = 1000.0
 
