@@ -1,10 +1,12 @@
 """In quiet times: the claims that move so that the strategy is fulfilled again, planned in steps.
 
-Claims go to better nodes first, then the load is evened out between nodes that are as good for a
-claim, or all claims are brought together. The loads are those that the state keeps. Of all claims a
-plan looks at those that are astray, and at those on the fullest nodes, until no other node can be
-too full. The state counts claims where they are to come.
-A write that is refused may never be made, so such claims are counted where they are.
+Claims go to better nodes first. Then the load is evened out between nodes that are as good for a
+claim, or all claims are brought together. The loads are those that the state keeps. A plan looks at
+the claims that are astray, and at those on the fullest nodes. It ends where no node can be too
+full.
+
+The state counts claims where they are to come. A write that is refused may never be made, so such
+claims are counted where they are.
 
 The state may change between two steps: whoever carries a move out asks before whether it `holds`.
 """
