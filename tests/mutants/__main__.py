@@ -27,7 +27,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     print(table(results))
-    left = [one for one in results if one.fate in (Fate.SURVIVED, Fate.BROKEN)]
+    left = [one for one in results if one.fate not in (Fate.CAUGHT, Fate.HUNG)]
     outcome = f"{len(left)} NOT CAUGHT" if left else "all caught"
     print(f"\n{len(results)} mutations, {outcome}; {time.monotonic() - began:.0f} s")
     return 1 if left else 0

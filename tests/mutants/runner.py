@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Self, TypeVar
@@ -31,15 +32,21 @@ _NOT_COPIED = shutil.ignore_patterns(
 )
 _FLAGS = (
     *("-q", "-x", "--tb=short", "--show-capture=no"),
-    *("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:anyio"),
+    *("-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:anyio", "-p", "no:timeout"),
     *("-p", "witness", "--hypothesis-profile=mutants"),
 )
 
-_PATIENCE_S, _PATIENCE = 60.0, 10.0
-"""A run hangs when it takes longer than the first, and this many times what its tests take."""
+_TIMES = 10.0
+"""A run may take so many times what its tests take without a mutation."""
+
+_LOOK_S = 0.5
+"""Between two looks at what a run has taken."""
 
 _END_S = 20.0
 """Seconds for a run that is told to end to tidy up."""
+
+_SESSION, _TIMES_OF_ALL = 3, slice(11, 15)
+"""Fields of ``/proc/PID/stat`` behind the name: the session, and utime, stime, cutime, cstime."""
 
 
 class Fate(Enum):
@@ -47,9 +54,27 @@ class Fate(Enum):
 
     CAUGHT = "caught"
     HUNG = "caught, since it hangs"
+    LATE = "NO END"
+    """It waits for ever, or the machine leaves it no processor: nobody can tell."""
     SURVIVED = "SURVIVED"
     BROKEN = "BROKEN"
     """A test failed, but not by what it asserts: the mutation is no sensible program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a run may take. A busy machine makes it slow, and not a mutation that is caught."""
+
+    used_s: float = 60.0
+    """Seconds of the processor: a run that uses more of it hangs."""
+    slowness: float = 15.0
+    """How many times as long it may take by the clock: a busy machine has other work, too."""
+
+    def used_up(self, *, used_s: float, passed_s: float) -> Fate | None:
+        """Return the fate of a run that has no end after so long; None while it may go on."""
+        if used_s > self.used_s:
+            return Fate.HUNG
+        return Fate.LATE if passed_s > self.used_s * self.slowness else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +96,10 @@ class SelectionFailsError(Exception):
 class _Run:
     """How one run of pytest ended."""
 
-    code: int | None
-    """None: it was ended, since it took too long."""
+    code: int
     output: str
+    unfinished: Fate | None
+    """Its fate where it was ended, since it took too long."""
     seconds: Counter[str] = field(default_factory=Counter)
     failure: dict[str, str] = field(default_factory=dict)
 
@@ -83,11 +109,13 @@ def run(
     *,
     root: Path,
     jobs: int = os.cpu_count() or 1,
+    patience: Patience = Patience(),
     tell: Callable[[str], None],
 ) -> list[Result]:
     """Apply each mutation to a copy of the tree in `root`, and run its tests there.
 
-    `tell` gets a line for each step. Raises StaleMutationError, and SelectionFailsError.
+    `patience` is for tests that take a moment. `tell` gets a line for each step. Raises
+    StaleMutationError, and SelectionFailsError.
     """
     for mutation in mutations:
         mutation.applied(root)
@@ -97,7 +125,9 @@ def run(
         tell("first without any mutation")
         seconds = _unchanged(mutations, tree, runs, jobs=jobs)
         results = []
-        for result in runs.each(lambda one: _try(one, tree, runs, seconds=seconds), mutations):
+        for result in runs.each(
+            lambda one: _try(one, tree, runs, _patience(one, patience, seconds)), mutations
+        ):
             tell(f"{result.mutation.name}: {result.fate.value}")
             results.append(result)
     return sorted(results, key=lambda result: mutations.index(result.mutation))
@@ -106,7 +136,7 @@ def run(
 def _unchanged(
     mutations: Iterable[Mutation], tree: Path, runs: "_Runs", *, jobs: int
 ) -> Counter[str]:
-    """Run all the tests on the unchanged copy; return the seconds that each file takes."""
+    """Run all the tests on the unchanged copy; return the processor seconds of each file."""
     selected = sorted({test for mutation in mutations for test in mutation.tests})
     shares = [share for n in range(jobs) if (share := selected[n::jobs])]
     seconds: Counter[str] = Counter()
@@ -118,7 +148,14 @@ def _unchanged(
     return seconds
 
 
-def _try(mutation: Mutation, tree: Path, runs: "_Runs", *, seconds: Counter[str]) -> Result:
+def _patience(mutation: Mutation, least: Patience, seconds: Counter[str]) -> Patience:
+    """Return the patience with a mutation whose tests take some of these seconds."""
+    files = {f"tests/{test.partition('::')[0]}" for test in mutation.tests}
+    used_s = max(least.used_s, _TIMES * sum(seconds[file] for file in files))
+    return replace(least, used_s=used_s)
+
+
+def _try(mutation: Mutation, tree: Path, runs: "_Runs", patience: Patience) -> Result:
     copy = tree.with_name(mutation.name)
     changed = mutation.applied(tree)
     shutil.copytree(tree, copy, copy_function=os.link)
@@ -127,10 +164,8 @@ def _try(mutation: Mutation, tree: Path, runs: "_Runs", *, seconds: Counter[str]
     path.write_text(changed)
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
         compiled.unlink()
-    files = {f"tests/{test.partition('::')[0]}" for test in mutation.tests}
-    limit_s = max(_PATIENCE_S, _PATIENCE * sum(seconds[file] for file in files))
     try:
-        ran = runs.pytest(copy, mutation.tests, limit_s=limit_s)
+        ran = runs.pytest(copy, mutation.tests, patience)
     finally:
         shutil.rmtree(copy)
     test, error = ran.failure.get("test", ""), ran.failure.get("error", "")
@@ -138,8 +173,8 @@ def _try(mutation: Mutation, tree: Path, runs: "_Runs", *, seconds: Counter[str]
         return Result(mutation, Fate.SURVIVED)
     if ran.failure.get("kind") == "assertion":
         return Result(mutation, Fate.CAUGHT, test, error)
-    if ran.code is None and not ran.failure:
-        return Result(mutation, Fate.HUNG, ", ".join(mutation.tests), f"no end in {limit_s:.0f} s")
+    if ran.unfinished is not None and not ran.failure:
+        return Result(mutation, ran.unfinished, ", ".join(mutation.tests), ran.output)
     return Result(mutation, Fate.BROKEN, test, error or ran.output.strip()[-500:])
 
 
@@ -172,18 +207,18 @@ class _Runs:
         for future in as_completed([self._pool.submit(do, one) for one in work]):
             yield future.result()
 
-    def pytest(self, tree: Path, tests: Sequence[str], *, limit_s: float | None = None) -> _Run:
-        """Run tests in a tree."""
+    def pytest(self, tree: Path, tests: Sequence[str], patience: Patience | None = None) -> _Run:
+        """Run tests in a tree; without a patience they may take as long as they like."""
         command = (sys.executable, "-m", "pytest", *_FLAGS, *(f"tests/{one}" for one in tests))
         with tempfile.NamedTemporaryFile(prefix="extip-witness-") as said:
             path = os.pathsep.join((str(tree), str(_INSIDE)))
             environment = {**os.environ, "PYTHONPATH": path, "EXTIP_WITNESS": said.name}
             with self._started(command, tree, environment) as process:
-                output, in_time = _output_of(process, limit_s)
+                unfinished, output = _end_of(process, patience)
             text = Path(said.name).read_text()
         found = json.loads(text) if text else {"seconds": {}, "failure": {}}
-        code = process.returncode if in_time else None
-        return _Run(code, output, Counter(found["seconds"]), found["failure"])
+        seconds = Counter(found["seconds"])
+        return _Run(process.returncode, output, unfinished, seconds, found["failure"])
 
     @contextmanager
     def _started(
@@ -213,17 +248,41 @@ class _Runs:
                 self._running.discard(process)
 
 
-def _output_of(process: subprocess.Popen[str], limit_s: float | None) -> tuple[str, bool]:
-    """Wait for the end; return what it wrote, and whether it ended in time."""
+def _end_of(process: subprocess.Popen[str], patience: Patience | None) -> tuple[Fate | None, str]:
+    """Wait for the end; return what it wrote. When it takes too long: its fate, and how long."""
+    began = time.monotonic()
+    while True:
+        try:
+            return None, process.communicate(timeout=_LOOK_S)[0]
+        except subprocess.TimeoutExpired:
+            used_s, passed_s = _used_s(process.pid), time.monotonic() - began
+        fate = patience.used_up(used_s=used_s, passed_s=passed_s) if patience else None
+        if fate is not None:
+            _end(process)
+            return fate, f"no end in {passed_s:.0f} s, {used_s:.0f} s of them on the processor"
+
+
+def _used_s(session: int) -> float:
+    """Return the processor seconds of a session: its processes, and those that have ended."""
+    ticks = 0
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(") ")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(fields[_SESSION]) == session:
+            ticks += sum(map(int, fields[_TIMES_OF_ALL]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Tell a run to end, and let it tidy up."""
+    _signal(process, signal.SIGTERM)
     try:
-        return process.communicate(timeout=limit_s)[0], True
-    except subprocess.TimeoutExpired:
-        _signal(process, signal.SIGTERM)
-    try:
-        return process.communicate(timeout=_END_S)[0], False
+        process.communicate(timeout=_END_S)
     except subprocess.TimeoutExpired:
         _signal(process, signal.SIGKILL)
-        return process.communicate()[0], False
+        process.communicate()
 
 
 def _signal(process: subprocess.Popen[str], number: int) -> None:

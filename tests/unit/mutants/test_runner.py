@@ -11,7 +11,7 @@ import pytest
 
 from tests.mutants.__main__ import table
 from tests.mutants.mutation import Mutation, StaleMutationError
-from tests.mutants.runner import Fate, SelectionFailsError, run
+from tests.mutants.runner import Fate, Patience, SelectionFailsError, run
 
 ROOT = Path(__file__).parents[3]
 
@@ -81,6 +81,35 @@ def test_tests_that_fail_anyway_prove_nothing(root):
     (root / "tests" / "test_program.py").write_text(TESTS.replace("6", "7"))
     with pytest.raises(SelectionFailsError, match="test_double fails without any mutation"):
         run([CAUGHT], root=root, jobs=1, tell=lambda _line: None)
+
+
+SPINS = mutation("spins", "return number + number", "while True: number + number")
+WAITS = mutation(
+    "waits", "return number + number", "import time; time.sleep(1e6); return number + number"
+)
+LIMITED = "[tool.pytest.ini_options]\ntimeout = 1\nmarkers = []\n"
+
+
+def test_a_run_that_uses_the_processor_without_end_is_caught(root):
+    patience = Patience(used_s=4.0, slowness=100.0)
+    (spins,) = run([SPINS], root=root, jobs=1, patience=patience, tell=lambda _line: None)
+    assert spins.fate is Fate.HUNG
+
+
+def test_a_run_that_gets_no_processor_is_not_caught(root):
+    (root / "pyproject.toml").write_text(LIMITED)
+    patience = Patience(used_s=40.0, slowness=0.2)
+    (waits,) = run([WAITS], root=root, jobs=1, patience=patience, tell=lambda _line: None)
+    assert waits.fate is Fate.LATE
+    assert "s of them on the processor" in waits.error
+    assert f"{Fate.LATE.value} (test_program.py: no end in " in table([waits])
+
+
+def test_a_run_that_gets_little_of_the_processor_may_take_its_time() -> None:
+    patience = Patience(used_s=60.0, slowness=15.0)
+    assert patience.used_up(used_s=59.0, passed_s=890.0) is None
+    assert patience.used_up(used_s=61.0, passed_s=62.0) is Fate.HUNG
+    assert patience.used_up(used_s=1.0, passed_s=901.0) is Fate.LATE
 
 
 MAIN = """
