@@ -18,7 +18,7 @@ Leases decide.
 All instants are seconds on one monotonic timeline.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -177,7 +177,8 @@ class Suspicions:
 
     def objected(self, node: str) -> bool:
         """Return whether an accused node was heard since, and does not call itself isolated."""
-        return self._was_heard(node) and self._nodes[node].isolated_at == inf
+        accusers = self._against.get(node, {})
+        return self._was_heard(node, accusers) and self._nodes[node].isolated_at == inf
 
     def _acquit(self, witness: str, suspect: str) -> None:
         against = self._against.get(suspect, {})
@@ -208,14 +209,15 @@ class Suspicions:
         if node.isolated_at < inf:
             return True
         patient = now >= min(a.at for a in by.values()) + PATIENCE_S
-        return patient and not node.bound and not self._was_heard(suspect)
+        return patient and not node.bound and not self._was_heard(suspect, by)
 
-    def _was_heard(self, suspect: str) -> bool:
-        """Whether a heartbeat came since the suspect fell silent.
+    def _was_heard(self, suspect: str, by: Mapping[str, _Accusation]) -> bool:
+        """Whether a heartbeat came since the suspect fell silent, as these accusers say.
 
-        The API server's order tells, too, since one watch may be later than the other.
+        The API server's order tells, too, since one watch may be later than the other. One that
+        died as an accuser takes nothing back: its word is about a silence of long ago.
         """
-        node, by = self._nodes.get(suspect), self._against.get(suspect)
+        node = self._nodes.get(suspect)
         if node is None or not by:
             return False
         first_at = min(accusation.at for accusation in by.values())

@@ -67,6 +67,12 @@ def _of_takeover(name: str, promise: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = (
+    _of_verdict(
+        "word-of-the-dead-protects-who-is-silent",
+        "A dead node is noticed on the segment",
+        "not self._was_heard(suspect, by)",
+        "not self._was_heard(suspect, self._against[suspect])",
+    ),
     _of_watch(
         "one-question-is-silence",
         "Ten in a row without an answer are silence",
@@ -130,7 +136,7 @@ MUTATIONS = (
     _of_verdict(
         "heartbeat-of-a-suspect-does-not-count",
         _LEASES,
-        "patient and not node.bound and not self._was_heard(suspect)",
+        "patient and not node.bound and not self._was_heard(suspect, by)",
         "patient and not node.bound",
     ),
     _of_verdict(

@@ -183,6 +183,17 @@ def test_an_old_report_beside_a_recent_one_is_one_witness():
     assert court.convicted() == ""
 
 
+def test_the_report_of_a_witness_that_has_died_does_not_protect_who_is_silent_later():
+    court = Court()
+    court.report("d", "a", at=NOW - 100.0)  # it dies, and so takes it back no more
+    court.alive -= {"d"}
+    court.beat("a", at=NOW - 0.5)
+    court.report("b", "a")
+    assert court.convicted() == ""
+    court.report("c", "a")
+    assert court.convicted() == "a"
+
+
 def test_reports_that_were_there_before_accuse_nobody():
     """A scheduler that starts may find reports of any age."""
     court = Court()
