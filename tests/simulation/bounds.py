@@ -89,6 +89,7 @@ TABLE: dict[str, Callable[[Fault], Bound | None]] = {
     "Kill": _of_nodes(STOPPED),
     "Freeze": _of_nodes(STOPPED),
     "Restart": _of_nodes(ORDERED),
+    "OtherVersion": _of_nodes(ORDERED),
     "WallClock": _always,
     "Silent": _cut_off,
     "Cut": _cut_off,

@@ -23,6 +23,7 @@ from tests.fakes.cluster_objects import Json
 from tests.fakes.cluster_transport import ClusterTransport
 from tests.fakes.link import FakeNode
 from tests.fakes.network import FakeNetwork
+from tests.fakes.older_transport import OlderTransport
 from tests.fakes.segment import FakeSegment
 from tests.fakes.tasks import beside
 from tests.fakes.virtual_time import VirtualClock
@@ -68,6 +69,8 @@ class Cluster:
         self.api = ClusterApi()
         self.segment = FakeSegment()
         self.networks: dict[str, FakeNetwork] = {}
+        self.older: set[str] = set()
+        """Nodes and identities whose next process is of an older version."""
         self._ends = AsyncExitStack()
         self._clock = VirtualClock()
         self._rng = Random(seed)  # noqa: S311 - a simulation's chance
@@ -115,7 +118,7 @@ class Cluster:
     def start_controller(self, node: str, **flags: object) -> Running:
         """Run a controller on a node."""
         settings = ControllerSettings(node=node, namespace=NAMESPACE, http=None, **flags)  # type: ignore[arg-type]
-        transport = ClusterTransport(self.api, f"controller on {node}")
+        transport = self._way(f"controller on {node}", node)
         return self._start(
             controller.assemble(
                 settings,
@@ -131,7 +134,7 @@ class Cluster:
     def start_scheduler(self, identity: str, **flags: object) -> Running:
         """Run a scheduler anywhere."""
         settings = SchedulerSettings(namespace=NAMESPACE, http=None, **flags)  # type: ignore[arg-type]
-        transport = ClusterTransport(self.api, f"scheduler {identity}")
+        transport = self._way(f"scheduler {identity}", identity)
         return self._start(
             scheduler.assemble(
                 settings,
@@ -190,6 +193,9 @@ class Cluster:
         """Kill what still runs at the end; raises what a process failed with."""
         async with self._ends:
             yield self
+
+    def _way(self, who: str, name: str) -> ClusterTransport:
+        return (OlderTransport if name in self.older else ClusterTransport)(self.api, who)
 
     def _start(self, process: Process, transport: ClusterTransport) -> Running:
         running = Running(process, transport)

@@ -31,6 +31,7 @@ from tests.fakes.faulty_segment import Client, FaultySegment, Stranger
 from tests.fakes.hosts import LIFE, HostClock, Life, ProcessClock, hosts_loop
 from tests.fakes.link import FakeNode
 from tests.fakes.network import FakeNetwork
+from tests.fakes.older_transport import OlderTransport
 from tests.fakes.world import later
 from tests.simulation.cluster import NAMESPACE
 from tests.simulation.moves import Move, Moves
@@ -181,7 +182,8 @@ class World:
         if before is not None and before.ended is None and not before.life.dead:
             return
         life = Life(name, self._clock_of(name))
-        transport = ClusterTransport(self.api, name)
+        older = self.held[("older", name)]
+        transport = (OlderTransport if older else ClusterTransport)(self.api, name)
         context = copy_context()
         context.run(LIFE.set, life)
         process = context.run(self._assemble, name, transport)
@@ -230,6 +232,19 @@ class World:
     def terminate(self, name: str) -> None:
         """As SIGTERM."""
         self.processes[name].signals.put_nowait("SIGTERM")
+
+    def restart(self, name: str) -> None:
+        """Have a process stopped in order, and another one started once it has gone."""
+        if self.exists(name):
+            self.terminate(name)
+            self._start_after(self.processes[name])
+
+    def _start_after(self, running: Running) -> None:
+        name = running.life.name
+        if self.processes[name] is running and self.exists(name):
+            self.later(0.1, self._start_after, running)
+        else:
+            self.start(name)
 
     def freeze(self, name: str) -> None:
         running = self.processes[name]

@@ -38,6 +38,23 @@ class Restart(OfOne):
                 world.start(name)
 
 
+class OtherVersion(OfSome):
+    """They end in order, an older version begins in their place, and this one again at the end."""
+
+    weight = 2.0
+    of_simple = False
+
+    def begin(self, world: World) -> None:
+        for name in self.who:
+            if world.begins("older", name):
+                world.restart(name)
+
+    def end(self, world: World) -> None:
+        for name in self.who:
+            if world.ends("older", name):
+                world.restart(name)
+
+
 class Freeze(OfSome):
     """SIGSTOP, and SIGCONT at the end."""
 
@@ -101,4 +118,4 @@ class WallClock(OfOne):
         world._clock_of(self.who[0]).wall_offset_s = 0.0
 
 
-PROCESSES = (Kill, Restart, Freeze, Limp, Rescheduled, WallClock)
+PROCESSES = (Kill, Restart, OtherVersion, Freeze, Limp, Rescheduled, WallClock)
