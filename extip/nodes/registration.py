@@ -9,7 +9,7 @@ made again over the new version.
 The owner task is `NodeRegistration.run`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import NamedTuple
@@ -41,6 +41,10 @@ receives the writes of all, so this bounds what it receives, however large the c
 
 SOON_S = 2.0
 """Seconds between two writes of which one reports that there are no IPs."""
+
+LEFT_S = 90.0
+"""Seconds after which this node, which lives, ends a fail-over of its claims itself. A scheduler
+needs half a minute at most. One of an older version never does it."""
 
 _CONFLICTS = 4
 """Conflicts in a row after which a write has to wait."""
@@ -108,6 +112,8 @@ class NodeRegistration:
         self._seen: _Glance | None = None
         self._record: IpNode | None = None
         self._written_at = 0.0
+        self._failed_over: Mapping[str, int] = {}
+        self._failed_over_since = 0.0
         self._log = log.get_logger("registration").bind(node=node)
         self._failures = 0
 
@@ -187,7 +193,7 @@ class NodeRegistration:
         """Write the report; return None, or the seconds after which to try again."""
         for _ in range(_CONFLICTS):
             record = await self._newest()
-            before, after = record.status, report(record.status)
+            before, after = record.status, self._without_leftover(report(record.status))
             if after == before:
                 return None
             interval_s = self._interval_s(before.claims, after.claims)
@@ -206,6 +212,16 @@ class NodeRegistration:
                 self._written_at = self._clock.monotonic()
                 return None
         return SOON_S
+
+    def _without_leftover(self, status: IpNodeStatus) -> IpNodeStatus:
+        """Return the status without a fail-over that nobody ends."""
+        now, named = self._clock.monotonic(), status.failed_over or {}
+        if named != self._failed_over:
+            self._failed_over, self._failed_over_since = named, now
+        if not named or now - self._failed_over_since < LEFT_S:
+            return status
+        self._log.warning("failover_left", claims=len(named))
+        return replace(status, failed_over=None)
 
     async def _newest(self) -> IpNode:
         """Return the newest known IpNode: from a read, from a write, or from the cache."""
@@ -284,9 +300,13 @@ def _patch(record: IpNode, status: IpNodeStatus) -> dict[str, object]:
     metadata: dict[str, object] = {"resourceVersion": record.metadata.resource_version}
     if record.status == IpNodeStatus():
         metadata["managedFields"] = NO_FIELD_OWNERS
+    ended: dict[str, object] = (
+        {"failedOver": None} if status.failed_over != record.status.failed_over else {}
+    )
     return {
         "metadata": metadata,
-        "status": {
+        "status": ended
+        | {
             "links": status.links,
             "version": status.version,
             "claims": status.claims,

@@ -9,6 +9,22 @@ _TAKING, _NAMING = "handover/failed_over.py", "scheduling/failovers.py"
 
 MUTATIONS = (
     Mutation(
+        name="fail-over-beside-an-older-leader-never-ends",
+        promise="the node that is back ends its fail-over itself after 90 seconds",
+        file="nodes/registration.py",
+        old="if not named or now - self._failed_over_since < LEFT_S:",
+        new="if named is not None:",
+        tests=("unit/nodes/test_registration.py",),
+    ),
+    Mutation(
+        name="fail-over-that-is-under-way-is-ended-by-its-node",
+        promise="leaves the named claims to their standbys",
+        file="nodes/registration.py",
+        old="if not named or now - self._failed_over_since < LEFT_S:",
+        new="if not named:",
+        tests=("unit/nodes/test_registration.py",),
+    ),
+    Mutation(
         name="changed-claim-fails-over",
         promise="A change of such a claim by a person ends its fail-over",
         file="claims/policy/assignment.py",

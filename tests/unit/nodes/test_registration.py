@@ -19,7 +19,13 @@ from extip.errors import ApiUnavailableError, ConflictError, LinkNotFoundError, 
 from extip.kube.client import ApiClient
 from extip.net.interfaces import Gateways, Link, ObservedAddress
 from extip.net.link_selection import LinkSelection
-from extip.nodes.registration import COUNTS_PER_S, INTERVAL_S, SOON_S, NodeRegistration
+from extip.nodes.registration import (
+    COUNTS_PER_S,
+    INTERVAL_S,
+    LEFT_S,
+    SOON_S,
+    NodeRegistration,
+)
 from tests.fakes.conditions import condition_of
 from tests.fakes.interfaces import ethernet
 from tests.fakes.tasks import beside
@@ -108,7 +114,9 @@ class World:
             raise NotFoundError("gone", status=404)
         if patch["metadata"]["resourceVersion"] != self.node.metadata.resource_version:
             raise ConflictError("changed", status=409)
-        status = msgspec.convert(msgspec.to_builtins(patch["status"]), IpNodeStatus)
+        fields = msgspec.to_builtins(patch["status"])
+        others = {"failedOver": self.node.status.failed_over}  # it merges
+        status = msgspec.convert(others | fields, IpNodeStatus)
         self.writes.append(asyncio.get_running_loop().time())
         self.owners_cleared.append("managedFields" in patch["metadata"])
         self.changed(status)
@@ -155,6 +163,23 @@ def play(scenario, **state):
             await scenario(world)
 
     run_virtually(main())
+
+
+def test_a_fail_over_that_no_scheduler_ends_is_ended_by_the_node_that_lives():
+    """As beside a scheduler of an older version, which does not know the field."""
+
+    async def scenario(world):
+        await asyncio.sleep(1.0)
+        for named in ({"a": 1}, {"a": 1, "b": 2}):  # another one begins meanwhile
+            world.changed(msgspec.structs.replace(world.node.status, failed_over=named))
+            await asyncio.sleep(LEFT_S - 1.0)
+            assert world.node.status.failed_over == named
+        await asyncio.sleep(2 * INTERVAL_S + 1.0)
+        assert world.node.status.failed_over is None
+        assert world.ready() == "True"
+        assert len(world.writes) == 2
+
+    play(scenario)
 
 
 def test_in_a_large_cluster_numbers_wait_longer_and_nothing_else_does():
