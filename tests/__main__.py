@@ -1,7 +1,7 @@
 """`make test`: every test, by runs of pytest side by side, since most of their time is waiting.
 
 Two runs share the files of `tests/system`, each with labs of its own. A third one has all other
-tests.
+tests, with the soak: it would end long before them.
 """
 
 import asyncio
