@@ -13,6 +13,8 @@ _LEAST_S = 120.0
 _MORE_FILES = 6
 _MORE_MEMORY = 0.12
 _MORE_MIB = 8.0
+_EACH_HALF = 0.15
+"""Share of a growth that goes on that each half of the time has at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +51,9 @@ def usage(process: str, samples: Sequence[Sample]) -> Usage | None:
     files = [median(sample.files for sample in part) for part in parts]
     leaks = []
     if _rises(memory, max(_MORE_MIB, _MORE_MEMORY * memory[0])):
-        leaks.append(f"memory grew from {memory[0]:.1f} to {memory[2]:.1f} MiB")
+        leaks.append("memory grew: {:.1f}, {:.1f}, {:.1f} MiB in the median".format(*memory))
     if _rises(files, _MORE_FILES):
-        leaks.append(f"open files grew from {files[0]:.0f} to {files[2]:.0f}")
+        leaks.append("open files grew: {:.0f}, {:.0f}, {:.0f} in the median".format(*files))
     return Usage(
         process=process,
         lived_s=samples[-1].at_s - born_s,
@@ -62,6 +64,10 @@ def usage(process: str, samples: Sequence[Sample]) -> Usage | None:
 
 
 def _rises(parts: Sequence[float], by: float) -> bool:
-    """Tell growth that goes on from a step that happened once, and from noise."""
+    """Tell growth that goes on from a step that happened once, and from noise.
+
+    Both halves have a part in it. Noise after a step is a small one.
+    """
     first, middle, last = parts
-    return last - first > by and first < middle < last
+    grown = last - first
+    return grown > by and min(middle - first, last - middle) >= _EACH_HALF * grown
