@@ -41,7 +41,7 @@ from tests.fakes.cluster_objects import (
     no_status,
     only_status,
 )
-from tests.fakes.cluster_watch import Watch
+from tests.fakes.cluster_watch import OpenWatches, Watch
 from tests.fakes.http_api import merged
 from tests.fakes.virtual_time import EPOCH
 from tests.fakes.world import later, now_s
@@ -88,7 +88,7 @@ class ClusterApi:
             resource.path(): {} for resource in _SERVED
         }
         self._history: list[Change] = []
-        self._watches: dict[Watch, None] = {}  # in the order of their opening
+        self._watches = OpenWatches()
         self.on_change: list[Callable[[Change], None]] = []
         """Who looks at each change as etcd has it."""
         self.on_restore: list[Callable[[], None]] = []
@@ -136,18 +136,18 @@ class ClusterApi:
 
     def break_watches(self, who: str = "") -> None:
         """Break the connections that watches are on, of everybody or of one client."""
-        for watch in tuple(self._watches):
+        for watch in self._watches.all():
             if who in ("", watch.who):
                 watch.break_off()
 
     def end_watches(self) -> None:
         """End all watches in order, as a server does that cannot write to them fast enough."""
-        for watch in tuple(self._watches):
+        for watch in self._watches.all():
             watch.end()
 
     def forget_client(self, who: str) -> None:
         """Close the watches of a process that is gone."""
-        for watch in tuple(self._watches):
+        for watch in self._watches.all():
             if watch.who == who:
                 self.close_watch(watch)
 
@@ -207,17 +207,18 @@ class ClusterApi:
         self._collection(target)
         if since < self.compacted:
             raise RefusedError(HTTPStatus.GONE, "Expired", f"too old resource version: {since}")
-        matches = matcher(target.namespace, query.get("labelSelector", ""))
-        watch = Watch(self, target.collection, matches, who=who)
+        selector = query.get("labelSelector", "")
+        matches = matcher(target.namespace, selector)
+        watch = Watch(self, target.collection, matches, who=who, selector=selector)
         watch.start(ends_in_s=float(query["timeoutSeconds"]))
         for change in self._history:
             if change.revision > since:
                 watch.tell(change)
-        self._watches[watch] = None
+        self._watches.add(watch)
         return watch
 
     def close_watch(self, watch: Watch) -> None:
-        self._watches.pop(watch, None)
+        self._watches.discard(watch)
         watch.close()
 
     def carry_out(
@@ -263,7 +264,7 @@ class ClusterApi:
         if known is not None:
             self._store(target, known, None)
         self.collections.pop(kind, None)
-        for watch in tuple(self._watches):
+        for watch in self._watches.all():
             if watch.collection == kind:
                 watch.end()
 
@@ -289,9 +290,8 @@ class ClusterApi:
             objects[target.key] = after
         change = Change(self.revision, target.collection, known, after, now_s())
         self._history.append(change)
-        for watch in self._watches:
-            if watch.collection == change.collection:
-                watch.tell(change)
+        for watch in self._watches.concerned(change):
+            watch.tell(change)
         for look in self.on_change:
             look(change)
         return after or {}

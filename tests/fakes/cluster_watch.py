@@ -32,9 +32,16 @@ class Watch:
     """
 
     def __init__(
-        self, api: "ClusterApi", collection: str, matches: Callable[[Json], bool], *, who: str
+        self,
+        api: "ClusterApi",
+        collection: str,
+        matches: Callable[[Json], bool],
+        *,
+        who: str,
+        selector: str = "",
     ) -> None:
         self.collection = collection
+        self.selector = selector
         self.who = who
         self.way: Way | None = None
         self._api = api
@@ -121,3 +128,40 @@ class Watch:
         version = {"metadata": {"resourceVersion": str(self._api.revision)}}
         self._send(msgspec.json.encode({"type": "BOOKMARK", "object": version}) + b"\n")
         self._timers.append(later(BOOKMARK_S, self._bookmark))
+
+
+class OpenWatches:
+    """The open watches, in the order of their opening."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Watch, int] = {}
+        self._by_place: dict[tuple[str, str], dict[Watch, int]] = {}
+        """Watches by their kind, and the label that they are about: ``a=b``, or none."""
+        self._opened = 0
+
+    def add(self, watch: Watch) -> None:
+        self._opened += 1
+        self._numbers[watch] = self._opened
+        self._by_place.setdefault(_place(watch), {})[watch] = self._opened
+
+    def discard(self, watch: Watch) -> None:
+        if self._numbers.pop(watch, None) is not None:
+            del self._by_place[_place(watch)][watch]
+
+    def all(self) -> list[Watch]:
+        return list(self._numbers)
+
+    def concerned(self, change: "Change") -> list[Watch]:
+        """Return those that the change may be about, without a look at all others."""
+        items = [item for item in (change.before, change.after) if item is not None]
+        labels = {f"{k}={v}" for i in items for k, v in (i["metadata"].get("labels") or {}).items()}
+        found: dict[Watch, int] = {}
+        for label in ("", *labels):
+            found |= self._by_place.get((change.collection, label), {})
+        return sorted(found, key=found.__getitem__)
+
+
+def _place(watch: Watch) -> tuple[str, str]:
+    selector = watch.selector
+    is_one_label = selector.count("=") == 1 and not set(selector) & set("!, ")
+    return watch.collection, selector if is_one_label else ""

@@ -21,13 +21,16 @@ from statistics import median
 
 import structlog
 
+from extip.kube.client import ApiClient
 from extip.net.interfaces import IPAddress
 from extip.net.neighbour_events import NeighbourEvent
 from extip.scheduling import failovers
+from tests.fakes.cluster_transport import ClusterTransport
 from tests.fakes.faulty_segment import FaultySegment
 from tests.fakes.hosts import LIFE, hosts_loop, run_hosts
 from tests.fakes.network import FakeNetwork
 from tests.fakes.segment import FakeConflictWire, FakeWire, Listener
+from tests.simulation.shared_objects import SharedObjects, SharingClient
 from tests.simulation.world import Node, World
 
 SIZES = (50, 100, 200)
@@ -77,6 +80,13 @@ class LargeWorld(World):
     lan = _LAN
     new_segment: type[FaultySegment] = LargeSegment
     least = failovers.LEAST
+
+    def __init__(self, rng: Random, *, flags: dict[str, object]) -> None:
+        super().__init__(rng, flags=flags)
+        self._shared = SharedObjects()
+
+    def client_over(self, transport: ClusterTransport) -> ApiClient:
+        return SharingClient(transport, self._shared)
 
     def add_node(self, name: str, *, rate: float = 1.0) -> Node:
         node = super().add_node(name, rate=rate)

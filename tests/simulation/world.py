@@ -436,6 +436,10 @@ class World:
             for claim in claims
         }
 
+    def client_over(self, transport: ClusterTransport) -> ApiClient:
+        """Return the client of one process."""
+        return ApiClient(transport)
+
     def close(self) -> None:
         """Let every task end, those of killed processes, too; nothing they do counts any more."""
         for running in self.lives:
@@ -454,7 +458,7 @@ class World:
     def _assemble(self, name: str, transport: ClusterTransport) -> Process:
         clock = ProcessClock(self._clock_of(name))
         rng = Random(self.rng.random())  # noqa: S311 - a simulation's chance
-        kube = ApiClient(transport)
+        kube = self.client_over(transport)
         if self.simple:
             return simple.assemble(
                 SimpleSettings(http=None, load_balancers=True),
