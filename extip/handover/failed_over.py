@@ -36,6 +36,14 @@ class _Taken(NamedTuple):
     """That of the claim which its IpNode names."""
 
 
+class _Lost(NamedTuple):
+    """A claim of this node that others took."""
+
+    generation: int
+    uid: str
+    """That of the claim as the watch had it; empty for none. Another one may get its name."""
+
+
 class FailedOver:
     """Knows which claims are whose while a fail-over is under way."""
 
@@ -65,8 +73,8 @@ class FailedOver:
         self._named: dict[str, Mapping[str, int]] = {}
         """The claims that IpNodes name, by node."""
         self._taken: dict[str, _Taken] = {}
-        self._lost: Mapping[str, int] = {}
-        """The generations of this node's own claims that others took, by name."""
+        self._lost: Mapping[str, _Lost] = {}
+        """This node's own claims that others took, by name."""
         self._log = log.get_logger("failed-over")
 
     def on_record(self, name: str) -> None:
@@ -88,9 +96,18 @@ class FailedOver:
 
     def note_own(self, record: IpNode | None) -> None:
         """Take this node's own IpNode as it is now."""
-        before, self._lost = self._lost, _named_by(record)
+        before, named = self._lost, _named_by(record)
+        self._lost = {name: self._lost_one(name, number) for name, number in named.items()}
         for name in before.keys() | self._lost.keys():
             self._look(name)
+
+    def _lost_one(self, name: str, generation: int) -> _Lost:
+        before, claim = self._lost.get(name), self._own.get(name)
+        if before is not None and before.uid and before.generation == generation:
+            return before
+        if claim is None or claim.metadata.generation != generation:
+            return _Lost(generation, "")
+        return _Lost(generation, claim.metadata.uid)
 
     def _take_from(self, record: IpNode) -> None:
         node = record.metadata.name
@@ -129,8 +146,19 @@ class FailedOver:
             self._read_anew()
 
     def is_lost(self, name: str) -> bool:
-        """Whether a fail-over took this node's own claim, as far as is known."""
-        return name in self._lost
+        """Whether a fail-over took this node's own claim, as the watch shows it.
+
+        It took no later version of the claim, and no later claim of that name.
+        """
+        claim = self._own.get(name)
+        return claim is not None and self._took(claim)
+
+    def _took(self, claim: IpClaim) -> bool:
+        meta = claim.metadata
+        lost = self._lost.get(meta.name)
+        if lost is None or lost.generation != meta.generation:
+            return False
+        return lost.uid in ("", meta.uid)
 
     def _let_go(self, rights: Mapping[str, _Taken]) -> None:
         for name, right in rights.items():
@@ -173,8 +201,7 @@ class FailedOver:
         """Whether a claim, as it was read, is this node's."""
         name = claim.metadata.name
         if claim.spec.node_name == self._node:
-            lost = self._lost.get(name) == claim.metadata.generation
-            return not (lost and standby_of(claim))
+            return not (self._took(claim) and standby_of(claim))
         right = self._taken.get(name)
         return right is not None and self._has_right(claim, right)
 

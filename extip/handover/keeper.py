@@ -24,6 +24,9 @@ from extip.workqueue import WorkQueue
 _GRACE_S = 0.05
 """Seconds that the watch gets before the API server is asked."""
 
+_AGAIN_S, _UNCHANGED_S = UNKNOWN_S / 2, 2 * UNKNOWN_S
+"""Seconds until the API server is asked again, and where the claim did not change at all."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Kept:
@@ -116,9 +119,13 @@ class Handover:
             await self._ask(kept, until - now)
 
     async def _ask(self, kept: _Kept, bound_s: float) -> None:
+        unchanged = False
         try:
             async with asyncio.timeout(min(bound_s, UNKNOWN_S)):
-                state = fate(await self._fetch(kept.claim.name), node=self._node)
+                claim = await self._fetch(kept.claim.name)
+            # An unchanged claim has no report of the next holder, but perhaps an old one of it.
+            unchanged = version_of(claim) == kept.version
+            state = Fate.MOVING if unchanged else fate(claim, node=self._node)
         except NotFoundError:
             state = Fate.GONE
         except (ApiError, TimeoutError):
@@ -126,7 +133,7 @@ class Handover:
         if self._kept.get(kept.claim.name) is not kept:
             return  # it came back while the API server was asked
         self._decide(kept, state)
-        self._queue.add_after(kept.claim.name, UNKNOWN_S / 2)
+        self._queue.add_after(kept.claim.name, _UNCHANGED_S if unchanged else _AGAIN_S)
 
     def _decide(self, kept: _Kept, state: Fate) -> None:
         kept.state = state

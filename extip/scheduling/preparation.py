@@ -55,6 +55,9 @@ class Preparation:
             return min(waiting.values(), default=None) if idle else next_at - now
         if state.standing is None:
             return None
+        for begun in self._chores.in_flight.values():
+            if isinstance(begun, SetStandby):
+                state.standbys.expect(begun, state.claims)
         lacking = state.standbys.choose(state.claims, state.standing, most=_CHOSEN, fixed=fixed)
         for one in lacking:
             self._offer(one)

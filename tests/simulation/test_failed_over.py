@@ -7,7 +7,7 @@ import pytest
 
 from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIMS, IP_NODES
 from extip.scheduling import failovers
-from tests.fakes.api_faults import DENIED, Effect, Hang, Rule
+from tests.fakes.api_faults import DENIED, Delay, Effect, Hang, Rule
 from tests.fakes.virtual_time import run_virtually
 from tests.simulation.cluster import Cluster, Running
 from tests.simulation.test_standbys import IPS, MONITOR_S, NODES, are_named, named
@@ -39,9 +39,9 @@ async def served(cluster: Cluster, **flags: object) -> dict[str, Running]:
     return controllers
 
 
-def play(scenario: Callable[[Cluster], object]) -> None:
+def play(scenario: Callable[[Cluster], object], *, seed: int = 0) -> None:
     async def main() -> None:
-        async with Cluster().living() as cluster:
+        async with Cluster(seed=seed).living() as cluster:
             await scenario(cluster)  # type: ignore[misc]
 
     run_virtually(main())
@@ -158,6 +158,12 @@ def claims_of(cluster: Cluster, node: str) -> list[str]:
     return [c["metadata"]["name"] for c in claims if c["spec"].get("nodeName") == node]
 
 
+def generation_of(cluster: Cluster, claim: str) -> int:
+    """Return the generation of a claim; 0 when there is none."""
+    metas = [c["metadata"] for c in cluster.api.all(IP_CLAIMS) if c["metadata"]["name"] == claim]
+    return int(metas[0]["generation"]) if metas else 0
+
+
 @pytest.mark.parametrize("effect", [Hang(), DENIED], ids=["hangs", "is-refused"])
 def test_a_claim_whose_write_fails_is_up_all_the_time(effect: Effect) -> None:
     """Its node is back meanwhile, and the claim still names it."""
@@ -183,7 +189,10 @@ def test_a_claim_whose_write_fails_is_up_all_the_time(effect: Effect) -> None:
     play(scenario)
 
 
-def test_a_claim_that_can_never_be_written_is_its_nodes_again_after_a_while() -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_a_claim_that_can_never_be_written_is_its_nodes_again_after_a_while(seed: int) -> None:
+    """Its node takes it after another heartbeat and a reading, and its standby waits for that."""
+
     async def scenario(cluster: Cluster) -> None:
         controllers = await served(cluster)
         (ip, *_) = [ip for ip, (node, _) in named(cluster).items() if node == "n1"]
@@ -195,7 +204,63 @@ def test_a_claim_that_can_never_be_written_is_its_nodes_again_after_a_while() ->
         await cluster.until(
             lambda: not failed_over(cluster, "n1"), within_s=failovers.PATIENCE_S + 5.0
         )
-        await cluster.until(lambda: cluster.holders(ip) == {"n1"}, within_s=15.0)
+        async with cluster.always(lambda: cluster.holders(ip)):
+            await cluster.until(lambda: cluster.holders(ip) == {"n1"}, within_s=15.0)
+            await asyncio.sleep(5.0)
+
+    play(scenario, seed=seed)
+
+
+def test_a_claim_that_a_person_changes_is_handed_over_by_its_node_that_is_back() -> None:
+    """The fail-over of that claim is over, so its next holder hears of a move as any other."""
+
+    async def scenario(cluster: Cluster) -> None:
+        controllers = await served(cluster)
+        before = named(cluster)
+        changed, stuck = claims_of(cluster, "n1")
+        (ip,) = (ip for ip in before if ip.replace(".", "-") in changed)
+        other = "n3" if before[ip][1] == "n2" else "n2"
+        rules = [on_writes(DENIED, name) for name in (changed, stuck)]
+        await controllers["n1"].kill()
+        cluster.api.faults.rules += rules
+        await cluster.until(lambda: failed_over(cluster, "n1"), within_s=MONITOR_S + 2.0)
+        cluster.start_controller("n1")
+        await asyncio.sleep(5.0)
+        cluster.api.patch(IP_CLAIMS, changed, {"spec": {"standby": other}})
+        await cluster.until(lambda: "n1" in cluster.holders(ip), within_s=5.0)
+        await asyncio.sleep(5.0)
+        late = f"controller on {other}"
+        cluster.api.faults.deaf |= {late}
+        cluster.api.faults.rules.remove(rules[0])
+        async with cluster.always(lambda: cluster.holders(ip)):
+            await cluster.until(lambda: named(cluster)[ip][0] == other, within_s=20.0)
+            await asyncio.sleep(1.0)
+            cluster.api.faults.deaf -= {late}
+            cluster.api.break_watches(late)
+            await cluster.until(lambda: cluster.holders(ip) == {other}, within_s=10.0)
+
+    play(scenario)
+
+
+def test_a_later_claim_of_the_same_name_is_up_on_a_node_that_has_just_failed_over() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        controllers = await served(cluster)
+        (claim, *_) = claims_of(cluster, "n1")
+        (ip,) = (ip for ip in named(cluster) if ip.replace(".", "-") in claim)
+        generation = generation_of(cluster, claim)
+        every = frozenset({"scheduler s1"}), frozenset({"patch"}), frozenset({"ipclaims"})
+        slow = Rule(Delay(1.0), *every)
+        await controllers["n1"].kill()
+        cluster.api.faults.rules.append(slow)
+        await cluster.until(lambda: failed_over(cluster, "n1"), within_s=MONITOR_S + 2.0)
+        cluster.start_controller("n1")
+        await cluster.until(lambda: not failed_over(cluster, "n1"), within_s=CONVERGED_S)
+        cluster.api.faults.rules.remove(slow)
+        cluster.api.delete(IP_CLAIMS, claim)
+        await cluster.until(lambda: cluster.holders(ip) == {"n1"}, within_s=2.0)
+        async with cluster.always(lambda: cluster.holders(ip) == {"n1"}):
+            await cluster.until(lambda: generation_of(cluster, claim) == generation, within_s=4.0)
+            await asyncio.sleep(CONVERGED_S)
 
     play(scenario)
 

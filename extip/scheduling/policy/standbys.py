@@ -80,6 +80,13 @@ class Standbys:
         self._takes.setdefault(node, Counter())[standby] += 1
         self._by_standby.put(name, (standby, _pair(node, standby)))
 
+    def expect(self, begun: SetStandby, claims: Mapping[str, IpClaim]) -> None:
+        """Count a standby that is being written, also when the claim was decided anew meanwhile."""
+        name, node = begun.claim.metadata.name, begun.claim.spec.node_name
+        at_rest = name in self._rows or name in self._lacking
+        if begun.node and at_rest and claims[name].spec.node_name == node:
+            self.record(name, node, begun.node)
+
     def nodes_changed(self) -> None:
         """Look again at claims that no other node could take."""
         self._lacking |= self._hopeless

@@ -5,6 +5,7 @@ from tests.mutants.mutation import Mutation
 _INPUTS = ("unit/informers/test_controller.py",)
 _FAILOVERS = ("unit/scheduling/test_failovers.py",)
 _WHOLE = ("simulation/test_failed_over.py",)
+_UNWRITABLE = "test_a_claim_that_can_never_be_written_is_its_nodes_again_after_a_while"
 _TAKING, _NAMING = "handover/failed_over.py", "scheduling/failovers.py"
 
 MUTATIONS = (
@@ -36,7 +37,7 @@ MUTATIONS = (
         name="node-that-is-back-takes-its-claims",
         promise="leaves the named claims to their standbys",
         file=_TAKING,
-        old="return not (lost and standby_of(claim))",
+        old="return not (self._took(claim) and standby_of(claim))",
         new="return True",
         tests=_INPUTS,
     ),
@@ -199,5 +200,37 @@ MUTATIONS = (
         old="return None if claim is None else taken_over(claim, inputs.records)",
         new="return claim",
         tests=_WHOLE,
+    ),
+    Mutation(
+        name="old-report-ends-the-handover",
+        promise="Its standby keeps such an IP for 5 s, and then for up to",
+        file="handover/keeper.py",
+        old="state = Fate.MOVING if unchanged else fate(claim, node=self._node)",
+        new="state = fate(claim, node=self._node)",
+        tests=("unit/handover/test_keeper.py", f"{_WHOLE[0]}::{_UNWRITABLE}"),
+    ),
+    Mutation(
+        name="later-version-is-lost",
+        promise="A change of such a claim by a person ends its fail-over",
+        file=_TAKING,
+        old="return claim is not None and self._took(claim)",
+        new="return name in self._lost",
+        tests=("unit/handover/test_failed_over.py",),
+    ),
+    Mutation(
+        name="later-claim-of-the-name-is-lost",
+        promise="So is a later claim of the same name",
+        file=_TAKING,
+        old='return lost.uid in ("", meta.uid)',
+        new="return True",
+        tests=("unit/handover/test_failed_over.py",),
+    ),
+    Mutation(
+        name="late-claim-is-not-lost",
+        promise="leaves the named claims to their standbys",
+        file=_TAKING,
+        old='return lost.uid in ("", meta.uid)',
+        new="return lost.uid == meta.uid",
+        tests=("unit/handover/test_failed_over.py",),
     ),
 )

@@ -63,4 +63,20 @@ MUTATIONS = (
         new="max(self._next_at, 0 * _PRUNED_S)",
         tests=_PREPARATION,
     ),
+    Mutation(
+        name="standby-under-way-does-not-count",
+        promise="One that is being written counts for the choice of the next",
+        file=_POLICY,
+        old="if begun.node and at_rest and claims[name].spec.node_name == node:",
+        new="if not begun.node and at_rest and claims[name].spec.node_name == node:",
+        tests=_PREPARATION,
+    ),
+    Mutation(
+        name="definition-is-read-for-each-claim",
+        promise="cost the old one two reads a second, however many they are",
+        file="informers/controller.py",
+        old="patience_s=0.5",
+        new="patience_s=0.0",
+        tests=("unit/informers/test_controller.py",),
+    ),
 )

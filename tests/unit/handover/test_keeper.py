@@ -131,6 +131,19 @@ def test_nobody_is_asked_when_the_watch_tells_in_time():
     play(scenario)
 
 
+def test_an_unchanged_claim_has_no_report_of_the_next_holder():
+    """A standby gives up what it took: it is its former node's again, which had it up once."""
+
+    async def scenario(world):
+        world.truth = claim("n2", version=10, holder="n2")
+        await asyncio.sleep(1)
+        assert world.handover.kept()
+        world.truth = claim("n2", version=11, holder="n2")
+        assert await world.kept_for() < 2.5
+
+    play(scenario)
+
+
 @pytest.mark.parametrize("delay_s", [0.01, 10.0])
 def test_without_any_word_half_a_second(delay_s):
     async def scenario(world):

@@ -68,6 +68,7 @@ class Api:
         self.refusal: ApiError | None = None
         """The answer to new watches."""
         self.silent_about_kinds = False
+        self.definition_reads = 0
         self.known: dict[str, asyncio.Event] = {}
         """Kinds that may be listed, by name; all by default."""
         self.listed: list[str] = []
@@ -107,6 +108,7 @@ class Api:
         if self.away:
             raise ApiUnavailableError("away")
         if resource is CUSTOM_RESOURCE_DEFINITIONS:
+            self.definition_reads += 1
             if self.silent_about_kinds:
                 raise ApiUnavailableError("no answer")
             if self.definition is None:
@@ -981,6 +983,50 @@ def test_a_claim_that_was_taken_and_goes_elsewhere_is_let_go():
         )
         await asyncio.sleep(2)
         assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+def test_what_a_standby_gives_back_is_up_until_its_node_had_time_to_take_it():
+    """The claim was never written. So its report of the node is from before the death."""
+
+    async def scenario(world):
+        known = {"ip": "10.0.0.2", "standby": "n1", "holder": "n2", "managed": True}
+        world.api.put("b", "n2", **known, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        world.api.fail_over("n2", b=3)
+        await asyncio.sleep(0.1)
+        world.api.fail_over("n2")
+        await asyncio.sleep(8)
+        assert world.up == {"10.0.0.1", "10.0.0.2"}
+        await asyncio.sleep(HANDOVER_S)
+        assert world.up == {"10.0.0.1"}
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("each_s", [1 / 32, 0.0])
+def test_a_thousand_claims_that_get_another_standby_cost_two_reads_of_the_definition_a_second(
+    each_s,
+):
+    """So many do after a mass fail-over, 32 of them a second."""
+
+    async def scenario(world):
+        claims = {
+            f"b{number}": f"10.0.{1 + number // 250}.{number % 250}" for number in range(1000)
+        }
+        for name, ip in claims.items():
+            world.api.put(name, "n2", ip=ip, standby="n1", managed=True)
+        await asyncio.sleep(SETTLED_S)
+        watched = world.inputs.watches.to_take.store
+        assert len(watched) == len(claims)
+        reads, began = world.api.definition_reads, world.now()
+        for name, ip in claims.items():
+            world.api.put(name, "n2", ip=ip, standby="n3", managed=True)
+            await asyncio.sleep(each_s)
+        await asyncio.sleep(2)
+        assert len(watched) == 0
+        assert 1 <= world.api.definition_reads - reads <= 2 * (world.now() - began)
 
     play(scenario)
 

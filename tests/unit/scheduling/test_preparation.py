@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from ipaddress import ip_address
+from itertools import permutations
 from typing import cast
 
 from msgspec.structs import replace
@@ -10,12 +11,15 @@ from msgspec.structs import replace
 from extip.api.ipcontroller_v1 import IpClaimSpec
 from extip.api.names import STANDBY_LABEL
 from extip.log import Logger
+from extip.scheduling.policy.filters import KubernetesNode
 from extip.scheduling.policy.placement import Strategy
 from tests.fakes.recorder import RecordingLogger
 from tests.fakes.virtual_time import virtually
-from tests.unit.scheduling.test_scheduler import ClaimServer, World, hand_made, ips
+from tests.unit.scheduling.test_scheduler import ClaimServer, World, hand_made, ips, verb_of
 
 PREPARED_S = 60
+SLOW_S = 3.5
+"""For that long a write of a standby is under way; it is given up a bit later."""
 
 
 class OldServer(ClaimServer):
@@ -24,6 +28,15 @@ class OldServer(ClaimServer):
     def _store(self, claim, labels, spec, *args, **kwargs):
         spec = IpClaimSpec(cidr=spec.cidr, node_name=spec.node_name, services=spec.services)
         return super()._store(claim, labels, spec, *args, **kwargs)
+
+
+class SlowServer(ClaimServer):
+    """A server that takes long to write a standby."""
+
+    async def patch(self, claim, patch):
+        if verb_of(patch) == "standby":
+            await asyncio.sleep(SLOW_S)
+        return await super().patch(claim, patch)
 
 
 def standbys(world):
@@ -57,6 +70,21 @@ async def test_standbys_are_written_after_all_else_and_never_again():
         world.scheduler.trigger()
         await asyncio.sleep(600)
         assert len(world.server.writes) == len(verbs)
+
+
+@virtually
+async def test_a_standby_that_is_being_written_counts_when_the_next_ones_are_chosen():
+    """Its IP is decided anew meanwhile, since something about its node has changed."""
+    world = World(server=SlowServer())
+    async with world.running():
+        await world.ask(*ips(3), wait_s=2)
+        assert world.server.active["standby"] == 0
+        assert len(world.scheduler._chores.in_flight) == 3
+        world.kubernetes = KubernetesNode(labels={"kernel": "newer"})
+        world.scheduler.trigger_at_once()
+        await world.ask(*ips(6), wait_s=PREPARED_S)
+        assert standbys(world) == dict.fromkeys(permutations(("n1", "n2", "n3"), 2), 1)
+        assert len(writes(world, "standby")) == 6
 
 
 @virtually
