@@ -17,6 +17,8 @@ class Call:
     plural: str
     namespace: str = ""
     name: str = ""
+    sent: bytes = b""
+    """The body of a write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,23 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Carry it out when it is let go, also when nobody waits for it any more."""
+
+    held: list[Callable[[], None]] = field(default_factory=list)
+
+    def let_go(self) -> None:
+        for carry_out in self.held:
+            carry_out()
+        self.held.clear()
+
+
+@dataclass(frozen=True, slots=True)
 class Overtake:
     """Somebody else changes the object a moment before."""
 
 
-Effect = Refuse | Hang | LoseAnswer | Delay | Overtake
+Effect = Refuse | Hang | LoseAnswer | Delay | Hold | Overtake
 
 TOO_MANY = Refuse(HTTPStatus.TOO_MANY_REQUESTS, "TooManyRequests", "too many requests", 2.0)
 FORBIDDEN = Refuse(HTTPStatus.FORBIDDEN, "Forbidden", "it may not do that any more")
@@ -102,10 +116,12 @@ class ApiFaults:
     """How far its watch caches are behind etcd; so are lists at resourceVersion 0."""
     deaf: frozenset[str] = frozenset()
     """Whose watches are dead, with something in between that keeps the connection up."""
-    observed: Callable[[Call, Effect | None], None] | None = None
+    observed: Callable[[Call], None] = lambda _: None
+    """Is told of each call when it arrives."""
 
     def on(self, call: Call) -> Effect | None:
         """Return what happens to a call; None for nothing."""
+        self.observed(call)
         for rule in self.rules:
             if rule.hits(call) and (rule.chance >= 1 or self.rng.random() < rule.chance):
                 return rule.effect

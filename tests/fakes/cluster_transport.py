@@ -9,7 +9,7 @@ import msgspec
 from extip.errors import ApiError, ApiUnavailableError
 from extip.kube.codec import error_of_body
 from extip.kube.transport import CONNECT_TIMEOUT_S, Request
-from tests.fakes.api_faults import Call, Delay, Effect, Hang, LoseAnswer, Overtake, Refuse
+from tests.fakes.api_faults import Call, Delay, Effect, Hang, Hold, LoseAnswer, Overtake, Refuse
 from tests.fakes.cluster_api import ClusterApi
 from tests.fakes.cluster_objects import RefusedError, Target
 from tests.fakes.cluster_watch import LOST_S, Watch
@@ -111,13 +111,16 @@ class _Exchange:
         if self.answer.done() and self._api.faults.rng.random() < 0.5:
             return  # the server saw that the client had gone
         target, verb = self._target, self._request.verb
-        call = Call(self._who, verb, target.plural, target.namespace, target.name)
-        self._suffer(self._api.faults.on(call))
+        sent = self._request.body or b""
+        call = Call(self._who, verb, target.plural, target.namespace, target.name, sent)
+        effect = self._api.faults.on(call)
+        if effect is None:
+            self._serve()
+        else:
+            self._suffer(effect)
 
-    def _suffer(self, effect: Effect | None) -> None:
+    def _suffer(self, effect: Effect) -> None:
         match effect:
-            case None:
-                self._serve()
             case Refuse():
                 error = RefusedError(effect.status, effect.reason, effect.message)
                 self._fail(self._translated(error, effect.retry_after_s))
@@ -129,6 +132,8 @@ class _Exchange:
                     self._fail(self._broken())
             case Delay():
                 later(effect.seconds, self._serve)
+            case Hold():
+                effect.held.append(self._serve)
             case Overtake():
                 self._api.touch(self._target)
                 self._serve()

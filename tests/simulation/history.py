@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from random import Random
@@ -52,6 +52,7 @@ class History:
     seed: int
     faults: tuple[Fault, ...]
     flags: tuple[tuple[str, object], ...] = ()
+    end_s: float = END_S
 
     @classmethod
     def draw(cls, seed: int) -> "History":
@@ -115,12 +116,15 @@ class Outcome:
     """How often each kind of fault began in each state."""
 
 
-def play(history: History) -> Outcome:
-    """Run it; the same history gives the same outcome, to the last request."""
+def play(history: History, *more: Callable[[World], Invariant]) -> Outcome:
+    """Run it; the same history gives the same outcome, to the last request.
+
+    `more` make invariants beside those of every history.
+    """
     outcome = Outcome()
     gc.disable()
     try:
-        run_hosts(_Run(history, outcome).main())
+        run_hosts(_Run(history, outcome, (*INVARIANTS, *MORE, *more)).main())
     finally:
         gc.enable()
         gc.collect()
@@ -128,19 +132,22 @@ def play(history: History) -> Outcome:
 
 
 class _Run:
-    def __init__(self, history: History, outcome: Outcome) -> None:
+    def __init__(
+        self, history: History, outcome: Outcome, invariants: Iterable[Callable[[World], Invariant]]
+    ) -> None:
         self._history, self._outcome = history, outcome
+        self._made_by = tuple(invariants)
         self._world: World
         self._invariants: list[Invariant] = []
         self._broken: set[str] = set()
 
     async def main(self) -> None:
         world = self._world = _cluster(self._history)
-        self._invariants = [invariant(world) for invariant in (*INVARIANTS, *MORE)]
+        self._invariants = [make(world) for make in self._made_by]
         for fault in self._history.faults:
             later(fault.at_s, self._begin, fault)
         try:
-            while world.now < END_S:
+            while world.now < self._history.end_s:
                 await asyncio.sleep(LOOK_S)
                 world.look()
                 for invariant in self._invariants:

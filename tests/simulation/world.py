@@ -294,6 +294,22 @@ class World:
         self.ends("unplugged", name)
         self.set_link(name)
 
+    def power_off(self, name: str) -> None:
+        """Have a node lose its power: nobody on it says anything any more."""
+        if self.begins("no power", name):
+            if self.exists(name):
+                self.kill(name)
+            self.unplug(name)
+
+    def power_on(self, name: str) -> None:
+        """Have it boot: its kernel is a new one."""
+        if self.ends("no power", name):
+            kernel = self.nodes[name].kernel
+            for address in [one for one in kernel.observed() if one.ours]:
+                kernel.delete(address.link_index, address.interface)
+            self.plug_in(name)
+            self.start(name)
+
     def set_link(self, name: str) -> None:
         """Have the interface of a node as the faults say that are there now."""
         node = self.nodes[name]
@@ -346,17 +362,25 @@ class World:
             if running.ended and running.fatal and self.now - (running.stopped_at_s or 0) > 2:
                 self.start(name)  # as a kubelet does
 
-    def _look_at_wire(self) -> None:
-        answering: dict[IPAddress, list[str]] = {}
-        macs: dict[IPAddress, list[bytes]] = {}
-        by_hand = {(name, interface.ip) for name, interface in self.foreign}
+    def answers(self) -> dict[IPAddress, list[str]]:
+        """Return the nodes that answer the clients now, for each IP, whoever put it there."""
+        found: dict[IPAddress, list[str]] = {}
         for name, node in self.nodes.items():
             link = node.kernel.look_up(IFACE)
             if link is not None and link.carrier and self.client.hears(node.mac):
                 for ip in node.kernel.ips():
-                    if (name, ip) not in by_hand:
-                        answering.setdefault(ip, []).append(name)
-                    macs.setdefault(ip, []).append(node.mac)
+                    found.setdefault(ip, []).append(name)
+        return found
+
+    def _look_at_wire(self) -> None:
+        all_answers = self.answers()
+        by_hand = {(name, interface.ip) for name, interface in self.foreign}
+        answering = {
+            ip: named
+            for ip, names in all_answers.items()
+            if (named := [name for name in names if (name, ip) not in by_hand])
+        }
+        macs = {ip: [self.mac_of(name) for name in names] for ip, names in all_answers.items()}
         for stranger in self.strangers.values():
             macs.setdefault(stranger.ip, []).append(stranger.station)
         self.answered_before, self.answering = self.answering, answering

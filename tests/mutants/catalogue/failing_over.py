@@ -5,6 +5,9 @@ from tests.mutants.mutation import Mutation
 _INPUTS = ("unit/informers/test_controller.py",)
 _FAILOVERS = ("unit/scheduling/test_failovers.py",)
 _WHOLE = ("simulation/test_failed_over.py",)
+_COURSES = "simulation/test_courses.py"
+_EXCLUDED = f"{_COURSES}::test_the_kubernetes_node_of_a_standby_is_excluded"
+_DEAD = f"{_COURSES}::test_a_standby_dies_with_the_node"
 _UNWRITABLE = "test_a_claim_that_can_never_be_written_is_its_nodes_again_after_a_while"
 _TAKING, _NAMING = "handover/failed_over.py", "scheduling/failovers.py"
 
@@ -200,6 +203,31 @@ MUTATIONS = (
         old="return None if claim is None else taken_over(claim, inputs.records)",
         new="return claim",
         tests=_WHOLE,
+    ),
+    Mutation(
+        name="second-choice-waits-for-ever",
+        promise="is passed over at once, also when it has been named",
+        file=_NAMING,
+        old="            if write.node != standby_of(claim):\n                return False\n",
+        new="            if write.node != standby_of(claim):\n"
+        "                return is_failed_over(claim, self._named.get(node))\n",
+        tests=(_EXCLUDED, _DEAD),
+    ),
+    Mutation(
+        name="taken-claim-is-let-go-unseen",
+        promise="it up before the old one drops it",
+        file="handover/keeper.py",
+        old="await self._ask(kept, until - now)",
+        new="self._drop(kept)",
+        tests=(f"{_COURSES}::test_a_standby_is_drained",),
+    ),
+    Mutation(
+        name="fail-over-of-another-leader-goes-on",
+        promise="The next leader ends a fail-over that another",
+        file=_NAMING,
+        old="return self._begun_at.get(node, -inf) + PATCHED_AFTER_S",
+        new="return self._begun_at.get(node, inf) + PATCHED_AFTER_S",
+        tests=(f"{_COURSES}::test_two_schedulers_lead",),
     ),
     Mutation(
         name="old-report-ends-the-handover",

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from extip.api.resources import IP_CLAIMS, IP_NODES, NODES, SERVICES, Resource
 from tests.simulation.faults.base import Fault, OfNode, Scene
-from tests.simulation.faults.kernel import remove_some
 from tests.simulation.world import World
 
 _TAINT = {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule", "value": "1"}
@@ -27,10 +26,7 @@ class Scaled(OfNode):
         name = self.who[0]
         if world.ends("scaled", name):
             if world.held[("no power", name)]:
-                world.ends("no power", name)
-                remove_some(world, name, 100)  # it boots: its kernel is a new one
-                world.plug_in(name)
-                world.start(name)
+                world.power_on(name)
             if world.api.has(NODES, name):
                 world.api.patch(NODES, name, {"spec": {"taints": None}})
             else:
@@ -38,10 +34,8 @@ class Scaled(OfNode):
 
     def _off(self, world: World) -> None:
         name = self.who[0]
-        if world.held[("scaled", name)] and world.begins("no power", name):
-            if world.exists(name):
-                world.kill(name)
-            world.unplug(name)
+        if world.held[("scaled", name)] and not world.held[("no power", name)]:
+            world.power_off(name)
             if world.api.has(NODES, name):
                 world.api.delete(NODES, name)
 
