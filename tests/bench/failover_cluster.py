@@ -95,14 +95,18 @@ class ClaimsCluster:
         found = self.lab.nodes[node].addresses("eth0")
         return {address.ip for address in found if address.proto == MARK}
 
+    def versions(self) -> dict[str, str]:
+        """Return the version of each claim, by name."""
+        items = [claim["metadata"] for claim in self.lab.api.get(CLAIMS)["items"]]
+        return {item["name"]: item["resourceVersion"] for item in items}
+
     def wait_quiet(self, timeout: float = PATIENCE_S) -> None:
         """Wait until claims are not written any more."""
-        last = ""
+        last: dict[str, str] = {}
 
         def same() -> bool:
             nonlocal last
-            versions = [c["metadata"]["resourceVersion"] for c in self.lab.api.get(CLAIMS)["items"]]
-            before, last = last, max(versions, key=int)
+            before, last = last, self.versions()
             return bool(before == last)
 
         wait_until(same, "claims to be left alone", timeout=timeout, poll_s=2.0)
