@@ -12,8 +12,9 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import is_pinned, parse_cidr
 from extip.claims.policy.same_ip import SameIPGroups, group_by_ip
 from extip.scheduling.policy.filters import Needs
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Candidate, Strategy
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot, needs_of
+from extip.scheduling.policy.snapshot import Snapshot, needs_of
 from extip.scheduling.policy.spread import Apart
 from extip.scheduling.policy.standing import Standing
 

@@ -28,9 +28,9 @@ from extip.claims.policy.ports import ports_text
 from extip.claims.policy.same_ip import seniority
 from extip.net.interfaces import IPInterface
 from extip.scheduling.policy.filters import USELESS, Needs, Unfit
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Schedule, Write, absent
 from extip.scheduling.policy.snapshot import (
-    NodeFilters,
     Snapshot,
     link_wish,
     needs_of_new,

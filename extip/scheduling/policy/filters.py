@@ -6,7 +6,6 @@ filters that count only while another node passes.
 """
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
@@ -97,9 +96,6 @@ PAST: Mapping[Unfit, str] = {
     Unfit.OTHER_SUBNET: "it was in other subnets than the IP, and another node in that of the IP",
 }
 """The same reasons for the history of a claim, which is read long after."""
-
-_SOFT = (Unfit.NO_NODE, Unfit.ISOLATED)
-"""Filters that count only while another node passes; the first is given up first."""
 
 CUT_OFF = frozenset({Unfit.LINK_DOWN, Unfit.ISOLATED})
 """Filters that one fault of the network makes all nodes fail at once, until it ends."""
@@ -208,23 +204,6 @@ class FilterResult:
         )
 
 
-def filter_nodes(
-    nodes: Iterable[NodeFacts], needs: Needs, *, ignored: frozenset[Unfit] = frozenset()
-) -> FilterResult:
-    """Run the filters over every node.
-
-    `ignored` are filters that are switched off; only those in `OPTIONAL` can be. Isolation counts
-    only while another node passes: a node whose only neighbour died also hears no other station. A
-    missing Kubernetes node counts only while another node passes, too: in some clusters no
-    controller has the name of its node. A node in other subnets than the IP is the last resort.
-    """
-    known, off = tuple(nodes), ignored & OPTIONAL
-    found = _filter_softly(known, needs, off)
-    if not found.nodes and Unfit.OTHER_SUBNET in found.unfit.values():
-        found = _filter_softly(known, needs, off | {Unfit.OTHER_SUBNET})
-    return found
-
-
 def failed_for_all(node: NodeFacts, *, ignored: frozenset[Unfit] = frozenset()) -> Unfit | None:
     """Return the filter that a node fails for every claim, or None."""
     off = ignored & OPTIONAL
@@ -279,57 +258,13 @@ def strays(node: NodeFacts, needs: Needs) -> bool:
     return link is not None and bool(link.subnets) and not _contain(link.subnets, needs.ip)
 
 
-def is_local(nodes: Iterable[NodeFacts], ip: IPAddress) -> bool:
-    """Whether a subnet of any node contains the IP."""
-    return any(_contain(link.subnets, ip) for node in nodes for link in node.links.values())
+def is_local(node: NodeFacts, ip: IPAddress) -> bool:
+    """Whether a subnet of the node contains the IP."""
+    return any(_contain(link.subnets, ip) for link in node.links.values())
 
 
 def _contain(subnets: Iterable[IPNetwork], ip: IPAddress) -> bool:
     return any(ip in subnet for subnet in subnets)
-
-
-def _filter_softly(
-    nodes: tuple[NodeFacts, ...], needs: Needs, off: frozenset[Unfit]
-) -> FilterResult:
-    found = _filter_all(nodes, needs, off)
-    for soft in _SOFT:
-        if not found.nodes and soft in found.unfit.values():
-            off |= {soft}
-            isolated = soft is Unfit.ISOLATED
-            found = replace(_filter_all(nodes, needs, off), last_resort=isolated)
-    return found
-
-
-def _filter_all(nodes: tuple[NodeFacts, ...], needs: Needs, off: frozenset[Unfit]) -> FilterResult:
-    eligible: set[str] = set()
-    unfit: dict[str, Unfit] = {}
-    for node in nodes:
-        reason = failed_filter(node, needs, ignored=off)
-        if reason is None:
-            eligible.add(node.name)
-        else:
-            unfit[node.name] = reason
-    if Unfit.OTHER_SUBNET not in off and is_local(nodes, needs.ip):
-        stray = {node.name for node in nodes if node.name in eligible and strays(node, needs)}
-        eligible -= stray
-        unfit |= dict.fromkeys(stray, Unfit.OTHER_SUBNET)
-    if Unfit.NO_ENDPOINT not in off and Unfit.FEWER_ENDPOINTS not in off:
-        fewer = _serving_fewer((n.name for n in nodes if n.kubernetes is not None), eligible, needs)
-        eligible -= fewer
-        unfit |= dict.fromkeys(fewer, Unfit.FEWER_ENDPOINTS)
-    return FilterResult(nodes=frozenset(eligible), unfit=dict(sorted(unfit.items())))
-
-
-def _serving_fewer(known: Iterable[str], eligible: AbstractSet[str], needs: Needs) -> set[str]:
-    """Return the eligible nodes that serve fewer services than another eligible node.
-
-    Nodes that serve as many services are equal: a claim moves only to a node that serves more.
-    """
-    if len(needs.endpoint_nodes) < 2:  # noqa: PLR2004 - nothing to compare
-        return set()
-    served = {node: needs.served_by(node) for node in known if node in eligible}
-    most = max(served.values(), default=0)
-    return {node for node, count in served.items() if count < most}
 
 
 def _reasons(node: NodeFacts, needs: Needs, link: str) -> Iterable[Unfit]:
@@ -363,14 +298,14 @@ def _of_controller(node: NodeFacts, link: str) -> Iterable[Unfit]:
 
 def _of_kubernetes(kubernetes: KubernetesNode | None, needs: Needs) -> Iterable[Unfit]:
     if kubernetes is not None:
-        for stands, reason in (
-            (kubernetes.deleted, Unfit.DELETED),
-            (not kubernetes.ready, Unfit.NOT_READY),
-            (kubernetes.evicting, Unfit.EVICTING),
-            (kubernetes.excluded, Unfit.EXCLUDED),
-        ):
-            if stands:
-                yield reason
+        if kubernetes.deleted:
+            yield Unfit.DELETED
+        if not kubernetes.ready:
+            yield Unfit.NOT_READY
+        if kubernetes.evicting:
+            yield Unfit.EVICTING
+        if kubernetes.excluded:
+            yield Unfit.EXCLUDED
     labels = {} if kubernetes is None else kubernetes.labels
     if not selects(needs.node_selector, labels):
         yield Unfit.NOT_SELECTED

@@ -218,7 +218,11 @@ class Placement:
             heapreplace(heap, (actual, registered, node))
 
     def _build(self, eligible: frozenset[str]) -> list[Entry]:
-        heap = list(map(self.entry, eligible))
+        loads, sign, registered = self._loads, self._sign, self._registered
+        heap = [
+            (loads.get(node, 0) * sign, registered.get(node, _UNREGISTERED), node)
+            for node in eligible
+        ]
         heapify(heap)
         self._heaps[eligible] = heap
         if len(self._heaps) > _MAX_GROUPS:

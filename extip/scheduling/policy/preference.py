@@ -14,8 +14,8 @@ Rank = tuple[int, int]
 """The place of a node in the service's list, and its weight in the pool below zero. The smallest
 is the best."""
 
-_REMEMBERED = 4096
-"""The number of results that are kept."""
+_REMEMBERED = 256
+"""The number of results that are kept. Each may name all nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Preferred:
 
     def __init__(self, labels: Mapping[str, Mapping[str, str] | None]) -> None:
         """`labels` are those of each node; None for a node that Kubernetes does not know."""
-        self._labels = labels
+        self.labels = labels
         self._weights: dict[int, dict[str, int]] = {}
         self._known: dict[tuple[tuple[str, ...], int, frozenset[str]], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
@@ -88,7 +88,7 @@ class Preferred:
         if found is None:
             found = self._weights[id(pool)] = {
                 node: weight
-                for node, labels in self._labels.items()
+                for node, labels in self.labels.items()
                 if labels is not None
                 and (weight := sum(t.weight for t in terms if selects(t.selector, labels)))
             }

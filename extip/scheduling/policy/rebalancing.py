@@ -7,9 +7,10 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.claims.policy.claims import pool_of
 from extip.claims.policy.same_ip import same_ip_groups
 from extip.scheduling.policy.candidates import Filtered, filter_with, needs_by_name, pinned_load
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Candidate, Cause, Move, Strategy
 from extip.scheduling.policy.schedule import AssignClaim
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
+from extip.scheduling.policy.snapshot import Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
 

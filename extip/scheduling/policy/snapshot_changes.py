@@ -9,9 +9,7 @@ from extip.scheduling.policy.snapshot import Snapshot
 def changed_nodes(old: Snapshot, new: Snapshot) -> list[str]:
     """Return the nodes of which some fact has changed, in the order of names."""
     changed = {
-        *differing(
-            {facts.name: facts for facts in old.nodes}, {facts.name: facts for facts in new.nodes}
-        ),
+        *differing(old.by_name, new.by_name),
         *(one.node for one in differing(old.successors, new.successors)),
         *differing(old.registered, new.registered),
         *(old.unknown ^ new.unknown),

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from extip.scheduling.policy.filters import presumed_alive
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Placement, Strategy, is_balanced
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
+from extip.scheduling.policy.snapshot import Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
 

@@ -34,6 +34,30 @@ def _of_steps(
 
 
 MUTATIONS = (
+    Mutation(
+        name="one-dead-node-has-all-filtered-anew",
+        promise="a change of a node costs the facts of that node",
+        file="scheduling/policy/node_filters.py",
+        old="NodeFilters(cluster, sieves=self._sieves, preferred=preferred)",
+        new="NodeFilters(cluster, preferred=preferred)",
+        tests=("unit/scheduling/test_sieve.py",),
+    ),
+    Mutation(
+        name="filter-result-of-yesterday",
+        promise="a change of a node costs the facts of that node",
+        file="scheduling/policy/sieve.py",
+        old="            self.unfit.pop(name, None)\n",
+        new="",
+        tests=("unit/scheduling/test_sieve.py",),
+    ),
+    Mutation(
+        name="preferred-nodes-of-yesterday",
+        promise="a change of a node costs the facts of that node",
+        file="scheduling/policy/node_filters.py",
+        old="keeps = same_pools and self.preferred.labels == _labels(cluster)",
+        new="keeps = same_pools",
+        tests=("unit/scheduling/test_state.py",),
+    ),
     _of_steps(
         "rebalancing-in-one-step",
         "a rebalancing is planned in small steps",

@@ -4,7 +4,7 @@ from tests.mutants.mutation import Mutation
 
 _PREPARATION = ("unit/scheduling/test_preparation.py",)
 _POLICY = "scheduling/policy/standbys.py"
-_SNAPSHOT = "scheduling/policy/snapshot.py"
+_FILTERS = "scheduling/policy/node_filters.py"
 
 MUTATIONS = (
     Mutation(
@@ -26,7 +26,7 @@ MUTATIONS = (
     Mutation(
         name="standby-of-yesterday",
         promise="A standby that may not take the IP any more is replaced",
-        file=_SNAPSHOT,
+        file=_FILTERS,
         old="takes = node in self.filter_nodes(needs).nodes and not self._refuses(node, needs)",
         new="takes = bool(node)",
         tests=_PREPARATION,
@@ -34,7 +34,7 @@ MUTATIONS = (
     Mutation(
         name="standby-that-refuses",
         promise="A standby checks beforehand whether it would refuse the IP",
-        file=_SNAPSHOT,
+        file=_FILTERS,
         old="if n != holder and not self._refuses(n, needs)",
         new="if n != holder",
         tests=_PREPARATION,

@@ -5,11 +5,12 @@ from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heapreplace, nsmallest
 
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy
 from extip.scheduling.policy.rebalance_steps import bring_home, next_move
 from extip.scheduling.policy.rebalancing import assignment, confined, known_claims
 from extip.scheduling.policy.schedule import AssignClaim
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
+from extip.scheduling.policy.snapshot import Snapshot
 
 _NOBODY: frozenset[str] = frozenset()
 

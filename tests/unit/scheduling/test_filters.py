@@ -16,8 +16,8 @@ from extip.scheduling.policy.filters import (
     NodeLinkFacts,
     Unfit,
     failed_for_all,
-    filter_nodes,
 )
+from extip.scheduling.policy.sieve import filter_nodes
 
 IP = ip_address("10.0.0.1")
 LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}

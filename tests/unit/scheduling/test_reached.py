@@ -4,7 +4,8 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from extip.scheduling.policy.filters import KubernetesNode, Needs, NodeFacts, NodeLinkFacts
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
+from extip.scheduling.policy.node_filters import NodeFilters
+from extip.scheduling.policy.snapshot import Snapshot
 from extip.uplink.policy.reachability import LinkId
 
 LAN = NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from extip.claims.policy.assignment import standby_of
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Candidate, Move, Placement, Strategy, assign
-from extip.scheduling.policy.snapshot import NodeFilters, needs_of
+from extip.scheduling.policy.snapshot import needs_of
 from tests.unit.scheduling.test_state import EVENT, History
 
 STEP = st.one_of(EVENT, st.tuples(st.just("prepare"), st.integers(1, 3)))

@@ -9,9 +9,10 @@ from extip.api.core_v1 import DetailedService, DetailedServiceMeta
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimSpec
 from extip.api.meta_v1 import FullObjectMeta
 from extip.scheduling.policy.filters import KubernetesNode, Needs, NodeFacts, NodeLinkFacts
+from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Strategy
 from extip.scheduling.policy.planner import plan_schedule
-from extip.scheduling.policy.snapshot import NodeFilters, Snapshot
+from extip.scheduling.policy.snapshot import Snapshot
 from extip.services.policy.requests import Owner
 from extip.services.policy.wished_link import wished_link
 from tests.unit.scheduling.test_state import after
