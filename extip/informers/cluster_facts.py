@@ -5,14 +5,16 @@ calls `note`. What depends on time is looked at when its time has come. A change
 is found by a sweep, a few nodes at a time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from heapq import heappop, heappush
+from itertools import islice
 from math import inf
 from typing import Any
 
 from extip.api.core_v1 import Node
 from extip.api.ipcontroller_v1 import IpNode
+from extip.cache.changes import give_back
 from extip.cache.derived import Parts
 from extip.cache.informer import Informer
 from extip.clock import Clock
@@ -61,9 +63,13 @@ class ClusterFacts:
         self._steady = frozenset[str]()
         self._until = -inf
         self._stale = True
-        """Whether time has changed something."""
+        """Whether time has changed something, or nodes were looked at ahead of `current`."""
         self._due: dict[str, None] = {}
         """Nodes about which something has changed."""
+        self._looked: set[str] = set()
+        """Nodes that were looked at since the facts were put together."""
+        self._differ: set[str] = set()
+        """The parts of the whole that are other ones since then."""
         self._round: list[str] = []
         """The nodes that this round of the sweep has still to look at."""
         self._made: dict[str, tuple[_Basis, NodeFacts]] = {}
@@ -80,6 +86,20 @@ class ClusterFacts:
     def have_changed(self) -> None:
         """Note that time has changed something."""
         self._stale = True
+
+    def read(self, most: int) -> bool:
+        """Look at up to `most` of the nodes that have changed; return whether that was all.
+
+        The facts stay as they are until `current` has looked at the rest.
+        """
+        self._begin()
+        names = list(islice(self._due, most))
+        for name in names:
+            del self._due[name]
+        self._look_at(names, self._clock.monotonic())
+        self._stale |= bool(names)
+        give_back(self._due)
+        return not self._due
 
     def current(self, wishes: Wishes) -> tuple[Snapshot, frozenset[str]]:
         """Return the facts, with these wishes, and the steady nodes.
@@ -129,15 +149,12 @@ class ClusterFacts:
 
     def _read(self, known: Snapshot | None, now: float) -> dict[str, Any]:
         """Read what may have changed; return the fields of the snapshot that are other ones."""
-        due, differ = self._take_due(known, now), set[str]()
-        for name in due:
-            parts = [part for part, one in self._look(name).items() if self._put(part, name, one)]
-            differ.update(parts)
-            at = self._parts["steady_at"].get(name, inf)
-            if "steady_at" in parts and now < at < inf:
-                heappush(self._steady_soon, (at, name))
+        self._look_at(self._take_due(now), now)
+        looked, self._looked = self._looked, set()
+        differ, self._differ = self._differ, set()
         steady_at, nodes = self._parts["steady_at"], self._parts["nodes"]
-        steady = self._steady.difference(due).union(n for n in due if steady_at.get(n, inf) <= now)
+        now_steady = (name for name in looked if steady_at.get(name, inf) <= now)
+        steady = self._steady.difference(looked).union(now_steady)
         self._steady = self._steady if steady == self._steady else steady
         found: dict[str, Any] = {}
         if "nodes" in differ or known is None:
@@ -148,11 +165,26 @@ class ClusterFacts:
             found["located"] = located(self._parts["located"].values())
         return found | self._relations(known)
 
-    def _take_due(self, known: Snapshot | None, now: float) -> list[str]:
-        """Return the nodes to look at, in order: at first all of them."""
+    def _look_at(self, names: Iterable[str], now: float) -> None:
+        """Look at nodes, and note what is another one."""
+        for name in names:
+            parts = [part for part, one in self._look(name).items() if self._put(part, name, one)]
+            at = self._parts["steady_at"].get(name, inf)
+            if "steady_at" in parts and now < at < inf:
+                heappush(self._steady_soon, (at, name))
+            self._differ.update(parts)
+            self._looked.add(name)
+
+    def _begin(self) -> None:
+        """Have all nodes looked at, while it is not known that all are due by now."""
+        if self._cluster is None:
+            all_nodes = {*self._monitor.nodes(), *self._records}
+            self._due |= dict.fromkeys(all_nodes.difference(self._looked))
+
+    def _take_due(self, now: float) -> list[str]:
+        """Return the nodes to look at, in order."""
+        self._begin()
         due, self._due = self._due, {}
-        if known is None:
-            due |= dict.fromkeys({*self._monitor.nodes(), *self._records})
         if now >= self._until:
             self._until = now + _LAST_S
             due |= dict.fromkeys(self._sweep())

@@ -193,10 +193,10 @@ class SchedulingInputs:
             on_change=self._tell,
             clock=waking,
         )
-        self._facts = self._gather_facts()
+        self.facts = self._gather_facts()
         self._verdicts = VerdictSources(
             self.monitor,
-            facts=self._facts.of,
+            facts=self.facts.of,
             lease=self.leases.store.get,
             kubernetes=self._nodes.store,
             namespace=namespace,
@@ -267,13 +267,13 @@ class SchedulingInputs:
         pooled = self._cluster_ips.pooled(self.allocation.pools)
         in_use = self._pods.in_use(self._cluster_ips, also=pooled)
         reserved = self._reserved.current(in_use)
-        cluster, steady = self._facts.current(self._wishes.current())
-        return SchedulerInputs(
-            rejected=self.explicit_ips.rejected(),
-            reserved=reserved,
-            cluster=cluster,
-            steady=steady,
-        )
+        cluster, steady = self.facts.current(self._wishes.current())
+        told = self.explicit_ips.rejected()
+        return SchedulerInputs(rejected=told, reserved=reserved, cluster=cluster, steady=steady)
+
+    def read_nodes(self, most: int) -> bool:
+        """Read some of the changed nodes, when all are known; return whether that was all."""
+        return not self._knows() or self.facts.read(most)
 
     @property
     def records(self) -> Mapping[str, IpNode]:
@@ -368,7 +368,7 @@ class SchedulingInputs:
         claim = self.claims.store.get(key)
         if claim is not None and claim.spec.node_name and self.leases.has_synced:
             if self.monitor.since(claim.spec.node_name) is None:
-                self._facts.note(claim.spec.node_name)
+                self.facts.note(claim.spec.node_name)
             self.monitor.expect(claim.spec.node_name)
         self._claim_parts.update(key)
 
@@ -387,11 +387,11 @@ class SchedulingInputs:
         self.on_change()
 
     def _tell_of_node(self, node: str) -> None:
-        self._facts.note(node)
+        self.facts.note(node)
         self._tell_of_nodes()
 
     def _tell_of_nodes(self) -> None:
-        self._facts.have_changed()
+        self.facts.have_changed()
         self.on_node_change()
         self._tell_of_verdicts()
 

@@ -129,6 +129,7 @@ def assemble(
         strategy=settings.nodefilter,
         guard=Guard(allowed=settings.permissions.networks()),
         inputs=inputs.current,
+        read_nodes=inputs.read_nodes,
         explicit=inputs.explicit_ips,
         allocator=allocator,
         claims=claims,

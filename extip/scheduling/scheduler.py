@@ -24,7 +24,7 @@ fails delays no other write.
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from math import ceil, inf
@@ -37,7 +37,6 @@ from extip.clock import Clock
 from extip.guard.policy.admission import Admission
 from extip.guard.policy.rules import Guard
 from extip.metrics import Metrics
-from extip.net.interfaces import IPAddress
 from extip.pools.allocator import Allocator
 from extip.pools.policy.service_update import AllocationWrite
 from extip.scheduling.backlog import Backlog
@@ -95,6 +94,7 @@ class ClaimScheduler:
         strategy: Strategy,
         guard: Guard,
         inputs: Callable[[], SchedulerInputs | None],
+        read_nodes: Callable[[int], bool],
         explicit: ExplicitIPs[DetailedService],
         allocator: Allocator,
         claims: Overlay[IpClaim],
@@ -107,17 +107,20 @@ class ClaimScheduler:
         rng: Random,
         metrics: Metrics,
     ) -> None:
+        """Compose; `read_nodes` reads some of the changed nodes, and tells whether that was all."""
         self._strategy = strategy
         self._inputs = inputs
+        self._read_nodes = read_nodes
         self._allocator = allocator
         self._claims = claims
+        self._state = ScheduleState(strategy)
         self._new_demand = partial(
             Demand,
             explicit,
             allocator,
             guard=guard,
             on_admission=on_admission,
-            claims_of=self._claims_of,
+            claims_of=lambda ip: self._state.claims_of(ip),  # noqa: PLW0108 - the state of now
         )
         self._demand = self._new_demand()
         self._metrics = metrics
@@ -138,7 +141,6 @@ class ClaimScheduler:
             rng=rng,
             metrics=metrics,
         )
-        self._state = ScheduleState(strategy)
         self._reports = DecisionReports(events)
         self._landed: list[IpClaim] = []
         """The claims whose writes have ended since the last pass, made or not."""
@@ -301,7 +303,8 @@ class ClaimScheduler:
         if self._state.pending or self._demand.pending:
             return 0.0
         self._starting = False
-        return _soonest(statuses_s, leisure_s, contested_s)
+        waits_s = [s for s in (statuses_s, leisure_s, contested_s) if s is not None]
+        return max(_TICK_S, min(waits_s)) if waits_s else None
 
     async def _take_claims(self) -> None:
         """Take the claims that have changed, in steps."""
@@ -318,7 +321,7 @@ class ClaimScheduler:
 
         Return the inputs of the last step; None when there are none.
         """
-        while (inputs := self._inputs()) is not None:
+        while (inputs := await self._read()) is not None:
             self._state.take_wants(self._demand.step(inputs, _STEP))
             pending = self._demand.pending
             self._knows_all |= not pending
@@ -328,8 +331,10 @@ class ClaimScheduler:
             await self._between_steps()
         return None
 
-    def _claims_of(self, ip: IPAddress) -> Iterable[IpClaim]:
-        return self._state.claims_of(ip)
+    async def _read(self) -> SchedulerInputs | None:
+        while not self._read_nodes(_STEP):
+            await self._between_steps()
+        return self._inputs()
 
     async def _decide_due(self, cluster: Snapshot) -> None:
         """Decide the due IPs in steps, the most urgent first."""
@@ -362,7 +367,7 @@ class ClaimScheduler:
             for name, one in self._allocator.claimed(claim).items():
                 self._publication.revise(name, one, first=True)
         else:
-            self._reports.report_deleted(write.claim, self._claims_of)
+            self._reports.report_deleted(write.claim, self._state.claims_of)
 
     async def _do(self, chore: Chore) -> None:
         try:
@@ -391,9 +396,3 @@ class ClaimScheduler:
     def _lanes(self) -> "tuple[_AnyLane, ...]":
         lanes = self._moves, self._changes, self._publication, self._chores
         return self._failovers.lane, *lanes
-
-
-def _soonest(*delays_s: float | None) -> float | None:
-    """Return the shortest delay, but not less than the resolution of the loop's clock."""
-    known = [delay_s for delay_s in delays_s if delay_s is not None]
-    return max(_TICK_S, min(known)) if known else None

@@ -124,6 +124,7 @@ class SchedulerWorld:
             strategy=Strategy.FAIR,
             guard=Guard(),
             inputs=self.inputs.current,
+            read_nodes=self.inputs.read_nodes,
             explicit=self.inputs.explicit_ips,
             allocator=self.allocator,
             claims=self.overlay,
@@ -278,7 +279,7 @@ class SchedulerWorld:
 
     def claim_later(self, number: int, node: str) -> None:
         """Deliver the claim of a service when the facts about nodes are a second old."""
-        self.inputs._facts._until = -inf
+        self.inputs.facts._until = -inf
         self.claim(number, node, up=number % 2 == 0)
 
     async def settle(self) -> float:

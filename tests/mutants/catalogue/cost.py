@@ -105,13 +105,25 @@ MUTATIONS = (
     _of_facts(
         "one-node-costs-all",
         "a change of a node costs the facts of that node",
-        "        if known is None:\n            due |=",
-        "        if due or known is None:\n            due |=",
+        "        if self._cluster is None:\n",
+        "        if self._due or self._cluster is None:\n",
+    ),
+    _of_facts(
+        "new-leader-reads-all-nodes-in-one-step",
+        "a new leader, or a change of pools, is worked on in small steps",
+        "names = list(islice(self._due, most))",
+        "names = list(self._due)",
+    ),
+    _of_facts(
+        "nodes-that-are-read-ahead-are-lost",
+        "a new leader, or a change of pools, is worked on in small steps",
+        "        self._stale |= bool(names)\n",
+        "",
     ),
     _of_facts(
         "verdict-is-overlooked",
         "a node is found dead after `--monitor`",
-        "        self._facts.note(node)\n",
+        "        self.facts.note(node)\n",
         "",
         file="informers/scheduler.py",
     ),

@@ -61,7 +61,7 @@ class History:
         self.steady: list[frozenset[str]] = []
 
     def facts(self):
-        return self.inputs._facts.current(self.inputs._wishes.current())[0]
+        return self.inputs.facts.current(self.inputs._wishes.current())[0]
 
     def put(self, informer, new):
         key = informer.store.put(new)
@@ -135,7 +135,7 @@ class History:
         """Compare with facts that are read at once, by one that knows nothing yet."""
         inputs = self.inputs
         await asyncio.sleep(0)
-        facts = inputs._facts
+        facts = inputs.facts
         anew = ClusterFacts(
             inputs.monitor,
             inputs.ip_nodes.store,
@@ -212,6 +212,80 @@ def test_a_change_costs_a_look_at_one_node(monkeypatch):
         history.record("n7", UP | {"draining": True})
         history.facts()
         assert looked == ["n7"]
+
+    run_virtually(main())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), EVENT), max_size=25))
+def test_nodes_that_are_read_ahead_are_seen_when_all_are_read(events):
+    async def main():
+        history = History()
+        for most, (kind, name, what) in events:
+            seen = history.inputs.facts._cluster
+            history.inputs.facts.read(most)
+            assert history.inputs.facts._cluster is seen
+            if kind == "sleep":
+                await asyncio.sleep(what)
+            else:
+                getattr(history, kind)(name, what)
+            if not most:
+                await history.check()
+        await history.check()
+
+    run_virtually(main())
+
+
+def test_nodes_that_are_heard_after_the_first_step_are_read_before_anything_is_decided():
+    """Nobody tells of a first heartbeat. Without it the node is none whose liveness is unknown."""
+
+    async def main():
+        history = History()
+        assert history.inputs.facts.read(1)
+        history.record("n1", UP)
+        assert history.inputs.facts.read(9)
+        history.inputs.monitor.expect("n2")
+        assert [one.name for one in history.facts().nodes] == ["n1", "n2"]
+
+    run_virtually(main())
+
+
+def test_no_node_is_read_before_the_caches_are_filled():
+    async def main():
+        history = History()
+        history.record("n1", UP)
+        history.inputs.claims._synced.clear()
+        assert history.inputs.read_nodes(9)
+        assert not history.inputs.facts._looked
+        history.inputs.claims._synced.set()
+        assert history.inputs.read_nodes(9)
+        assert history.inputs.facts._looked == {"n1"}
+
+    run_virtually(main())
+
+
+def test_a_new_leader_reads_a_few_nodes_in_a_step(monkeypatch):
+    looked: list[str] = []
+    look = ClusterFacts._look
+
+    def counted(self, name):
+        looked.append(name)
+        return look(self, name)
+
+    monkeypatch.setattr(ClusterFacts, "_look", counted)
+
+    async def main():
+        history = History()
+        for number in range(200):
+            history.record(f"n{number}", UP)
+        steps = [0]
+        while not history.inputs.facts.read(64):
+            steps.append(len(looked))
+        assert steps == [0, 64, 128, 192]
+        assert len(looked) == 200
+        looked.clear()
+        assert len(history.facts().nodes) == 200
+        assert len(looked) <= 16
 
     run_virtually(main())
 

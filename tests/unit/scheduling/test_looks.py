@@ -44,3 +44,26 @@ async def test_what_a_watch_shows_after_a_chore_costs_no_second_look():
         world.looks = 0
         await asyncio.sleep(600)
         assert world.looks == 0
+
+
+@virtually
+async def test_nodes_are_read_in_steps_between_which_everything_else_has_its_turn():
+    """Nothing is decided before all are read: the first nodes would get everything."""
+    world = Counting()
+    unread, turns = [3], [0]
+
+    def read_nodes(_most):
+        unread[0] -= 1
+        assert world.looks == 0
+        return unread[0] <= 0
+
+    async def others():
+        for _ in range(20):
+            turns[0] += unread[0] > 0
+            await asyncio.sleep(0)
+
+    world.scheduler._read_nodes = read_nodes
+    async with world.running():
+        await others()
+    assert world.looks
+    assert turns[0] >= 2

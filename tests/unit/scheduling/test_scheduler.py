@@ -279,6 +279,7 @@ class World:
             strategy=strategy,
             guard=Guard(),
             inputs=self.inputs,
+            read_nodes=self.read_nodes,
             explicit=cast("ExplicitIPs[DetailedService]", Written(self)),
             allocator=cast("Allocator", allocator or NoPools()),
             claims=self.claims,
@@ -296,6 +297,9 @@ class World:
             rng=Random(1),  # noqa: S311 - repeatable
             metrics=self.metrics,
         )
+
+    def read_nodes(self, _most):
+        return True
 
     def succeeded_by(self, strategy):
         """Return a world with the same claims and another scheduler."""
