@@ -14,17 +14,17 @@ is decided once, however often it was touched.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import islice
+from functools import partial
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.api.names import label_value
-from extip.cache.changes import differing, give_back
+from extip.cache.changes import differing
 from extip.claims.policy.assignment import standby_of
 from extip.claims.policy.claims import pool_of
 from extip.claims.policy.names import claim_name
 from extip.net.interfaces import IPInterface
-from extip.net.networks import IPNetwork
 from extip.scheduling.policy.at_rest import is_at_rest
+from extip.scheduling.policy.due import Crowd, Due, within
 from extip.scheduling.policy.indexes import KeysBy
 from extip.scheduling.policy.keys import Key, Wanted, key_of
 from extip.scheduling.policy.placement import Strategy
@@ -47,7 +47,7 @@ class ScheduleState:
         self._claims: dict[str, IpClaim] = {}
         self._names: dict[Key, tuple[str, ...]] = {}
         self._wanted: dict[Key, Wanted] = {}
-        self._due: tuple[dict[Key, None], ...] = tuple({} for _ in Urgency)
+        self._due = Due()
         self._counted: dict[Key, tuple[str, ...]] = {}
         self._held: dict[Key, tuple[str, ...]] = {}
         self._alone: dict[str, tuple[str, ...]] = {}
@@ -99,7 +99,7 @@ class ScheduleState:
     @property
     def pending(self) -> int:
         """The number of IPs that are due."""
-        return sum(map(len, self._due))
+        return len(self._due)
 
     def take_claims(self, changes: Mapping[str, IpClaim | None]) -> None:
         """Take the new versions of claims by name; None for a claim that is gone."""
@@ -143,38 +143,43 @@ class ScheduleState:
         self.version += 1
         subnets = self._standing.filters.subnets
         self._standing.renew(new)
-        self._touch_within(self._standing.filters.subnets - subnets)
+        fresh = self._standing.filters.subnets - subnets
+        if fresh:  # their IPs may be on another LAN
+            name = ("within", *sorted(map(str, fresh)))
+            among = Crowd(name, lambda: self._names, partial(within, fresh))
+            self._due.gather(among, Urgency.NEW)
         nodes = changed_nodes(old, new)
-        self._touch_all(self._by_node, nodes, Urgency.LEAVING)
+        self._touch_all("node", self._by_node, nodes, Urgency.LEAVING)
         self._touch_standbys(nodes)
         if nodes or old.returning != new.returning:
-            for key in self._uneasy:
-                self.touch(key, Urgency.NEW)
+            self._touch_uneasy()
         services, pools = changed_wishes(old, new, nodes)
-        self._touch_all(self._by_service, services, Urgency.COSMETIC)
-        self._touch_all(self._by_pool, pools, Urgency.COSMETIC)
+        self._touch_all("service", self._by_service, services, Urgency.COSMETIC)
+        self._touch_all("pool", self._by_pool, pools, Urgency.COSMETIC)
         for ip in differing(old.located, new.located):
             if ip in self._wanted:
                 self.touch(ip, Urgency.NEW)
 
-    def _touch_within(self, subnets: Iterable[IPNetwork]) -> None:
-        """Decide the IPs of subnets anew that had no node before: they may be on another LAN."""
-        for subnet in subnets:
-            for key in self._names:
-                if not isinstance(key, str) and key in subnet:
-                    self.touch(key, Urgency.NEW)
-
-    def _touch_standbys(self, nodes: Iterable[str]) -> None:
+    def _touch_standbys(self, nodes: Collection[str]) -> None:
         """Decide anew whether these nodes may take what they are to take."""
-        for node in nodes:
+        if nodes:
             self.standbys.nodes_changed()
-            for name in filter(self._claims.__contains__, self.standbys.of(node)):
-                self.touch_claim(self._claims[name])
+        for node in nodes:
+            claims = Crowd(("standby", node), partial(self.standbys.of, node), self._key_of_claim)
+            self._due.gather(claims, Urgency.COSMETIC)
 
-    def _touch_all(self, index: KeysBy[Key], words: Iterable[str], urgency: Urgency) -> None:
+    def _key_of_claim(self, name: Key) -> Key | None:
+        claim = self._claims.get(str(name))
+        return None if claim is None else key_of(claim)
+
+    def _touch_uneasy(self) -> None:
+        self._due.gather(Crowd(("uneasy",), lambda: self._uneasy), Urgency.NEW)
+
+    def _touch_all(
+        self, kind: str, index: KeysBy[Key], words: Iterable[str], urgency: Urgency
+    ) -> None:
         for word in words:
-            for key in index.of(word):
-                self.touch(key, urgency)
+            self._due.gather(Crowd((kind, word), partial(index.of, word)), urgency)
 
     def is_balanced(self, steady: Collection[str]) -> bool:
         """Whether rebalancing surely moves nothing. While writes wait, loads may never come."""
@@ -184,12 +189,7 @@ class ScheduleState:
 
     def touch(self, key: Key, urgency: Urgency = Urgency.COSMETIC) -> None:
         """Make an IP due."""
-        for due in self._due[: urgency + 1]:
-            if key in due:
-                return
-        for due in self._due[urgency + 1 :]:
-            due.pop(key, None)
-        self._due[urgency][key] = None
+        self._due.touch(key, urgency)
 
     def touch_claim(self, claim: IpClaim) -> None:
         """Make the IP of a claim due; the claim need not exist."""
@@ -220,8 +220,7 @@ class ScheduleState:
         self._record(planned, claims, schedule)
         self._touch_groups(seats)
         if standing.awaited() != before:
-            for key in self._uneasy:
-                self.touch(key, Urgency.NEW)
+            self._touch_uneasy()
         claims = *claims, *resting.values()
         awaiting = self.standbys.awaiting(claims)
         return Decided(claims=claims, schedule=schedule, before=told, unprepared=awaiting)
@@ -250,24 +249,19 @@ class ScheduleState:
         """
         planned: dict[Key, None] = {}
         resting: dict[Key, IpClaim] = {}
-        for due in self._due:
-            for key in list(islice(due, max(0, most - len(planned) - len(resting)))):
-                del due[key]
-                claim = None if plans_all else self._resting(key, standing)
-                if claim is None:
-                    planned[key] = None
-                else:
-                    resting[key] = claim
+        for key in self._due.take(most):
+            claim = None if plans_all else self._resting(key, standing)
+            if claim is None:
+                planned[key] = None
+            else:
+                resting[key] = claim
         for key in list(planned):
             want = self._wanted.get(key)
             other = None if want is None else self._claims.get(claim_name(want.interface))
             if other is not None:
                 planned[key_of(other)] = None
                 resting.pop(key_of(other), None)
-        for due in self._due:
-            for key in (*planned, *resting):
-                due.pop(key, None)
-            give_back(due)
+        self._due.discard(planned)
         return planned, resting
 
     def _resting(self, key: Key, standing: Standing) -> IpClaim | None:

@@ -102,6 +102,22 @@ MUTATIONS = (
         "            self._placement.spread.adopt(apart.group, counts)\n",
         "            _ = counts\n",
     ),
+    Mutation(
+        name="step-looks-at-all-ips-of-the-cluster",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="scheduling/policy/due.py",
+        old="            looks -= 1\n",
+        new="",
+        tests=("unit/scheduling/test_due.py",),
+    ),
+    Mutation(
+        name="change-of-a-pool-notes-each-ip",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="scheduling/policy/state.py",
+        old="            self._due.gather(Crowd((kind, word), partial(index.of, word)), urgency)\n",
+        new="            [self._due.touch(key, urgency) for key in index.of(word)]\n",
+        tests=("unit/scheduling/test_due.py",),
+    ),
     _of_facts(
         "one-node-costs-all",
         "a change of a node costs the facts of that node",

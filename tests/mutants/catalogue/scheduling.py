@@ -255,7 +255,7 @@ MUTATIONS = (
         name="news-of-a-node-decide-nothing",
         promise="fail-over takes `--monitor` from the last heartbeat",
         file="scheduling/policy/state.py",
-        old="self._touch_all(self._by_node, nodes, Urgency.LEAVING)",
+        old='self._touch_all("node", self._by_node, nodes, Urgency.LEAVING)',
         new="_ = nodes",
         tests=("unit/scheduling/test_state.py",),
     ),
@@ -263,7 +263,7 @@ MUTATIONS = (
         name="news-of-endpoints-decide-nothing",
         promise="the IP is on a node with a ready endpoint",
         file="scheduling/policy/state.py",
-        old="self._touch_all(self._by_service, services, Urgency.COSMETIC)",
+        old='self._touch_all("service", self._by_service, services, Urgency.COSMETIC)',
         new="_ = services",
         tests=("unit/scheduling/test_state.py",),
     ),
@@ -307,11 +307,13 @@ MUTATIONS = (
         new="            _ = claim",
         tests=("unit/scheduling/test_scheduler.py",),
     ),
-    _of_state(
-        "chores-are-decided-first",
-        "the most urgent first",
-        "        for due in self._due:\n            for key in list(",
-        "        for due in reversed(self._due):\n            for key in list(",
+    Mutation(
+        name="chores-are-decided-first",
+        promise="the most urgent first",
+        file="scheduling/policy/due.py",
+        old="        for rank in self._ranks:\n            found",
+        new="        for rank in reversed(self._ranks):\n            found",
+        tests=("unit/scheduling/test_state.py",),
     ),
     _of_snapshot(
         "carrier-that-settles-decides-nothing",
@@ -334,13 +336,13 @@ MUTATIONS = (
     _of_state(
         "unsettled-places-are-not-looked-at",
         "A node may hold an IP",
-        "                self.touch(key, Urgency.NEW)\n        services",
-        "                pass\n        services",
+        "            self._touch_uneasy()\n        services",
+        "            pass\n        services",
     ),
     _of_state(
         "pools-for-other-nodes-decide-nothing",
         "the `nodeSelector` of the IP's pool does not match its labels",
-        "self._touch_all(self._by_pool, pools, Urgency.COSMETIC)",
+        'self._touch_all("pool", self._by_pool, pools, Urgency.COSMETIC)',
         "_ = pools",
     ),
     _of_state(
@@ -413,7 +415,7 @@ MUTATIONS = (
         name="first-node-of-a-lan-gets-nothing",
         promise="the IP is in a subnet of another node",
         file="scheduling/policy/state.py",
-        old="        self._touch_within(self._standing.filters.subnets - subnets)\n",
+        old="            self._due.gather(among, Urgency.NEW)\n",
         new="",
         tests=(
             "unit/scheduling/test_state.py::test_the_first_node_of_a_lan_gets_the_ips_of_that_lan",
