@@ -188,7 +188,7 @@ class FilterResult:
 
     nodes: frozenset[str]
     unfit: Mapping[str, Unfit]
-    """The reason against each other node, in the order of names."""
+    """The reason against each other node."""
     last_resort: bool = False
     """All of `nodes` are isolated."""
 
@@ -197,7 +197,7 @@ class FilterResult:
         if not self.unfit:
             return "no node has registered"
         reasons: dict[Unfit, list[str]] = {}
-        for node, reason in self.unfit.items():
+        for node, reason in sorted(self.unfit.items()):
             reasons.setdefault(reason, []).append(node)
         return "; ".join(
             f"{_some(nodes)}: {EXPLANATIONS[reason]}" for reason, nodes in reasons.items()

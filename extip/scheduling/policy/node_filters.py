@@ -27,8 +27,9 @@ _Key = tuple[object, ...]
 
 _NOBODY: frozenset[str] = frozenset()
 
-_REMEMBERED = 4096
-"""The number of filter results that are kept."""
+_REMEMBERED, _RESULTS = 4096, 256
+"""The numbers of verdicts on one node, and of filter results, that are kept. A result names all
+nodes."""
 
 
 class NodeFilters:
@@ -112,11 +113,11 @@ class NodeFilters:
         key = self._key(needs)
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= _REMEMBERED:
+            if len(self._known) >= _RESULTS:
                 self._known.clear()
                 self._staying.clear()
                 self._shared.clear()
-            found = self._known[key] = self._sieves.filter_nodes(self._facts, needs, key)
+            found = self._known[key] = self._sieves.filter_nodes(self._facts, needs, key[:-1])
         return found
 
     def _key(self, needs: Needs) -> _Key:

@@ -7,6 +7,7 @@ fact about that node changes. What compares nodes follows from it, and is cheap.
 from collections.abc import Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import islice
 
 from extip.cache.changes import differing
 from extip.scheduling.policy.filters import (
@@ -21,8 +22,11 @@ from extip.scheduling.policy.filters import (
     strays,
 )
 
-_KEPT = 64
+_KEPT = 256
 """The number of different needs for which the outcome is kept."""
+
+_EARLY = frozenset(islice(Unfit, list(Unfit).index(Unfit.NO_ENDPOINT)))
+"""Filters that come before that of endpoints."""
 
 _SOFT = (Unfit.NO_NODE, Unfit.ISOLATED)
 """Filters that count only while another node passes; the first is given up first."""
@@ -37,7 +41,13 @@ class Sieve:
         self._nodes: Mapping[str, NodeFacts] = {}
         self._needs: Needs | None = None
         self.unfit: dict[str, Unfit] = {}
-        """The reason against each node that fails a filter."""
+        """The reason against each node that fails a filter; none looks at endpoints."""
+        self.passing: set[str] = set()
+        """The others."""
+        self._asked: set[str] = set()
+        """The nodes whose endpoints count: they fail no filter that comes before."""
+        self._nameless: set[str] = set()
+        """Such nodes that Kubernetes does not know."""
         self.stray: set[str] = set()
         """The nodes that pass, and would have the IP on an interface with other subnets."""
         self.local: set[str] = set()
@@ -50,8 +60,8 @@ class Sieve:
         """
         for name in differing(self._nodes, nodes):
             self.unfit.pop(name, None)
-            self.stray.discard(name)
-            self.local.discard(name)
+            for noted in (self.passing, self._asked, self._nameless, self.stray, self.local):
+                noted.discard(name)
             if name in nodes:
                 self._look(nodes[name], needs)
         self._nodes = nodes
@@ -61,10 +71,35 @@ class Sieve:
         reason = failed_filter(node, needs, ignored=self._off)
         if reason is not None:
             self.unfit[node.name] = reason
-        elif strays(node, needs):
-            self.stray.add(node.name)
+        else:
+            self.passing.add(node.name)
+            if strays(node, needs):
+                self.stray.add(node.name)
+        if reason not in _EARLY:
+            (self._nameless if node.kubernetes is None else self._asked).add(node.name)
         if is_local(node, needs.ip):
             self.local.add(node.name)
+
+    def unfit_for(self, needs: Needs) -> dict[str, Unfit]:
+        """Return the reasons as they are with the endpoints of these needs, as `failed_filter`.
+
+        Each service with local traffic policy has its own endpoints. So they are no matter of one
+        node after another.
+        """
+        if not needs.endpoint_nodes:
+            return dict(self.unfit)
+        served = frozenset[str]().union(*needs.endpoint_nodes)
+        lacking, nameless = self._asked - served, self._nameless - served
+        if Unfit.NO_ENDPOINT in self._off:
+            lacking = set()
+        elif not served:  # that is known of all
+            lacking, nameless = lacking | nameless, set()
+        unfit = {**self.unfit, **dict.fromkeys(lacking, Unfit.NO_ENDPOINT)}
+        if Unfit.NO_NODE not in self._off:
+            for name in nameless:
+                if unfit.get(name, Unfit.ISOLATED) is Unfit.ISOLATED:
+                    unfit[name] = Unfit.NO_NODE
+        return unfit
 
 
 class Sieves:
@@ -80,16 +115,13 @@ class Sieves:
     def filter_nodes(
         self, nodes: Mapping[str, NodeFacts], needs: Needs, key: Hashable
     ) -> FilterResult:
-        """Run the filters over every node; `key` has what makes a difference about the needs.
+        """Run the filters over every node.
 
-        Services with local traffic policy have too many different needs to keep the outcome.
+        `key` has what makes a difference about the needs, besides endpoints.
         """
-        if needs.endpoint_nodes:
-            return sift(nodes, needs, {}, ignored=self._ignored)
         if key not in self._sieves and len(self._sieves) >= _KEPT:
-            self._sieves.clear()
-        sieves = self._sieves.setdefault(key, {})
-        return sift(nodes, needs, sieves, ignored=self._ignored)
+            del self._sieves[next(iter(self._sieves))]  # the oldest
+        return sift(nodes, needs, self._sieves.setdefault(key, {}), ignored=self._ignored)
 
     def open_nodes(self, nodes: Mapping[str, NodeFacts]) -> frozenset[str]:
         """Return the nodes that do not fail a filter for every claim.
@@ -156,17 +188,18 @@ def _sift_all(
     off: frozenset[Unfit],
 ) -> FilterResult:
     sieve = sieves.setdefault(off, Sieve(off))
-    sieve.take(nodes, needs)
-    unfit = dict(sieve.unfit)
-    eligible = nodes.keys() - unfit.keys()
+    sieve.take(nodes, replace(needs, endpoint_nodes=()) if needs.endpoint_nodes else needs)
+    unfit = sieve.unfit_for(needs)
+    eligible = sieve.passing - unfit.keys()
     if Unfit.OTHER_SUBNET not in off and sieve.local:
-        eligible -= sieve.stray
-        unfit |= dict.fromkeys(sieve.stray, Unfit.OTHER_SUBNET)
+        stray = eligible & sieve.stray
+        eligible -= stray
+        unfit |= dict.fromkeys(stray, Unfit.OTHER_SUBNET)
     if Unfit.NO_ENDPOINT not in off and Unfit.FEWER_ENDPOINTS not in off:
         fewer = _serving_fewer(nodes, eligible, needs)
         eligible -= fewer
         unfit |= dict.fromkeys(fewer, Unfit.FEWER_ENDPOINTS)
-    return FilterResult(nodes=frozenset(eligible), unfit=dict(sorted(unfit.items())))
+    return FilterResult(nodes=frozenset(eligible), unfit=unfit)
 
 
 def _serving_fewer(

@@ -2,13 +2,23 @@
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.api.meta_v1 import LabelSelector
 from extip.scheduling.policy import sieve
-from extip.scheduling.policy.filters import KubernetesNode, Needs, NodeFacts, NodeLinkFacts
+from extip.scheduling.policy.filters import (
+    KubernetesNode,
+    Needs,
+    NodeFacts,
+    NodeLinkFacts,
+    Unfit,
+    failed_filter,
+    is_local,
+    strays,
+)
 from extip.scheduling.policy.keys import Wanted
 from extip.scheduling.policy.node_filters import NodeFilters
 from extip.scheduling.policy.placement import Strategy
@@ -47,6 +57,24 @@ NEEDS = st.builds(
 )
 
 
+def look_at_all(nodes, needs, off=frozenset()):
+    """Filter node after node: the reference. Return those that pass, and the reasons."""
+    unfit = {n.name: why for n in nodes if (why := failed_filter(n, needs, ignored=off))}
+    if Unfit.OTHER_SUBNET not in off and any(is_local(one, needs.ip) for one in nodes):
+        passed = [one for one in nodes if one.name not in unfit]
+        unfit |= {one.name: Unfit.OTHER_SUBNET for one in passed if strays(one, needs)}
+    passed = [one for one in nodes if one.name not in unfit]
+    served = {n.name: needs.served_by(n.name) for n in passed if n.kubernetes is not None}
+    if len(needs.endpoint_nodes) > 1:
+        fewer = [name for name, number in served.items() if number < max(served.values())]
+        unfit |= dict.fromkeys(fewer, Unfit.FEWER_ENDPOINTS)
+    for soft in (Unfit.NO_NODE, Unfit.ISOLATED, Unfit.OTHER_SUBNET):
+        if soft not in off and len(unfit) == len(nodes) and soft in unfit.values():
+            hard = off - {Unfit.NO_NODE, Unfit.ISOLATED} if soft is Unfit.OTHER_SUBNET else off
+            return look_at_all(nodes, needs, hard | {soft})
+    return frozenset(one.name for one in nodes) - unfit.keys(), unfit
+
+
 @given(st.lists(st.tuples(nodes(), NEEDS, NEEDS, st.sampled_from(PREFERRING)), max_size=8))
 def test_filters_that_follow_the_nodes_say_what_new_ones_say(history):
     filters = NodeFilters(Snapshot(nodes=()))
@@ -55,8 +83,9 @@ def test_filters_that_follow_the_nodes_say_what_new_ones_say(history):
         filters, new = filters.among(snapshot), NodeFilters(snapshot)
         assert filters.open_nodes == new.open_nodes
         for needs in asked:
-            assert filters.filter_nodes(needs) == new.filter_nodes(needs)
-            assert list(filters.filter_nodes(needs).unfit) == list(new.filter_nodes(needs).unfit)
+            found = filters.filter_nodes(needs)
+            assert found == new.filter_nodes(needs)
+            assert (found.nodes, found.unfit) == look_at_all(known, needs)
 
 
 def test_the_death_of_a_node_costs_a_look_at_that_node(monkeypatch):
@@ -90,3 +119,20 @@ def test_the_death_of_a_node_costs_a_look_at_that_node(monkeypatch):
     history.happen("preferring", PREFERRING[0])
     history.decide()
     assert not looked
+
+
+def test_the_endpoints_of_each_service_cost_no_look_at_the_nodes(monkeypatch):
+    looked: list[str] = []
+
+    def counted(node, *args, **kwargs):
+        looked.append(node.name)
+        return failed_filter(node, *args, **kwargs)
+
+    monkeypatch.setattr(sieve, "failed_filter", counted)
+    names = [f"m{number}" for number in range(200)]
+    known = tuple(NodeFacts(name=n, alive=True, kubernetes=KubernetesNode()) for n in names)
+    filters = NodeFilters(Snapshot(nodes=known))
+    for first, second in pairwise(names):
+        needs = Needs(ip=IPS[0], endpoint_nodes=(frozenset({first, second}),))
+        assert filters.filter_nodes(needs).nodes == {first, second}
+    assert len(looked) == 200
