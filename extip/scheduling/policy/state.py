@@ -235,6 +235,7 @@ class ScheduleState:
         if not self._round:
             self._round = [*self._wanted, *self._names]
             self._standing.refilter()
+            most = -(-most // 4)  # all nodes are filtered anew, too
         for key in self._round[-most:]:
             self.touch(key)
         del self._round[-most:]
