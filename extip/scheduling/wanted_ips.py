@@ -40,6 +40,10 @@ class WantedIps:
         self._allocation = Allocation()
         self._explicit: dict[IPAddress, Request] = {}
         self._due: dict[IPAddress, None] = {}
+        self._rest: list[IPAddress] = []
+        """The IPs that are due since a fact about all of them has changed, the last one first."""
+        self._anew = False
+        """Whether all IPs are due once more after those."""
         self._asked: dict[IPAddress, None] = {}
         """The IPs that somebody asks for, refused or not."""
         self._contested: dict[IPAddress, None] = {}
@@ -82,6 +86,7 @@ class WantedIps:
         for ip in changed:
             del due[ip]
         give_back(due)
+        _note(changed, self._next(most - len(changed)))
         _note(changed, self._contested)
         before = self._objections(changed)
         wanted: dict[Key, Wanted | None] = {ip: self._wanted(ip) for ip in changed}
@@ -98,7 +103,16 @@ class WantedIps:
     @property
     def pending(self) -> bool:
         """Whether IPs are due that were not looked at."""
-        return bool(self._due)
+        return bool(self._due or self._rest or self._anew)
+
+    def _next(self, most: int) -> list[IPAddress]:
+        """Take up to `most` of the IPs that a fact about all of them makes due."""
+        if not self._rest and self._anew:
+            self._rest, self._anew = list(self._asked), False
+            self._rest.reverse()
+        found = self._rest[: -most - 1 : -1] if most > 0 else []
+        del self._rest[len(self._rest) - len(found) :]
+        return found
 
     def report(self) -> None:
         """Tell who is refused now."""
@@ -116,7 +130,8 @@ class WantedIps:
             return ()
         self._around = Surroundings(reserved=reserved, kept=kept)
         found = reserved.differing(old.reserved)
-        return self._asked if found is None else found | (kept ^ old.kept)
+        self._anew |= found is None  # to note each of very many would take long
+        return () if found is None else found | (kept ^ old.kept)
 
     def _objections(self, ips: Iterable[IPAddress]) -> list[frozenset[Rejection] | None]:
         """Return what is told about IPs; nothing when there is nothing about any IP."""

@@ -103,6 +103,14 @@ MUTATIONS = (
         "            _ = counts\n",
     ),
     Mutation(
+        name="fact-about-all-ips-that-changes-again-is-overlooked",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="scheduling/wanted_ips.py",
+        old="        self._anew |= found is None",
+        new="        self._anew |= found is None and not self._rest",
+        tests=("unit/scheduling/test_wanted_ips.py",),
+    ),
+    Mutation(
         name="step-looks-at-all-ips-of-the-cluster",
         promise="a new leader, or a change of pools, is worked on in small steps",
         file="scheduling/policy/due.py",

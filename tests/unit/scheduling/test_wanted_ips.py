@@ -115,16 +115,18 @@ class History:
         self.claims.pop(ip, None)
 
     def follow(self):
-        pending = True
-        while pending:
-            rejected = replace(self.requests, wanted={})
-            found = self.follower.update(rejected, self.allocation, self.reserved, 2)
-            for ip, want in found.items():
-                self.wanted.pop(ip, None)
-                if want is not None:
-                    self.wanted[ip] = want
-            pending = self.follower.pending
+        self.step(2)
+        while self.follower.pending:
+            self.step(2)
         self.follower.report()
+
+    def step(self, most):
+        rejected = replace(self.requests, wanted={})
+        found = self.follower.update(rejected, self.allocation, self.reserved, most)
+        for ip, want in found.items():
+            self.wanted.pop(ip, None)
+            if want is not None:
+                self.wanted[ip] = want
 
     def all_at_once(self):
         claims = self.claims.values()
@@ -156,3 +158,47 @@ def test_one_by_one_or_all_at_once_is_the_same(events):
         assert history.wanted == wanted
         assert history.told[-1].rejected == admission.rejected
         assert history.told[-1].doubtful == admission.doubtful
+
+
+@settings(max_examples=100)
+@given(st.lists(EVENT, max_size=20))
+def test_it_is_the_same_where_facts_change_faster_than_ips_are_looked_at(events):
+    history = History()
+    for kind, what in events:
+        getattr(history, kind)(what)
+        history.step(1)
+    history.follow()
+    admission, wanted = history.all_at_once()
+    assert history.wanted == wanted
+    assert history.told[-1].rejected == admission.rejected
+
+
+def test_a_fact_about_all_ips_is_worked_on_in_steps_and_once_more_when_it_changes_again():
+    """A node that joins with a pod network of its own is such a fact."""
+    looked: list[IPAddress] = []
+
+    class Counting(Guard):
+        def refuse(self, ip, around):
+            looked.append(ip.ip)
+            return super().refuse(ip, around)
+
+    history = History()
+    history.follower = WantedIps(Counting(), history.told.append, history.claims_of)
+    texts = [f"10.1.{number // 250}.{number % 250}" for number in range(500)]
+    history.ask([(Owner(kind="Service", namespace="red", name="a", uid="u"), texts)])
+    history.follow()
+    noted: list[int] = []
+    for network in ("10.9.0.0/24", "10.9.1.0/24", "10.9.2.0/24"):
+        looked.clear()
+        history.reserve(Reserved(services=Networks(frozenset({ip_network(network)}))))
+        history.step(64)
+        assert len(looked) == 64
+        noted.append(len(history.follower._due))
+    assert noted == [0, 0, 0]
+    looked.clear()
+    while history.follower.pending:
+        before = len(looked)
+        history.step(64)
+        assert len(looked) - before <= 64
+    assert looked[-500:] == [*history.follower._asked]
+    assert len(looked) == 500 - 3 * 64 + 500
