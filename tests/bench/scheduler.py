@@ -89,8 +89,12 @@ async def _figures(claims: int, nodes: int) -> list[Figure]:
     figures += [await _event(size, what, world, one, everything) for what, one in events.items()]
     world.drain("node-0001")
     figures += await _told(f"{size}: a node with {-(-claims // nodes)} claims is drained", world)
+    world.die(["node-0002"])
+    figures += await _told(f"{size}: a node with {-(-claims // nodes)} claims dies", world)
     world.pool(priority=1)
     figures += await _told(f"{size}: the pool is edited", world)
+    world.pool(priority=1, selects=True)
+    figures += await _told(f"{size}: the pool gets a selector of nodes", world)
     return figures
 
 
@@ -139,6 +143,8 @@ async def _of_many_at_once() -> list[Figure]:
     await world.settle()
     world.drain("node-0001")
     figures = await _told("10,000 claims on 10 nodes: a node with 1,000 claims is drained", world)
+    world.die(["node-0002"])
+    figures += await _told("10,000 claims on 10 nodes: a node with 1,000 claims dies", world)
     world = SchedulerWorld(_FULL, 100, cidr=_FULL_CIDR)
     await world.settle()
     for number in range(_FULL, _FULL + _WAITING):

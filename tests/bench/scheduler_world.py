@@ -176,9 +176,13 @@ class SchedulerWorld:
             status={"links": [{"name": "eth0", "up": True}]},
         )
 
-    def pool(self, *, priority: int = 0) -> None:
-        """Deliver the pool, which a person may have edited."""
+    def pool(self, *, priority: int = 0, selects: bool = False) -> None:
+        """Deliver the pool, which a person may have edited; with a selector of nodes it `selects`.
+
+        The selector selects all nodes.
+        """
         spec = {"cidr": self._cidr, "priority": priority}
+        spec |= {"nodeSelector": {}} if selects else {}
         self.put(self.inputs.pools, IpClaimPool, metadata={"name": "pool"}, spec=spec)
 
     def give_up(self, number: int) -> None:
