@@ -90,7 +90,7 @@ def manifests(  # noqa: PLR0913 - an argument for each option
     """Write a folder for `kubectl apply -k`, with all that runs extip.
 
     Flags go into FOLDER/kustomization.yaml. A FOLDER that was written before gets the manifests of
-    this version, and keeps its kustomization.yaml.
+    this version, for the same API servers, and keeps its kustomization.yaml.
     """
     from extip.manifests.folder import Choices, write  # noqa: PLC0415
     from extip.settings.address import AddressSettings  # noqa: PLC0415
@@ -98,6 +98,7 @@ def manifests(  # noqa: PLR0913 - an argument for each option
     if iface:
         AddressSettings(iface=iface)  # it knows what an interface can be called
     source = click.get_current_context().get_parameter_source
+    chosen_servers = source("kubernetes") is not ParameterSource.DEFAULT
     chosen = (one for one in _IN_OVERLAY if source(one) is not ParameterSource.DEFAULT)
     write(
         folder,
@@ -110,7 +111,7 @@ def manifests(  # noqa: PLR0913 - an argument for each option
             metrics_allow_cidr=metrics_allow_cidr,
             metrics_tls_secret=metrics_tls_secret or "",
             metrics_auth=metrics_auth,
-            kubernetes=kubernetes,
+            kubernetes=kubernetes if chosen_servers else None,
             monitoring=monitoring,
         ),
         given=["--" + one.replace("_", "-") for one in chosen],

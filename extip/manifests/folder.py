@@ -5,6 +5,7 @@ belongs to the user.
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,8 +68,8 @@ class Choices:
     """The Secret with the certificate for metrics; empty: no TLS."""
     metrics_auth: bool = False
     """Whether metrics are for bearer tokens alone."""
-    kubernetes: int = NEWEST_CHANGE
-    """Minor version of the oldest API server."""
+    kubernetes: int | None = None
+    """Minor version of the oldest API server; None: as the folder was written for."""
     monitoring: bool = False
     """Whether the folder has what the Prometheus operator takes, too."""
 
@@ -105,6 +106,7 @@ def write(folder: Path, choices: Choices, given: Sequence[str] = ()) -> None:
     options = choices.options()
     if again:
         options = [one for one in (MONITORING, METRICS_AUTH) if (folder / one / MARKER).exists()]
+    kubernetes = choices.kubernetes or _servers_of(base) or NEWEST_CHANGE
     try:
         if not again and folder.exists() and any(folder.iterdir()):
             raise ConfigurationError(
@@ -114,7 +116,7 @@ def write(folder: Path, choices: Choices, given: Sequence[str] = ()) -> None:
             raise ConfigurationError("--image and --iface are needed for a new folder")
         choices.check()
         for name in (choices.mode, *options):
-            _replace_base(folder / name, source_of(name), choices.kubernetes)
+            _replace_base(folder / name, source_of(name), kubernetes)
         if not again:
             overlay.write_text(_HEADER + _render(_overlay(choices)))
     except OSError as error:
@@ -122,7 +124,7 @@ def write(folder: Path, choices: Choices, given: Sequence[str] = ()) -> None:
         raise ConfigurationError(f"{folder} cannot be written: {reason}") from None
     lost = f", without {', '.join(given)}" if given else ""
     kept = f" {overlay} is yours and stayed as it is{lost}: set its newTag, then" if again else ""
-    servers = f"Kubernetes 1.{choices.kubernetes} and later"
+    servers = f"Kubernetes 1.{kubernetes} and later"
     said = f"{base} is that of extip {__version__}, for {servers}.{kept} kubectl apply -k {folder}"
     sys.stdout.write(f"{said}\n")
 
@@ -157,12 +159,24 @@ def _replace_base(base: Path, source: Path, kubernetes: int) -> None:
         shutil.copytree(source, new)
         for file in new.glob("*.yaml"):
             file.write_text(as_taken(file.read_text(encoding="utf-8"), kubernetes))
-        (new / MARKER).write_text(f"Written by extip {__version__}. Put nothing of yours here.\n")
+        (new / MARKER).write_text(
+            f"Written by extip {__version__} for Kubernetes 1.{kubernetes} and later. "
+            "Put nothing of yours here.\n"
+        )
         if base.exists():
             shutil.rmtree(base)
         new.rename(base)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _servers_of(base: Path) -> int | None:
+    """Return for which minor version of servers a base was written; None: it does not tell."""
+    try:
+        found = re.search(r"for Kubernetes 1\.(\d+) ", (base / MARKER).read_text())
+    except OSError:
+        return None
+    return int(found[1]) if found else None
 
 
 def source_of(mode: str) -> Path:

@@ -141,8 +141,18 @@ def test_old_servers_get_what_they_know(tmp_path):
     assert _versions(tmp_path / "old") == ("policy/v1beta1", False)
     assert _versions(tmp_path / "newer") == ("policy/v1", False)
     assert _versions(tmp_path / "new") == ("policy/v1", True)
-    write("claims", tmp_path / "old")
-    assert _versions(tmp_path / "old") == ("policy/v1", True)
+
+
+def test_a_folder_for_old_servers_stays_one_at_an_upgrade(tmp_path):
+    """Who upgrades does not think of the servers, which would refuse half of the folder."""
+    folder = tmp_path / "mine"
+    write("claims", folder, *FLAGS, "--kubernetes=1.20")
+    assert "for Kubernetes 1.20 and later" in write("claims", folder).stdout
+    assert _versions(folder) == ("policy/v1beta1", False)
+    assert "for Kubernetes 1.25 and later" in write("claims", folder, "--kubernetes=1.25").stdout
+    assert _versions(folder) == ("policy/v1", True)
+    write("claims", folder)
+    assert _versions(folder) == ("policy/v1", True)
 
 
 def _versions(folder: Path) -> tuple[str, bool]:

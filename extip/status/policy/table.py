@@ -218,7 +218,7 @@ def node_row(
     elif leaving:
         state, why = "leaving", leaving
     elif lease is not None and not lease.holder:
-        state, why = "stopped", "its Lease is not held"
+        state, why = "stopped", "its controller was stopped in order"
     elif verdict is not None and verdict.status != "True":
         state = "unknown" if verdict.status == "Unknown" else "not ready"
         why = _message(verdict, verdict.reason) + _more(verdict.reason, node, lease)

@@ -9,6 +9,7 @@ from tests.mutants.catalogue import (
     fencing,
     guard,
     liveness,
+    manifests,
     pools,
     scheduling,
     silence,
@@ -32,4 +33,5 @@ MUTATIONS = (
     *addresses.MUTATIONS,
     *wire.MUTATIONS,
     *cache.MUTATIONS,
+    *manifests.MUTATIONS,
 )

@@ -156,6 +156,7 @@ def test_every_node_that_anything_names():
         ("z", "unknown", 1),
     ]
     assert rows[0].heartbeat == AT
+    assert rows[3].why == "its controller was stopped in order"
     assert rows[4].why == "bye"
 
 
