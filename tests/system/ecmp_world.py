@@ -12,6 +12,7 @@ from tests.lab.extip import MARK
 from tests.lab.host import Host
 from tests.lab.wait import wait_until
 from tests.system.bgp import POOL_V4, POOL_V6, Bgp
+from tests.system.ecmp_router import IDLE_S, EcmpRouter
 from tests.system.pooled_cluster import DUAL, LOAD_BALANCER, PooledCluster, pool
 
 NAMESPACE = "ecmp"
@@ -28,20 +29,24 @@ class World(PooledCluster):
 
     ips: list[str]
     bgp: Bgp
+    router: EcmpRouter
 
-    def begin(self, daemon: str, *, resilient: bool) -> None:
+    def begin(self, daemon: str, *, resilient: bool, idle_s: int) -> None:
         """Start everything; returns when the router knows three ways to each IP."""
         self.controller_flags += ("--iface=lo",)
-        self.bgp = Bgp(self.lab, daemon, resilient=resilient)
+        self.bgp = Bgp(self.lab, daemon)
+        self.router = EcmpRouter(
+            self.lab.router, self.lab.nodes, resilient=resilient, idle_s=idle_s
+        )
         self.start()
         networks = [{"cidr": POOL_V6, "ranges": [["fd00:77::7", "fd00:77::7"]]}]
         ranges = ["10.77.0.7", "10.77.0.7"]
         self.lab.apply(pool("ecmp", POOL_V4, ranges, networks=networks, placement="Everywhere"))
         self.add("web", **LOAD_BALANCER, **DUAL, ports=PORTS)
         self.ips = ["10.77.0.7", "fd00:77::7"]
-        self.bgp.wait_established()
+        self.router.wait_established()
         for ip in self.ips:
-            self.bgp.wait_next_hops(ip, *NODES)
+            self.router.wait_next_hops(ip, *NODES)
             for node in self.lab.nodes.values():
                 wait_until(partial(answers, node, ip), f"the rules for {ip} on {node.name}")
 
@@ -61,14 +66,16 @@ def answers(host: Host, ip: str) -> bool:
 
 
 @contextmanager
-def ecmp_world(lab: Lab, daemon: str, *, resilient: bool = False) -> Iterator[World]:
+def ecmp_world(
+    lab: Lab, daemon: str, *, resilient: bool = False, idle_s: int = IDLE_S
+) -> Iterator[World]:
     """Backends are on n1 alone, so that the end of another node is no end of a backend."""
     lab.create_namespace(NAMESPACE)
     lab.add_backends(NAMESPACE, ["n1"])
     lab.nodes["n1"].pods.start(python("echo.py", str(ECHO_PORT)), name="echo")
     made = World(lab, NAMESPACE)
     made.install()
-    made.begin(daemon, resilient=resilient)
+    made.begin(daemon, resilient=resilient, idle_s=idle_s)
     yield made
     made.end()
 
@@ -97,21 +104,19 @@ class Connection:
 
     def __init__(self, lab: Lab, ip: str, opened: socket.socket) -> None:
         self.ip = ip
+        self.node = ""
         self.error: OSError | None = None
         self._lab = lab
         self._opened = opened
-        self._set = "seen6" if ":" in ip else "seen4"
-        _, self._port, *_ = opened.getsockname()
-        (self.node,) = self.seen_by(*NODES)
+        _, port, *_ = opened.getsockname()
+        self.key = ("seen6" if ":" in ip else "seen4", port)
 
     def seen_by(self, *nodes: str) -> set[str]:
         """Return those of the nodes to which packets of it came."""
-        return {name for name in nodes if self._port in self._ports(name)}
+        return {name for name in nodes if self.key in seen(self._lab, name)}
 
-    def _ports(self, node: str) -> set[int]:
-        command = ["nft", "-j", "list", "set", "inet", "seen", self._set]
-        told = json.loads(self._lab.nodes[node].run(command).stdout)["nftables"]
-        return {port for one in told if "set" in one for port in one["set"].get("elem", ())}
+    def close(self) -> None:
+        self._opened.close()
 
     def goes_on(self, timeout: float = 5.0) -> bool:
         """Whether something that is sent comes back."""
@@ -130,14 +135,32 @@ def count_packets(world: World) -> None:
         node.run(["nft", "-f", "-"], stdin=SEEN)
 
 
+def seen(lab: Lab, node: str) -> set[tuple[str, int]]:
+    """Return the connections whose packets came to a node, by set and port of the client."""
+    command = ["nft", "-j", "list", "table", "inet", "seen"]
+    told = json.loads(lab.nodes[node].run(command).stdout)["nftables"]
+    sets = [one["set"] for one in told if "set" in one]
+    return {(one["name"], port) for one in sets for port in one.get("elem", ())}
+
+
+def stay(world: World, opened: Sequence[Connection], *nodes: str) -> bool:
+    """Whether their packets came to their own node, and to no other one of these."""
+    ports = {name: seen(world.lab, name) for name in nodes}
+    return all({name for name in nodes if one.key in ports[name]} == {one.node} for one in opened)
+
+
 def connections(
     world: World, stack: ExitStack, many: int, *, over: Sequence[str] = NODES
 ) -> list[Connection]:
     """Open as many connections to each IP; each of these nodes, and no other, gets some of them."""
-    found = []
-    for ip in world.ips * many:
-        opened = stack.enter_context(world.lab.far_client.connect(ip, ECHO_PORT))
-        found.append(Connection(world.lab, ip, opened))
+    client = world.lab.far_client
+    found = [
+        Connection(world.lab, ip, stack.enter_context(client.connect(ip, ECHO_PORT)))
+        for ip in world.ips * many
+    ]
+    ports = {name: seen(world.lab, name) for name in NODES}
+    for one in found:
+        (one.node,) = (name for name in NODES if one.key in ports[name])
     assert all(one.goes_on() for one in found)
     for ip in world.ips:
         assert {one.node for one in found if one.ip == ip} == set(over)

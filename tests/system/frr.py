@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.lab.daemon import Daemon
 from tests.lab.host import Host
 from tests.lab.network import ROUTER, lan_v4, lan_v6
+from tests.system.ecmp_router import SECOND_ROUTER
 
 _CONFIGURATION = Path(__file__).parents[2] / "manifests/ecmp/frr.conf"
 _PROGRAMS = "/usr/lib/frr"
@@ -42,13 +43,13 @@ def leave(host: Host, *, leaving: bool) -> None:
 
 
 def node_configuration(ip: str, *, pool_v4: str, pool_v6: str) -> str:
-    """Return the shipped configuration with the values of a node; the lab has one router."""
+    """Return the shipped configuration with the values of a node."""
     values = {
         "192.0.2.11": ip,
         "192.0.2.1": lan_v4(ROUTER),
-        "192.0.2.2": lan_v4(250),
+        "192.0.2.2": lan_v4(SECOND_ROUTER),
         "2001:db8::1": lan_v6(ROUTER),
-        "2001:db8::2": lan_v6(250),
+        "2001:db8::2": lan_v6(SECOND_ROUTER),
         "198.51.100.0/24": pool_v4,
         "2001:db8:100::/64": pool_v6,
     }

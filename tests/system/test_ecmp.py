@@ -37,8 +37,8 @@ def test_a_node_that_dies_breaks_only_what_the_router_moves(world):
         opened = connections(world, stack, MANY)
         world.lab.nodes["n3"].die()
         for ip in world.ips:
-            world.bgp.wait_next_hops(ip, *survivors)
-        assert world.bgp.dead_by_bfd() == ["n3 v4", "n3 v6"]
+            world.router.wait_next_hops(ip, *survivors)
+        assert world.router.dead_by_bfd() == ["n3 v4", "n3 v6"]
         went_on = {one: one.goes_on(1.0) for one in opened}
         staying = [one for one in opened if one.seen_by(*survivors) == {one.node}]
         assert len(staying) >= MANY // 2
@@ -67,7 +67,7 @@ def test_a_drained_node_still_serves_what_arrives_and_gets_nothing_new(world):
         drained = drain(lab, "n3", "--wait=1m")
         assert drained.communicate(timeout=100) == ("n3 is drained\n", "")
         for ip in world.ips:
-            world.bgp.wait_next_hops(ip, "n1", "n2")
+            world.router.wait_next_hops(ip, "n1", "n2")
         assert world.on_lo() == {"n1": set(world.ips), "n2": set(world.ips), "n3": set()}
         for one, ip in zip(opened, world.ips, strict=True):
             one.sendall(b"x")
@@ -78,7 +78,7 @@ def test_a_drained_node_still_serves_what_arrives_and_gets_nothing_new(world):
     assert all(probe.longest_outage_s(ip) < HICCUP_S for ip in world.ips)
     drain(lab, "n3", "--undo").communicate(timeout=100)
     for ip in world.ips:
-        world.bgp.wait_next_hops(ip, *NODES)
+        world.router.wait_next_hops(ip, *NODES)
 
 
 def test_routers_prefer_other_nodes_to_one_that_says_that_it_leaves(world):
@@ -89,10 +89,10 @@ def test_routers_prefer_other_nodes_to_one_that_says_that_it_leaves(world):
             probe.wait_for_answer(ip=ip)
         world.bgp.leave(leaving)
         for ip in world.ips:
-            world.bgp.wait_next_hops(ip, "n1", "n2")
+            world.router.wait_next_hops(ip, "n1", "n2")
         assert world.on_lo() == {name: set(world.ips) for name in NODES}
         world.bgp.leave(leaving, leaving=False)
         for ip in world.ips:
-            world.bgp.wait_next_hops(ip, *NODES)
+            world.router.wait_next_hops(ip, *NODES)
             probe.wait_for_answer(ip=ip, sent_after_s=time.monotonic())
     assert all(probe.longest_outage_s(ip) < HICCUP_S for ip in world.ips)
