@@ -22,6 +22,7 @@ class Outsiders:
     """Makes and connects them; none runs a program of the lab."""
 
     def __init__(self, anchor: Anchor, switch: Switch) -> None:
+        self._anchor = anchor
         self._switch = switch
         self.router = Host(anchor, "router", QUIET | forwarding(on=True))
         self.client = Host(anchor, "client", QUIET)
@@ -32,6 +33,12 @@ class Outsiders:
         self._connect(self.client, CLIENT)
         self._connect(self.observer, OBSERVER)
         self._connect_far_client()
+
+    def add_router(self, number: int) -> Host:
+        """Make another router on the LAN; what is behind the first one it reaches through that."""
+        router = Host(self._anchor, f"router{number}", QUIET | forwarding(on=True))
+        self._connect(router, number)
+        return router
 
     def _connect(self, host: Host, number: int) -> None:
         port = Port(host=host.name, segment="lan", interface="eth0", mac=lan_mac(number))

@@ -7,8 +7,10 @@ from contextlib import ExitStack
 import pytest
 
 from tests.lab.cluster import Lab
+from tests.lab.network import lan_v4, lan_v6
 from tests.lab.probe import HICCUP_S
 from tests.lab.wait import wait_until
+from tests.system.ecmp_router import SECOND_ROUTER, EcmpRouter
 from tests.system.ecmp_world import (
     ECHO_PORT,
     NODES,
@@ -21,6 +23,8 @@ from tests.system.test_drain_moves import drain
 
 MANY = 12
 """Connections to each IP: enough for each of three nodes to have some."""
+
+REDIRECTS = ["net.ipv4.conf.all", "net.ipv4.conf.eth0", "net.ipv6.conf.eth0"]
 
 
 @pytest.fixture(params=["bird", "frr"])
@@ -51,6 +55,27 @@ def test_a_node_that_dies_breaks_only_what_the_router_moves(world):
         "the claims of the dead node to go",
     )
     assert sorted(world.ingress("web")) == world.ips
+
+
+def test_two_routers_have_the_same_ways_and_both_see_a_node_die(world):
+    """The client on the LAN goes by the second one, and not by shorter ways that it tells of."""
+    lab = world.lab
+    lab.client.run(["sysctl", *(f"{key}.accept_redirects=0" for key in REDIRECTS)])
+    host = lab.outsiders.add_router(SECOND_ROUTER)
+    second = EcmpRouter(host, lab.nodes, number=SECOND_ROUTER)
+    routers = [world.router, second]
+    second.wait_established()
+    for ip, via in zip(world.ips, [lan_v4(SECOND_ROUTER), lan_v6(SECOND_ROUTER)], strict=True):
+        second.wait_next_hops(ip, *NODES)
+        lab.client.run(["ip", "route", "add", ip, "via", via])
+        assert lab.client.http_get(ip) == "n1"
+    lab.nodes["n3"].die()
+    for router in routers:
+        for ip in world.ips:
+            router.wait_next_hops(ip, "n1", "n2")
+        assert router.dead_by_bfd() == ["n3 v4", "n3 v6"]
+    for ip in world.ips * 5:
+        assert lab.client.http_get(ip) == lab.far_client.http_get(ip) == "n1"
 
 
 def test_a_drained_node_still_serves_what_arrives_and_gets_nothing_new(world):
