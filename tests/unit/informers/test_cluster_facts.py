@@ -250,6 +250,20 @@ def test_nodes_that_are_heard_after_the_first_step_are_read_before_anything_is_d
     run_virtually(main())
 
 
+def test_a_node_that_is_read_ahead_is_seen_though_nothing_else_has_changed():
+    async def main():
+        history = History()
+        history.record("n1", UP)
+        history.facts()
+        history.record("n1", UP | {"draining": True})
+        facts = history.inputs.facts
+        facts._stale = False
+        assert facts.read(9)
+        assert history.facts().nodes[0].draining
+
+    run_virtually(main())
+
+
 def test_no_node_is_read_before_the_caches_are_filled():
     async def main():
         history = History()
