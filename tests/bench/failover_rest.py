@@ -2,7 +2,7 @@
 
 A hundred simulated controllers only send heartbeats. Ten thousand claims are spread over them.
 Three real controllers come later, watch each other on the segment, and get the next ten each, since
-they have none.
+they have none. Nothing is balanced meanwhile: a controller would come to hold a hundred claims.
 """
 
 import time
@@ -28,7 +28,7 @@ def measure() -> Iterator[Figure]:
     """Measure heartbeats first, then fill the cluster and leave it alone."""
     with Lab(nodes=len(_REAL)) as lab:
         lab.create_namespace(NAMESPACE)
-        cluster = ClaimsCluster(lab, scheduler=("--rebalance-after=0s",))
+        cluster = ClaimsCluster(lab, scheduler=("--rebalance-after=1h",))
         cluster.start()
         yield _heartbeats(lab)
         program.run(lab.switch, "fill", lab.kubeconfig, _SERVICES, 1)
