@@ -1,4 +1,4 @@
-"""A soak of five minutes, of a fixed seed, every outage explained; and one that is interrupted."""
+"""A short soak: chaos of a fixed seed, every outage explained; and one that is interrupted."""
 
 import signal
 import subprocess
@@ -13,12 +13,12 @@ from tests.soak import report
 from tests.soak.run import Soak
 
 SEED = 7
-CHAOS_S = 300.0
+CHAOS_S = 75.0
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(900)
-def test_after_five_minutes_of_chaos_nothing_is_lost_leaked_double_or_unexplained(tmp_path):
+@pytest.mark.timeout(600)
+def test_after_a_minute_of_chaos_nothing_is_lost_leaked_double_or_unexplained(tmp_path):
     said: list[str] = []
     logs = tmp_path / "logs.tar.gz"
     outcome = Soak(seed=SEED, chaos_s=CHAOS_S, say=said.append, logs_to=logs).run()
