@@ -6,6 +6,7 @@ from functools import cached_property
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.net.interfaces import LOOPBACK
+from extip.scheduling.policy.filter_cache import FilterCache
 from extip.scheduling.policy.filters import (
     CUT_OFF,
     NOWHERE,
@@ -20,7 +21,6 @@ from extip.scheduling.policy.filters import (
 )
 from extip.scheduling.policy.preference import Preferred
 from extip.scheduling.policy.reached import reached_nodes
-from extip.scheduling.policy.sieve import Sieves
 from extip.scheduling.policy.snapshot import Snapshot, needs_of
 
 _Key = tuple[object, ...]
@@ -39,13 +39,13 @@ class NodeFilters:
         self,
         cluster: Snapshot,
         *,
-        sieves: Sieves | None = None,
+        cache: FilterCache | None = None,
         preferred: Preferred | None = None,
     ) -> None:
         """Compose; what earlier filters have found is taken over."""
         self._cluster = cluster
         self._facts = cluster.by_name
-        self._sieves = Sieves(cluster.ignored) if sieves is None else sieves
+        self._cache = FilterCache(cluster.ignored) if cache is None else cache
         self._known: dict[_Key, FilterResult] = {}
         self._staying: dict[tuple[object, ...], frozenset[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
@@ -81,12 +81,12 @@ class NodeFilters:
             return NodeFilters(cluster)
         keeps = same_pools and self.preferred.labels == _labels(cluster)
         preferred = self.preferred if keeps else None
-        return NodeFilters(cluster, sieves=self._sieves, preferred=preferred)
+        return NodeFilters(cluster, cache=self._cache, preferred=preferred)
 
     @cached_property
     def open_nodes(self) -> frozenset[str]:
         """The nodes that do not fail a filter for every claim. Isolation may come to be ignored."""
-        return self._sieves.open_nodes(self._facts)
+        return self._cache.open_nodes(self._facts)
 
     def is_plain(self, needs: Needs, holder: str) -> bool:
         """Whether the holder passes all filters, whatever other nodes do."""
@@ -117,7 +117,7 @@ class NodeFilters:
                 self._known.clear()
                 self._staying.clear()
                 self._shared.clear()
-            found = self._known[key] = self._sieves.filter_nodes(self._facts, needs, key[:-1])
+            found = self._known[key] = self._cache.filter_nodes(self._facts, needs, key[:-1])
         return found
 
     def _key(self, needs: Needs) -> _Key:

@@ -231,7 +231,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="old-report-ends-the-handover",
-        promise="Its standby keeps such an IP for 5 s, and then for up to",
+        promise="Its standby hands such an IP over to it",
         file="handover/keeper.py",
         old="state = Fate.MOVING if unchanged else fate(claim, node=self._node)",
         new="state = fate(claim, node=self._node)",

@@ -112,7 +112,7 @@ MUTATIONS = (
     Mutation(
         name="local-traffic-policy-ignored",
         promise="the IP is on a node with a ready endpoint",
-        file="scheduling/policy/sieve.py",
+        file="scheduling/policy/filter_cache.py",
         old="unfit = {**self.unfit, **dict.fromkeys(lacking, Unfit.NO_ENDPOINT)}",
         new="unfit = {**self.unfit}",
         tests=_FILTERS,
@@ -123,7 +123,7 @@ MUTATIONS = (
         file="scheduling/policy/filters.py",
         old="if known and needs.endpoint_nodes and not needs.served_by(node.name):",
         new="if known and needs.endpoint_nodes and not node.name:",
-        tests=("unit/scheduling/test_sieve.py",),
+        tests=("unit/scheduling/test_filter_cache.py",),
     ),
     _rule(
         "wrong-interface-fits",
@@ -416,8 +416,8 @@ MUTATIONS = (
     Mutation(
         name="node-of-another-lan-is-as-good",
         promise="the IP is in a subnet of another node",
-        file="scheduling/policy/sieve.py",
-        old="        eligible -= stray\n",
+        file="scheduling/policy/filter_cache.py",
+        old="            eligible -= stray\n",
         new="",
         tests=("unit/scheduling/test_filters.py",),
     ),

@@ -65,7 +65,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="standby-under-way-does-not-count",
-        promise="One that is being written counts for the choice of the next",
+        promise="`fair` spreads the standbys of a node over all others",
         file=_POLICY,
         old="if begun.node and at_rest and claims[name].spec.node_name == node:",
         new="if not begun.node and at_rest and claims[name].spec.node_name == node:",

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
@@ -192,16 +193,21 @@ def test_isolation_and_what_follows_from_it_is_seen():
     assert one.node == "n1"
 
 
-def test_a_change_costs_a_look_at_one_node(monkeypatch):
-    looked: list[str] = []
+@pytest.fixture
+def looked(monkeypatch):
+    """Return the names of the nodes that are looked at from now on."""
+    names: list[str] = []
     look = ClusterFacts._look
 
-    def counted(self, name):
-        looked.append(name)
+    def noted(self, name):
+        names.append(name)
         return look(self, name)
 
-    monkeypatch.setattr(ClusterFacts, "_look", counted)
+    monkeypatch.setattr(ClusterFacts, "_look", noted)
+    return names
 
+
+def test_a_change_costs_a_look_at_one_node(looked):
     async def main():
         history = History()
         for number in range(200):
@@ -278,16 +284,7 @@ def test_no_node_is_read_before_the_caches_are_filled():
     run_virtually(main())
 
 
-def test_a_new_leader_reads_a_few_nodes_in_a_step(monkeypatch):
-    looked: list[str] = []
-    look = ClusterFacts._look
-
-    def counted(self, name):
-        looked.append(name)
-        return look(self, name)
-
-    monkeypatch.setattr(ClusterFacts, "_look", counted)
-
+def test_a_new_leader_reads_a_few_nodes_in_a_step(looked):
     async def main():
         history = History()
         for number in range(200):

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from extip.api.meta_v1 import LabelSelector, LabelSelectorRequirement
+from extip.scheduling.policy.filter_cache import filter_nodes
 from extip.scheduling.policy.filters import (
     EXPLANATIONS,
     OPTIONAL,
@@ -17,7 +18,6 @@ from extip.scheduling.policy.filters import (
     Unfit,
     failed_for_all,
 )
-from extip.scheduling.policy.sieve import filter_nodes
 
 IP = ip_address("10.0.0.1")
 LINKS = {"eth0": NodeLinkFacts(up=True, subnets=(ip_network("10.0.0.0/24"),))}

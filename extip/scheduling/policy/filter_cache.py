@@ -1,4 +1,4 @@
-"""Sieve: the filters over every node, where only nodes that differ are looked at again. Pure.
+"""FilterCache: the filters over every node, where only nodes that differ are looked at again. Pure.
 
 Most filters look at one node alone. Their outcome is kept for claims with the same needs, until a
 fact about that node changes. What compares nodes follows from it, and is cheap.
@@ -32,7 +32,7 @@ _SOFT = (Unfit.NO_NODE, Unfit.ISOLATED)
 """Filters that count only while another node passes; the first is given up first."""
 
 
-class Sieve:
+class _OneByOne:
     """The filters that look at one node alone, for claims with the same needs."""
 
     def __init__(self, off: frozenset[Unfit]) -> None:
@@ -102,26 +102,74 @@ class Sieve:
         return unfit
 
 
-class Sieves:
-    """The sieves of one snapshot after another, for claims with all kinds of needs."""
+class _Filters:
+    """All filters, for claims with the same needs besides endpoints."""
+
+    def __init__(self, ignored: frozenset[Unfit]) -> None:
+        """`ignored` are filters that are switched off; only those in `OPTIONAL` can be."""
+        self._ignored = ignored & OPTIONAL
+        self._one_by_one: dict[frozenset[Unfit], _OneByOne] = {}
+        """By the filters that do not count."""
+
+    def run(self, nodes: Mapping[str, NodeFacts], needs: Needs) -> FilterResult:
+        """Run the filters over every node, as `filter_nodes`."""
+        found = self._run_softly(nodes, needs, self._ignored)
+        if not found.nodes and Unfit.OTHER_SUBNET in found.unfit.values():
+            found = self._run_softly(nodes, needs, self._ignored | {Unfit.OTHER_SUBNET})
+        return found
+
+    def _run_softly(
+        self, nodes: Mapping[str, NodeFacts], needs: Needs, off: frozenset[Unfit]
+    ) -> FilterResult:
+        found = self._run_all(nodes, needs, off)
+        for soft in _SOFT:
+            if not found.nodes and soft in found.unfit.values():
+                off |= {soft}
+                isolated = soft is Unfit.ISOLATED
+                found = replace(self._run_all(nodes, needs, off), last_resort=isolated)
+        return found
+
+    def _run_all(
+        self, nodes: Mapping[str, NodeFacts], needs: Needs, off: frozenset[Unfit]
+    ) -> FilterResult:
+        known = self._one_by_one.setdefault(off, _OneByOne(off))
+        known.take(nodes, replace(needs, endpoint_nodes=()) if needs.endpoint_nodes else needs)
+        unfit = known.unfit_for(needs)
+        eligible = known.passing - unfit.keys()
+        if Unfit.OTHER_SUBNET not in off and known.local:
+            stray = eligible & known.stray
+            eligible -= stray
+            unfit |= dict.fromkeys(stray, Unfit.OTHER_SUBNET)
+        if Unfit.NO_ENDPOINT not in off and Unfit.FEWER_ENDPOINTS not in off:
+            fewer = _serving_fewer(nodes, eligible, needs)
+            eligible -= fewer
+            unfit |= dict.fromkeys(fewer, Unfit.FEWER_ENDPOINTS)
+        return FilterResult(nodes=frozenset(eligible), unfit=unfit)
+
+
+class FilterCache:
+    """The filters over one snapshot after another, for claims with all kinds of needs."""
 
     def __init__(self, ignored: frozenset[Unfit]) -> None:
         """`ignored` are filters that are switched off."""
         self._ignored = ignored
-        self._sieves: dict[Hashable, dict[frozenset[Unfit], Sieve]] = {}
+        self._filters: dict[Hashable, _Filters] = {}
         self._nodes: Mapping[str, NodeFacts] = {}
         self._open: frozenset[str] = frozenset()
 
     def filter_nodes(
         self, nodes: Mapping[str, NodeFacts], needs: Needs, key: Hashable
     ) -> FilterResult:
-        """Run the filters over every node.
+        """Run the filters over every node, as the function of that name.
 
         `key` has what makes a difference about the needs, besides endpoints.
         """
-        if key not in self._sieves and len(self._sieves) >= _KEPT:
-            del self._sieves[next(iter(self._sieves))]  # the oldest
-        return sift(nodes, needs, self._sieves.setdefault(key, {}), ignored=self._ignored)
+        filters = self._filters.get(key)
+        if filters is None:
+            if len(self._filters) >= _KEPT:
+                del self._filters[next(iter(self._filters))]  # the oldest
+            filters = self._filters[key] = _Filters(self._ignored)
+        return filters.run(nodes, needs)
 
     def open_nodes(self, nodes: Mapping[str, NodeFacts]) -> frozenset[str]:
         """Return the nodes that do not fail a filter for every claim.
@@ -141,65 +189,14 @@ class Sieves:
 def filter_nodes(
     nodes: Iterable[NodeFacts], needs: Needs, *, ignored: frozenset[Unfit] = frozenset()
 ) -> FilterResult:
-    """Run the filters over every node, and keep nothing for the next time (`sift`)."""
-    return sift({node.name: node for node in nodes}, needs, {}, ignored=ignored)
-
-
-def sift(
-    nodes: Mapping[str, NodeFacts],
-    needs: Needs,
-    sieves: dict[frozenset[Unfit], Sieve],
-    *,
-    ignored: frozenset[Unfit],
-) -> FilterResult:
-    """Run the filters over every node. `sieves` are those of the same needs, and come to be there.
+    """Run the filters over every node, and keep nothing for the next time.
 
     `ignored` are filters that are switched off; only those in `OPTIONAL` can be. Isolation counts
     only while another node passes: a node whose only neighbour died also hears no other station. A
     missing Kubernetes node counts only while another node passes, too: in some clusters no
     controller has the name of its node. A node in other subnets than the IP is the last resort.
     """
-    off = ignored & OPTIONAL
-    found = _sift_softly(nodes, needs, sieves, off)
-    if not found.nodes and Unfit.OTHER_SUBNET in found.unfit.values():
-        found = _sift_softly(nodes, needs, sieves, off | {Unfit.OTHER_SUBNET})
-    return found
-
-
-def _sift_softly(
-    nodes: Mapping[str, NodeFacts],
-    needs: Needs,
-    sieves: dict[frozenset[Unfit], Sieve],
-    off: frozenset[Unfit],
-) -> FilterResult:
-    found = _sift_all(nodes, needs, sieves, off)
-    for soft in _SOFT:
-        if not found.nodes and soft in found.unfit.values():
-            off |= {soft}
-            isolated = soft is Unfit.ISOLATED
-            found = replace(_sift_all(nodes, needs, sieves, off), last_resort=isolated)
-    return found
-
-
-def _sift_all(
-    nodes: Mapping[str, NodeFacts],
-    needs: Needs,
-    sieves: dict[frozenset[Unfit], Sieve],
-    off: frozenset[Unfit],
-) -> FilterResult:
-    sieve = sieves.setdefault(off, Sieve(off))
-    sieve.take(nodes, replace(needs, endpoint_nodes=()) if needs.endpoint_nodes else needs)
-    unfit = sieve.unfit_for(needs)
-    eligible = sieve.passing - unfit.keys()
-    if Unfit.OTHER_SUBNET not in off and sieve.local:
-        stray = eligible & sieve.stray
-        eligible -= stray
-        unfit |= dict.fromkeys(stray, Unfit.OTHER_SUBNET)
-    if Unfit.NO_ENDPOINT not in off and Unfit.FEWER_ENDPOINTS not in off:
-        fewer = _serving_fewer(nodes, eligible, needs)
-        eligible -= fewer
-        unfit |= dict.fromkeys(fewer, Unfit.FEWER_ENDPOINTS)
-    return FilterResult(nodes=frozenset(eligible), unfit=unfit)
+    return _Filters(ignored).run({node.name: node for node in nodes}, needs)
 
 
 def _serving_fewer(

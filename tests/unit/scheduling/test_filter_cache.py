@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extip.api.meta_v1 import LabelSelector
-from extip.scheduling.policy import sieve
+from extip.scheduling.policy import filter_cache
 from extip.scheduling.policy.filters import (
     KubernetesNode,
     Needs,
@@ -100,7 +100,7 @@ def test_the_death_of_a_node_costs_a_look_at_that_node(monkeypatch):
         return one
 
     for name in ("failed_filter", "failed_for_all"):
-        monkeypatch.setattr(sieve, name, counted(getattr(sieve, name)))
+        monkeypatch.setattr(filter_cache, name, counted(getattr(filter_cache, name)))
     history = History(Strategy.FAIR)
     for number in range(200):
         history.node(NodeFacts(name=f"m{number}", alive=True, kubernetes=KubernetesNode()))
@@ -128,7 +128,7 @@ def test_the_endpoints_of_each_service_cost_no_look_at_the_nodes(monkeypatch):
         looked.append(node.name)
         return failed_filter(node, *args, **kwargs)
 
-    monkeypatch.setattr(sieve, "failed_filter", counted)
+    monkeypatch.setattr(filter_cache, "failed_filter", counted)
     names = [f"m{number}" for number in range(200)]
     known = tuple(NodeFacts(name=n, alive=True, kubernetes=KubernetesNode()) for n in names)
     filters = NodeFilters(Snapshot(nodes=known))
