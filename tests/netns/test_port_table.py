@@ -19,6 +19,8 @@ pytestmark = pytest.mark.netns
 V4, V6, OTHER = "192.0.2.1", "2001:db8::1", "192.0.2.9"
 IPS = [ip_address(V4), ip_address(V6)]
 SHORT_S, LONG_S = 1.0, 60.0
+# A closed port never answers, and one that is open answers late on a busy machine.
+PATIENCE_S, UNANSWERED_S = 10.0, 0.3
 
 
 @pytest.fixture
@@ -43,21 +45,25 @@ def in_sets() -> set[str]:
     return {element["elem"]["val"] for one in sets for element in one.get("elem", ())}
 
 
-def answers(ip: str) -> bool:
-    """Whether a program that listens at all addresses of the node is reached."""
+def answers(ip: str, *, within_s: float = PATIENCE_S) -> bool:
+    """Whether a program of the node that listens at `ip` is reached."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server((ip, 0), family=family))
         client = stack.enter_context(socket.socket(family))
-        client.settimeout(0.3)
+        client.settimeout(within_s)
         return client.connect_ex(listener.getsockname()[:2]) == 0
 
 
-def refuses_udp(ip: str) -> bool:
+def is_closed(ip: str) -> bool:
+    return not answers(ip, within_s=UNANSWERED_S)
+
+
+def refuses_udp(ip: str, *, within_s: float = PATIENCE_S) -> bool:
     """Whether the node's ICMP comes back: a port that nobody has is told of."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as opened:
-        opened.settimeout(0.3)
+        opened.settimeout(within_s)
         opened.connect((ip, 9))
         opened.send(b"x")
         try:
@@ -72,10 +78,11 @@ def refuses_udp(ip: str) -> bool:
 def test_only_these_ips_are_closed(node):
     assert all(answers(ip) for ip in (V4, V6, OTHER))
     close(PortTable(), *IPS)
-    assert not answers(V4)
-    assert not answers(V6)
+    assert is_closed(V4)
+    assert is_closed(V6)
     assert answers(OTHER)
-    assert [refuses_udp(ip) for ip in (V4, V6, OTHER)] == [False, False, True]
+    assert refuses_udp(OTHER)
+    assert not any(refuses_udp(ip, within_s=UNANSWERED_S) for ip in (V4, V6))
 
 
 def test_the_rules_read_as_they_are_meant(node):
@@ -93,7 +100,7 @@ def test_the_rules_read_as_they_are_meant(node):
 def test_they_open_at_the_end_of_their_lifetime(node):
     """As after `kill -9`: nothing of the process is left to open them."""
     close(PortTable(), *IPS, lifetime_s=SHORT_S)
-    wait_until(lambda: answers(V4) and answers(V6), "the end", timeout=20)
+    wait_until(lambda: not is_closed(V4) and not is_closed(V6), "the end", timeout=20)
     assert in_sets() == set()
 
 
@@ -104,7 +111,7 @@ def test_a_refresh_begins_the_lifetime_anew_and_takes_others_out(node):
     close(table, ip_address(V4))
     assert in_sets() == {V4}
     wait_until(lambda: time.monotonic() > began_s + 2 * SHORT_S, "the first lifetime", timeout=20)
-    assert not answers(V4)
+    assert is_closed(V4)
     assert answers(V6)
 
 
