@@ -70,4 +70,7 @@ def _stamped(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Map
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("sim: interrupted")

@@ -84,13 +84,11 @@ def run_seeds(seeds: Iterable[int], *, workers: int) -> Iterator[Run]:
         initializer=_end_with_parent,
         initargs=(os.getpid(),),
     )
-    with pool:
-        waiting = [pool.submit(run_seed, seed) for seed in seeds]
-        try:
-            for done in as_completed(waiting):
-                yield done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        for done in as_completed([pool.submit(run_seed, seed) for seed in seeds]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent(parent: int) -> None:
