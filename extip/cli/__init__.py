@@ -15,6 +15,7 @@ from extip.cli.environment import IGNORED_VARIABLES, unknown_variables
 from extip.cli.streams import open_standard_streams
 from extip.commit import described
 from extip.errors import ExtipError, InterruptedByUserError
+from extip.printable import printable
 
 CONTEXT = {"auto_envvar_prefix": "EXTIP", "help_option_names": ["-h", "--help"]}
 
@@ -124,7 +125,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except ExtipError as error:
         if str(error):
-            click.echo(f"extip: {error}", err=True)
+            click.echo(f"extip: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
 
 

@@ -16,7 +16,11 @@ AUTO = "auto"
 """Stands for every interface, each with the IPs of its own subnets alone."""
 
 _LONGEST = 15
-"""Longest name of an interface, without the terminating NUL (``IFNAMSIZ`` in linux/if.h)."""
+"""Longest name of an interface, in bytes, without the terminating NUL (``IFNAMSIZ``)."""
+
+_FORBIDDEN = frozenset("/:")
+_RAW_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))
+"""Stand for bytes of a name that are no UTF-8."""
 
 _GLOB = frozenset("*?[")
 
@@ -98,8 +102,15 @@ class LinkSelection:
 
 
 def is_link_name(text: str) -> bool:
-    """Return whether the kernel would take the text for the name of an interface."""
-    return 0 < len(text) <= _LONGEST and "/" not in text and not any(c.isspace() for c in text)
+    """Return whether the kernel would take the text for the name of an interface.
+
+    It would take some with control characters, too, which nobody could read. In `eth0:1` the part
+    behind the colon is a label of an address.
+    """
+    if text in (".", "..") or not _FORBIDDEN.isdisjoint(text) or any(c.isspace() for c in text):
+        return False
+    readable = text.isprintable() or all(c.isprintable() or c in _RAW_BYTES for c in text)
+    return readable and 0 < len(text.encode("utf-8", "surrogateescape")) <= _LONGEST
 
 
 def choose_link(ip: IPAddress, wish: str, among: Sequence[Fitting]) -> str:

@@ -13,6 +13,7 @@ from extip.kube.client import ApiClient, connect
 from extip.kube.place import Place
 from extip.metrics import Metrics
 from extip.pools.policy.slips import slips
+from extip.printable import printable
 from extip.status.cluster import Cluster, events_about, read_cluster
 from extip.status.policy.explanation import Explanation, explain, who_could_give
 from extip.status.policy.overview import (
@@ -42,7 +43,7 @@ async def run(place: Place, question: Question) -> bool:
     async with opened as client:
         overview, notes = await _answer(client, question)
     for note in notes:
-        sys.stderr.write(f"extip: {note}\n")
+        sys.stderr.write(f"extip: {printable(note)}\n")
     sys.stdout.write(_shown(overview, question, colour=has_colours(sys.stdout)))
     return overview.all_up
 
@@ -55,7 +56,7 @@ async def watch(place: Place, question: Question) -> None:
         async def answer() -> str:
             overview, notes = await _answer(client, question)
             text = _shown(overview, question, colour=has_colours(sys.stdout))
-            return "".join((*(f"extip: {note}\n" for note in notes), text))
+            return "".join((*(f"extip: {printable(note)}\n" for note in notes), text))
 
         await Screen(clock=LoopClock()).follow(answer)
 

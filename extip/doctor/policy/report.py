@@ -6,6 +6,7 @@ from textwrap import fill
 from extip.doctor.policy import cluster_checks, node_checks
 from extip.doctor.policy.facts import ClusterFacts, NodeFacts
 from extip.doctor.policy.finding import Finding, Severity
+from extip.printable import printable
 
 _WIDTH = 100
 _COLOURS = {Severity.ERROR: "\x1b[31m", Severity.WARNING: "\x1b[33m", Severity.NOTE: ""}
@@ -31,17 +32,17 @@ def examine(cluster: ClusterFacts | None, nodes: Sequence[NodeFacts] = ()) -> li
 def as_text(findings: Sequence[Finding], *, unread: Iterable[str], colour: bool) -> str:
     """Return a paragraph for each finding, and a line that counts."""
     parts = [_paragraph(one, colour=colour) for one in findings]
-    unchecked = [f"not checked: {text}\n" for text in unread]
+    unchecked = [f"not checked: {printable(text)}\n" for text in unread]
     count = _count(findings) + (" in what was checked" if unchecked and not findings else "")
     return "\n".join((*parts, *unchecked, count + "\n"))
 
 
 def _paragraph(one: Finding, *, colour: bool) -> str:
     mark = _COLOURS[one.severity] if colour else ""
-    head = f"{one.severity.value.upper()} {one.check}: {one.what}"
+    head = printable(f"{one.severity.value.upper()} {one.check}: {one.what}")
     painted = f"{mark}{head}{_PLAIN}" if mark else head
     lines = [
-        fill(f"{label}{text}", _WIDTH, initial_indent="  ", subsequent_indent="       ")
+        fill(f"{label}{printable(text)}", _WIDTH, initial_indent="  ", subsequent_indent="       ")
         for label, text in (("why: ", one.why), ("do:  ", one.do))
     ]
     return "\n".join((painted, *lines)) + "\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from extip.api.whole_service import WholeService
 from extip.migrate.policy.plan import ServicePlan
 from extip.migrate.policy.steps import CLUSTER_IP, Step
+from extip.printable import printable
 
 _HEAD = ("SERVICE", "TYPE", "IPS", "NODE", "STATE")
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
@@ -96,8 +97,8 @@ def line_of(row: Row) -> str:
     ips = f" {','.join(row.ips)}" if row.ips else ""
     nodes = f" on {','.join(row.nodes)}" if row.nodes else ""
     told = [f"{row.service}: {row.state}{':' if ips else ''}{ips}{nodes}\n"]
-    told += [f"! {row.service}: {one}\n" for one in row.obstacles]
-    told += [f"- {row.service}: {one}\n" for one in row.notes]
+    told += [f"! {row.service}: {printable(one)}\n" for one in row.obstacles]
+    told += [f"- {row.service}: {printable(one)}\n" for one in row.notes]
     return "".join(told)
 
 
@@ -109,8 +110,8 @@ def as_text(rows: Iterable[Row], *, colour: bool) -> str:
     text = _line(_HEAD, widths)
     for row in known:
         text += _painted(_line(_cells(row), widths), colour=colour and row.is_stuck)
-    told = [f"! {row.service}: {one}\n" for row in known for one in row.obstacles]
-    told += [f"- {row.service}: {one}\n" for row in known for one in row.notes]
+    told = [f"! {row.service}: {printable(one)}\n" for row in known for one in row.obstacles]
+    told += [f"- {row.service}: {printable(one)}\n" for row in known for one in row.notes]
     return text + ("\n" + "".join(told) if told else "")
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from extip.api.core_v1 import AnyService
 from extip.net.interfaces import IPAddress, IPInterface, compact, ip_address_of
+from extip.printable import printable
 from extip.services.policy.refusal import Refusal
 
 _NOBODY: Mapping["Owner", Refusal] = MappingProxyType({})
@@ -160,5 +161,5 @@ def parse_ip(text: str) -> IPAddress | None:
 
 
 def cut(text: str) -> str:
-    """Return the text, shortened to a length that fits into a message."""
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    """Return the text as it may be shown, shortened to a length that fits into a message."""
+    return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")

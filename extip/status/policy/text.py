@@ -1,8 +1,9 @@
-"""The overview as text for people. Pure."""
+"""The overview as text for people; no text of others gets at their terminal. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from extip.printable import printable
 from extip.status.policy.explanation import Explanation
 from extip.status.policy.overview import Overview, headline
 from extip.status.policy.table import FINE, ClaimRow, NodeRow
@@ -33,8 +34,9 @@ def as_text(overview: Overview, *, now: datetime, wide: bool, colour: bool, whol
     """
     parts: list[str] = []
     if whole:
-        parts.append(headline(overview) + "\n")
-        parts.append("".join(_painted(f"! {text}\n", colour) for text in overview.problems))
+        parts.append(printable(headline(overview)) + "\n")
+        told = (f"! {printable(text)}\n" for text in overview.problems)
+        parts.append("".join(_painted(line, colour) for line in told))
     ips = [_ip(row, now, wide=wide) for row in overview.ips]
     nodes = [_node(row, now, wide=wide) for row in overview.nodes]
     if ips or whole:
@@ -95,10 +97,11 @@ def _count(number: int) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[Line], colour: bool) -> str:  # noqa: FBT001
-    cells = (head, *(line for _, line in rows))
+    shown = [(wrong, tuple(map(printable, line))) for wrong, line in rows]
+    cells = (head, *(line for _, line in shown))
     widths = [max(len(line[n]) for line in cells) for n in range(len(head))]
     text = [_row(head, widths)]
-    text += [_painted(_row(line, widths), colour and wrong) for wrong, line in rows]
+    text += [_painted(_row(line, widths), colour and wrong) for wrong, line in shown]
     return "".join(text)
 
 
@@ -127,7 +130,7 @@ def _explained(told: Explanation) -> str:
         ("Events", _history(told)),
     )
     lines = (
-        f"{label + ':' if first else '':14}{text}\n"
+        f"{label + ':' if first else '':14}{printable(text)}\n"
         for label, texts in parts
         for first, text in zip((True, *(False for _ in texts)), texts, strict=False)
     )

@@ -166,4 +166,12 @@ MUTATIONS = (
         new="return True",
         tests=("unit/modes/test_process.py",),
     ),
+    Mutation(
+        name="annotation-writes-on-the-terminal",
+        promise="It cannot change the terminal of its reader",
+        file="printable.py",
+        old="    if text.isprintable():\n",
+        new="    if text:\n",
+        tests=("unit/status/test_overview.py",),
+    ),
 )

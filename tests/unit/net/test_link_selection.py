@@ -65,10 +65,17 @@ def test_one_plain_name_is_the_only_interface():
     assert LinkSelection.parse("enp0s1,enp0s2,enp0s3").primary == "enp0s1,enp0s2,e"
 
 
-@pytest.mark.parametrize("text", ["", "eth0,", "a/b", "a b", "a" * 16])
+@pytest.mark.parametrize(
+    "text", ["", "eth0,", "a/b", "a b", "a" * 16, "ü" * 8, "eth0:1", ".", "..", "\x1b[2J", "\u202e"]
+)
 def test_what_cannot_be_a_name_is_refused(text):
     with pytest.raises(ValueError, match="cannot be the name of an interface"):
         LinkSelection.parse(text)
+
+
+def test_a_name_may_have_letters_of_any_kind_and_bytes_that_are_no_text():
+    for text in ("lan0", "e.100", "Küche", "\udcff0"):
+        assert LinkSelection.parse(text).only == text
 
 
 def test_a_wish_may_be_any_interface_that_could_be_selected():

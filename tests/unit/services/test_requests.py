@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from extip.api.core_v1 import Service, ServiceMeta, ServiceSpec
 from extip.guard.policy.admission import admit
 from extip.guard.policy.rules import Guard, Reason, Surroundings, Verdicts
-from extip.services.policy.requests import Masks, Owner, collect, parse_ip, service_owner
+from extip.services.policy.requests import (
+    Masks,
+    Owner,
+    collect,
+    cut,
+    parse_ip,
+    service_owner,
+)
 
 MASKS = Masks(v4=24, v6=64)
 
@@ -71,3 +78,9 @@ def test_every_request_is_decided():
         ("10.1.0.1", Reason.NOT_ALLOWED),
     }
     assert {r.owner for r in admission.rejected} == {owner("a")}
+
+
+def test_text_of_others_is_shown_on_one_line_and_as_it_is():
+    assert cut("web") == "web"
+    assert cut("Küche 7") == "Küche 7"
+    assert cut("\x1b[2Ja\nb\u202e") == "\\x1b[2Ja\\nb\\u202e"

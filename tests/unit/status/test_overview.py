@@ -237,3 +237,29 @@ def test_problems_are_red_where_there_are_colours():
 )
 def test_ages_are_written_as_kubectl_does(since, text):
     assert age(since, NOW) == text
+
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\n10.0.0.9  n1  up\u202e"
+
+
+def test_no_text_of_others_gets_at_the_terminal():
+    """Whoever writes an annotation, or an Event, would write on the screen of its reader."""
+    row = replace(ip_row("10.0.0.1"), why=HOSTILE)
+    told = explain("10.0.0.1", rows=[replace(row, state=DOWN)], claims=[], services=[], events=[])
+    shown = as_text(
+        Overview(
+            problems=(HOSTILE,),
+            leader=Leader(name=HOSTILE, since=AT),
+            ips=(row,),
+            nodes=(node_row("n1", why=HOSTILE),),
+            pools=(),
+            explanation=replace(told, history=(HOSTILE,), mistakes=(HOSTILE,)),
+        ),
+        now=NOW,
+        wide=True,
+        colour=False,
+        whole=True,
+    )
+    assert all(line.isprintable() for line in shown.splitlines()), shown
+    assert not any(line.startswith("10.0.0.9") for line in shown.splitlines())
+    assert "\\x1b[2J" in shown
