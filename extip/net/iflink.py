@@ -95,6 +95,7 @@ def _decoded(message: Any) -> Link | None:  # noqa: ANN401 - pyroute2 is untyped
         announces=(
             message["ifi_type"] == _ARPHRD_ETHER and flags & (_IFF_LOOPBACK | _IFF_NOARP) == 0
         ),
+        carrier_losses=message.get_attr("IFLA_CARRIER_DOWN_COUNT") or 0,
         mtu=message.get_attr("IFLA_MTU") or 0,
         promotes_secondaries=_promotes_secondaries(message.get_attr("IFLA_AF_SPEC")),
     )

@@ -175,6 +175,12 @@ class Link:
     mtu: int
     promotes_secondaries: bool
     """``promote_secondaries`` is on: deleting an IPv4 primary address keeps its secondaries."""
+    carrier_losses: int = 0
+    """How often it has lost its carrier (Linux 4.16). Between two looks it may have come back."""
+
+    def was_cut_since(self, before: "Link") -> bool:
+        """Return whether the same interface had no carrier at a look before, or since then."""
+        return not before.carrier or before.carrier_losses != self.carrier_losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,7 @@ class LinkMessage(ifinfbase, message_base):  # type: ignore[misc] # pyroute2 is 
         (4, "IFLA_MTU", "uint32"),
         (26, "IFLA_AF_SPEC", "families", nlmsg.NLA_F_NESTED),
         (29, "IFLA_EXT_MASK", "uint32"),
+        (48, "IFLA_CARRIER_DOWN_COUNT", "uint32"),
         (53, "IFLA_ALT_IFNAME", "cdata"),
     )
 

@@ -278,6 +278,28 @@ async def test_down_and_up_with_another_mac(namespace: PrivateNamespace, wire: W
         assert ours() == {f"{V4}/32", f"{V6}/128"}
 
 
+async def test_a_carrier_that_comes_back_during_a_pass_is_announced(
+    namespace: PrivateNamespace, wire: Wire
+) -> None:
+    """Both looks find it up, and the switch has forgotten where the IPv4 address is."""
+    async with running(V4, V6) as world:
+        await wire.claims(mac_of(namespace))
+        await asyncio.sleep(2.5)  # the burst is over
+        table = world.parts.reconciler._table
+        dump, before = table.dump, world.sample("extip_announcements_total", family="ipv4")
+
+        async def down_and_up() -> object:
+            table.dump = dump  # type: ignore[method-assign]
+            namespace.ip("link set v0 down", "link set v0 up")
+            wire.forget()
+            return await dump()
+
+        table.dump = down_and_up  # type: ignore[assignment, method-assign]
+        await until(lambda: table.dump == dump, "the next pass")
+        await wire.claims(mac_of(namespace))
+        assert world.sample("extip_announcements_total", family="ipv4") > before
+
+
 async def test_a_renamed_interface_is_waited_for(namespace: PrivateNamespace) -> None:
     """Another one that takes its name gets the addresses, and the renamed one loses them."""
     async with running(V4, V6) as world:

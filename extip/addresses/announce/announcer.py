@@ -88,7 +88,7 @@ class Announcer(AddressListener):
         """Announce on `link` from now on; None while there is no interface.
 
         Every burst starts anew when the interface is another one, its MAC differs, or its carrier
-        is back. Raises `PermissionDeniedError`.
+        is back, however short it was away. Raises `PermissionDeniedError`.
         """
         could_send = self._can_send()
         before, self._link = self._link, link
@@ -102,7 +102,11 @@ class Announcer(AddressListener):
             self._socket = self._open(link)
         if self._socket is None:
             self._triggered.set()  # `run` tries again
-        anew = before is None or (before.index, before.mac) != (link.index, link.mac)
+        anew = (
+            before is None
+            or (before.index, before.mac) != (link.index, link.mac)
+            or link.was_cut_since(before)
+        )
         if not self._can_send():
             self._due.clear()
         elif anew or not could_send:

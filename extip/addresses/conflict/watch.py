@@ -104,7 +104,8 @@ class ConflictWatch(AddressListener):
 
     def set_link(self, link: Link | None) -> None:
         """Take the interface that the IPs are on."""
-        if link is not None and link.carrier and self._link is not None and not self._link.carrier:
+        before = self._link
+        if link and link.carrier and before and link.was_cut_since(before):
             self._conflicts.end_grace()
         self._link = link
         self._own_read_at = float("-inf")

@@ -353,11 +353,14 @@ class Prober:
         return None
 
     def _use(self, link: Link, now: float) -> None:
-        """Probe on this interface; frames heard with another index or MAC do not count."""
+        """Probe on this interface; silence with another index or MAC, or without carrier, is none.
+
+        The carrier may have come back since the look before.
+        """
         before, self._link = self._link, link
         if before is None:
             self._triggered.set()
-        elif (before.index, before.mac) != (link.index, link.mac):
+        elif (before.index, before.mac) != (link.index, link.mac) or link.was_cut_since(before):
             self._probes.begin_anew(now)
 
     def _stop(self) -> None:

@@ -77,6 +77,14 @@ MUTATIONS = (
         tests=_ANNOUNCER,
     ),
     Mutation(
+        name="no-announcement-when-the-link-is-back-before-anybody-looks",
+        promise="It does so again when the link comes back",
+        file="addresses/announce/announcer.py",
+        old="            or link.was_cut_since(before)\n",
+        new="",
+        tests=_ANNOUNCER,
+    ),
+    Mutation(
         name="thawed-process-announces-at-once",
         promise="controller killed, or frozen",
         file="addresses/announce/announcer.py",

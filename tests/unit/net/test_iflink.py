@@ -20,6 +20,7 @@ def report(
     body = struct.pack("=BxHiII", family, hardware, 7, flags, 0)
     body += nlmsg.attribute(3, b"eth0\0") + nlmsg.attribute(1, b"\2\0\0\0\0\1")
     body += nlmsg.attribute(4, (9000).to_bytes(4, "little"))
+    body += nlmsg.attribute(48, (3).to_bytes(4, "little"))
     if promote is not None:
         values = [0] * 19 + [promote] + [9] * 13
         inet = nlmsg.attribute(2, nlmsg.attribute(1, struct.pack("=33I", *values)))
@@ -43,6 +44,7 @@ def test_an_interface_is_read() -> None:
         announces=True,
         mtu=9000,
         promotes_secondaries=True,
+        carrier_losses=3,
     )
 
 
@@ -106,6 +108,7 @@ def test_vlans_and_bonds_are_interfaces_as_any_other(
             announces=True,
             mtu=9000,
             promotes_secondaries=True,
+            carrier_losses=3,
         )
 
 

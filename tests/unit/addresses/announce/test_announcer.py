@@ -227,6 +227,19 @@ def test_the_burst_starts_again_when_the_carrier_returns() -> None:
     assert scenario(act).times(V4) == [0, 0.1, 1, 2, 20, 20.1, 21, 22]
 
 
+def test_the_burst_starts_again_when_the_carrier_was_away_between_two_looks() -> None:
+    async def act(announcer: Announcer, _: Wire, __: Metrics) -> None:
+        announcer.set_link(LINK)
+        announcer.announce([V4])
+        await asyncio.sleep(10)
+        announcer.set_link(replace(LINK, carrier_losses=1))
+        await asyncio.sleep(10)
+        announcer.set_link(replace(LINK, carrier_losses=1, mtu=9000))
+        await asyncio.sleep(10)
+
+    assert scenario(act).times(V4) == [0, 0.1, 1, 2, 10, 10.1, 11, 12]
+
+
 def test_a_new_mac_is_announced_at_once() -> None:
     mac = bytes.fromhex("0200000000ff")
 

@@ -405,6 +405,19 @@ async def test_carrier_lost_in_the_middle_begins_anew():
 
 
 @virtually
+async def test_carrier_lost_and_back_between_two_looks_begins_anew():
+    station = Station()
+    station.want(V4)
+    async with station.running():
+        await asyncio.sleep(WINDOW_S / 2)
+        station.node.change_link("eth0", carrier_losses=1)
+        await asyncio.sleep(WINDOW_S - SLACK_S)
+        assert station.up() == set()
+        await asyncio.sleep(2 * SLACK_S)
+        assert station.up() == {str(V4)}
+
+
+@virtually
 async def test_an_address_that_cannot_be_added_is_asked_for_once():
     """It is tried again by the reconciler's own backoff, and that alone."""
     station = Station()
