@@ -32,7 +32,7 @@ _BODY = struct.Struct(">BBH")  # struct nfgenmsg: family, version, resource
 _NUMBER, _LONG = struct.Struct(">I"), struct.Struct(">Q")
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _BEGIN, _END = 16, 17  # NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END
-_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE = 0, 2, 3, 6
+_NEW_TABLE, _DELETE_TABLE, _NEW_CHAIN, _NEW_RULE, _DELETE_RULE = 0, 2, 3, 6, 8
 _NEW_SET, _NEW_ELEMENTS, _DELETE_ELEMENTS = 9, 12, 14
 _INET = 1  # NFPROTO_INET
 _APPEND = 0x800  # NLM_F_APPEND
@@ -80,16 +80,20 @@ def setup_request(ips: Collection[IPAddress], *, lifetime_s: float) -> bytes:
             _message(_NEW_TABLE, nlmsg.NLM_F_CREATE, _text(1, TABLE)),
             *(_set(family) for family in _FAMILIES),
             _chain(),
-            _rule(_expression("ct", (1, _REGISTER), (2, _DIRECTION)), _compare(_REPLY), _ACCEPT),
-            *(_closing_rule(family) for family in _FAMILIES),
+            *_rules(),
             *_elements(ips, lifetime_s),
         ]
     )
 
 
 def refresh_request(ips: Collection[IPAddress], *, lifetime_s: float) -> bytes:
-    """Return the request that has exactly these IPs in the sets, for so long from now on."""
-    return _transaction([*_emptied(), *_elements(ips, lifetime_s)])
+    """Return the request that has exactly these IPs in the sets, for so long from now on.
+
+    The rules are made anew: somebody may have flushed them (``nft flush table``). It fails when the
+    table, a set or the chain is missing (``ENOENT``).
+    """
+    flushed = _message(_DELETE_RULE, 0, _text(1, TABLE) + _text(2, _CHAIN))
+    return _transaction([*_emptied(), flushed, *_rules(), *_elements(ips, lifetime_s)])
 
 
 def removal_request() -> bytes:
@@ -137,6 +141,13 @@ def _chain() -> tuple[int, int, bytes]:
     named = _text(1, TABLE) + _text(3, _CHAIN)
     attributes = named + _nested(4, hook) + policy + _text(7, "filter")
     return _message(_NEW_CHAIN, nlmsg.NLM_F_CREATE, attributes)
+
+
+def _rules() -> Iterator[tuple[int, int, bytes]]:
+    """Yield all rules of the chain, in order."""
+    yield _rule(_expression("ct", (1, _REGISTER), (2, _DIRECTION)), _compare(_REPLY), _ACCEPT)
+    for family in _FAMILIES:
+        yield _closing_rule(family)
 
 
 def _closing_rule(family: _Family) -> tuple[int, int, bytes]:

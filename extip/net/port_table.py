@@ -25,8 +25,8 @@ class PortTable:
     async def close_ports(self, ips: Collection[IPAddress], *, lifetime_s: float) -> None:
         """Have exactly these IPs closed for `lifetime_s`; ICMP passes. Raises LinkError.
 
-        Another program may have deleted the table, as a firewall does that loads its rules anew:
-        then it is made again.
+        Another program may have deleted the table or its rules, as a firewall does that loads its
+        own anew: then they are made again.
         """
         if self._made:
             failure = await _request(nftables.refresh_request(ips, lifetime_s=lifetime_s))

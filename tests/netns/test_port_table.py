@@ -123,6 +123,29 @@ def test_a_table_that_somebody_deleted_is_made_again(node):
     assert in_sets() == {V4, V6}
 
 
+@pytest.mark.parametrize("command", ["flush table inet extip", "flush chain inet extip input"])
+def test_rules_that_somebody_flushed_are_made_again(node, command):
+    """The table is there, with the IPs in its sets, and closes nothing."""
+    table = PortTable()
+    close(table, *IPS)
+    nft(*command.split())
+    assert answers(V4)
+    for _ in range(2):
+        close(table, *IPS)
+        assert nft("list", "chain", "inet", "extip", "input").count("drop") == 2
+    assert is_closed(V4)
+    assert is_closed(V6)
+
+
+def test_a_chain_that_somebody_deleted_is_made_again(node):
+    table = PortTable()
+    close(table, *IPS)
+    nft("flush", "chain", "inet", "extip", "input")
+    nft("delete", "chain", "inet", "extip", "input")
+    close(table, *IPS)
+    assert is_closed(V4)
+
+
 def test_the_table_of_an_earlier_process_is_taken_over(node):
     close(PortTable(), *IPS)
     close(PortTable(), ip_address(V4))
