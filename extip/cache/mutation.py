@@ -35,7 +35,13 @@ class Overlay(Generic[T]):
         self._changed = ChangedKeys[str]()
 
     def on_object(self, key: str) -> None:
-        """Note an object that is another one in the store; an informer's handler."""
+        """Note an object that is another one in the store; an informer's handler.
+
+        A write that it has is dropped at once: a deletion may follow before the next look.
+        """
+        ours = self._written.get(key)
+        if ours is not None and self._has(ours[0]):
+            del self._written[key]
         self._changed.note(key)
 
     def wrote(self, new: T) -> None:
@@ -95,11 +101,15 @@ class Overlay(Generic[T]):
                 del self._deleted[key]
                 dropped.append(key)
         for key, (ours, until) in list(self._written.items()):
-            found = get(key)
-            if now > until or (found is not None and _version(found) >= _version(ours)):
+            if now > until or self._has(ours):
                 del self._written[key]
                 dropped.append(key)
         return dropped
+
+    def _has(self, ours: T) -> bool:
+        """Whether the store has our write, or a newer version."""
+        found = self._store.get(ours.metadata.key)
+        return found is not None and _version(found) >= _version(ours)
 
 
 def _version(found: KubernetesObject) -> int:

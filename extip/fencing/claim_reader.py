@@ -74,10 +74,10 @@ class ClaimReader:
         """Return whether a claim is this node's now; report one that is not to `on_lost`."""
         if name in self._vanished.orphans:
             return True  # until the fate of its kind is known
+        cached = self._store.get(name)  # the watch may have a later claim of that name soon
         try:
             claim = await self.get(name)
         except NotFoundError:
-            cached = self._store.get(name)
             self._on_lost(name, 0 if cached is None else version_of(cached))
             return False
         if self._is_ours(claim):

@@ -123,6 +123,14 @@ MUTATIONS = (
         tests=_READER,
     ),
     Mutation(
+        name="claim-made-anew-is-lost-with-the-one-before",
+        promise="The controller asks the API server first",
+        file="fencing/claim_reader.py",
+        old="0 if cached is None else version_of(cached)",
+        new="version_of(self._store[name])",
+        tests=_READER,
+    ),
+    Mutation(
         name="missing-kind-deletes-claims",
         promise="A deleted definition takes no IP down",
         file="fencing/claim_reader.py",

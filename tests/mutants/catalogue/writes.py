@@ -111,8 +111,16 @@ MUTATIONS = (
         name="own-write-believed-for-ever",
         promise="The interface converges",
         file="cache/mutation.py",
-        old="if now > until or (found",
-        new="if (found",
+        old="if now > until or self._has(ours)",
+        new="if self._has(ours)",
+        tests=_OVERLAY,
+    ),
+    Mutation(
+        name="deleted-claim-lives-on-in-our-write",
+        promise="The interface converges",
+        file="cache/mutation.py",
+        old="if ours is not None and self._has(ours[0]):",
+        new="if ours is None and self._has(ours):",
         tests=_OVERLAY,
     ),
     Mutation(

@@ -34,6 +34,11 @@ class Followed:
         self.store[new.metadata.name] = new
         self.overlay.on_object(new.metadata.name)
 
+    def deliver_deletion(self, name):
+        """Deliver by the watch that a claim is gone."""
+        del self.store[name]
+        self.overlay.on_object(name)
+
     def look(self):
         """Take the changes, and return all that is known."""
         for key, found in self.overlay.changes().items():
@@ -62,6 +67,22 @@ def test_a_deletion_counts_until_the_watch_has_it_or_a_new_object_of_that_name()
     assert set(world.look()) == {"b"}
     world.deliver(claim("a", 12, uid="another"))
     assert set(world.look()) == {"a", "b"}
+
+
+def test_a_write_that_the_watch_had_is_gone_with_its_object():
+    """Nobody looked in between: the overlay knows by the events alone that it was delivered."""
+    world = Followed(claim("a", 9))
+    world.overlay.wrote(claim("a", 10, "n1"))
+    world.deliver(claim("a", 10, "n1"))
+    world.deliver_deletion("a")
+    assert world.look() == {}
+
+
+def test_a_write_counts_while_the_watch_is_behind_also_when_it_tells_of_an_older_deletion():
+    world = Followed(claim("a", 9))
+    world.overlay.wrote(claim("a", 12, uid="another"))
+    world.deliver_deletion("a")
+    assert world.look() == {"a": ""}
 
 
 def test_what_others_undid_unseen_does_not_stay_for_ever():

@@ -45,10 +45,11 @@ class Server:
         """Which definition stands; empty for none."""
         self.error: ApiError | None = None
         self.hangs = False
-        self.get_s = 0.0
+        self.get_s = self.uid_s = 0.0
         self.lists = 0
 
     async def uid(self):
+        await asyncio.sleep(self.uid_s)
         return self.kind
 
     async def wait_back(self):
@@ -135,6 +136,19 @@ async def test_a_deleted_claim_is_not_ours_in_the_version_that_is_known():
     async with World().running() as world:
         world.have("a")
         del world.server.claims["a"]
+        assert not await world.reader.is_still_ours("a")
+        assert world.lost == [("a", 10)]
+
+
+@virtually
+async def test_a_claim_that_is_made_anew_while_it_is_asked_for_is_not_lost():
+    """The watch has the new one before it is known that the kind of the missing one stands."""
+    async with World().running() as world:
+        world.have("a")
+        del world.server.claims["a"]
+        world.server.uid_s = 0.1
+        new = claim("a", version=20)
+        asyncio.get_running_loop().call_later(0.05, world.vanished.store.put, new)
         assert not await world.reader.is_still_ours("a")
         assert world.lost == [("a", 10)]
 
