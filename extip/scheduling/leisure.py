@@ -46,4 +46,5 @@ class Leisure:
         prepare_s = self._preparation.step(
             state, steady=inputs.steady, balanced=rebalance_s is None
         )
-        return min((s for s in (rebalance_s, prepare_s) if s is not None), default=None)
+        waits_s = rebalance_s, prepare_s, self._rebalancer.again_s()
+        return min((s for s in waits_s if s is not None), default=None)

@@ -1,16 +1,22 @@
-"""Moves a few claims at a time, in quiet times, to where the strategy wants them."""
+"""Moves a few claims at a time, in quiet times, to where the strategy wants them.
+
+A move that its new node cannot carry out is taken back.
+"""
 
 from collections import deque
 from collections.abc import Set as AbstractSet
 from math import inf
 
+from extip import log
 from extip.clock import Clock
 from extip.scheduling.claim_writer import ClaimWriter
 from extip.scheduling.inputs import SchedulerInputs
+from extip.scheduling.policy.moves_on_trial import MovesOnTrial
 from extip.scheduling.policy.placement import Move
 from extip.scheduling.policy.rebalance_steps import RebalanceSteps
 from extip.scheduling.policy.rebalancing import assignment
-from extip.scheduling.policy.schedule import Write
+from extip.scheduling.policy.schedule import AssignClaim, Write
+from extip.scheduling.policy.snapshot import needs_of
 from extip.scheduling.policy.state import ScheduleState
 from extip.writes.lanes import Lane
 
@@ -72,23 +78,59 @@ class Rebalancer:
         """The duration of the steps of the plan."""
         self._left: deque[Move] = deque()
         """Its moves that are not made."""
+        self._trials = MovesOnTrial()
+        self._log = log.get_logger("scheduling")
 
     def forget(self) -> None:
         """Forget the last plan, and how many claims there were."""
         self._balanced = self._number = self._plan = None
         self._left.clear()
+        self._trials.forget()
 
     def step(self, state: ScheduleState, inputs: SchedulerInputs) -> float | None:
         """Move claims now if it is time; return the seconds until the next step, or None."""
         now = self._clock.monotonic()
+        steady = self._trials.trusted(inputs.steady, now)
+        self._take_back(state, steady, now)
+        again_s = self._balance(state, steady, now)
+        if not self._trials.under_way:
+            return again_s
+        return REBALANCE_S if again_s is None else min(again_s, REBALANCE_S)
+
+    def again_s(self) -> float | None:
+        """Return the seconds until a node may have IPs again that did not bring one up, or None."""
+        return self._trials.again_s(self._clock.monotonic())
+
+    def _take_back(self, state: ScheduleState, steady: frozenset[str], now: float) -> None:
+        """Give IPs back to the nodes that had them up, where the new ones report that they cannot.
+
+        The plan of the moves counted on those nodes.
+        """
+        for move, report in self._trials.failed(state.claims, steady, now):
+            claim, standing = state.claims[move.claim], state.standing
+            needs = None if standing is None else needs_of(claim, standing.snapshot)
+            if standing is None or needs is None:
+                continue
+            self._plan = None
+            self._left.clear()
+            if move.source in standing.filters.filter_nodes(needs).nodes:
+                self._log.warning(
+                    "move_taken_back", claim=move.claim, node=move.target, reason=report
+                )
+                why = f"it did not come up on {move.target}"
+                write = AssignClaim(claim=claim, node=move.source, why=why)
+                self._changes.revise(move.claim, write, first=True)
+
+    def _balance(self, state: ScheduleState, steady: frozenset[str], now: float) -> float | None:
+        """Take the next step towards balance between these nodes."""
         settled_at = self._settled(len(state.claims), now)
         if self._next_at > now:
             return self._next_at - now
-        contested = self._writer.waiting()
-        fixed = self._moves.unavailable() | self._changes.unavailable() | contested.keys()
-        basis = state.version, inputs.steady, fixed
+        contested, staying = self._writer.waiting(), self._trials.staying(now)
+        fixed = self._moves.unavailable() | self._changes.unavailable() | contested.keys() | staying
+        basis = state.version, steady, fixed
         standing = state.standing
-        if standing is None or basis == self._balanced or state.is_balanced(inputs.steady):
+        if standing is None or basis == self._balanced or state.is_balanced(steady):
             self._begun, self._plan = False, None
             self._left.clear()
             return min(contested.values(), default=None)
@@ -98,7 +140,7 @@ class Rebalancer:
         if plan is None:
             self._planned_on, self._spent_s = basis, 0.0
             plan = self._plan = RebalanceSteps(
-                state, standing, steady=inputs.steady, limit=_PLANNED, most=_STEP, fixed=fixed
+                state, standing, steady=steady, limit=_PLANNED, most=_STEP, fixed=fixed
             )
         if not self._left:
             if not self._take_step(plan):
@@ -106,7 +148,7 @@ class Rebalancer:
             if not self._left:
                 self._begun = False
                 return min(contested.values(), default=None)
-        self._move(plan, state, inputs.steady, fixed)
+        self._move(plan, state, steady, fixed)
         self._next_at = now + REBALANCE_S
         return REBALANCE_S
 
@@ -138,8 +180,10 @@ class Rebalancer:
             if not plan.holds(move, steady, fixed):
                 self._left.clear()
                 break
-            write = assignment(state.claims[move.claim], move, plan.strategy)
-            self._changes.revise(move.claim, write, first=True)
+            claim = state.claims[move.claim]
+            write = assignment(claim, move, plan.strategy)
+            if self._changes.revise(move.claim, write, first=True):
+                self._trials.begin(move, claim, self._clock.monotonic())
             made += 1
         self._begun = bool(made)
         if not self._left:

@@ -30,6 +30,17 @@ def _of_snapshot(name: str, promise: str, old: str, new: str) -> Mutation:
     )
 
 
+def _of_trial(name: str, promise: str, old: str, new: str) -> Mutation:
+    return Mutation(
+        name=name,
+        promise=promise,
+        file="scheduling/policy/moves_on_trial.py",
+        old=old,
+        new=new,
+        tests=("unit/scheduling/test_moves_on_trial.py",),
+    )
+
+
 def _of_standing(name: str, promise: str, old: str, new: str) -> Mutation:
     return Mutation(
         name=name,
@@ -53,6 +64,24 @@ def _rule(name: str, promise: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = (
+    _of_trial(
+        "refused-move-stands",
+        "A node that cannot bring such an IP up gives it back within seconds",
+        "if move.source in steady:",
+        "if move.source in steady and move.source == move.target:",
+    ),
+    _of_trial(
+        "node-that-refuses-gets-the-next-one",
+        "No more IPs are moved there for 10 minutes",
+        "self._avoided[move.target] = now + AVOIDED_S",
+        "self._avoided[move.target] = now",
+    ),
+    _of_trial(
+        "old-report-takes-a-move-back",
+        "A move breaks open connections",
+        "told.observed_generation == claim.metadata.generation",
+        "told.observed_generation >= 0",
+    ),
     Mutation(
         name="chore-beside-the-report",
         promise="A chore waits until the node of a new claim has reported",
