@@ -9,6 +9,7 @@ that never ends its handshake is one of few, too, and is cut off as soon.
 import asyncio
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -93,9 +94,13 @@ class BoundedServer:
         else:
             response = await self._answer(request)
         if not response.prepared:
-            response.headers["Server"] = "extip"  # not which versions of what
-            response.force_close()
+            _sign(response)
         return response
+
+
+def _sign(response: web.StreamResponse) -> None:
+    response.headers["Server"] = "extip"  # not which versions of what
+    response.force_close()
 
 
 class _Ends:
@@ -142,12 +147,13 @@ class _Server(web.Server):
         **limits: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(handler, **limits)
+        self._limits = limits
         self._ends = ends
         self._certificate = certificate
 
     def __call__(self) -> Any:  # noqa: ANN401 - a handler, or what is between it and the socket
         """Return the protocol of a new connection."""
-        handler = super().__call__()
+        handler = _Handler(self, loop=asyncio.get_running_loop(), **self._limits)
         if self._certificate is None:
             return handler
         return _Tls(handler, self._ends, self._certificate)
@@ -164,6 +170,27 @@ class _Server(web.Server):
         """Forget a connection."""
         self._ends.forget(handler)
         super().connection_lost(handler, exc)
+
+
+class _Handler(web.RequestHandler):
+    """Answers what is no sound request, and logs none: whoever reaches the port can send many."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer; only a failure of extip itself is logged."""
+        if status == HTTPStatus.BAD_REQUEST and request.writer.output_size == 0:
+            response: web.StreamResponse = web.Response(status=status)
+        else:
+            response = super().handle_error(request, status, exc, message)
+        _sign(response)
+        return response
 
 
 class _Tls(SSLProtocol):

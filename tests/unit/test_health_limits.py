@@ -92,13 +92,32 @@ async def test_there_is_nothing_but_its_pages(address, line, status):
         GET + b"A: " + 9000 * b"x" + b"\r\n\r\n",
         GET + 100 * b"A: x\r\n" + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /\x1b[2J HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
     ],
+    ids=["line", "header", "headers", "TLS", "HTTP/2", "control", "no host"],
 )
-async def test_what_is_too_long_or_no_http_is_refused(address, request_):
+async def test_what_is_too_long_or_no_http_is_refused_and_logged_nowhere(address, request_, caplog):
+    """Whoever reaches the port can send many of them: each would be a traceback."""
     answer = await asked(address, request_)
-    assert answer.startswith("HTTP/1.") or not answer
-    assert " 200 " not in answer
-    assert "Traceback" not in answer
+    assert answer.startswith("HTTP/1.0 400 ")
+    assert "Server: extip\r\n" in answer
+    assert answer.endswith("\r\n\r\n"), "nothing of the request, nor of who reads it"
+    assert caplog.records == []
+
+
+async def test_a_failure_of_extip_itself_is_logged(caplog):
+    chosen = free_address()
+
+    def fails():
+        raise ZeroDivisionError
+
+    async with listening(server_of(chosen, ready={"caches": fails}), chosen):
+        answer = await asked(chosen, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 500 ")
+    assert "Server: extip\r\n" in answer
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
 
 
 async def test_a_body_is_not_waited_for(address):

@@ -174,4 +174,12 @@ MUTATIONS = (
         new="    if text:\n",
         tests=("unit/status/test_overview.py",),
     ),
+    Mutation(
+        name="unsound-request-is-logged",
+        promise="What is no sound request gets an empty 400, and no line in the",
+        file="http_server.py",
+        old="if status == HTTPStatus.BAD_REQUEST and",
+        new="if status == HTTPStatus.OK and",
+        tests=("unit/test_health_limits.py",),
+    ),
 )
