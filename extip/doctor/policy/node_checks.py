@@ -63,8 +63,9 @@ def subnet(node: NodeFacts, _: ClusterFacts) -> Iterator[Finding]:
 
 
 def neighbours(node: NodeFacts, _: ClusterFacts) -> Iterator[Finding]:
-    """Check that some station answers on the segment."""
-    if node.link is not None and node.link.carrier and node.link.announces and not node.neighbours:
+    """Check that some station answers on the segment, where the node speaks IPv4 there."""
+    speaks = node.link is not None and node.link.carrier and node.link.announces
+    if speaks and not node.neighbours and any(one.version == _V4 for one in node.own):
         yield Finding(
             check="neighbours",
             severity=Severity.WARNING,

@@ -113,6 +113,7 @@ def test_what_makes_a_check_speak(check, change, severity, what):
         (checks.return_path, {"way_out": frozenset()}),
         (checks.subnet, {"held": (ip_address("192.0.2.1"),), "own": ()}),
         (checks.neighbours, {"neighbours": 0, "link": None}),
+        (checks.neighbours, {"neighbours": 0, "own": (ip_interface("fd00::1/64"),)}),
         (checks.owners, {"unasked": "it lacks CAP_NET_RAW", "held": ()}),
         (checks.source_address, {"sources": {ip_address("10.0.0.3"): ip_address("10.0.0.1")}}),
     ],
