@@ -13,14 +13,18 @@ from ipaddress import IPv4Address
 from extip.net import frames
 from extip.net.interfaces import IPAddress, Link
 from extip.net.neighbour_events import Question
-from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket, open_receiver, same_way
+from extip.net.packets import (
+    LARGEST,
+    FrameSocket,
+    FrameSockets,
+    open_packet_socket,
+    open_receiver,
+    same_way,
+)
 from extip.net.wire_filter import arp_answers_program, ndp_answers_program
 
 _EXHAUSTED = frozenset({errno.ENOBUFS, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """For the moment; it says nothing against the sockets that are open."""
-
-_LARGEST = 256
-"""Bytes that are read of a frame: more than any ARP or neighbour discovery message needs."""
 
 _AT_ONCE = 256
 """Frames that are read in one go; each neighbour that is asked answers once."""
@@ -90,7 +94,7 @@ class NeighbourSocket:
         for receiver in self._receivers.values():
             with contextlib.suppress(OSError):  # there is no more, or no interface
                 for _ in range(_AT_ONCE):
-                    self._read(receiver.recv(_LARGEST), found)
+                    self._read(receiver.recv(LARGEST), found)
         return found
 
     def _read(self, frame: bytes, found: dict[IPAddress, bytes]) -> None:

@@ -12,6 +12,10 @@ from extip.net.interfaces import Link
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 
+LARGEST = 2**16
+"""Bytes that are read of a frame. Options may fill a message of neighbour discovery up to the MTU,
+and a part of it has no sound checksum."""
+
 _V4 = 4
 
 _NEEDS_NET_RAW = (

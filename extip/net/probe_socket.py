@@ -16,7 +16,7 @@ from collections.abc import Callable
 from extip.net import bpf, frames
 from extip.net.interfaces import IPAddress, Link
 from extip.net.neighbour_events import NeighbourEvent
-from extip.net.packets import FrameSocket, FrameSockets, open_receiver, same_way
+from extip.net.packets import LARGEST, FrameSocket, FrameSockets, open_receiver, same_way
 from extip.net.wire_filter import any_arp_program, any_ndp_program
 
 _SOL_PACKET = 263
@@ -30,7 +30,6 @@ _NOTHING = bpf.pack([(bpf.RETURN, 0, 0, bpf.DROP)])
 _V6 = 6
 
 _RECEIVE_BUFFER = 4 * 2**20
-_FRAME = 2048
 _AT_ONCE = 4096
 """Most frames read in one go, some 20 ms of them: no storm may keep other tasks waiting."""
 
@@ -144,7 +143,7 @@ class ProbeSocket:
         assert self._link is not None  # noqa: S101 - receivers come and go with it
         for _ in range(_AT_ONCE):
             try:
-                frame = receiver.recv(_FRAME)
+                frame = receiver.recv(LARGEST)
             except BlockingIOError:
                 return _nothing_dropped(receiver)
             except OSError as error:

@@ -24,7 +24,13 @@ from extip.net import bpf, frames
 from extip.net.arp_answers import every_node_answers
 from extip.net.interfaces import IPAddress, Link
 from extip.net.neighbour_events import NeighbourEvent
-from extip.net.packets import FrameSocket, FrameSockets, open_packet_socket, open_receiver
+from extip.net.packets import (
+    LARGEST,
+    FrameSocket,
+    FrameSockets,
+    open_packet_socket,
+    open_receiver,
+)
 from extip.net.wire_filter import arp_program, ndp_program
 from extip.token_bucket import TokenBucket
 from extip.trigger import Trigger
@@ -38,9 +44,6 @@ _BYTES_PER_FRAME = 1024
 """Bytes of a receive buffer that a small frame takes, with the kernel's own bookkeeping."""
 
 _FRAMES_PER_TURN = 64
-_LARGEST = 256
-"""Bytes that are read of a frame: more than any ARP or neighbour discovery message needs."""
-
 _SETTLE_S = 0.02
 """IPs come up in batches; the programs in the kernel follow at most so often."""
 
@@ -234,7 +237,7 @@ class WireWatch:
                 self._pause()
                 return
             try:
-                frame = opened.recv(_LARGEST)
+                frame = opened.recv(LARGEST)
             except BlockingIOError:
                 return
             except OSError:  # ENETDOWN, said once when the interface goes down, or away

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -100,6 +101,20 @@ async def test_hears_others_with_our_ips_and_nothing_else(ip: IPAddress) -> None
             send(frames.announcement(ip, OTHER))
             await soon()
         assert len(heard) == 3
+
+
+@pytest.mark.usefixtures("namespace")
+async def test_an_advertisement_is_heard_whatever_options_it_has() -> None:
+    """Neighbours pass over options that they do not know, and take its word."""
+    options = bytes([2, 1]) + OTHER + bytes([253, 160]) + bytes(160 * 8 - 2)
+    message = struct.pack("!BBHI16s", 136, 0, 0, 0x20000000, V6.packed) + options
+    group = ip_address("ff02::1").packed
+    frame = frames._icmpv6(b"\x33\x33\0\0\0\1", OTHER, V6.packed, group, message)
+    async with watching() as (_, heard):
+        with sending() as send:
+            send(frame)
+            await until(lambda: heard)
+    assert heard == [NeighbourEvent(V6, OTHER, FrameKind.ANNOUNCEMENT)]
 
 
 @pytest.mark.usefixtures("namespace")

@@ -268,4 +268,12 @@ MUTATIONS = (
         new="elif not ip:",
         tests=("unit/addresses/conflict/test_rivals.py",),
     ),
+    Mutation(
+        name="long-advertisement-is-not-heard",
+        promise="When another station announces it, extip logs and counts that",
+        file="net/packets.py",
+        old="LARGEST = 2**16",
+        new="LARGEST = 2**8",
+        tests=("netns/test_wire_watch.py",),
+    ),
 )
