@@ -4,6 +4,9 @@ Guarantees: an address is kept at most `timeout_s`. It is kept at most `UNKNOWN_
 its claim is unknown. An address whose claim was deleted goes as soon as that is known. It does not
 guarantee that the next holder is up by then.
 
+While the API server is away, the next holder may not have heard of its claim. That time does not
+count: the wire decides (`extip.fencing`). An address that made way is not kept any more.
+
 The owner tasks are several of `Handover.run`; the other methods may be called from any task of the
 same loop.
 """
@@ -19,6 +22,7 @@ from extip.claims.policy.node_claims import HeldClaim
 from extip.clock import Clock
 from extip.errors import ApiError, NotFoundError
 from extip.handover.policy import UNKNOWN_S, Fate, fate, keep_until, version_of
+from extip.net.interfaces import IPAddress
 from extip.workqueue import WorkQueue
 
 _GRACE_S = 0.05
@@ -32,9 +36,13 @@ _AGAIN_S, _UNCHANGED_S = UNKNOWN_S / 2, 2 * UNKNOWN_S
 class _Kept:
     claim: HeldClaim
     left_at: float
+    since: float
+    """The time from which on `timeout_s` counts."""
     version: int
     """The last version of the claim while it was here; older news are about an earlier move."""
     state: Fate = Fate.UNKNOWN
+    alone: bool = False
+    """The API server was away when its time was over."""
 
 
 class Handover:
@@ -47,6 +55,8 @@ class Handover:
         watched: Callable[[str], IpClaim | None],
         fetch: Callable[[str], Awaitable[IpClaim]],
         timeout_s: float,
+        is_up: Callable[[IPAddress], bool],
+        in_contact: Callable[[], bool],
         on_change: Callable[[], None],
         clock: Clock,
         rng: Random,
@@ -54,13 +64,16 @@ class Handover:
         """Compose.
 
         `watched` returns a claim that `node` held before, as the watch showed it last. `fetch` asks
-        the API server and raises ApiError. `on_change` is called when an address is not kept any
-        more.
+        the API server and raises ApiError. `is_up` tells whether an IP is on an interface, and
+        `in_contact` whether the API server takes this node's heartbeats. `on_change` is called when
+        an address is not kept any more.
         """
         self._node = node
         self._watched = watched
         self._fetch = fetch
         self._timeout_s = timeout_s
+        self._is_up = is_up
+        self._in_contact = in_contact
         self._on_change = on_change
         self._clock = clock
         self._queue: WorkQueue[str] = WorkQueue(rng=rng)
@@ -69,12 +82,12 @@ class Handover:
 
     def kept(self) -> list[HeldClaim]:
         """Return the claims whose addresses stay, although the claims left."""
-        return [kept.claim for kept in self._kept.values()]
+        return [kept.claim for kept in self._kept.values() if self._is_there(kept)]
 
     def begin(self, claim: HeldClaim, *, version: int) -> None:
         """Keep the address of a claim that just left; `version` is the last one it had here."""
         now = self._clock.monotonic()
-        self._kept[claim.name] = _Kept(claim=claim, left_at=now, version=version)
+        self._kept[claim.name] = _Kept(claim=claim, left_at=now, since=now, version=version)
         self._log.info("handover_began", claim=claim.name)
         self.on_claim(claim.name)
         self._queue.add_after(claim.name, _GRACE_S)
@@ -110,7 +123,7 @@ class Handover:
         now = self._clock.monotonic()
         until = self._until(kept)
         if until is None or now >= until:
-            self._drop(kept)
+            self._end(kept, now)
         elif self._seen(kept) is not None:
             self._queue.add_after(name, until - now)
         elif now < kept.left_at + _GRACE_S:
@@ -140,16 +153,29 @@ class Handover:
         until = self._until(kept)
         now = self._clock.monotonic()
         if until is None or now >= until:
-            self._drop(kept)
+            self._end(kept, now)
         else:
             self._queue.add_after(kept.claim.name, until - now)
+
+    def _end(self, kept: _Kept, now: float) -> None:
+        """Let an address go whose time is over, if the next holder could hear of its claim."""
+        was_alone, kept.alone = kept.alone, not self._in_contact()
+        counts = kept.state is not Fate.MOVING or not (was_alone or kept.alone)
+        if counts or not self._is_there(kept):
+            self._drop(kept)
+        else:
+            kept.since = now
+            self._queue.add_after(kept.claim.name, self._timeout_s)
+
+    def _is_there(self, kept: _Kept) -> bool:
+        return kept.claim.interface is not None and self._is_up(kept.claim.interface.ip)
 
     def _seen(self, kept: _Kept) -> IpClaim | None:
         claim = self._watched(kept.claim.name)
         return None if claim is None or version_of(claim) <= kept.version else claim
 
     def _until(self, kept: _Kept) -> float | None:
-        return keep_until(kept.state, left_at=kept.left_at, timeout_s=self._timeout_s)
+        return keep_until(kept.state, left_at=kept.since, timeout_s=self._timeout_s)
 
     def _drop(self, kept: _Kept) -> None:
         if self._kept.pop(kept.claim.name, None) is None:

@@ -147,6 +147,8 @@ class ClaimInputs:
             watched=self._former.store.get,
             fetch=self._reader.get,
             timeout_s=handover_s,
+            is_up=is_up,
+            in_contact=self.freshness.in_contact,
             on_change=self._changed,
             clock=clock,
             rng=rng,
@@ -225,12 +227,9 @@ class ClaimInputs:
 
         A claim that turns out to have left is not acted on any more. Raises ApiError.
         """
-        for name in [
-            c.name
-            for c, _ in self._mine.values()
-            if c.interface and c.interface.ip == ip and not c.refused
-        ]:
-            if await self._reader.is_still_ours(name):
+        held = [c for c, _ in self._mine.values() if c.interface and c.interface.ip == ip]
+        for claim in held:
+            if not claim.refused and await self._reader.is_still_ours(claim.name):
                 return True
         return False
 

@@ -195,6 +195,22 @@ MUTATIONS = (
         tests=_HANDOVER,
     ),
     Mutation(
+        name="handover-ends-while-nobody-can-be-told",
+        promise="An IP that is being moved stays on its node, too",
+        file="handover/keeper.py",
+        old="counts = kept.state is not Fate.MOVING or not (was_alone or kept.alone)",
+        new="counts = True",
+        tests=_HANDOVER,
+    ),
+    Mutation(
+        name="address-that-made-way-comes-back",
+        promise="the node gives the IP up at once",
+        file="handover/keeper.py",
+        old="return [kept.claim for kept in self._kept.values() if self._is_there(kept)]",
+        new="return [kept.claim for kept in self._kept.values()]",
+        tests=_HANDOVER,
+    ),
+    Mutation(
         name="unsynced-caches-count-as-empty",
         promise="The interface converges",
         file="informers/controller.py",

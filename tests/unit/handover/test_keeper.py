@@ -35,6 +35,7 @@ class World:
         self.watched: IpClaim | None = None
         self.truth: IpClaim | Exception = NotFoundError("gone", status=404)
         self.delay_s = 0.01
+        self.up = self.in_contact = True
         self.asked = 0
         self.told: list[float] = []
         self.released = asyncio.Event()
@@ -43,6 +44,8 @@ class World:
             watched=lambda _: self.watched,
             fetch=self.fetch,
             timeout_s=TIMEOUT_S,
+            is_up=lambda _: self.up,
+            in_contact=lambda: self.in_contact,
             on_change=self.on_change,
             clock=LoopClock(),
             rng=Random(1),  # noqa: S311
@@ -221,3 +224,50 @@ def test_conditions_survive_the_wire():
     """The fate is read from what the API server really sends."""
     sent = msgspec.json.encode(claim("n2", version=12, holder="n2"))
     assert msgspec.json.decode(sent, type=IpClaim) == claim("n2", version=12, holder="n2")
+
+
+def test_while_the_api_server_is_away_it_stays_as_the_next_holder_may_not_have_heard():
+    async def scenario(world):
+        world.show(claim("n2", version=11))
+        world.in_contact, world.truth = False, ApiUnavailableError("away")
+        await asyncio.sleep(10 * TIMEOUT_S + 1)
+        assert world.handover.kept()
+        world.in_contact, back_at = True, world.now()
+        await world.kept_for()
+        assert TIMEOUT_S <= world.now() - back_at <= 2 * TIMEOUT_S
+
+    play(scenario)
+
+
+def test_after_that_it_goes_as_soon_as_the_next_holder_is_up():
+    async def scenario(world):
+        world.show(claim("n2", version=11))
+        world.in_contact = False
+        await asyncio.sleep(3 * TIMEOUT_S + 1)
+        world.in_contact = True
+        world.show(claim("n2", version=12, holder="n2"))
+        assert not world.handover.kept()
+
+    play(scenario)
+
+
+def test_an_address_that_made_way_meanwhile_is_not_kept():
+    async def scenario(world):
+        world.show(claim("n2", version=11))
+        world.in_contact = False
+        await asyncio.sleep(TIMEOUT_S + 1)
+        assert world.handover.kept()
+        world.up = False
+        assert not world.handover.kept()
+        world.in_contact = world.up = True
+        await world.kept_for(2 * TIMEOUT_S)
+
+    play(scenario)
+
+
+def test_a_claim_of_unknown_fate_is_not_kept_longer_for_that():
+    async def scenario(world):
+        world.in_contact, world.truth = False, ApiUnavailableError("away")
+        assert await world.kept_for() <= 1.0
+
+    play(scenario)

@@ -1,4 +1,4 @@
-"""A move for balance whose IP does not come up is taken back, and its node is left out for a while."""
+"""A move for balance whose IP does not come up is taken back, and its node left out for a while."""
 
 import pytest
 
