@@ -55,8 +55,11 @@ class Filtered:
         ]
 
     def _preferred(self, name: str, nodes: frozenset[str]) -> frozenset[str] | None:
-        preference = self.needs[name].preference
-        return None if preference is None else self.filters.preferred.among(nodes, preference)
+        needs = self.needs[name]
+        willing = self.filters.willing(nodes, needs, self.holders[name])
+        if needs.preference is None:
+            return None if willing is nodes else willing
+        return self.filters.preferred.among(willing, needs.preference)
 
     def _apart(self, name: str, nodes: frozenset[str]) -> Apart | None:
         group, preference = self.needs[name].group, self.needs[name].preference

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from extip.api.ipcontroller_v1 import IpClaim
-from extip.net.interfaces import LOOPBACK
+from extip.net.interfaces import LOOPBACK, IPAddress
 from extip.scheduling.policy.filter_cache import FilterCache
 from extip.scheduling.policy.filters import (
     CUT_OFF,
@@ -173,6 +173,25 @@ class NodeFilters:
         nodes = self.filter_nodes(needs).nodes
         others = frozenset(n for n in nodes if n != holder and not self._refuses(n, needs))
         return self.preferred.among(others, needs.preference)
+
+    def willing(self, nodes: frozenset[str], needs: Needs, holder: str) -> frozenset[str]:
+        """Return the nodes but for those that have said that they would refuse the IP.
+
+        All of them where no other is left. The holder of the claim counts as willing: it alone may
+        know the station that has the IP.
+        """
+        refusing = self._refusing.get(needs.ip)
+        if refusing is None:
+            return nodes
+        return nodes.difference(refusing - {holder}) or nodes
+
+    @cached_property
+    def _refusing(self) -> Mapping[IPAddress, frozenset[str]]:
+        found: dict[IPAddress, frozenset[str]] = {}
+        for name, node in self._facts.items():
+            for ip in node.refuses:
+                found[ip] = found.get(ip, _NOBODY) | {name}
+        return found
 
     def _refuses(self, node: str, needs: Needs) -> bool:
         return needs.ip in self._facts[node].refuses

@@ -83,6 +83,14 @@ MUTATIONS = (
         "told.observed_generation >= 0",
     ),
     Mutation(
+        name="ip-goes-where-it-would-be-refused",
+        promise="no IP that it would refuse goes there while another node may have it",
+        file="scheduling/policy/node_filters.py",
+        old="return nodes.difference(refusing - {holder}) or nodes",
+        new="return nodes",
+        tests=("unit/scheduling/test_refusing_nodes.py",),
+    ),
+    Mutation(
         name="chore-beside-the-report",
         promise="A chore waits until the node of a new claim has reported",
         file="scheduling/backlog.py",
