@@ -2,7 +2,7 @@
 
 The IpNode of a node that died with many claims names them (`extip.scheduling.failovers`). This node
 takes those whose standby it is, without waiting until each claim names it. It keeps such a claim
-until its own watch has it, or shows it elsewhere.
+until its own watch has it, or another one shows it elsewhere.
 
 The claims that its own IpNode names are not this node's any more. When the IpNode names none again,
 the watch of claims may be behind: it gets `_LATE_S` to tell whose they are. A claim that names this
@@ -10,7 +10,7 @@ node even then is read anew before this node acts on it.
 
 A watch that was away tells of the past. So a node takes nothing in this way for `SETTLED_S` after a
 silence: it waits until the claims themselves name it. What it took before the silence it keeps only
-as far as a reading confirms it.
+as far as a reading confirms it, and until then.
 
 It owns no task. The inputs of a controller call it.
 """
@@ -133,7 +133,18 @@ class FailedOver:
             return
         left = {name: right for name, right in self._taken.items() if right.node == node}
         if left:
-            asyncio.get_running_loop().call_later(_LATE_S, self._let_go, left)
+            asyncio.get_running_loop().call_later(_LATE_S, self._let_go_late, left)
+
+    def _let_go_late(self, rights: Mapping[str, _Taken]) -> None:
+        """Let go of what does not name this node by now, once its watches can tell."""
+        if self._settled():
+            self._let_go({n: right for n, right in rights.items() if not self._names_us(n)})
+        else:
+            asyncio.get_running_loop().call_later(_LATE_S, self._let_go_late, rights)
+
+    def _names_us(self, name: str) -> bool:
+        claim = self._to_take.get(name)
+        return claim is not None and claim.spec.node_name == self._node
 
     def _forget_lost(self) -> None:
         """Believe the watch of claims again; have them read when it tells of no other holder."""

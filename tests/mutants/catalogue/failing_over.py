@@ -101,6 +101,22 @@ MUTATIONS = (
         tests=_INPUTS,
     ),
     Mutation(
+        name="late-watch-takes-a-claim-away-again",
+        promise="Each standby brings its share up at that one event",
+        file="handover/failed_over.py",
+        old="self._let_go({n: right for n, right in rights.items() if not self._names_us(n)})",
+        new="self._let_go(rights)",
+        tests=("unit/handover/test_failed_over.py",),
+    ),
+    Mutation(
+        name="outage-takes-a-claim-away-again",
+        promise="Addresses stay where they are",
+        file="handover/failed_over.py",
+        old="        if self._settled():\n            self._let_go(",
+        new="        if True:\n            self._let_go(",
+        tests=("unit/handover/test_failed_over.py",),
+    ),
+    Mutation(
         name="claim-that-went-elsewhere-is-kept",
         promise="Each standby brings its share up",
         file=_TAKING,

@@ -82,3 +82,68 @@ def test_what_a_reading_alone_told_is_forgotten_when_the_watch_shows_the_end():
         assert not failed_over.is_lost("c")
 
     run_virtually(scenario())
+
+
+class Standby:
+    """n2 has taken the claim of n1, whose fail-over is over; its own watch does not have it yet."""
+
+    def __init__(self):
+        self.settled = True
+        records = {"n1": record({"c": 5})}
+        self.to_take = {"c": claim(5)}
+        self.failed_over = FailedOver(
+            "n2",
+            records,
+            {},
+            self.to_take,
+            settled=lambda: self.settled,
+            look=Mock(),
+            read_anew=Mock(),
+        )
+        self.failed_over.on_record("n1")
+        records["n1"] = record()
+        self.failed_over.on_record("n1")
+
+    def has_it(self):
+        return self.failed_over.taken("c") is not None
+
+
+def test_a_claim_that_does_not_come_is_let_go_of_soon():
+    async def scenario():
+        world = Standby()
+        await asyncio.sleep(4)
+        assert world.has_it()
+        await asyncio.sleep(2)
+        assert not world.has_it()
+
+    run_virtually(scenario())
+
+
+def test_a_claim_that_names_this_node_is_kept_however_late_its_own_watch_is():
+    """The watch of claims to take shows it: that is another connection."""
+
+    async def scenario():
+        world = Standby()
+        spec = msgspec.structs.replace(claim(6).spec, node_name="n2")
+        world.to_take["c"] = msgspec.structs.replace(claim(6), spec=spec)
+        await asyncio.sleep(60)
+        assert world.has_it()
+        del world.to_take["c"]
+        assert not world.has_it()
+
+    run_virtually(scenario())
+
+
+def test_nothing_is_let_go_of_while_the_api_server_is_away():
+    """Then no watch tells of anything, and nobody else takes the IP."""
+
+    async def scenario():
+        world = Standby()
+        world.settled = False
+        await asyncio.sleep(60)
+        assert world.has_it()
+        world.settled = True
+        await asyncio.sleep(6)
+        assert not world.has_it()
+
+    run_virtually(scenario())
