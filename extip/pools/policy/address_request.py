@@ -43,6 +43,13 @@ _WRITTEN = {ALLOCATED_ANNOTATION, MIGRATED_ANNOTATION}
 _SHOWN = 3
 """The number of annotations that a message names."""
 
+MAX_NAMED = 128
+"""Addresses that a service may name, and pools of its list that count. An annotation may have 256
+KiB, and a decision about a service takes a time that grows with the square of its addresses."""
+
+_MAX_RECORDED = 2 * MAX_NAMED
+"""Allocated addresses that extip reads back; a service has fewer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressRequest:
@@ -84,10 +91,16 @@ class AddressRequest:
     """The same, as addresses."""
     recorded: tuple[IPAddress, ...] = ()
     """The allocated ones among them, from its annotation."""
+    written: frozenset[IPAddress] = frozenset()
+    """The part of `external` that a person wrote; there may be thousands of them."""
     ingress: tuple[LoadBalancerIngress, ...] = ()
     """`status.loadBalancer.ingress`."""
     given: tuple[IPAddress, ...] = ()
     """The addresses in it."""
+
+    def has_external(self, ip: IPAddress) -> bool:
+        """Whether an address is among its external IPs, whoever wrote it."""
+        return ip in self.written or (ip in self.recorded and ip in self.external)
 
 
 def address_request(service: DetailedService, *, lb_class: str) -> AddressRequest | None:
@@ -110,8 +123,10 @@ def address_request(service: DetailedService, *, lb_class: str) -> AddressReques
     families = _families(spec) if (to_status or to_external_ips) and refusal is None else ()
     asked = _words(annotations.get(ADDRESSES_ANNOTATION, ""))
     asked = asked or _words(spec.load_balancer_ip if to_status else "")
+    named = asked[:MAX_NAMED]
     count = address_count(service)
     external_ips = spec.external_ips or ()
+    external, recorded = _addresses(external_ips), _addresses(_words(allocated)[:_MAX_RECORDED])
     return AddressRequest(
         owner=service_owner(service),
         version=service.metadata.resource_version,
@@ -125,17 +140,19 @@ def address_request(service: DetailedService, *, lb_class: str) -> AddressReques
         unproxied="" if refusal is None else refusal.message,
         other_class=balanced and not to_status,
         count=count or 1,
-        requested=_addresses(asked),
+        requested=_addresses(named),
         unclear=(
             *_slips(auto if to_external_ips else AUTO),
-            *_impossible(asked, families),
+            *_impossible(named, families),
+            *(() if named == asked else (_too_many(len(asked)),)),
             *(() if count else (_no_count(annotations.get(ADDRESS_COUNT_ANNOTATION, "")),)),
         ),
-        pools=_words(annotations.get(POOL_ANNOTATION, "")),
+        pools=_words(annotations.get(POOL_ANNOTATION, ""))[:MAX_NAMED],
         sharing_key=annotations.get(SHARING_KEY_ANNOTATION, ""),
         external_ips=external_ips,
-        external=_addresses(external_ips),
-        recorded=_addresses(_words(allocated)),
+        external=external,
+        recorded=recorded,
+        written=frozenset(external).difference(recorded),
         ingress=ingress,
         given=_addresses(tuple(way.ip for way in ingress if way.ip)),
     )
@@ -180,6 +197,12 @@ def _no_count(text: str) -> str:
     )
 
 
+def _too_many(count: int) -> str:
+    return (
+        f"annotation {ADDRESSES_ANNOTATION} names {count} addresses, and {MAX_NAMED} are the most"
+    )
+
+
 def _slips(auto: str) -> tuple[str, ...]:
     if auto == AUTO:
         return ()
@@ -199,7 +222,7 @@ def _impossible(asked: tuple[str, ...], families: tuple[int, ...]) -> Iterable[s
 
 def is_written_by_hand(request: AddressRequest, version: int) -> bool:
     """Whether a person wrote an address of that family into `spec.externalIPs`."""
-    return any(ip.version == version and ip not in request.recorded for ip in request.external)
+    return any(ip.version == version for ip in request.written)
 
 
 def ways_in(request: AddressRequest) -> list[str]:

@@ -100,8 +100,7 @@ class _Planner:
             disowned=frozenset(
                 (asker.request.owner, ip)
                 for asker, holding in holdings
-                for ip in asker.request.recorded
-                if ip not in holding.held and ip not in holding.leaving
+                for ip in {*asker.request.recorded}.difference(holding.held, holding.leaving)
             ),
             waiting=waiting,
             lacking=frozenset(self._lacking),
@@ -128,7 +127,7 @@ class _Planner:
             others = self._sharing.holders_of(ip)
             if intrudes:  # also on a service that wrote the address into its external IPs
                 others |= intruded(asker.request, ip)
-            if source is AllocationSource.SHOWN and ip in asker.request.requested:
+            if source is AllocationSource.SHOWN and ip in asker.named:
                 others |= {*self._index.explicit.get(ip, ())}  # it may have lost it to them
             if not self._fits(asker, ip):
                 if source is not AllocationSource.INHERITED:
@@ -141,8 +140,8 @@ class _Planner:
         request = asker.request
         if ip.version not in request.families:
             return False
-        if requested := of_version(request.requested, ip.version):
-            return ip in requested
+        if any(one.version == ip.version for one in request.requested):
+            return ip in asker.named
         if ip in self._facts.aside.taken:
             return False
         if asker.lacks(ip.version) <= 0 or self._is_drained(ip):
@@ -151,8 +150,8 @@ class _Planner:
             return False
         return (
             request.to_status
-            or ip in request.external
             or not is_written_by_hand(request, ip.version)
+            or request.has_external(ip)
         )
 
     def _is_drained(self, ip: IPAddress) -> bool:
@@ -313,7 +312,7 @@ class _Planner:
 
     def _holding(self, asker: Asker) -> HeldAddresses:
         request, index = asker.request, self._index
-        shown = {*request.given, *(ip for ip in request.recorded if ip in request.external)}
+        shown = {*request.given, *{*request.recorded}.intersection(request.external)}
         foreign = {ip for ip in shown if index.is_foreign(ip, request)}
         leaving = {
             ip
@@ -321,7 +320,7 @@ class _Planner:
             if ip in asker.claimed and not self._sharing.holders_of(ip) | self._others(asker, ip)
         }
         return HeldAddresses(
-            held=[ip for _, ip in sorted((_place(request, ip), ip) for ip in asker.held)],
+            held=asker.in_order(),
             claimed=[ip for ip in asker.held if ip in asker.claimed or ip in index.by_hand],
             leaving=[ip for _, ip in sorted(((ip.version, int(ip)), ip) for ip in leaving)],
             up=[
@@ -370,7 +369,7 @@ class _Planner:
 
 
 def _upcoming(request: AddressRequest, holding: HeldAddresses) -> Upcoming | None:
-    unclaimed = frozenset(ip for ip in holding.held if ip not in holding.claimed)
+    unclaimed = frozenset(holding.held).difference(holding.claimed)
     if not unclaimed:
         return None
     update = plan_update(request, replace(holding, claimed=holding.held))
@@ -392,9 +391,3 @@ def age_of(request: AddressRequest) -> tuple[str, ...]:
     """Return the sort key of a service: of two, the older one gets an address first."""
     owner = request.owner
     return request.created, owner.kind, owner.namespace, owner.name, owner.uid
-
-
-def _place(request: AddressRequest, ip: IPAddress) -> tuple[int, int, int]:
-    """Return the sort key of a service's address: its family, then its place in the request."""
-    asked = request.requested.index(ip) if ip in request.requested else len(request.requested)
-    return request.families.index(ip.version), asked, int(ip)

@@ -126,7 +126,7 @@ class AllocationIndex:
         shown = {*request.given} if request.to_status else set[IPAddress]()
         if request.to_external_ips:
             shown |= {*request.external}
-        written = {*request.external} - {*request.recorded}  # claimed, but not allocated
+        written = request.written  # claimed, but not allocated
         owner = request.owner
         own = self._claimed.get((owner.namespace, owner.name, owner.uid), _NOTHING)
         found = {
@@ -149,7 +149,7 @@ class AllocationIndex:
         An address that a person wrote into `spec.externalIPs` was not given, so it is not taken.
         """
         owner = request.owner
-        if ip in request.external and ip not in request.recorded:
+        if ip in request.written:
             return set()
         recorded, sharing = self._recorded.get(ip), self._sharing.get(ip, {})
         if not recorded or str(owner) not in sharing:

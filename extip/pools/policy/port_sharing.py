@@ -22,6 +22,12 @@ class Asker:
     claimed: Mapping[IPAddress, Claimed]
     current: Mapping[IPAddress, AllocationSource]
     held: list[IPAddress] = field(default_factory=list)
+    named: frozenset[IPAddress] = field(init=False)
+    """The addresses that it asks for by name."""
+
+    def __post_init__(self) -> None:
+        """Make the set, to look up many addresses in."""
+        self.named = frozenset(self.request.requested)
 
     @property
     def is_foreign_balancer(self) -> bool:
@@ -31,6 +37,14 @@ class Asker:
     def lacks(self, version: int) -> int:
         """Return how many addresses of that family it should have beside those that it holds."""
         return self.request.count - sum(ip.version == version for ip in self.held)
+
+    def in_order(self) -> list[IPAddress]:
+        """Return the addresses that it holds by family, then by their places in its request."""
+        place = {ip: at for at, ip in enumerate(self.request.requested)}
+        rank = {version: at for at, version in enumerate(self.request.families)}
+        last = len(place)
+        ranked = sorted((rank[ip.version], place.get(ip, last), int(ip), ip) for ip in self.held)
+        return [ip for _, _, _, ip in ranked]
 
 
 class Sharing:
@@ -134,4 +148,4 @@ def _same_key(one: AddressRequest, other: AddressRequest) -> bool:
 
 def _asks(request: AddressRequest, ip: IPAddress) -> bool:
     """Whether the service names the address, in its annotation or among its external IPs."""
-    return ip in request.requested or (ip in request.external and ip not in request.recorded)
+    return ip in request.requested or ip in request.written

@@ -76,8 +76,9 @@ class HeldAddresses:
         The new address may never come up, for instance when another station has it. Of several new
         addresses, each that is up takes the place of one.
         """
-        coming = [ip.version for ip in self.held if ip not in self.up]
-        up = [ip for ip in self.leaving if ip in self.up]
+        working = {*self.up}
+        coming = [ip.version for ip in self.held if ip not in working]
+        up = [ip for ip in self.leaving if ip in working]
         staying = {
             ip
             for version in dict.fromkeys(coming, 0)
@@ -118,15 +119,16 @@ def service_update_patch(update: ServiceUpdate) -> dict[str, object]:
 def _external_ips(request: AddressRequest, holding: HeldAddresses) -> SetExternalIPs | None:
     """Return the write to `spec.externalIPs`: addresses that a person wrote there stay."""
     shown = _shown(holding) if request.to_external_ips else []
-    new = [ip for ip in shown if ip not in request.external]
+    there, recorded, wanted = {*request.external}, {*request.recorded}, {*shown}
+    new = [ip for ip in shown if ip not in there]
     kept = [
         text
         for text in request.external_ips
-        if (ip := parse_ip(text)) not in request.recorded or ip in shown
+        if (ip := parse_ip(text)) not in recorded or ip in wanted
     ]
-    allocated = [ip for ip in shown if ip in request.recorded or ip in new]
+    allocated = [ip for ip in shown if ip in recorded or ip not in there]
     external_ips = (*kept, *(str(ip) for ip in new))
-    if external_ips == request.external_ips and set(allocated) == set(request.recorded):
+    if external_ips == request.external_ips and {*allocated} == recorded:
         return None
     return SetExternalIPs(
         owner=request.owner,
@@ -181,9 +183,11 @@ def _ends(since: str, drain_seconds: float) -> datetime:
 
 def _shown(holding: HeldAddresses) -> list[IPAddress]:
     """Return the claimed addresses, and former ones that are not replaced yet."""
-    shown = [ip for ip in holding.held if ip in holding.claimed]
+    claimed = {*holding.claimed}
+    shown = [ip for ip in holding.held if ip in claimed]
     staying = holding.leaving if len(shown) < len(holding.held) else holding.replaced
-    return shown + [ip for ip in staying if ip not in shown]
+    first = {*shown}
+    return shown + [ip for ip in staying if ip not in first]
 
 
 def _with_mode(way: LoadBalancerIngress) -> LoadBalancerIngress:

@@ -183,4 +183,20 @@ MUTATIONS = (
         file="uplink/policy/settling.py",
         test="unit/uplink/test_settling.py",
     ),
+    Mutation(
+        name="thousands-of-names-count",
+        promise="these very addresses, all of them, 128 at most",
+        file="pools/policy/address_request.py",
+        old="named = asked[:MAX_NAMED]",
+        new="named = asked",
+        tests=("unit/pools/test_many_addresses.py",),
+    ),
+    Mutation(
+        name="addresses-are-compared-each-with-each",
+        promise="these very addresses, all of them, 128 at most",
+        file="pools/policy/allocation_index.py",
+        old="        if ip in request.written:\n",
+        new="        if ip in request.external and ip not in request.recorded:\n",
+        tests=("unit/pools/test_many_addresses.py",),
+    ),
 )
