@@ -175,10 +175,10 @@ def end_of(since: Iterable[str], drain_seconds: float, *, now: datetime) -> date
 
 def _ends(since: str, drain_seconds: float) -> datetime:
     try:
-        began = datetime.fromisoformat(since)
-    except ValueError:
+        end = datetime.fromisoformat(since) + timedelta(seconds=drain_seconds)
+    except (ValueError, OverflowError):  # a node may have written anything
         return _NEVER
-    return began + timedelta(seconds=drain_seconds) if began.tzinfo is not None else _NEVER
+    return end if end.tzinfo is not None else _NEVER
 
 
 def _shown(holding: HeldAddresses) -> list[IPAddress]:

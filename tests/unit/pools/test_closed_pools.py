@@ -183,10 +183,11 @@ def test_the_old_address_goes_when_its_time_is_over_and_no_pass_before_looks_at_
     assert made.shown("web") == ["10.0.1.1"]
 
 
-def test_an_address_that_nobody_can_tell_the_age_of_stays_beside_its_successor():
+@pytest.mark.parametrize("since", ["yesterday", "2026-01-01T00:00:00", "9999-12-31T23:59:59Z"])
+def test_an_address_that_nobody_can_tell_the_age_of_stays_beside_its_successor(since):
     made = drained(down=False)
     for name, claim in made.claims.items():
-        status = structs.replace(claim.status, since="yesterday")
+        status = structs.replace(claim.status, since=since)
         made.claims[name] = structs.replace(claim, status=status)
     later(made, 1000)
     assert len(made.shown("web")) == 2
