@@ -13,6 +13,7 @@ from random import Random
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim, IpClaimStatus
+from extip.api.names import PREVIOUS_NODE_LABEL
 from extip.api.resources import IP_CLAIMS
 from extip.backoff import Backoff
 from extip.claims.policy.node_claims import Outcome, status_after, status_patch, stopped
@@ -21,6 +22,7 @@ from extip.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundE
 from extip.kube.client import ApiClient
 from extip.supervisor import for_each
 from extip.workqueue import WorkQueue
+from extip.writes.policy.burst import Burst
 from extip.writes.policy.rewrites import Rewrites
 
 CONCURRENCY = 12
@@ -44,37 +46,17 @@ with the moves of the rest, and traffic waits for those, not for reports. So aft
 arrivals reports wait for `_QUIET_S` without another one. The wait ends after `_MAX_HOLD_S`, since a
 drained node waits for the reports; from then on each writer makes one report in `_TRICKLE_S`."""
 
+_NEW_QUIET_S = 1.0
+_NEW_MAX_HOLD_S = 60.0
+"""Many new IPs come up in a row when many services are created. Nobody waits for a report of an IP
+that no node had before, while the API server is busy with the rest of the services. So these
+reports may wait for longer."""
+
 _CONFLICTS = 4
 """Conflicts in a row after which a write has to wait."""
 
 _CONTESTED_S = 15.0
 """The longest delay of a report that somebody undoes each time, in seconds."""
-
-
-class _Arrivals:
-    """Decides how long reports are held back while many claims arrive."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._began_at = 0.0
-        self._last_at = float("-inf")
-
-    def note(self, count: int, now: float) -> None:
-        """Count claims whose outcome has changed."""
-        if now - self._last_at > _QUIET_S:
-            self._began_at, self._count = now, 0
-        self._count += count
-        self._last_at = now
-
-    def hold_s(self, now: float) -> float:
-        """Return the seconds that a report should wait now; 0 or less for no wait."""
-        if not self.many(now):
-            return 0.0
-        return min(self._last_at + _QUIET_S, self._began_at + _MAX_HOLD_S) - now
-
-    def many(self, now: float) -> bool:
-        """Return whether many claims are arriving."""
-        return self._count > _FEW and now - self._last_at < _QUIET_S
 
 
 class ClaimStatusWriter:
@@ -95,7 +77,11 @@ class ClaimStatusWriter:
         self._clock = clock
         self._queue: WorkQueue[str] = WorkQueue(rng=rng, backoff=_BACKOFF)
         self._outcomes: dict[str, Outcome] = {}
-        self._arrivals = _Arrivals()
+        self._arrivals = Burst(few=_FEW, quiet_s=_QUIET_S, longest_s=_MAX_HOLD_S)
+        self._newcomers = Burst(few=_FEW, quiet_s=_NEW_QUIET_S, longest_s=_NEW_MAX_HOLD_S)
+        self._held_back: dict[str, None] = {}
+        """New IPs that are up, and are reported once no more come."""
+        self._release_at: asyncio.TimerHandle | None = None
         self._rng = rng
         self._rewrites = Rewrites(_CONTESTED_S)
         self._log = log.get_logger("claim-status")
@@ -105,15 +91,23 @@ class ClaimStatusWriter:
         """Take the outcomes of all claims of this node; an unchanged outcome costs nothing."""
         before, self._outcomes = self._outcomes, outcomes
         changed = [name for name, outcome in outcomes.items() if before.get(name) != outcome]
+        new = {name for name in changed if self._is_news_to_nobody(name)}
+        now = self._clock.monotonic()
+        self._arrivals.note(len(changed) - len(new), now)
+        self._newcomers.note(len(new), now)
+        hold_s = self._newcomers.hold_s(now)
         for name in changed:
-            hesitates = outcomes[name].accepted and not outcomes[name].up
-            self._queue.add_after(name, _DOWN_S if hesitates else 0.0)
-        if changed:
-            self._arrivals.note(len(changed), self._clock.monotonic())
+            if name in new and hold_s > 0:
+                self._held_back[name] = None
+                self._release_in(hold_s)
+            else:
+                self._held_back.pop(name, None)
+                hesitates = outcomes[name].accepted and not outcomes[name].up
+                self._queue.add_after(name, _DOWN_S if hesitates else 0.0)
 
     def on_claim(self, name: str) -> None:
         """Compare a claim that has changed with its outcome; an informer's handler."""
-        if name in self._outcomes:
+        if name in self._outcomes and name not in self._held_back:
             self._queue.add(name)
 
     async def run(self) -> None:
@@ -123,8 +117,11 @@ class ClaimStatusWriter:
             try:
                 while (hold_s := self._arrivals.hold_s(self._clock.monotonic())) > 0:
                     await self._clock.sleep(hold_s)
+                if name in self._held_back:
+                    continue
                 await self._report(name)
-                if self._arrivals.many(self._clock.monotonic()):
+                now = self._clock.monotonic()
+                if self._arrivals.many(now) or self._newcomers.many(now):
                     await self._clock.sleep(_TRICKLE_S)
             except ApiError as error:
                 self._failed(name, error)
@@ -139,12 +136,37 @@ class ClaimStatusWriter:
 
         It takes at most `_STOP_S`. A status that cannot be written is logged.
         """
+        if self._release_at is not None:
+            self._release_at.cancel()
         self._outcomes = {name: stopped(outcome) for name, outcome in self._outcomes.items()}
         try:
             async with asyncio.timeout(_STOP_S):
                 await for_each(tuple(self._outcomes), self._report_last, limit=CONCURRENCY)
         except TimeoutError:
             self._log.warning("status_not_written", error=f"no time left after {_STOP_S} s")
+
+    def _is_news_to_nobody(self, name: str) -> bool:
+        """Whether an IP is up that no other node had: no node waits for the report."""
+        claim = self._claims.get(name)
+        if claim is None or claim.status.holder or not self._outcomes[name].up:
+            return False
+        return PREVIOUS_NODE_LABEL not in (claim.metadata.labels or {})
+
+    def _release_in(self, seconds: float) -> None:
+        """Report what is held back after that time, unless more new IPs come meanwhile."""
+        if self._release_at is None:
+            loop = asyncio.get_running_loop()
+            self._release_at = loop.call_later(seconds, self._release)
+
+    def _release(self) -> None:
+        self._release_at = None
+        hold_s = self._newcomers.hold_s(self._clock.monotonic())
+        if hold_s > 0:
+            self._release_in(hold_s)
+            return
+        for name in self._held_back:
+            self._queue.add(name)
+        self._held_back.clear()
 
     async def _report_last(self, name: str) -> None:
         try:

@@ -34,6 +34,7 @@ from extip.clock import Clock
 from extip.metrics import Metrics
 from extip.scheduling.claim_store import ClaimStore
 from extip.scheduling.events import PlacementEvents
+from extip.scheduling.newcomers import Newcomers
 from extip.scheduling.policy.assigned import assigned_condition
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, SetWithdrawn, Write
 from extip.scheduling.policy.standbys import SetStandby
@@ -89,11 +90,6 @@ _CONTESTED_S = 15.0
 meanwhile."""
 
 
-_NEW_S = 0.5
-"""Seconds after its creation for which a claim has no chores. Its service is written meanwhile, and
-its node reports: a chore beside that makes one of the two writes fail, and begin anew."""
-
-
 class ClaimWriter:
     """Makes the writes, reports them, and knows which chores are left."""
 
@@ -126,13 +122,12 @@ class ClaimWriter:
         self._contested: set[str] = set()
         self._placed: dict[str, Placed] = {}
         self._cleared: set[str] = set()
-        self._old_at: dict[str, float] = {}
-        """When claims that this process created are new no more."""
+        self.newcomers = Newcomers(clock)
 
     def forget(self) -> None:
         """Forget all moves and writes: another process may have led meanwhile."""
         self._placed.clear()
-        self._old_at.clear()
+        self.newcomers.clear()
         self._rewrites, self._marked = Rewrites(_CONTESTED_S), Rewrites()
         self._prepared = Rewrites()
         self._explained = Rewrites(_CONTESTED_S)
@@ -154,18 +149,7 @@ class ClaimWriter:
         They are new, or somebody removes it each time.
         """
         waiting = self._prepared.waiting(self._clock.monotonic())
-        return {str(name): wait_s for name, wait_s in waiting.items()} | self.new()
-
-    def is_new(self, name: str) -> bool:
-        """Whether a claim has no chores yet."""
-        return self._old_at.get(name, -inf) > self._clock.monotonic()
-
-    def new(self) -> dict[str, float]:
-        """Return the claims that have no chores yet, with the seconds for which they are new."""
-        now = self._clock.monotonic()
-        for name in [name for name, at in self._old_at.items() if at <= now]:
-            del self._old_at[name]
-        return {name: at - now for name, at in self._old_at.items()}
+        return {str(name): wait_s for name, wait_s in waiting.items()} | self.newcomers.waiting()
 
     def wait_s(self, chore: Chore) -> float:
         """Return the seconds that a condition waits, as somebody removes it each time, or 0.
@@ -199,7 +183,7 @@ class ClaimWriter:
                 marks = prefix_annotation(claim, self._explicit_masks)
                 created = await self._store.create(with_annotations(claim, marks))
                 name, node = claim.metadata.name, claim.spec.node_name
-                self._old_at[name] = self._clock.monotonic() + _NEW_S
+                self.newcomers.created(name, node=node)
                 self._log.info("claim_created", claim=name, node=node)
                 return created
             case AssignClaim():
@@ -212,7 +196,7 @@ class ClaimWriter:
                 await self._store.delete(claim)
                 self._claims.deleted(claim)
                 self._placed.pop(claim.metadata.name, None)
-                self._old_at.pop(claim.metadata.name, None)
+                self.newcomers.drop(claim.metadata.name)
                 self._cleared.discard(claim.metadata.uid)
                 self._log.info("claim_deleted", claim=claim.metadata.name)
                 return None
@@ -224,6 +208,7 @@ class ClaimWriter:
         if node == before:
             self._log.info("claim_labelled", claim=name, node=node)
             return assigned
+        self.newcomers.drop(name)
         self._placed[name] = placed(node, before=before, why=why, now=self._now())
         self._log.info("claim_assigned", claim=name, node=node, before=before, reason=why)
         self._events.moved(claim, node, why)
@@ -247,6 +232,8 @@ class ClaimWriter:
         later: dict[str, Chore] = {}
         for claim in decided.claims:
             name = claim.metadata.name
+            if claim.status.conditions:
+                self.newcomers.reported(name)
             condition = assigned_condition(claim, decided.schedule, past=self._placed.get(name))
             if condition is not None:
                 explained.append(Explain(claim, condition))

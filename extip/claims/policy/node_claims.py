@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from extip.api.conditions import find_condition, is_true, with_condition
-from extip.api.ipcontroller_v1 import ACCEPTED, CONFLICT, UP, IpClaim, IpClaimStatus
+from extip.api.ipcontroller_v1 import ACCEPTED, ASSIGNED, CONFLICT, UP, IpClaim, IpClaimStatus
 from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import has_default_prefix, metadata_patch, parse_cidr
+from extip.claims.policy.history import assigned_to
 from extip.claims.policy.same_ip import DUPLICATE, refusal, seniority
 from extip.guard.policy.admission import Admission
 from extip.net.interfaces import IPAddress, IPInterface
@@ -241,10 +242,13 @@ def status_after(claim: IpClaim, outcome: Outcome, *, node: str, now: str) -> Ip
     elif holder == node or (not outcome.accepted and outcome.reason == Reason.IN_USE):
         holder = where = since = ""
     conditions = before.conditions
-    news = _conditions(outcome, node, claim.metadata.generation)
+    generation = claim.metadata.generation
+    news = _conditions(outcome, node, generation)
+    if outcome.up and find_condition(conditions, ASSIGNED) is None:
+        news = (*news, assigned_to(node, generation))
     lost = _is_taken(outcome) and _was_known(before, outcome)
     if lost or outcome.conflict or is_true(conditions, CONFLICT):
-        news = (*news, _conflict(outcome, claim.metadata.generation, lost=lost))
+        news = (*news, _conflict(outcome, generation, lost=lost))
     for condition in news:
         conditions = with_condition(conditions, condition, now=now)
     after = IpClaimStatus(conditions=conditions, holder=holder, link=where, since=since)

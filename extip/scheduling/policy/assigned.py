@@ -6,7 +6,7 @@ from extip.api.conditions import find_condition
 from extip.api.ipcontroller_v1 import ASSIGNED, IpClaim, ServiceReference
 from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import parse_cidr
-from extip.claims.policy.history import Placed, history_in
+from extip.claims.policy.history import Placed, history_in, to_node
 from extip.claims.policy.same_ip import DUPLICATE
 from extip.scheduling.policy.schedule import Schedule
 
@@ -38,7 +38,7 @@ def assigned_condition(
         better = schedule.second_choice.get(name)
         though = f", though {better}" if better else ""
         every = ", as to each node that may have it" if name in schedule.on_every_node else ""
-        place = f"to {node}{though}{every}{_but(schedule.not_served.get(name, ()))}"
+        place = f"{to_node(node)}{though}{every}{_but(schedule.not_served.get(name, ()))}"
         why = history_in("" if known is None else known.message, node)
         if past is not None and past.node == node:
             why = past.text

@@ -407,6 +407,31 @@ def test_an_ip_that_is_a_pods_on_its_next_node_is_in_conflict_and_up_where_it_wa
     assert find_condition(never.conditions, "Conflict") is None
 
 
+def test_the_first_node_that_has_an_ip_up_says_that_it_was_assigned():
+    """Then the scheduler has nothing to write; what the scheduler has said stays."""
+    up = Outcome(cidr="10.0.0.1/32", accepted=True, up=True, reason="", message="", link="eth0")
+    new = claim("a", "10.0.0.1/32")
+    told = status_after(new, up, node="n1", now=NOW)
+    assert told is not None
+    said = find_condition(told.conditions, "Assigned")
+    assert said is not None
+    assert (said.status, said.reason, said.message) == ("True", "Assigned", "to n1")
+    assert said.observed_generation == new.metadata.generation
+
+    ours = Condition(type="Assigned", status="True", reason="Assigned", message="to n1; placed")
+    known = claim("a", "10.0.0.1/32", status=IpClaimStatus(conditions=(ours,)))
+    after = status_after(known, up, node="n1", now=NOW)
+    assert after is not None
+    assert find_condition(after.conditions, "Assigned") == ours
+
+
+def test_a_node_that_does_not_have_an_ip_up_says_nothing_of_where_it_belongs():
+    down = Outcome(cidr="10.0.0.1/32", accepted=True, up=False, reason="NoCarrier", message="")
+    told = status_after(claim("a", "10.0.0.1/32"), down, node="n1", now=NOW)
+    assert told is not None
+    assert find_condition(told.conditions, "Assigned") is None
+
+
 def test_an_ip_that_lost_its_first_trial_is_not_in_conflict():
     """Whether its claim said meanwhile that it is up, or not; nobody knows it yet."""
     base = Outcome(

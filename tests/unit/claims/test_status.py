@@ -45,13 +45,18 @@ class World:
             rng=Random(1),  # noqa: S311
         )
 
-    def put(self, name, *, node="n1", status=None, deliver=True):
+    def put(self, name, *, node="n1", status=None, deliver=True, labels=None):
         self.revision += 1
         known = self.claims.get(name)
         if status is None:
             status = known.status if known else IpClaimStatus()
         self.claims[name] = IpClaim(
-            metadata=FullObjectMeta(name=name, resource_version=str(self.revision), generation=1),
+            metadata=FullObjectMeta(
+                name=name,
+                resource_version=str(self.revision),
+                generation=1,
+                labels=labels or (known.metadata.labels if known else None),
+            ),
             spec=IpClaimSpec(cidr=CIDR, node_name=node),
             status=status,
         )
@@ -137,20 +142,24 @@ def test_a_thousand_at_once_with_bounded_concurrency():
     play(scenario)
 
 
-async def arrive_one_by_one(world, count, *, every_s):
-    """Claims come up one after another; the first of them is there already."""
+async def come_up(world, count, *, every_s, first=UP, labels=None):
+    """Claims come up one after another; return the time of the last one."""
     up: dict[str, Outcome] = {}
     for n in range(count):
-        world.put(f"c{n}")
+        world.put(f"c{n}", labels=labels)
         await asyncio.sleep(every_s)
+        world.writer.on_outcomes({**up, f"c{n}": first})
         up = {**up, f"c{n}": UP}
         world.writer.on_outcomes(up)
+    return asyncio.get_running_loop().time()
+
+
+MOVED = {"ip-previous-node": "n2"}
 
 
 def test_reports_wait_while_many_claims_arrive():
     async def scenario(world):
-        await arrive_one_by_one(world, 100, every_s=0.02)
-        last = asyncio.get_running_loop().time()
+        last = await come_up(world, 100, every_s=0.02, labels=MOVED)
         await asyncio.sleep(2)
         assert all(world.up(f"c{n}") == "True" for n in range(100))
         early = [name for at, name in world.patches if at < last]
@@ -161,12 +170,80 @@ def test_reports_wait_while_many_claims_arrive():
 
 def test_reports_do_not_wait_for_ever():
     async def scenario(world):
-        await arrive_one_by_one(world, 500, every_s=0.02)
-        last = asyncio.get_running_loop().time()
+        last = await come_up(world, 500, every_s=0.02, labels=MOVED)
         early = [name for at, name in world.patches if at < last]
         assert 50 < len(early) < 200
         await asyncio.sleep(2)
         assert all(world.up(f"c{n}") == "True" for n in range(500))
+
+    play(scenario)
+
+
+def test_nothing_is_reported_of_new_ips_while_many_come_up():
+    """Their services wait for the API server meanwhile, and nobody for the reports."""
+
+    async def scenario(world):
+        last = await come_up(world, 500, every_s=0.05)
+        assert len([name for at, name in world.patches if at < last]) <= 16
+        await asyncio.sleep(2)
+        assert all(world.up(f"c{n}") == "True" for n in range(500))
+        assert len(world.patches) == 500
+
+    play(scenario)
+
+
+def test_a_new_ip_that_was_missing_for_a_moment_is_one_of_many_all_the_same():
+    async def scenario(world):
+        last = await come_up(world, 100, every_s=0.1, first=DOWN)
+        assert len([name for at, name in world.patches if at < last]) <= 16
+        await asyncio.sleep(2)
+        assert all(world.up(f"c{n}") == "True" for n in range(100))
+
+    play(scenario)
+
+
+def test_reports_of_new_ips_do_not_wait_for_ever_either():
+    async def scenario(world):
+        await come_up(world, 900, every_s=0.1)
+        assert len([at for at, _ in world.patches if at < 60]) <= 16
+        assert len(world.patches) > 200
+
+    play(scenario)
+
+
+def test_an_ip_that_another_node_had_is_reported_though_many_new_ones_come_up():
+    """A node that is drained keeps it until then."""
+
+    async def scenario(world):
+        world.put("moved", labels=MOVED)
+        world.put("held", status=IpClaimStatus(holder="n2"))
+        up: dict[str, Outcome] = {}
+        for n in range(200):
+            world.put(f"c{n}")
+            await asyncio.sleep(0.05)
+            up = {**up, f"c{n}": UP}
+            if n == 100:
+                up |= {"moved": UP, "held": UP}
+            world.writer.on_outcomes(up)
+            if n == 120:
+                assert world.up("moved") == world.up("held") == "True"
+                assert world.up("c100") is None
+
+    play(scenario)
+
+
+def test_a_new_ip_that_is_refused_or_lost_is_reported_though_many_come_up():
+    async def scenario(world):
+        up: dict[str, Outcome] = {}
+        for n in range(200):
+            world.put(f"c{n}")
+            await asyncio.sleep(0.05)
+            up = {**up, f"c{n}": DOWN if n == 100 else UP}
+            if n == 100:
+                up["c99"] = DOWN
+            world.writer.on_outcomes(up)
+            if n == 120:
+                assert world.up("c100") == world.up("c99") == "False"
 
     play(scenario)
 

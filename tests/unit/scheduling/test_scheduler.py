@@ -445,7 +445,7 @@ async def test_a_claim_that_is_up_stays_when_a_node_object_lists_its_ip():
     """A kubelet lists what it finds; an IP that is up nowhere yet is the node's."""
     async with World().running() as world:
         up, down = ips(2)
-        await world.ask(up, down)
+        await world.ask(up, down, wait_s=1.5)
         world.server.report_up(f"{up}/32")
         world.listed = frozenset(map(ip_address, (up, down)))
         await world.ask(up, down, "10.0.0.99")
@@ -459,7 +459,7 @@ async def test_a_claim_that_is_up_stays_when_a_node_object_lists_its_ip():
 @virtually
 async def test_each_claim_is_created_assigned_in_one_write_and_then_explained():
     async with World().running() as world:
-        await world.ask(*ips(6))
+        await world.ask(*ips(6), wait_s=1.5)
         assert sorted(world.placed().values()) == ["n1", "n1", "n2", "n2", "n3", "n3"]
         assert [verb for verb, _ in world.server.writes].count("create") == 6
         assert [verb for verb, _ in world.server.writes].count("patch") == 0

@@ -137,7 +137,7 @@ def test_conditions_that_had_to_wait_come_back_by_themselves():
     async def main():
         async with Contested().running() as world:
             world.alive = {"n1"}
-            await world.ask("10.0.0.1")
+            await world.ask("10.0.0.1", wait_s=1.5)
             for pause_s in (0.3, 0.1):
                 clears_conditions(world.server)
                 world.scheduler.trigger()
