@@ -20,9 +20,6 @@ MAX_LISTED = 10_000
 """Addresses that a status lists. An object of the API server may have 1.5 MiB."""
 
 _V4, _V6 = 4, 6
-_FIRST_AFTER_V4 = 1 << 32
-"""No pool has an IPv6 address below it."""
-
 _BLOCK_BITS = 8
 
 T = TypeVar("T")
@@ -44,22 +41,22 @@ class PoolUsed:
     """The used addresses of one pool, with their users."""
 
     def __init__(self) -> None:
-        self._users: dict[int, object] = {}
+        self._lines: dict[int, str] = {}
+        """The line of the status about each address, made when its user is noted: to make those of
+        a whole status at once would take long."""
         self._blocks: dict[int, list[int]] = {}
         """The addresses in order, in blocks of 256 neighbours: a list of all would be slow."""
-        self._texts: dict[int, tuple[str, str]] = {}
-        """Lines of the status that were made before."""
         self._count = {_V4: 0, _V6: 0}
         self.version = 0
         """It grows with each change."""
 
     def __len__(self) -> int:
         """Return the number of addresses."""
-        return len(self._users)
+        return len(self._lines)
 
     def __contains__(self, ip: object) -> bool:
         """Whether an address of the pool is used."""
-        return isinstance(ip, IPv4Address | IPv6Address) and int(ip) in self._users
+        return isinstance(ip, IPv4Address | IPv6Address) and int(ip) in self._lines
 
     def count(self, version: int) -> int:
         """Return the number of addresses of an IP version."""
@@ -68,34 +65,25 @@ class PoolUsed:
     def put(self, ip: IPAddress, user: object) -> None:
         """Note the user of an address; None for no user."""
         number = int(ip)
-        known = self._users.get(number)
-        if known is user or known == user:
+        line = None if user is None else f"{ip} {user}"
+        known = self._lines.get(number)
+        if known == line:
             return
         self.version += 1
-        self._texts.pop(number, None)
-        if user is None:
+        if line is None:
             self._count[ip.version] -= 1
-            del self._users[number]
+            del self._lines[number]
             self._remove(number)
             return
         if known is None:
             self._count[ip.version] += 1
             insort(self._blocks.setdefault(number >> _BLOCK_BITS, []), number)
-        self._users[number] = user
-        if len(self._texts) < MAX_LISTED:  # so that `listed` makes few at once
-            self._line(number)
+        self._lines[number] = line
 
     def listed(self) -> dict[str, str]:
         """Return the first addresses with their users, as a status lists them."""
         first = (number for at in sorted(self._blocks) for number in self._blocks[at])
-        return dict(map(self._line, islice(first, MAX_LISTED)))
-
-    def _line(self, number: int) -> tuple[str, str]:
-        known = self._texts.get(number)
-        if known is None:
-            ip = IPv4Address(number) if number < _FIRST_AFTER_V4 else IPv6Address(number)
-            known = self._texts[number] = str(ip), str(self._users[number])
-        return known
+        return dict(self._lines[number].split(" ", 1) for number in islice(first, MAX_LISTED))
 
     def _remove(self, number: int) -> None:
         block = self._blocks[number >> _BLOCK_BITS]

@@ -126,6 +126,22 @@ MUTATIONS = (
         new="            [self._due.touch(key, urgency) for key in index.of(word)]\n",
         tests=("unit/scheduling/test_due.py",),
     ),
+    Mutation(
+        name="status-of-one-pool-starves-the-others",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="pools/pool_statuses.py",
+        old="        self._turns[name] = self._turns.pop(name)\n",
+        new="",
+        tests=("unit/pools/test_pool_statuses.py",),
+    ),
+    Mutation(
+        name="all-statuses-in-one-step",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="pools/pool_statuses.py",
+        old="if looked_at >= MAX_LISTED:",
+        new="if looked_at < 0:",
+        tests=("unit/pools/test_pool_statuses.py",),
+    ),
     _of_facts(
         "one-node-costs-all",
         "a change of a node costs the facts of that node",

@@ -9,8 +9,9 @@ import msgspec
 from extip.api.pool_parts import SetAsideAddress
 from extip.clock import LoopClock
 from extip.metrics import Metrics
+from extip.pools import pool_statuses
 from extip.pools.policy.pools import compile_pools
-from extip.pools.policy.usage import PoolUsage
+from extip.pools.policy.usage import PoolUsage, pool_status_patch
 from extip.pools.pool_statuses import APART_S, PoolStatuses
 from tests.fakes.virtual_time import run_virtually
 from tests.unit.pools.allocation_world import merged, on_the_wire, pool
@@ -159,3 +160,35 @@ async def test_a_pool_that_is_gone_is_forgotten(world):
     assert world.plan() is None
     assert not world.statuses.writes
     assert [world.gauge(state) for state in ("used", "free", "set aside")] == [None] * 3
+
+
+def test_pools_with_many_addresses_have_their_turn_one_after_another(monkeypatch):
+    """Also while another program undoes the first one's status all the time."""
+    looked_at = []
+
+    def patch_of(shown, of, *rest, **also):
+        looked_at.append(of.name)
+        return pool_status_patch(shown, of, *rest, **also)
+
+    monkeypatch.setattr(pool_statuses, "MAX_LISTED", 2)
+    monkeypatch.setattr(pool_statuses, "pool_status_patch", patch_of)
+
+    async def main():
+        world = await at_rest()
+        world.known |= {f"p{n}": pool(f"p{n}", f"10.0.{n}.0/24") for n in range(1, 5)}
+        world.users = {ip_address(f"10.0.{n}.{one}"): "a" for n in range(5) for one in (1, 2)}
+        world.compile()
+        world.statuses.compare_anew()
+        looked_at.clear()
+        for number in range(5):
+            assert world.plan() == 0.0, "others have their turn at once"
+            assert len(looked_at) == number + 1
+            world.show({"status": {"free": number}})
+        assert sorted(looked_at) == ["p", "p1", "p2", "p3", "p4"]
+        assert world.plan() == world.plan() == APART_S, "our last write is a moment ago"
+        assert looked_at[5:] == ["p"], "once is enough to know that it has to wait"
+        await asyncio.sleep(APART_S)
+        assert world.plan() is None
+        assert sorted(world.statuses.writes) == ["p", "p1", "p2", "p3", "p4"]
+
+    run_virtually(main())

@@ -70,6 +70,29 @@ def test_a_huge_pool_and_many_addresses_fit_into_a_status():
     assert len(msgspec.json.encode(found)) < 1_500_000
 
 
+class User:
+    """A user who counts how often it was asked for its name."""
+
+    asked = 0
+
+    def __str__(self) -> str:
+        User.asked += 1
+        return "default/web"
+
+
+def test_a_status_is_made_of_lines_that_were_made_one_by_one():
+    """In whatever order the addresses came: a line is much dearer than a look at it."""
+    compiled = compile_pools([pool("p", "10.0.0.0/16")])
+    base = ip_address("10.0.0.1")
+    users = {base + n: User() for n in reversed(range(12_000))}
+    usage = PoolUsage(compiled, users)
+    usage.take(users)
+    User.asked = 0
+    listed = usage.of["p"].listed()
+    assert User.asked == 0
+    assert listed == {str(base + n): "default/web" for n in range(10_000)}
+
+
 def test_what_other_stations_have_is_told_and_not_counted_as_free():
     used = {"10.0.0.1": "default/a"}
     found, changed = written(pool("p", "10.0.0.0/30"), used, aside=["10.0.0.1", "10.0.0.2"])
