@@ -307,14 +307,14 @@ class ClaimScheduler:
         return max(_TICK_S, min(waits_s)) if waits_s else None
 
     async def _take_claims(self) -> None:
-        """Take the claims that have changed, in steps."""
-        while True:
+        """Take the claims that have changed, in steps. Each reader's dicts grow in other ones."""
+        more = True
+        while more:
             changes = self._claims.changes(_STEP)
             self._state.take_claims(self._backlog.assume(changes, self._claims.get))
+            if more := self._claims.pending:
+                await self._between_steps()
             self._allocator.take_claims(changes)
-            if not self._claims.pending:
-                return
-            await self._between_steps()
 
     async def _find_wants(self) -> SchedulerInputs | None:
         """Find in steps which IPs are wanted: all of them at first, then until a node changes.

@@ -27,7 +27,7 @@ from extip.pools.policy.relations import Relations, named
 from extip.pools.policy.sweep import Sweep
 from extip.services.policy.requests import Owner, Request, Requests
 
-_FASTER = 8
+_FASTER = 4
 """Services at rest that are looked at in the time of one plan."""
 
 _SEARCHED = 64

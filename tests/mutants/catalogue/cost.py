@@ -142,6 +142,14 @@ MUTATIONS = (
         new="if looked_at < 0:",
         tests=("unit/pools/test_pool_statuses.py",),
     ),
+    Mutation(
+        name="all-dicts-of-claims-grow-in-one-step",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="scheduling/scheduler.py",
+        old="if more := self._claims.pending:",
+        new="if (more := self._claims.pending) and False:",
+        tests=("unit/scheduling/test_scheduler_steps.py",),
+    ),
     _of_facts(
         "one-node-costs-all",
         "a change of a node costs the facts of that node",
