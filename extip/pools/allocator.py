@@ -42,6 +42,9 @@ not trigger a pass."""
 _STEP = 32
 """Services that are looked at in one call of `plan`: some milliseconds."""
 
+_COMPARED = 256
+"""Addresses of the leadership before that are compared in one call of `plan`."""
+
 _RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -89,6 +92,8 @@ class Allocator:
         self._set_aside = SetAside()
         self._freed = Freed()
         self._used: Mapping[IPAddress, object] = {}
+        self._former: dict[IPAddress, object] = {}
+        """The users in earlier leaderships of addresses that were not compared since."""
         self._written: dict[str, str] = {}
         self._unclaimed: dict[Owner, set[IPAddress]] = {}
         self._statuses = PoolStatuses(clock=clock, metrics=metrics)
@@ -98,7 +103,8 @@ class Allocator:
 
     def forget(self) -> None:
         """Forget the last plan and all writes: another process may have led meanwhile."""
-        self._state = AllocationState()
+        self._former |= self._used
+        self._state, self._used = AllocationState(), {}
         self._requests.forget()
         self._last = None
         self._set_aside = SetAside()
@@ -142,12 +148,13 @@ class Allocator:
             }
             self._remember(allocation, inputs.pools)
             self._usage_of(inputs.pools, allocation).take(allocation.changed)
+        self._remember_former(allocation, inputs.pools)
         return allocation
 
     @property
     def pending(self) -> bool:
         """Whether `plan` has more to decide."""
-        return self._requests.pending or self._state.pending
+        return self._requests.pending or self._state.pending or bool(self._former)
 
     def _look_aside(self, inputs: AllocationInputs) -> Aside:
         """Return the addresses of other stations; claims that may have news of them are read."""
@@ -257,21 +264,29 @@ class Allocator:
         self._metrics.services_waiting.set(len(waiting))
 
     def _remember(self, allocation: Allocation, pools: Pools) -> None:
-        """Remember the addresses that were freed; after a change of leaders all are compared."""
+        """Remember the addresses that were freed."""
         users = allocation.users
         came: Collection[IPAddress] = allocation.changed
         gone = allocation.freed
         if self._used is not users:
-            came = list(self._freed)
-            gone = {ip: str(user) for ip, user in self._used.items() if ip not in users}
+            came, gone = list(self._freed), {}
         for ip in came:
             if ip in users:
                 self._freed.drop(ip)
+        self._put_freed(gone, pools)
+        self._used = users
+
+    def _remember_former(self, allocation: Allocation, pools: Pools) -> None:
+        """Remember addresses that were freed while another process led; look at some of them."""
+        some = [self._former.popitem() for _ in range(min(_COMPARED, len(self._former)))]
+        lost = {ip: str(user) for ip, user in some if ip not in allocation.users}
+        self._put_freed({ip: user for ip, user in lost.items() if ip not in self._freed}, pools)
+
+    def _put_freed(self, gone: Mapping[IPAddress, str], pools: Pools) -> None:
         for ip in sorted(gone, key=lambda ip: (ip.version, int(ip))):
             if pools.of(ip) is not None:
                 for forgotten in self._freed.put(ip, gone[ip]):
                     self._state.offer_again(forgotten)
-        self._used = users
 
 
 def _key(one: AllocationWrite) -> str:

@@ -130,7 +130,7 @@ class ClaimScheduler:
         self._knows_all = False
         """Whether all IPs were found since this process leads."""
         self._starting = True
-        """Whether this process leads for the first time, and has not decided all IPs yet."""
+        """Whether a leadership begins: not all IPs are decided yet."""
         self._took_s = 0.0
         self._writer = ClaimWriter(
             claims=claims,
@@ -248,7 +248,7 @@ class ClaimScheduler:
         self._backlog.forget()
         self._failovers.forget()
         self._landed.clear()
-        self._knows_all = self._starting = False
+        self._knows_all, self._starting = False, True
         for lane in self._lanes():
             lane.reset()
             self._metrics.writes_failing.labels(lane.name).set(0)
@@ -350,10 +350,11 @@ class ClaimScheduler:
     async def _between_steps(self) -> None:
         """Let everything else on the loop have its turn.
 
-        What the first passes make lives long. The garbage collector looks at none of it, which
-        would hold the loop ever longer. Garbage stays, too, so later leaderships do without.
+        What the first passes of a leadership make lives long. The garbage collector looks at it
+        once: to do so again and again would hold the loop ever longer.
         """
         if self._starting:
+            gc.collect(1)
             gc.freeze()
         await self._clock.sleep(0)
 

@@ -65,7 +65,7 @@ class AllocationState:
         self._users: dict[IPAddress, object] = {}
         self._mixed: dict[IPAddress, None] = {}
         """Allocated addresses that other services write themselves: their ports matter, too."""
-        self.last = Allocation()
+        self.last = Allocation(users=self._users)
         """The last plan."""
 
     def take_requests(self, changes: Mapping[str, AddressRequest | None]) -> None:

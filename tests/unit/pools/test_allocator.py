@@ -1,11 +1,12 @@
 """Writes follow what was planned: once, with patience, and with what is new first."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial, wraps
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from random import Random
 from typing import cast
 
@@ -478,6 +479,37 @@ async def test_many_services_are_planned_in_parts_and_the_status_of_the_pool_wai
     assert parts > 2
     assert not any(statuses[:-1])
     assert statuses[-1]
+
+
+@virtually
+async def test_addresses_that_were_freed_while_another_process_led_are_found_in_steps(server):
+    """They are reused last, like those that were freed before its eyes."""
+    server.set_pool(pool("p", "10.0.0.0/16"))
+    names = [f"s{number:03}" for number in range(700)]
+    server.services = {name: service_json(name, type="LoadBalancer") for name in names}
+    server.show()
+    server.claim()
+    while server.allocator.pending:
+        server.claim()
+    server.claim()
+    server.allocator.forget()
+    server.shown.clear()
+    for name in names[100:]:
+        del server.services[name]
+    server.claims = server.claims[:100]
+    server.show()
+    freed, found = server.allocator._freed, [0]
+    while True:
+        server.plan()
+        found.append(len(freed))
+        if not server.allocator.pending:
+            break
+    assert found[-1] == 600
+    assert max(after - before for before, after in itertools.pairwise(found)) <= 256
+    server.add("new")
+    server.claim()
+    assert ip_address("10.0.0.101") in freed
+    assert [str(one.spec.cidr) for one in server.claims][-1] == "10.0.2.189/16"
 
 
 def test_a_pool_that_was_edited_after_the_plan_is_not_told_to_be_empty():

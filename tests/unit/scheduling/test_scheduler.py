@@ -1,7 +1,6 @@
 """The scheduling loop writes what differs, survives an API that fails, and repeats nothing."""
 
 import asyncio
-import gc
 import itertools
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -405,39 +404,6 @@ async def test_whoever_led_once_collects_no_changes_of_claims_on_standby():
         await world.ask(*ips(4))
         assert len(world.placed()) == 4
         assert not [verb for verb, _ in world.server.writes if verb == "delete"]
-
-
-def leaderships(monkeypatch, *seconds):
-    """Lead again and again with 300 IPs; return how often each start was frozen."""
-    frozen: list[int] = []
-
-    async def main():
-        world = World()
-        world.ips = ips(300)
-        for lasts_s in seconds:
-            frozen.append(0)
-            async with world.running():
-                await asyncio.sleep(lasts_s)
-        assert len(world.placed()) == 300
-
-    def freeze():
-        frozen[-1] += 1
-
-    monkeypatch.setattr(gc, "freeze", freeze)
-    run_virtually(main())
-    return frozen
-
-
-def test_the_garbage_collector_is_kept_from_the_first_start_alone(monkeypatch):
-    """What is kept from it stays for ever when it is garbage: no later start may add to that."""
-    first, *later = leaderships(monkeypatch, 3, 3, 3)
-    assert first
-    assert later == [0, 0]
-
-
-def test_a_first_leadership_that_ends_early_was_the_first_all_the_same(monkeypatch):
-    _, *later = leaderships(monkeypatch, 0, 3)
-    assert later == [0]
 
 
 @virtually

@@ -1,9 +1,11 @@
 """A leadership begins in steps of little work: nothing else on the loop waits for long."""
 
 import asyncio
+import gc
+import weakref
 
-from tests.fakes.virtual_time import virtually
-from tests.unit.scheduling.test_scheduler import World, hand_made
+from tests.fakes.virtual_time import run_virtually, virtually
+from tests.unit.scheduling.test_scheduler import World, hand_made, ips
 
 
 @virtually
@@ -37,3 +39,50 @@ async def test_state_and_allocator_read_the_same_claims_in_different_steps():
     for step in first[:-1]:
         assert len(step) == len(set(step))
     assert {name for step in first for name in step} == set(world.server.cache)
+
+
+class Cycle:
+    """Garbage, as soon as nobody has it, that the collector alone finds."""
+
+    def __init__(self):
+        self.itself = self
+
+
+class Littering(World):
+    """A world in which each look at the facts leaves such garbage."""
+
+    def __init__(self):
+        super().__init__()
+        self.left: weakref.WeakSet[Cycle] = weakref.WeakSet()
+
+    def inputs(self):
+        self.left.add(Cycle())
+        return super().inputs()
+
+
+def test_no_leadership_keeps_its_garbage_from_the_collector(monkeypatch):
+    """A start keeps what it makes from it. What is garbage by then would stay for ever."""
+    frozen: list[int] = []
+    world, freeze = Littering(), gc.freeze
+
+    def count():
+        frozen[-1] += 1
+        freeze()
+
+    async def main():
+        world.ips = ips(300)
+        for lasts_s in (0, 3, 3):
+            frozen.append(0)
+            async with world.running():
+                await asyncio.sleep(lasts_s)
+        assert len(world.placed()) == 300
+
+    monkeypatch.setattr(gc, "freeze", count)
+    gc.disable()
+    try:
+        run_virtually(main())
+        gc.collect(1)
+    finally:
+        gc.enable()
+    assert all(frozen[1:])
+    assert not world.left
