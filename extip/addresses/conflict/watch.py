@@ -20,7 +20,7 @@ from random import Random
 
 from extip import log
 from extip.addresses.conflict.owner_polling import OwnerPolling
-from extip.addresses.conflict.policy.defence import Conflicts, Reaction
+from extip.addresses.conflict.policy.defence import ANSWER_S, Conflicts, Reaction
 from extip.addresses.conflict.policy.trial import FIRST_S, Trials
 from extip.addresses.local_addresses import AddressListener
 from extip.addresses.ports import ConflictWire, Fencing, LinkTable
@@ -44,6 +44,10 @@ _OWN_S = 1.0
 
 _LOOK_S = 5.0
 """Seconds between two checks whether a conflict is over."""
+
+_LISTEN_S = 1.2 * ANSWER_S
+"""Seconds for which a node that is stale listens before it asks. Another one may have asked just
+before, unheard: each of both would take the other for its successor, and make way."""
 
 
 ConflictHandler = Callable[[Mapping[IPAddress, str], Collection[IPAddress]], None]
@@ -194,10 +198,10 @@ class ConflictWatch(AddressListener):
         if stale == self._stale:
             return
         self._stale = stale
+        self._polling.end()
         if stale:
-            self._polling.begin(sorted(self._conflicts.ips(), key=str))
+            self._polling.begin(sorted(self._conflicts.ips(), key=str), after_s=_LISTEN_S)
         else:
-            self._polling.end()
             self._polling.begin(sorted(self._trials.ips(), key=str))
         self._listen()
 

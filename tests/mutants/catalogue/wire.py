@@ -13,6 +13,14 @@ _STALE = "While the Lease is stale, another station with an IP is its new holder
 
 MUTATIONS = (
     Mutation(
+        name="stale-node-asks-before-it-listens",
+        promise="the one with the lower MAC keeps it",
+        file="addresses/conflict/watch.py",
+        old="_LISTEN_S = 1.2 * ANSWER_S",
+        new="_LISTEN_S = 0.0 * ANSWER_S",
+        tests=_WATCH,
+    ),
+    Mutation(
         name="no-probe",
         promise=_PROBED,
         file="addresses/probe/prober.py",
@@ -208,7 +216,7 @@ MUTATIONS = (
         name="stale-node-does-not-ask",
         promise="asks every second for the other IPs",
         file="addresses/conflict/watch.py",
-        old="self._polling.begin(sorted(self._conflicts.ips(), key=str))",
+        old="self._polling.begin(sorted(self._conflicts.ips(), key=str), after_s=_LISTEN_S)",
         new="self._polling.end()",
         tests=_WATCH,
     ),

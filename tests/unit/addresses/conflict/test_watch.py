@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from extip.addresses.conflict.policy.defence import ASK_S, CALM_S, DEFEND_INTERVAL_S
+from extip.addresses.conflict.policy.defence import ANSWER_S, ASK_S, CALM_S, DEFEND_INTERVAL_S
 from extip.addresses.conflict.watch import VERIFICATIONS_PER_S, ConflictWatch
 from extip.addresses.ports import ConflictWire, LinkTable
 from extip.clock import LoopClock
@@ -157,7 +157,7 @@ def test_one_that_may_have_been_replaced_makes_way_at_once_and_tells_only_the_lo
         node.hear(IP6)
         await asyncio.sleep(0.005)
         assert node.yielded_ips == []
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         node.hear()
         await asyncio.sleep(0.001)
         assert node.yielded_ips == [IP]
@@ -412,7 +412,7 @@ def test_it_asks_once_a_second_while_it_is_stale_and_not_otherwise():
         await asyncio.sleep(11)
         for ip in (IP, IP6):
             times = [at for at, asked in node.asked if asked == ip]
-            assert times[0] - went < 0.01
+            assert ANSWER_S < times[0] - went < 0.1, "another one may have asked unheard"
             assert 9 <= len(times) <= 12
         node.announce([ip_address("10.0.0.2")])
         await asyncio.sleep(0.01)
