@@ -26,6 +26,7 @@ _ARP_REQUEST, _ARP_REPLY = 1, 2
 _ARP_AT, _NDP_AT = _ETHERNET.size, _ETHERNET.size + _IPV6.size
 
 _ICMPV6, _HOP_LIMIT = 58, 255  # RFC 4861 section 7.1: anything below 255 came through a router
+_OPTIONS = frozenset({0, 60})  # headers before the message: hop-by-hop and destination options
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _OVERRIDE = 0x20000000
 _SOURCE_LINK_LAYER, _TARGET_LINK_LAYER = 1, 2
@@ -163,8 +164,11 @@ def _sound_icmpv6(frame: bytes) -> tuple[bytes, bytes]:
         return b"", b""
     _, size, following, hops, source, destination = _IPV6.unpack_from(frame, _ARP_AT)
     message = frame[_NDP_AT : _NDP_AT + size]
-    sound = (following, hops) == (_ICMPV6, _HOP_LIMIT) and len(message) == size
-    if not sound or _checksum(source, destination, message) != 0:
+    if hops != _HOP_LIMIT or len(message) != size:
+        return b"", b""
+    while following in _OPTIONS and len(message) > _NDP.size:
+        following, message = message[0], message[8 * (message[1] + 1) :]
+    if following != _ICMPV6 or _checksum(source, destination, message) != 0:
         return b"", b""
     return message, source
 

@@ -39,9 +39,11 @@ _OTHER_HOST, _OUTGOING = 3, 4  # PACKET_OTHERHOST: also tagged for a VLAN that t
 _SOURCE_MAC_AT = 6
 _ARP_OPERATION_AT, _ARP_SENDER_AT, _ARP_TARGET_AT = 20, 28, 38
 _ARP_REPLY = 2
-_NEXT_HEADER_AT, _ICMP_TYPE_AT = 20, 54
+_NEXT_HEADER_AT, _HOP_LIMIT_AT, _ICMP_TYPE_AT = 20, 21, 54
 _SOURCE_END_AT, _TARGET_END_AT = 34, 74  # last words of the IPv6 source and of the NDP target
 _ICMPV6, _SOLICITATION, _ADVERTISEMENT = 58, 135, 136
+_HOP_BY_HOP, _DESTINATION_OPTIONS = 0, 60
+_HOP_LIMIT = 255
 
 Range = tuple[int, int]
 
@@ -61,12 +63,13 @@ def arp_program(ips: Iterable[IPv4Address], *, own: bytes, probes: bool) -> byte
 
 
 def ndp_program(ips: Iterable[IPv6Address], *, own: bytes, probes: bool) -> bytes:
-    """Return the same for neighbour discovery; of each IP the last 32 bits are compared."""
+    """Return the same for neighbour discovery; of each IP the last 32 bits are compared.
+
+    What has options before its message passes, too: few frames have, and also a hop limit of 255.
+    """
     return pack([
         *_from_others(own),
-        (LOAD_BYTE, 0, 0, _NEXT_HEADER_AT),
-        (JUMP_EQUAL, 1, 0, _ICMPV6),
-        (RETURN, 0, 0, DROP),
+        *_to_icmpv6(),
         (LOAD_BYTE, 0, 0, _ICMP_TYPE_AT),
         (JUMP_EQUAL, 5, 0, _ADVERTISEMENT),
         (JUMP_EQUAL, 1, 0, _SOLICITATION),
@@ -88,8 +91,7 @@ def any_ndp_program(*, own: bytes) -> bytes:
     """Return the same for neighbour solicitations and advertisements."""
     return pack([
         *_from_others(own),
-        (LOAD_BYTE, 0, 0, _NEXT_HEADER_AT),
-        (JUMP_EQUAL, 0, 3, _ICMPV6),
+        *_to_icmpv6(),
         (LOAD_BYTE, 0, 0, _ICMP_TYPE_AT),
         (JUMP_EQUAL, 2, 0, _ADVERTISEMENT),
         (JUMP_EQUAL, 1, 0, _SOLICITATION),
@@ -148,6 +150,20 @@ def _from_others(own: bytes) -> list[Instruction]:
         (JUMP_EQUAL, 0, 3, int.from_bytes(own[:4], "big")),
         (LOAD_HALF, 0, 0, _SOURCE_MAC_AT + 4),
         (JUMP_EQUAL, 0, 1, int.from_bytes(own[4:6], "big")),
+        (RETURN, 0, 0, DROP),
+    ]
+
+
+def _to_icmpv6() -> list[Instruction]:
+    """Return what goes on with ICMPv6, and accepts what may have it behind options."""
+    return [
+        (LOAD_BYTE, 0, 0, _NEXT_HEADER_AT),
+        (JUMP_EQUAL, 6, 0, _ICMPV6),
+        (JUMP_EQUAL, 1, 0, _HOP_BY_HOP),
+        (JUMP_EQUAL, 0, 3, _DESTINATION_OPTIONS),
+        (LOAD_BYTE, 0, 0, _HOP_LIMIT_AT),
+        (JUMP_EQUAL, 0, 1, _HOP_LIMIT),
+        (RETURN, 0, 0, ACCEPT),
         (RETURN, 0, 0, DROP),
     ]
 

@@ -103,14 +103,42 @@ async def test_hears_others_with_our_ips_and_nothing_else(ip: IPAddress) -> None
         assert len(heard) == 3
 
 
-@pytest.mark.usefixtures("namespace")
-async def test_an_advertisement_is_heard_whatever_options_it_has() -> None:
-    """Neighbours pass over options that they do not know, and take its word."""
-    options = bytes([2, 1]) + OTHER + bytes([253, 160]) + bytes(160 * 8 - 2)
-    message = struct.pack("!BBHI16s", 136, 0, 0, 0x20000000, V6.packed) + options
+def advertised(options: bytes) -> bytes:
+    """Return an advertisement with more options after the one that has the MAC."""
+    message = struct.pack("!BBHI16s", 136, 0, 0, 0x20000000, V6.packed)
+    message += bytes([2, 1]) + OTHER + options
     group = ip_address("ff02::1").packed
-    frame = frames._icmpv6(b"\x33\x33\0\0\0\1", OTHER, V6.packed, group, message)
+    return frames._icmpv6(b"\x33\x33\0\0\0\1", OTHER, V6.packed, group, message)
+
+
+def behind(kind: int, frame: bytes) -> bytes:
+    """Return a frame with a header of options (PadN) before its message."""
+    size = int.from_bytes(frame[18:20], "big") + 8
+    head = frame[:18] + size.to_bytes(2, "big") + bytes([kind]) + frame[21:54]
+    return head + bytes([frame[20], 0, 1, 4, 0, 0, 0, 0]) + frame[54:]
+
+
+@pytest.mark.usefixtures("namespace")
+@pytest.mark.parametrize(
+    "frame",
+    [
+        advertised(bytes([253, 160]) + bytes(160 * 8 - 2)),
+        behind(0, advertised(b"")),
+        behind(60, advertised(b"")),
+        behind(0, behind(60, advertised(b""))),
+    ],
+    ids=["unknown option", "hop-by-hop", "destination", "both"],
+)
+async def test_an_advertisement_is_heard_whatever_options_it_has(
+    namespace: PrivateNamespace, frame: bytes
+) -> None:
+    """Neighbours pass over options that they do not know, and take its word."""
+    namespace.ip("addr add 2001:db8::9/64 dev v1 nodad")
+    namespace.ip(f"neigh replace {V6} lladdr 02:00:00:00:00:11 nud reachable dev v1")
     async with watching() as (_, heard):
+        with sending("v0") as send:
+            send(frame)
+            await until(lambda: "00:99" in namespace.ip("-6 neigh show dev v1"))
         with sending() as send:
             send(frame)
             await until(lambda: heard)

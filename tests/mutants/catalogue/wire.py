@@ -284,4 +284,12 @@ MUTATIONS = (
         new="LARGEST = 2**8",
         tests=("netns/test_wire_watch.py",),
     ),
+    Mutation(
+        name="advertisement-behind-options-is-not-heard",
+        promise="When another station announces it, extip logs and counts that",
+        file="net/wire_filter.py",
+        old="(JUMP_EQUAL, 0, 1, _HOP_LIMIT),",
+        new="(JUMP_EQUAL, 1, 1, _HOP_LIMIT),",
+        tests=("unit/net/test_wire_filter.py",),
+    ),
 )

@@ -117,6 +117,18 @@ def test_noise_is_no_reason_to_fail(noise: bytes, kind: bytes) -> None:
     parse(bytes(12) + kind + noise)
 
 
+@pytest.mark.parametrize("kind", [0, 60, 43, 44, 58])
+def test_only_headers_of_options_are_passed_over(kind: int) -> None:
+    """Neighbours take the word of a message behind these, and of none in fragments (RFC 6980)."""
+    frame = announcement(V6, MAC)
+    size = int.from_bytes(frame[18:20], "big") + 8
+    head = frame[:18] + size.to_bytes(2, "big") + bytes([kind]) + frame[21:54]
+    wrapped = head + bytes([58, 0, 1, 4, 0, 0, 0, 0]) + frame[54:]
+    assert parse(wrapped) == (parse(frame) if kind in (0, 60) else None)
+    assert parse(wrapped[:-1]) is None
+    assert parse(wrapped[:55] + b"\xff" + wrapped[56:]) is None
+
+
 def test_an_option_of_no_length_ends_the_message() -> None:
     frame = announcement(V6, MAC)
     body = frame[54:78] + bytes(8)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from extip.net import bpf, frames
 from extip.net.wire_filter import (
     RANGES,
+    any_ndp_program,
     arp_answers_program,
     arp_program,
     ndp_answers_program,
@@ -84,6 +85,20 @@ def test_neither_our_own_frames_nor_those_for_others_do(ip, packet_type):
 def test_a_mac_that_differs_in_one_half_only_is_another_one():
     for mac in (OWN[:4] + b"\x00\x09", b"\x02\x00\x00\x09" + OWN[4:]):
         assert passes(program([V4[0]]), frames.announcement(V4[0], mac))
+
+
+@pytest.mark.parametrize(
+    ("kind", "hops", "heard"), [(0, 255, True), (60, 255, True), (0, 1, False), (17, 255, False)]
+)
+def test_what_may_have_a_message_behind_options_passes(kind, hops, heard):
+    """Reports of multicast listeners have such options, too, and a hop limit of 1."""
+    frame = bytearray(frames.announcement(ip_address("fd00::1"), OTHER))
+    frame[20], frame[21] = kind, hops
+    for made in (
+        ndp_program([IPv6Address("fd00::9")], own=OWN, probes=False),
+        any_ndp_program(own=OWN),
+    ):
+        assert passes(made, bytes(frame)) is heard
 
 
 def test_a_solicitation_from_one_of_our_ips_passes():
