@@ -53,6 +53,8 @@ class Sweep:
             ip = self._ips.pop()
             if ip not in self._done:
                 yield ip
+        if not self:
+            self._done.clear()  # it may be large, and so may be what the next sweep begins with
 
     def has_done(self, part: Part) -> None:
         """Note what need not be touched any more."""

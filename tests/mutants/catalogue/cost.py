@@ -174,6 +174,14 @@ MUTATIONS = (
         new="self._knows_all, self._starting = False, False",
         tests=("unit/scheduling/test_scheduler_steps.py",),
     ),
+    Mutation(
+        name="next-sweep-begins-with-what-the-last-one-left",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="pools/policy/sweep.py",
+        old="        if not self:\n            self._done.clear()",
+        new="        if not self:\n            pass",
+        tests=("unit/pools/test_sweep.py",),
+    ),
     _of_facts(
         "one-node-costs-all",
         "a change of a node costs the facts of that node",

@@ -33,6 +33,19 @@ def test_what_is_to_be_touched_is_looked_up_when_it_has_its_turn():
     assert not sweep
 
 
+def test_a_sweep_that_is_over_remembers_nothing():
+    """The next one would begin with a long step: to forget very many takes milliseconds."""
+    ips = [CachedIPv4Address("10.0.0.1"), CachedIPv4Address("10.0.0.2")]
+    sweep = Sweep()
+    sweep.begin((["a"],), ips)
+    assert [*sweep.services(1)] == ["a"]
+    assert [*sweep.ips(1)] == [ips[1]]
+    sweep.has_done(Part({"a": None}, {ips[1]: None}))
+    assert sweep._done == {"a", ips[1]}
+    assert [*sweep.ips(1)] == [ips[0]]
+    assert not sweep._done
+
+
 @given(
     st.lists(st.sampled_from("abcdef"), unique=True),
     st.lists(st.sampled_from("abcdef"), unique=True),
