@@ -120,7 +120,7 @@ MUTATIONS = (
         promise="The interface converges",
         file="cache/mutation.py",
         old="if ours is not None and self._has(ours[0]):",
-        new="if ours is None and self._has(ours):",
+        new="if ours is not None and not ours:",
         tests=_OVERLAY,
     ),
     Mutation(
