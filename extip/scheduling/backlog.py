@@ -4,7 +4,7 @@ Each decision about an IP replaces the writes of the last one. Some writes canno
 one of the claim is on its way, or failed, or is undone each time. They are offered again later.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim
@@ -98,15 +98,20 @@ class Backlog:
         for name in chores:
             self._offer_chore(name)
 
-    def look_again(self) -> float | None:
-        """Offer what had to wait; return the seconds until one has waited long enough, or None."""
-        for name in list(self._withheld):
-            self._offer(name)
-        for name in list(self._later):
-            self._offer_chore(name)
+    def look_again(self, most: int) -> Iterator[None]:
+        """Offer what had to wait, and yield each time before more than `most` offers."""
+        waiting = [(self._offer, name) for name in self._withheld]
+        waiting += [(self._offer_chore, name) for name in self._later]
+        for number, (offer, name) in enumerate(waiting, start=1):
+            offer(name)
+            if number % most == 0 and number < len(waiting):
+                yield
+
+    def contested_s(self) -> float | None:
+        """Return the seconds until something has waited long enough, or None."""
         newcomers = self._look_at_newcomers()
         waits = self._writer.waiting() if self._withheld else {}
-        waits_s = [waits[name] for name in self._withheld if name in waits]
+        waits_s = [wait_s for name, wait_s in waits.items() if name in self._withheld]
         waits_s += filter(None, (self._writer.wait_s(self._chores[name]) for name in self._later))
         waits_s += newcomers
         return min(waits_s, default=None)

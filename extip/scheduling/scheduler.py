@@ -81,7 +81,6 @@ _AUDIT_S = 5.0
 _STEP = 64
 """IPs that are decided at once: a few milliseconds, for which nothing else runs."""
 
-
 _AnyLane = Lane[SetFailedOver] | Lane[Write] | Lane[AllocationWrite] | Lane[Chore]
 
 
@@ -295,7 +294,9 @@ class ClaimScheduler:
         await self._decide_due(inputs.cluster)
         if not self._state.pending:
             self._backlog.prepare(self._failovers.step(self._state.claims, inputs.cluster))
-        contested_s = self._backlog.look_again()
+        for _ in self._backlog.look_again(_STEP):
+            await self._between_steps()
+        contested_s = self._backlog.contested_s()
         service_updates, statuses_s = self._allocator.due(self._demand.allocation)
         self._publication.offer(service_updates)
         leisure_s = self._leisure.step(self._state, inputs)

@@ -175,6 +175,14 @@ MUTATIONS = (
         tests=("unit/scheduling/test_scheduler_steps.py",),
     ),
     Mutation(
+        name="all-that-waits-is-offered-in-one-step",
+        promise="a new leader, or a change of pools, is worked on in small steps",
+        file="scheduling/backlog.py",
+        old="if number % most == 0 and number < len(waiting):",
+        new="if number % most == 0 and number > len(waiting):",
+        tests=("unit/scheduling/test_scheduler_steps.py",),
+    ),
+    Mutation(
         name="next-sweep-begins-with-what-the-last-one-left",
         promise="a new leader, or a change of pools, is worked on in small steps",
         file="pools/policy/sweep.py",

@@ -41,6 +41,39 @@ async def test_state_and_allocator_read_the_same_claims_in_different_steps():
     assert {name for step in first for name in step} == set(world.server.cache)
 
 
+@virtually
+async def test_many_writes_that_have_to_wait_are_offered_again_in_steps():
+    """After the death of a node all its claims may wait for one write, and each pass looks."""
+    world = World()
+    world.ips = ips(300)
+    backlog, offers = world.scheduler._backlog, [0]
+    waits, offer, between_steps = [True], backlog._offer, world.scheduler._between_steps
+
+    def counting(name):
+        offers[-1] += 1
+        offer(name)
+
+    async def noting():
+        offers.append(0)
+        await between_steps()
+
+    backlog._holds_back = lambda _write: waits[0]
+    backlog._offer = counting  # type: ignore[method-assign]
+    world.scheduler._between_steps = noting  # type: ignore[method-assign]
+    async with world.running():
+        await asyncio.sleep(1)
+        for _ in range(3):
+            world.scheduler.trigger()
+            await asyncio.sleep(1)
+        assert len(backlog._withheld) == 300
+        assert not world.placed()
+        assert 64 <= max(offers) <= 128, "up to 64 of them are new decisions"
+        waits[0] = False
+        world.scheduler.trigger()
+        await asyncio.sleep(5)
+        assert len(world.placed()) == 300
+
+
 class Cycle:
     """Garbage, as soon as nobody has it, that the collector alone finds."""
 
