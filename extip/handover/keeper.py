@@ -164,8 +164,9 @@ class Handover:
         if counts or not self._is_there(kept):
             self._drop(kept)
         else:
-            kept.since = now
-            self._queue.add_after(kept.claim.name, self._timeout_s)
+            pause_s = max(self._timeout_s, UNKNOWN_S)  # `--drain-timeout 0s` is allowed
+            kept.since = now + pause_s - self._timeout_s
+            self._queue.add_after(kept.claim.name, pause_s)
 
     def _is_there(self, kept: _Kept) -> bool:
         return kept.claim.interface is not None and self._is_up(kept.claim.interface.ip)

@@ -31,7 +31,7 @@ def claim(node, *, version=10, holder=""):
 class World:
     """What a node's watch and the API server know of one claim."""
 
-    def __init__(self):
+    def __init__(self, timeout_s: float = TIMEOUT_S):
         self.watched: IpClaim | None = None
         self.truth: IpClaim | Exception = NotFoundError("gone", status=404)
         self.delay_s = 0.01
@@ -43,7 +43,7 @@ class World:
             node="n1",
             watched=lambda _: self.watched,
             fetch=self.fetch,
-            timeout_s=TIMEOUT_S,
+            timeout_s=timeout_s,
             is_up=lambda _: self.up,
             in_contact=lambda: self.in_contact,
             on_change=self.on_change,
@@ -87,10 +87,10 @@ class World:
         return self.now() - self.left_at
 
 
-def play(scenario):
+def play(scenario, world=None):
     async def main():
-        async with World().running() as world:
-            return await scenario(world)
+        async with (world or World()).running() as playing:
+            return await scenario(playing)
 
     return run_virtually(main())
 
@@ -237,6 +237,19 @@ def test_while_the_api_server_is_away_it_stays_as_the_next_holder_may_not_have_h
         assert TIMEOUT_S <= world.now() - back_at <= 2 * TIMEOUT_S
 
     play(scenario)
+
+
+def test_it_looks_now_and_then_also_where_the_next_holder_gets_no_time_at_all():
+    world = World(timeout_s=0.0)
+    world.watched, world.in_contact = claim("n2", version=11), False
+
+    async def scenario(_):
+        await asyncio.sleep(10)
+        assert world.handover.kept()
+        world.in_contact = True
+        await world.kept_for()
+
+    play(scenario, world)
 
 
 def test_after_that_it_goes_as_soon_as_the_next_holder_is_up():
