@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from math import inf
 
 from extip import log
+from extip.claims.policy.claims import is_pinned
 from extip.clock import Clock
 from extip.scheduling.claim_writer import ClaimWriter
 from extip.scheduling.inputs import SchedulerInputs
@@ -90,9 +91,8 @@ class Rebalancer:
     def step(self, state: ScheduleState, inputs: SchedulerInputs) -> float | None:
         """Move claims now if it is time; return the seconds until the next step, or None."""
         now = self._clock.monotonic()
-        steady = self._trials.trusted(inputs.steady, now)
-        self._take_back(state, steady, now)
-        again_s = self._balance(state, steady, now)
+        self._take_back(state, inputs.steady, now)
+        again_s = self._balance(state, self._trials.trusted(inputs.steady, now), now)
         if not self._trials.under_way:
             return again_s
         return REBALANCE_S if again_s is None else min(again_s, REBALANCE_S)
@@ -104,22 +104,25 @@ class Rebalancer:
     def _take_back(self, state: ScheduleState, steady: frozenset[str], now: float) -> None:
         """Give IPs back to the nodes that had them up, where the new ones report that they cannot.
 
-        The plan of the moves counted on those nodes.
+        A write that is lost is offered again. The plan of the moves counted on those nodes.
         """
+        standing = state.standing
         for move, report in self._trials.failed(state.claims, steady, now):
-            claim, standing = state.claims[move.claim], state.standing
+            claim = state.claims[move.claim]
             needs = None if standing is None else needs_of(claim, standing.snapshot)
-            if standing is None or needs is None:
+            underway = self._changes.has(move.claim)
+            if standing is None or needs is None or is_pinned(claim) or underway:
                 continue
-            self._plan = None
-            self._left.clear()
-            if move.source in standing.filters.filter_nodes(needs).nodes:
+            if move.source not in standing.filters.filter_nodes(needs).nodes:
+                continue
+            why = f"it did not come up on {move.target}"
+            write = AssignClaim(claim=claim, node=move.source, why=why)
+            if self._changes.revise(move.claim, write, first=True):
+                self._plan = None
+                self._left.clear()
                 self._log.warning(
                     "move_taken_back", claim=move.claim, node=move.target, reason=report
                 )
-                why = f"it did not come up on {move.target}"
-                write = AssignClaim(claim=claim, node=move.source, why=why)
-                self._changes.revise(move.claim, write, first=True)
 
     def _balance(self, state: ScheduleState, steady: frozenset[str], now: float) -> float | None:
         """Take the next step towards balance between these nodes."""

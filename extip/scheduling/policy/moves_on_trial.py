@@ -30,13 +30,19 @@ STAYS_S = 2 * AVOIDED_S
 _PATIENCE_S = 30.0
 """Seconds after which a move that nothing is heard of is not on trial any more."""
 
+_TAKEN_BACK_S = 300.0
+"""Seconds from the report for which a move is taken back: a write may fail, or have to wait."""
+
 
 @dataclass(slots=True)
 class _Trial:
     move: Move
     since: float
+    """The time of the move, then of the claim with its new node, then of that node's report."""
     made: bool = False
     """The claim names its new node."""
+    report: str = ""
+    """Why its IP does not come up there."""
 
 
 @dataclass(slots=True)
@@ -78,22 +84,34 @@ class MovesOnTrial:
     ) -> Iterable[tuple[Move, str]]:
         """Return the moves whose IPs do not come up, with the reports, and avoid their nodes.
 
-        The others go on, or are over. A move from a node that is not `steady` stands.
+        Each is returned until its claim has left the new node: the write may fail. The others go
+        on, or are over. A move from a node that is not `steady` stands.
         """
         found: list[tuple[Move, str]] = []
         for name, trial in list(self._trials.items()):
             claim, move = claims.get(name), trial.move
             if claim is not None and claim.spec.node_name == move.target and not trial.made:
                 trial.made, trial.since = True, now
-            if claim is None or _is_over(claim, trial, now):
+            if claim is None or _is_elsewhere_or_up(claim, trial):
                 del self._trials[name]
-            elif trial.made and now - trial.since >= JUDGED_S and (report := _obstacle(claim)):
+                continue
+            self._judge(claim, trial, now)
+            stands = trial.report and move.source not in steady
+            if stands or now - trial.since > (_TAKEN_BACK_S if trial.report else _PATIENCE_S):
                 del self._trials[name]
-                self._avoided[move.target] = now + AVOIDED_S
-                self._staying[name] = now + STAYS_S
-                if move.source in steady:
-                    found.append((move, report))
+            elif trial.report:
+                found.append((move, trial.report))
         return found
+
+    def _judge(self, claim: IpClaim, trial: _Trial, now: float) -> None:
+        """Take the first report of the new node that speaks against the move, however late."""
+        if trial.report or not trial.made or now - trial.since < JUDGED_S:
+            return
+        trial.report = _obstacle(claim)
+        if trial.report:
+            trial.since = now
+            self._avoided[trial.move.target] = now + AVOIDED_S
+            self._staying[trial.move.claim] = now + STAYS_S
 
     def forget(self) -> None:
         """Forget all: another process may have moved claims meanwhile."""
@@ -102,11 +120,10 @@ class MovesOnTrial:
         self._staying.clear()
 
 
-def _is_over(claim: IpClaim, trial: _Trial, now: float) -> bool:
-    node, move = claim.spec.node_name, trial.move
-    elsewhere = node != (move.target if trial.made else move.source)
-    up = trial.made and place_of(claim) is not None
-    return elsewhere or up or now - trial.since > _PATIENCE_S
+def _is_elsewhere_or_up(claim: IpClaim, trial: _Trial) -> bool:
+    move = trial.move
+    elsewhere = claim.spec.node_name != (move.target if trial.made else move.source)
+    return elsewhere or (trial.made and place_of(claim) is not None)
 
 
 def _obstacle(claim: IpClaim) -> str:

@@ -67,14 +67,26 @@ MUTATIONS = (
     _of_trial(
         "refused-move-stands",
         "A node that cannot bring such an IP up gives it back within seconds",
-        "if move.source in steady:",
-        "if move.source in steady and move.source == move.target:",
+        "elif trial.report:",
+        "elif trial.report and move.source == move.target:",
+    ),
+    _of_trial(
+        "lost-write-back-is-not-made-again",
+        "A write back that fails is made again, for 5 minutes",
+        "_TAKEN_BACK_S if trial.report else",
+        "0.0 if trial.report else",
+    ),
+    _of_trial(
+        "late-report-of-a-refusal-is-ignored",
+        "A node that cannot bring such an IP up gives it back within seconds",
+        "now - trial.since < JUDGED_S:",
+        "not JUDGED_S <= now - trial.since <= _PATIENCE_S:",
     ),
     _of_trial(
         "node-that-refuses-gets-the-next-one",
         "No more IPs are moved there for 10 minutes",
-        "self._avoided[move.target] = now + AVOIDED_S",
-        "self._avoided[move.target] = now",
+        "self._avoided[trial.move.target] = now + AVOIDED_S",
+        "self._avoided[trial.move.target] = now",
     ),
     _of_trial(
         "old-report-takes-a-move-back",

@@ -52,6 +52,48 @@ def test_a_move_that_its_node_reports_to_fail_is_taken_back_after_a_moment(kind)
     assert failed(trials, found, 6.0) == []
     assert trials.under_way
     assert failed(trials, found, 6.0 + JUDGED_S) == [(MOVE, "it is refused")]
+    assert failed(trials, BEFORE, 7.0 + JUDGED_S) == []
+    assert not trials.under_way
+
+
+def test_it_is_taken_back_until_its_claim_has_left_the_node_for_minutes():
+    """The write may be lost. The node is avoided from its first report on."""
+    trials = begun()
+    failed(trials, REFUSED, 1.0)
+    for passed_s in range(0, 300, 20):
+        assert failed(trials, REFUSED, 2.0 + passed_s) == [(MOVE, "it is refused")]
+    assert trials.again_s(2.0) == AVOIDED_S
+    assert failed(trials, REFUSED, 303.0) == []
+    assert not trials.under_way
+
+
+def test_a_later_report_of_the_same_failure_is_not_needed():
+    """A change of the claim, such as another standby, leaves the report behind for a moment."""
+    trials = begun()
+    failed(trials, REFUSED, 1.0)
+    failed(trials, REFUSED, 2.0)
+    changed = claim("n2", told(ACCEPTED, "False", generation=2), generation=3)
+    assert failed(trials, changed, 3.0) == [(MOVE, "it is refused")]
+
+
+def test_a_report_counts_however_late_it_is_looked_at():
+    """The scheduler may make other writes for minutes."""
+    trials = begun()
+    failed(trials, REFUSED, 1.0)
+    assert failed(trials, REFUSED, 500.0) == [(MOVE, "it is refused")]
+    assert "n2" not in trials.trusted(STEADY, 500.0)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [claim("n2", told(UP, "True", generation=2), holder="n2", generation=2), None],
+    ids=["it is up", "it is gone"],
+)
+def test_a_failure_that_is_over_is_not_taken_back_any_more(found):
+    trials = begun()
+    failed(trials, REFUSED, 1.0)
+    failed(trials, REFUSED, 2.0)
+    assert failed(trials, found, 3.0) == []
     assert not trials.under_way
 
 
@@ -95,6 +137,7 @@ def test_a_node_that_is_not_well_any_more_gets_nothing_back():
     trials = begun()
     failed(trials, REFUSED, 1.0)
     assert failed(trials, REFUSED, 1.0 + JUDGED_S, STEADY - {"n1"}) == []
+    assert not trials.under_way
     assert "n2" not in trials.trusted(STEADY, 2.0)
 
 
