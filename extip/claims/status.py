@@ -9,6 +9,7 @@ The owner tasks are `ClaimStatusWriter.run`, one for each of `CONCURRENCY` write
 
 import asyncio
 from collections.abc import Mapping
+from itertools import islice
 from random import Random
 
 from extip import log
@@ -46,11 +47,13 @@ with the moves of the rest, and traffic waits for those, not for reports. So aft
 arrivals reports wait for `_QUIET_S` without another one. The wait ends after `_MAX_HOLD_S`, since a
 drained node waits for the reports; from then on each writer makes one report in `_TRICKLE_S`."""
 
+_RELEASE_S = 0.05
 _NEW_QUIET_S = 1.0
 _NEW_MAX_HOLD_S = 60.0
 """Many new IPs come up in a row when many services are created. Nobody waits for a report of an IP
 that no node had before, while the API server is busy with the rest of the services. So these
-reports may wait for longer."""
+reports may wait for longer. Then `CONCURRENCY` of them are made in `_RELEASE_S`, in `_TRICKLE_S`
+while more new IPs come up."""
 
 _CONFLICTS = 4
 """Conflicts in a row after which a write has to wait."""
@@ -120,8 +123,7 @@ class ClaimStatusWriter:
                 if name in self._held_back:
                     continue
                 await self._report(name)
-                now = self._clock.monotonic()
-                if self._arrivals.many(now) or self._newcomers.many(now):
+                if self._arrivals.many(self._clock.monotonic()):
                     await self._clock.sleep(_TRICKLE_S)
             except ApiError as error:
                 self._failed(name, error)
@@ -159,14 +161,17 @@ class ClaimStatusWriter:
             self._release_at = loop.call_later(seconds, self._release)
 
     def _release(self) -> None:
+        """Let a few reports go: others, for which nodes may wait, must not be behind many."""
         self._release_at = None
-        hold_s = self._newcomers.hold_s(self._clock.monotonic())
-        if hold_s > 0:
+        now = self._clock.monotonic()
+        hold_s = self._newcomers.hold_s(now)
+        if hold_s <= 0:
+            for name in tuple(islice(self._held_back, CONCURRENCY)):
+                del self._held_back[name]
+                self._queue.add(name)
+            hold_s = _TRICKLE_S if self._newcomers.many(now) else _RELEASE_S
+        if self._held_back:
             self._release_in(hold_s)
-            return
-        for name in self._held_back:
-            self._queue.add(name)
-        self._held_back.clear()
 
     async def _report_last(self, name: str) -> None:
         try:

@@ -48,26 +48,31 @@ class Preparation:
         """
         now = self._clock.monotonic()
         next_at = max(self._next_at, self._writer.pruned_at + _PRUNED_S)
+        if now < next_at and steady:
+            return next_at - now
         waiting = self._writer.unprepared()
         fixed = self._chores.unavailable() | waiting.keys()
         if now < next_at:
-            idle = not steady and not state.standbys.are_lacking(fixed)
-            return min(waiting.values(), default=None) if idle else next_at - now
+            lacking = state.standbys.are_lacking(fixed)
+            return next_at - now if lacking else min(waiting.values(), default=None)
         if state.standing is None:
             return None
-        for begun in self._chores.in_flight.values():
-            if isinstance(begun, SetStandby):
-                state.standbys.expect(begun, state.claims)
-        lacking = state.standbys.choose(state.claims, state.standing, most=_CHOSEN, fixed=fixed)
-        for one in lacking:
+        self._expect_those_on_their_way(state)
+        chosen = state.standbys.choose(state.claims, state.standing, most=_CHOSEN, fixed=fixed)
+        for one in chosen:
             self._offer(one)
         basis = state.version, steady
-        if not lacking and not state.standbys.are_lacking(fixed):
+        if not chosen and not state.standbys.are_lacking(fixed):
             if not balanced or not steady or basis == self._even:
                 return min(waiting.values(), default=None)
             self._even_out(state, state.standing, basis, fixed)
         self._next_at = now + STEP_S
         return STEP_S
+
+    def _expect_those_on_their_way(self, state: ScheduleState) -> None:
+        for begun in self._chores.in_flight.values():
+            if isinstance(begun, SetStandby):
+                state.standbys.expect(begun, state.claims)
 
     def _even_out(
         self,

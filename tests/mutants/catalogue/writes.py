@@ -140,6 +140,14 @@ MUTATIONS = (
         tests=_CONTESTED,
     ),
     Mutation(
+        name="reports-of-new-ips-go-before-all-others",
+        promise="Reports of new IPs wait until no more come up, for up to a minute",
+        file="claims/status.py",
+        old="tuple(islice(self._held_back, CONCURRENCY))",
+        new="tuple(islice(self._held_back, None))",
+        tests=_REPORTS,
+    ),
+    Mutation(
         name="new-ips-are-reported-while-many-come-up",
         promise="Reports of new IPs wait until no more come up, for up to a minute",
         file="claims/status.py",

@@ -134,7 +134,7 @@ def test_a_thousand_at_once_with_bounded_concurrency():
             world.put(name)
         await asyncio.sleep(1)
         world.writer.on_outcomes(dict.fromkeys(names, UP))
-        await asyncio.sleep(2)
+        await asyncio.sleep(6)
         assert all(world.up(name) == "True" for name in names)
         assert len(world.patches) == 1000
         assert world.busiest == CONCURRENCY
@@ -185,9 +185,50 @@ def test_nothing_is_reported_of_new_ips_while_many_come_up():
     async def scenario(world):
         last = await come_up(world, 500, every_s=0.05)
         assert len([name for at, name in world.patches if at < last]) <= 16
-        await asyncio.sleep(2)
+        await asyncio.sleep(4)
         assert all(world.up(f"c{n}") == "True" for n in range(500))
         assert len(world.patches) == 500
+
+    play(scenario)
+
+
+def test_a_report_that_a_node_may_wait_for_is_not_behind_those_of_new_ips():
+    async def scenario(world):
+        names = [f"c{n}" for n in range(1000)]
+        for name in names:
+            world.put(name)
+        world.put("moved", labels=MOVED)
+        await asyncio.sleep(1)
+        world.writer.on_outcomes(dict.fromkeys(names, UP))
+        await asyncio.sleep(1.2)
+        moved_at = asyncio.get_running_loop().time()
+        world.writer.on_outcomes(dict.fromkeys([*names, "moved"], UP))
+        await asyncio.sleep(6)
+        (reported_at,) = (at for at, name in world.patches if name == "moved")
+        assert reported_at - moved_at < 0.1
+        assert len(world.patches) == 1001
+
+    play(scenario)
+
+
+def test_new_ips_that_come_up_slowly_make_no_other_report_late():
+    async def scenario(world):
+        for n in range(40):
+            world.put(f"c{n}")
+        for n in range(500):
+            world.put(f"m{n}", labels=MOVED)
+        await asyncio.sleep(1)
+        up = {}
+        for n in range(40):
+            up[f"c{n}"] = UP
+            world.writer.on_outcomes(dict(up))
+            await asyncio.sleep(0.8)
+        began = asyncio.get_running_loop().time()
+        world.writer.on_outcomes(up | {f"m{n}": UP for n in range(500)})
+        await asyncio.sleep(3)
+        moved = [at for at, name in world.patches if name.startswith("m")]
+        assert len(moved) == 500
+        assert max(moved) - began < 2
 
     play(scenario)
 
