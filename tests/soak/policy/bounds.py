@@ -14,6 +14,9 @@ DEAD_S = MONITOR_S + 0.1
 ISOLATED_S = 2.0
 """From a port that leads nowhere to its IPs elsewhere: 2.5 heartbeats, and others' word."""
 
+SETTLED_S = 5.0
+"""After the network was away for all: nothing is taken for so long from nodes that are not back."""
+
 REPAIRED_S = 2.0
 """From an address, a claim or a Lease that a person deleted to an IP that is up again."""
 

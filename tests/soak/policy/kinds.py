@@ -148,6 +148,7 @@ KINDS = (
         costs_s=0.0,
         costs_at_end_s=bounds.REPAIRED_S,
         all_along=True,
+        blocks_s=bounds.SETTLED_S,
     ),
     Kind(name="history-compacted", scope="plane", lasts_s=(0.1, 0.2), weight=1),
     Kind(

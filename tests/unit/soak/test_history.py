@@ -85,3 +85,8 @@ def test_nobody_decides_without_the_api_server_and_without_a_leader():
         (50, 60 + bounds.API_BACK_S),
         (50, 50 + bounds.ELECTED_S),
     ]
+
+
+def test_after_the_network_was_away_for_all_moves_wait_until_it_has_settled():
+    (settling,) = history.blocks([fault("switch-restarted", "switch")])
+    assert (settling.begin_s, settling.end_s) == (50, 60 + bounds.SETTLED_S)
