@@ -119,9 +119,13 @@ class CacheFreshness:
         """Return whether the claims in the cache may be acted on now."""
         return self._recent(self._fresh_at)
 
+    def is_heard(self) -> bool:
+        """Return whether the API server takes heartbeats, also where claims cannot be read."""
+        return self._recent(self._heard_at)
+
     def in_contact(self) -> bool:
         """Return whether others take this node for alive: then claims leave it in order."""
-        return self.is_fresh() and self._recent(self._heard_at)
+        return self.is_fresh() and self.is_heard()
 
     def invalidate(self) -> None:
         """Have the claims read anew after another heartbeat, before they may be acted on."""

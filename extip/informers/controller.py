@@ -148,7 +148,7 @@ class ClaimInputs:
             fetch=self._reader.get,
             timeout_s=handover_s,
             is_up=is_up,
-            in_contact=self.freshness.in_contact,
+            in_contact=self.freshness.is_heard,
             on_change=self._changed,
             clock=clock,
             rng=rng,

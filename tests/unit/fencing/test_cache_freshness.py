@@ -356,3 +356,16 @@ def test_one_claim_that_was_found_lost_does_not_count_until_the_watch_has_caught
         assert world.freshness.caught_up("lost")
 
     play(scenario)
+
+
+def test_a_node_whose_heartbeats_are_taken_is_heard_also_where_it_cannot_read_its_claims():
+    async def scenario(world):
+        await asyncio.sleep(10)
+        world.busy = True
+        world.freshness.invalidate()
+        assert not world.freshness.is_heard()
+        await asyncio.sleep(10)
+        assert not world.freshness.in_contact()
+        assert world.freshness.is_heard()
+
+    play(scenario)
