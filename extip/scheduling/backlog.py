@@ -17,9 +17,6 @@ from extip.scheduling.policy.standbys import SetStandby
 from extip.scheduling.policy.state import ScheduleState
 from extip.writes.lanes import Lane
 
-_LOOK_S = 0.5
-"""Seconds between two looks at claims of which many are new."""
-
 
 class Backlog:
     """Hands the most urgent write of each claim to a lane, and chores after it."""
@@ -46,15 +43,12 @@ class Backlog:
         self._chores: dict[str, Chore] = {}
         self._withheld: dict[str, None] = {}
         self._later: dict[str, None] = {}
-        self._new: dict[str, None] = {}
-        """Claims that get no chores yet; many while many are created."""
         self._assumed: dict[str, tuple[Write, IpClaim | None, IpClaim | None]] = {}
 
     def forget(self) -> None:
         """Forget all decisions."""
-        for known in (self._writes, self._chores, self._withheld, self._later, self._new):
+        for known in (self._writes, self._chores, self._withheld, self._later, self._assumed):
             known.clear()
-        self._assumed.clear()
 
     def audit(self, state: ScheduleState, most: int) -> None:
         """Decide some IPs anew, and count what differs: a change must have been overlooked."""
@@ -101,7 +95,8 @@ class Backlog:
     def look_again(self, most: int) -> Iterator[None]:
         """Offer what had to wait, and yield each time before more than `most` offers."""
         waiting = [(self._offer, name) for name in self._withheld]
-        waiting += [(self._offer_chore, name) for name in self._later]
+        chores = [*self._later, *self._writer.newcomers.over()]
+        waiting += [(self._offer_chore, name) for name in chores]
         for number, (offer, name) in enumerate(waiting, start=1):
             offer(name)
             if number % most == 0 and number < len(waiting):
@@ -109,22 +104,12 @@ class Backlog:
 
     def contested_s(self) -> float | None:
         """Return the seconds until something has waited long enough, or None."""
-        newcomers = self._look_at_newcomers()
+        newcomer_s = self._writer.newcomers.next_s()
         waits = self._writer.waiting() if self._withheld else {}
         waits_s = [wait_s for name, wait_s in waits.items() if name in self._withheld]
         waits_s += filter(None, (self._writer.wait_s(self._chores[name]) for name in self._later))
-        waits_s += newcomers
+        waits_s += [] if newcomer_s is None else [newcomer_s]
         return min(waits_s, default=None)
-
-    def _look_at_newcomers(self) -> list[float]:
-        """Offer the chores of claims that are new no more; return how long the others wait."""
-        newcomers = self._writer.newcomers
-        if not self._new or newcomers.many:
-            return [_LOOK_S] if self._new else []
-        waiting = newcomers.waiting()
-        for name in self._new.keys() - waiting.keys():
-            self._offer_chore(name)
-        return [waiting[name] for name in self._new]
 
     def assume(
         self, changes: Mapping[str, IpClaim | None], known: Callable[[str], IpClaim | None]
@@ -181,14 +166,12 @@ class Backlog:
         One that somebody undoes comes ever more rarely.
         """
         self._later.pop(name, None)
-        self._new.pop(name, None)
         chore = self._chores.get(name)
         if chore is None:
             return
         urgent = _is_urgent(chore)
-        if not urgent and self._writer.newcomers.wait_s(name) > 0:
+        if not urgent and self._writer.newcomers.is_new(name):
             self._lane_of_chores.revise(name, None)
-            self._new[name] = None
             return
         held = self._moves.has(name) or self._changes.has(name)
         held |= self._writer.wait_s(chore) > 0

@@ -144,12 +144,9 @@ class ClaimWriter:
         return {str(name): wait_s for name, wait_s in waiting.items()}
 
     def unprepared(self) -> dict[str, float]:
-        """Return the claims that get no standby yet, with the seconds that it waits.
-
-        They are new, or somebody removes it each time.
-        """
+        """Return the claims whose standby somebody removes, with the seconds that it waits."""
         waiting = self._prepared.waiting(self._clock.monotonic())
-        return {str(name): wait_s for name, wait_s in waiting.items()} | self.newcomers.waiting()
+        return {str(name): wait_s for name, wait_s in waiting.items()}
 
     def wait_s(self, chore: Chore) -> float:
         """Return the seconds that a condition waits, as somebody removes it each time, or 0.

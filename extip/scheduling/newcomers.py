@@ -6,7 +6,8 @@ that most claims need no write for it. While many claims are created, their serv
 writes, and not for chores.
 """
 
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from itertools import islice
 
 from extip.clock import Clock
 from extip.writes.policy.burst import Burst
@@ -25,75 +26,83 @@ _LONGEST_S = 90.0
 """The longest time for which a claim is new, in seconds. Nodes hold their reports back, too."""
 
 
-@dataclass(slots=True)
-class _Newcomer:
-    created_at: float
-    awaited: bool
-    """Whether its node is going to report."""
-
-
 class Newcomers:
     """The claims that are new, by name; one event loop owns it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._burst = Burst(few=_FEW, quiet_s=_QUIET_S, longest_s=_MAX_HOLD_S)
-        self._known: dict[str, _Newcomer] = {}
+        self._awaited: dict[str, float] = {}
+        """When the claims were created whose nodes are going to report, the oldest first."""
+        self._told: dict[str, float] = {}
+        """The same of all others."""
         self._news_at = 0.0
         """When the last claim was created, or reported of."""
 
     def clear(self) -> None:
         """Forget all."""
-        self._known.clear()
+        self._awaited.clear()
+        self._told.clear()
 
     def created(self, name: str, *, node: str) -> None:
         """Take in a claim; an empty `node` reports nothing."""
         now = self._news_at = self._clock.monotonic()
         self._burst.note(1, now)
-        self._known[name] = _Newcomer(now, bool(node))
+        self.drop(name)
+        (self._awaited if node else self._told)[name] = now
 
     def reported(self, name: str) -> None:
         """Note that the node of a claim has reported."""
-        known = self._known.get(name)
-        if known is not None and known.awaited:
-            known.awaited = False
+        created_at = self._awaited.pop(name, None)
+        if created_at is not None:
+            self._told[name] = created_at
             self._news_at = self._clock.monotonic()
 
     def drop(self, name: str) -> None:
         """Take it that a claim is new no more: it was deleted, or moved."""
-        self._known.pop(name, None)
+        self._awaited.pop(name, None)
+        self._told.pop(name, None)
 
-    def wait_s(self, name: str) -> float:
-        """Return the seconds for which a claim is new yet; 0 when it is not."""
-        known = self._known.get(name)
-        if known is None:
-            return 0.0
-        now = self._clock.monotonic()
-        wait_s = self._end(known, now + self._burst.hold_s(now)) - now
-        if wait_s <= 0:
-            del self._known[name]
-        return max(0.0, wait_s)
+    def is_new(self, name: str) -> bool:
+        """Whether a claim gets no chores yet."""
+        return name in self._awaited or name in self._told
 
-    def waiting(self) -> dict[str, float]:
-        """Return all new claims, with the seconds for which they are new yet."""
+    def names(self) -> AbstractSet[str]:
+        """Return the names of all."""
+        return self._awaited.keys() | self._told.keys()
+
+    def over(self) -> list[str]:
+        """Return the names of those whose time is over, and forget them; it looks at no others."""
         now = self._clock.monotonic()
-        held_s = self._burst.hold_s(now)
-        if held_s > 0:
-            return dict.fromkeys(self._known, held_s)
-        found = {name: self._end(known, now) - now for name, known in self._known.items()}
-        found = {name: wait_s for name, wait_s in found.items() if wait_s > 0}
-        self._known = {name: self._known[name] for name in found}
+        report_s, held_until = self._report_s(), now + self._burst.hold_s(now)
+        found: list[str] = []
+        for known, news_s in ((self._awaited, report_s), (self._told, None)):
+            for name, created_at in known.items():
+                if self._end(created_at, news_s, held_until) > now:
+                    break
+                found.append(name)
+        for name in found:
+            self.drop(name)
         return found
 
-    @property
-    def many(self) -> bool:
-        """Whether many claims are being created."""
-        return self._burst.hold_s(self._clock.monotonic()) > 0
+    def next_s(self) -> float | None:
+        """Return the seconds until the time of the first is over; None for none."""
+        now = self._clock.monotonic()
+        report_s, held_until = self._report_s(), now + self._burst.hold_s(now)
+        ends = [
+            self._end(created_at, news_s, held_until)
+            for known, news_s in ((self._awaited, report_s), (self._told, None))
+            for created_at in islice(known.values(), 1)
+        ]
+        return max(0.0, min(ends) - now) if ends else None
 
-    def _end(self, known: _Newcomer, held_until: float) -> float:
-        """Return when a claim is new no more."""
-        least = known.created_at + _NEW_S
-        if known.awaited:
-            report_s = _REPORT_S if len(self._known) <= _FEW else _MANY_REPORT_S
+    def _report_s(self) -> float:
+        few = len(self._awaited) + len(self._told) <= _FEW
+        return _REPORT_S if few else _MANY_REPORT_S
+
+    def _end(self, created_at: float, report_s: float | None, held_until: float) -> float:
+        """Return when a claim is new no more; None for a report that is not waited for."""
+        least = max(created_at + _NEW_S, held_until)
+        if report_s is not None:
             least = max(least, self._news_at + report_s)
-        return min(known.created_at + _LONGEST_S, max(least, held_until))
+        return min(created_at + _LONGEST_S, least)

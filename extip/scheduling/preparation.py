@@ -51,7 +51,8 @@ class Preparation:
         if now < next_at and steady:
             return next_at - now
         waiting = self._writer.unprepared()
-        fixed = self._chores.unavailable() | waiting.keys()
+        new = self._writer.newcomers.names()
+        fixed = self._chores.unavailable() | waiting.keys() | new
         if now < next_at:
             lacking = state.standbys.are_lacking(fixed)
             return next_at - now if lacking else min(waiting.values(), default=None)
