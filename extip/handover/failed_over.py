@@ -181,6 +181,11 @@ class FailedOver:
         """Note that this node's own watch has a claim: from now on that one tells of it."""
         self._taken.pop(name, None)
 
+    def elsewhere(self, name: str) -> None:
+        """Note that the API server shows a claim elsewhere, whatever the watches still tell."""
+        if right := self._taken.get(name):
+            self._let_go({name: right})
+
     def taken(self, name: str) -> IpClaim | None:
         """Return a claim that this node has taken and that its own watch does not have yet."""
         right, claim = self._taken.get(name), self._to_take.get(name)

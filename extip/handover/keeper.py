@@ -56,7 +56,7 @@ class Handover:
         fetch: Callable[[str], Awaitable[IpClaim]],
         timeout_s: float,
         is_up: Callable[[IPAddress], bool],
-        in_contact: Callable[[], bool],
+        is_heard: Callable[[], bool],
         on_change: Callable[[], None],
         clock: Clock,
         rng: Random,
@@ -65,7 +65,7 @@ class Handover:
 
         `watched` returns a claim that `node` held before, as the watch showed it last. `fetch` asks
         the API server and raises ApiError. `is_up` tells whether an IP is on an interface, and
-        `in_contact` whether the API server takes this node's heartbeats. `on_change` is called when
+        `is_heard` whether the API server takes this node's heartbeats. `on_change` is called when
         an address is not kept any more.
         """
         self._node = node
@@ -73,7 +73,7 @@ class Handover:
         self._fetch = fetch
         self._timeout_s = timeout_s
         self._is_up = is_up
-        self._in_contact = in_contact
+        self._is_heard = is_heard
         self._on_change = on_change
         self._clock = clock
         self._queue: WorkQueue[str] = WorkQueue(rng=rng)
@@ -159,7 +159,7 @@ class Handover:
 
     def _end(self, kept: _Kept, now: float) -> None:
         """Let an address go whose time is over, if the next holder could hear of its claim."""
-        was_alone, kept.alone = kept.alone, not self._in_contact()
+        was_alone, kept.alone = kept.alone, not self._is_heard()
         counts = kept.state is not Fate.MOVING or not (was_alone or kept.alone)
         if counts or not self._is_there(kept):
             self._drop(kept)

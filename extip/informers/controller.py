@@ -148,7 +148,7 @@ class ClaimInputs:
             fetch=self._reader.get,
             timeout_s=handover_s,
             is_up=is_up,
-            in_contact=self.freshness.is_heard,
+            is_heard=self.freshness.is_heard,
             on_change=self._changed,
             clock=clock,
             rng=rng,
@@ -240,6 +240,7 @@ class ClaimInputs:
 
     def _lost(self, name: str, version: int) -> None:
         self.freshness.mark_lost(name, version=version)
+        self._failed_over.elsewhere(name)
 
     def on_heartbeat(self, sent_at: float) -> None:
         """Note that the API server took a heartbeat sent at that time (the clock's timeline)."""

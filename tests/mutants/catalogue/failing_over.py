@@ -13,6 +13,14 @@ _TAKING, _NAMING = "handover/failed_over.py", "scheduling/failovers.py"
 
 MUTATIONS = (
     Mutation(
+        name="standby-keeps-what-a-reading-shows-elsewhere",
+        promise="reads the claim, and lets go when it names another node",
+        file=_TAKING,
+        old="if right := self._taken.get(name):",
+        new="if (right := self._taken.get(name)) and not name:",
+        tests=_INPUTS,
+    ),
+    Mutation(
         name="fail-over-beside-an-older-leader-never-ends",
         promise="the node that is back ends its fail-over itself after 90 seconds",
         file="nodes/registration.py",

@@ -35,7 +35,7 @@ class World:
         self.watched: IpClaim | None = None
         self.truth: IpClaim | Exception = NotFoundError("gone", status=404)
         self.delay_s = 0.01
-        self.up = self.in_contact = True
+        self.up = self.is_heard = True
         self.asked = 0
         self.told: list[float] = []
         self.released = asyncio.Event()
@@ -45,7 +45,7 @@ class World:
             fetch=self.fetch,
             timeout_s=timeout_s,
             is_up=lambda _: self.up,
-            in_contact=lambda: self.in_contact,
+            is_heard=lambda: self.is_heard,
             on_change=self.on_change,
             clock=LoopClock(),
             rng=Random(1),  # noqa: S311
@@ -229,10 +229,10 @@ def test_conditions_survive_the_wire():
 def test_while_the_api_server_is_away_it_stays_as_the_next_holder_may_not_have_heard():
     async def scenario(world):
         world.show(claim("n2", version=11))
-        world.in_contact, world.truth = False, ApiUnavailableError("away")
+        world.is_heard, world.truth = False, ApiUnavailableError("away")
         await asyncio.sleep(10 * TIMEOUT_S + 1)
         assert world.handover.kept()
-        world.in_contact, back_at = True, world.now()
+        world.is_heard, back_at = True, world.now()
         await world.kept_for()
         assert TIMEOUT_S <= world.now() - back_at <= 2 * TIMEOUT_S
 
@@ -241,12 +241,12 @@ def test_while_the_api_server_is_away_it_stays_as_the_next_holder_may_not_have_h
 
 def test_it_looks_now_and_then_also_where_the_next_holder_gets_no_time_at_all():
     world = World(timeout_s=0.0)
-    world.watched, world.in_contact = claim("n2", version=11), False
+    world.watched, world.is_heard = claim("n2", version=11), False
 
     async def scenario(_):
         await asyncio.sleep(10)
         assert world.handover.kept()
-        world.in_contact = True
+        world.is_heard = True
         await world.kept_for()
 
     play(scenario, world)
@@ -255,9 +255,9 @@ def test_it_looks_now_and_then_also_where_the_next_holder_gets_no_time_at_all():
 def test_after_that_it_goes_as_soon_as_the_next_holder_is_up():
     async def scenario(world):
         world.show(claim("n2", version=11))
-        world.in_contact = False
+        world.is_heard = False
         await asyncio.sleep(3 * TIMEOUT_S + 1)
-        world.in_contact = True
+        world.is_heard = True
         world.show(claim("n2", version=12, holder="n2"))
         assert not world.handover.kept()
 
@@ -267,12 +267,12 @@ def test_after_that_it_goes_as_soon_as_the_next_holder_is_up():
 def test_an_address_that_made_way_meanwhile_is_not_kept():
     async def scenario(world):
         world.show(claim("n2", version=11))
-        world.in_contact = False
+        world.is_heard = False
         await asyncio.sleep(TIMEOUT_S + 1)
         assert world.handover.kept()
         world.up = False
         assert not world.handover.kept()
-        world.in_contact = world.up = True
+        world.is_heard = world.up = True
         await world.kept_for(2 * TIMEOUT_S)
 
     play(scenario)
@@ -280,7 +280,7 @@ def test_an_address_that_made_way_meanwhile_is_not_kept():
 
 def test_a_claim_of_unknown_fate_is_not_kept_longer_for_that():
     async def scenario(world):
-        world.in_contact, world.truth = False, ApiUnavailableError("away")
+        world.is_heard, world.truth = False, ApiUnavailableError("away")
         assert await world.kept_for() <= 1.0
 
     play(scenario)

@@ -987,6 +987,27 @@ def test_a_claim_that_was_taken_and_goes_elsewhere_is_let_go():
     play(scenario)
 
 
+def test_a_claim_that_was_taken_is_let_go_when_a_reading_shows_it_elsewhere():
+    """As where another station has its IP: both watches may be deaf."""
+
+    async def scenario(world):
+        ip = "10.0.0.2"
+        world.api.put("b", "n2", ip=ip, standby="n1", managed=True, generation=3)
+        await asyncio.sleep(SETTLED_S)
+        world.api.fail_over("n2", b=3)
+        await asyncio.sleep(0.1)
+        for stream in world.api.streams:
+            stream.lag_s = 60.0
+        world.api.put("b", "n3", ip=ip, standby="n1", managed=True, generation=4)
+        await asyncio.sleep(1)
+        assert ip in world.up
+        assert not await world.inputs.is_ours(ip_address(ip))
+        await asyncio.sleep(HANDOVER_S + 1)
+        assert ip not in world.up
+
+    play(scenario)
+
+
 def test_what_a_standby_gives_back_is_up_until_its_node_had_time_to_take_it():
     """The claim was never written. So its report of the node is from before the death."""
 
