@@ -85,7 +85,7 @@ class MovesOnTrial:
         """Return the moves whose IPs do not come up, with the reports, and avoid their nodes.
 
         Each is returned until its claim has left the new node: the write may fail. The others go
-        on, or are over. A move from a node that is not `steady` stands.
+        on, or are over. A move from a node that is not `steady` waits for it.
         """
         found: list[tuple[Move, str]] = []
         for name, trial in list(self._trials.items()):
@@ -96,10 +96,9 @@ class MovesOnTrial:
                 del self._trials[name]
                 continue
             self._judge(claim, trial, now)
-            stands = trial.report and move.source not in steady
-            if stands or now - trial.since > (_TAKEN_BACK_S if trial.report else _PATIENCE_S):
+            if now - trial.since > (_TAKEN_BACK_S if trial.report else _PATIENCE_S):
                 del self._trials[name]
-            elif trial.report:
+            elif trial.report and move.source in steady:
                 found.append((move, trial.report))
         return found
 

@@ -67,7 +67,7 @@ MUTATIONS = (
     _of_trial(
         "refused-move-stands",
         "A node that cannot bring such an IP up gives it back within seconds",
-        "elif trial.report:",
+        "elif trial.report and move.source in steady:",
         "elif trial.report and move.source == move.target:",
     ),
     _of_trial(

@@ -133,11 +133,11 @@ def test_an_ip_that_was_not_up_has_nothing_to_lose():
     assert not trials.under_way
 
 
-def test_a_node_that_is_not_well_any_more_gets_nothing_back():
+def test_a_node_that_is_not_well_any_more_gets_nothing_back_before_it_is():
     trials = begun()
     failed(trials, REFUSED, 1.0)
     assert failed(trials, REFUSED, 1.0 + JUDGED_S, STEADY - {"n1"}) == []
-    assert not trials.under_way
+    assert failed(trials, REFUSED, 60.0) != []
     assert "n2" not in trials.trusted(STEADY, 2.0)
 
 
