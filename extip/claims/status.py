@@ -94,7 +94,7 @@ class ClaimStatusWriter:
         """Take the outcomes of all claims of this node; an unchanged outcome costs nothing."""
         before, self._outcomes = self._outcomes, outcomes
         changed = [name for name, outcome in outcomes.items() if before.get(name) != outcome]
-        new = {name for name in changed if self._is_news_to_nobody(name)}
+        new = {name for name in changed if self._nobody_waits_for(name)}
         now = self._clock.monotonic()
         self._arrivals.note(len(changed) - len(new), now)
         self._newcomers.note(len(new), now)
@@ -147,7 +147,7 @@ class ClaimStatusWriter:
         except TimeoutError:
             self._log.warning("status_not_written", error=f"no time left after {_STOP_S} s")
 
-    def _is_news_to_nobody(self, name: str) -> bool:
+    def _nobody_waits_for(self, name: str) -> bool:
         """Whether an IP is up that no other node had: no node waits for the report."""
         claim = self._claims.get(name)
         if claim is None or claim.status.holder or not self._outcomes[name].up:

@@ -1,11 +1,10 @@
 """Keeps the addresses of claims that left this node until another node has them up.
 
-Guarantees: an address is kept at most `timeout_s`. It is kept at most `UNKNOWN_S` while the fate of
-its claim is unknown. An address whose claim was deleted goes as soon as that is known. It does not
-guarantee that the next holder is up by then.
-
-While the API server is away, the next holder may not have heard of its claim. That time does not
-count: the wire decides (`extip.fencing`). An address that made way is not kept any more.
+Guarantees: an address is kept at most `timeout_s`, and at most `UNKNOWN_S` while the fate of its
+claim is unknown. Time in which the API server takes no heartbeats does not count: the next holder
+may not have heard of its claim. Then the wire decides (`extip.fencing`), and an address that made
+way is not kept any more. An address whose claim was deleted goes as soon as that is known. It does
+not guarantee that the next holder is up by then.
 
 The owner tasks are several of `Handover.run`; the other methods may be called from any task of the
 same loop.
