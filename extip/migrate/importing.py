@@ -15,7 +15,6 @@ from extip.migrate.policy.documents import Document, Documents, group_of, kind_o
 from extip.migrate.policy.result import Result
 from extip.migrate.policy.software import SOFTWARE, Software
 from extip.migrate.sources import read_cluster, read_files, read_segments
-from extip.printable import printable
 
 _HEAD = """\
 # From {title}, by `extip migrate from`. Where it is piped to kubectl:
@@ -62,7 +61,7 @@ def _show(result: Result, software: Software, output: str) -> None:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(told), indent=2).decode() + "\n")
         return
     for remark in result.remarks:
-        sys.stderr.write(f"extip: {printable(str(remark))}\n")
+        sys.stderr.write(f"extip: {remark}\n")
     sys.stderr.write(f"extip: {_ORDER}\n")
     if manifests:
         sys.stdout.write(_HEAD.format(title=software.title))

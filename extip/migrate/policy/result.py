@@ -9,6 +9,7 @@ from extip.api.ipcontroller_v1 import IpClaimPool
 from extip.api.resources import IP_CLAIM_POOLS
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.pools import compile_pools
+from extip.printable import printable
 
 _SHOWN = 4
 """Names in a list that a remark has."""
@@ -31,7 +32,7 @@ class Remark:
         head = "" if self.lost else "note: "
         line = f"{head}{self.where}: {self.why}" + (f"; {self.do}" if self.do else "")
         # A text of a file may break the line, or steer the terminal.
-        return "".join(one if one.isprintable() else "?" for one in " ".join(line.split()))
+        return printable(" ".join(line.split()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -345,7 +345,10 @@ def test_bad_input_gets_one_line(manifest, line):
     ("manifest", "line"),
     [
         ({"kind": "Deployment", "metadata": {"name": "d"}}, "note: Deployment d: it is nothing"),
-        ({"metadata": {"name": "\x1b[31mred\n"}}, "note: an object without a kind ?[31mred : it"),
+        (
+            {"metadata": {"name": "\x1b[31mred\n"}},
+            r"note: an object without a kind \x1b[31mred\n: it",
+        ),
         ({}, "note: an object without a kind without a name: it is nothing"),
         (
             advertisement("a", ipAddressPools=["edge", "gone"]),
