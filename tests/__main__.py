@@ -21,6 +21,7 @@ _LONGEST_LINE = 2**24
 
 _SUMMARY = re.compile(r"=* ?(\d+ [a-z]+.*) in \d+\.\d+s\b")
 _COUNT = re.compile(r"(\d+) ([a-z]+)")
+_NOT_PASSED = ("FAILED ", "ERROR ")
 _KINDS = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
 
 
@@ -34,10 +35,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Its exit code, and the numbers of its last line."""
+    """Its exit code, the numbers of its last line, and its lines of tests that did not pass."""
 
     code: int
     counts: Counter[str]
+    not_passed: Sequence[str] = ()
 
 
 def parts(files: Iterable[Path]) -> Sequence[Part]:
@@ -62,11 +64,12 @@ def counted(line: str) -> Counter[str]:
     return Counter({word.removesuffix("s"): int(number) for number, word in pairs})
 
 
-def total(ended: Iterable[Ended], took_s: float) -> str:
-    """Return one last line for all runs, as pytest has it."""
+def total(ended: Sequence[Ended], took_s: float) -> str:
+    """Return the tests that did not pass, and one last line for all runs, as pytest has them."""
     counts = sum((one.counts for one in ended), Counter[str]())
     said = ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if counts[kind])
-    return f"{said or 'no tests ran'} in {took_s:.2f}s"
+    not_passed = [line for one in ended for line in one.not_passed]
+    return "\n".join([*not_passed, f"{said or 'no tests ran'} in {took_s:.2f}s"])
 
 
 class Runs:
@@ -101,17 +104,20 @@ class Runs:
         self._running.append(process)
         assert process.stdout is not None
         counts: Counter[str] = Counter()
+        not_passed: list[str] = []
         try:
             async for line in process.stdout:
                 text = line.decode(errors="replace").rstrip("\n")
                 print(f"{part.name} | {text}", flush=True)
                 counts.update(counted(text))
+                if text.startswith(_NOT_PASSED):
+                    not_passed.append(text)
         except BaseException:
             self.end(signal.SIGTERM)
             raise
         finally:
             code = await process.wait()
-        return Ended(130 if self._told_to_end else code, counts)
+        return Ended(130 if self._told_to_end else code, counts, not_passed)
 
 
 async def main() -> int:

@@ -60,3 +60,16 @@ async def test_a_signal_ends_the_runs_after_they_have_tidied_up(tmp_path, capfd)
     assert ended.code == 130
     assert (tmp_path / "tidied-up").exists()
     assert "slow | " in capfd.readouterr().out
+
+
+async def test_tests_that_did_not_pass_are_named_at_the_end_again(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "def test_a():\n    pass\n\n\ndef test_b():\n    {}['b']\n"
+    )
+    flags = ["-c", "/dev/null", "-p", "no:randomly", "--rootdir", str(tmp_path)]
+    ended = await Runs(tmp_path).run(Part("short", [*flags, "test_it.py"]))
+    assert ended.code == 1
+    assert total([ended], 2.0).splitlines() == [
+        "FAILED test_it.py::test_b - KeyError: 'b'",
+        "1 failed, 1 passed in 2.00s",
+    ]
