@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 
 from extip.api.resources import IP_CLAIM_POOLS, IP_CLAIMS, SERVICES
 from tests.fakes.virtual_time import virtually
@@ -26,8 +27,19 @@ def sent(cluster: Cluster) -> Counter[str]:
     return Counter({kind: count for kind, count in found.items() if kind in KINDS})
 
 
-async def create(cluster: Cluster, count: int) -> None:
-    for number in range(count):
+async def begin(cluster: Cluster, *, latency_s: float) -> None:
+    cluster.api.latency_s = latency_s
+    cluster.add_node("n1")
+    cluster.start_controller("n1", probe_s=0.0)
+    spec = {"cidr": "10.88.0.0/24", "ranges": [["10.88.0.1", "10.88.0.200"]]}
+    cluster.api.create(IP_CLAIM_POOLS, "pool", spec=spec)
+    cluster.start_scheduler("s1")
+    await asyncio.sleep(30)
+    cluster.api.requests.clear()
+
+
+async def create(cluster: Cluster, numbers: Iterable[int]) -> None:
+    for number in numbers:
         spec = {
             "type": "LoadBalancer",
             "ports": [{"port": 80, "protocol": "TCP"}],
@@ -43,16 +55,9 @@ async def create(cluster: Cluster, count: int) -> None:
 async def test_of_many_services_each_costs_two_writes_before_its_address_answers_and_one_after():
     """A claim and an address at once; once no more come, a report that says `Assigned`, too."""
     async with Cluster().living() as cluster:
-        cluster.api.latency_s = 0.005
-        cluster.add_node("n1")
-        cluster.start_controller("n1", probe_s=0.0)
-        spec = {"cidr": "10.88.0.0/24", "ranges": [["10.88.0.1", "10.88.0.200"]]}
-        cluster.api.create(IP_CLAIM_POOLS, "pool", spec=spec)
-        cluster.start_scheduler("s1")
-        await asyncio.sleep(30)
-        cluster.api.requests.clear()
+        await begin(cluster, latency_s=0.005)
 
-        await create(cluster, COUNT)
+        await create(cluster, range(COUNT))
         await asyncio.sleep(0.2)
         assert all(cluster.holders(f"10.88.0.{1 + number}") for number in range(COUNT))
         early = sent(cluster)
@@ -72,3 +77,17 @@ async def test_of_many_services_each_costs_two_writes_before_its_address_answers
             assert {kind: one["status"] for kind, one in told.items()} == dict.fromkeys(
                 ("Accepted", "Up", "Assigned"), "True"
             )
+
+
+@virtually
+async def test_of_services_of_one_second_none_loses_its_address_to_another_while_it_is_claimed():
+    """Of equal age the name counts: each one here comes before those that have an address."""
+    async with Cluster().living() as cluster:
+        await begin(cluster, latency_s=0.5)
+        await create(cluster, range(FEW, 0, -1))
+        await asyncio.sleep(20)
+        assert sent(cluster) == {
+            "create ipclaims": FEW,
+            "patch services/status": FEW,
+            "patch ipclaims/status": FEW,
+        }

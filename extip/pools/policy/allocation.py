@@ -84,6 +84,7 @@ class _Planner:
     def plan(self) -> Allocation:
         """Return the result."""
         self._keep()
+        self._keep_decided()
         waiting = {
             asker.request.owner: reason for asker in self._askers if (reason := self._serve(asker))
         }
@@ -134,6 +135,28 @@ class _Planner:
                     self._sharing.set_aside(asker, ip)
             elif not self._sharing.conflicting(asker, ip, others):
                 self._sharing.hold(asker, ip)
+
+    def _keep_decided(self) -> None:
+        """Let services keep the addresses of the last plan, as if they were claimed.
+
+        An older service that comes later gets another address. Otherwise the claim that is being
+        made would be deleted, and an address would have been up for nothing.
+        """
+        for asker in self._askers if self._facts.decided else ():
+            decided = self._facts.decided.get(asker.request.owner, ())
+            for _, _, ip in sorted((ip.version, int(ip), ip) for ip in decided):
+                if self._may_have(asker, ip):
+                    self._sharing.hold(asker, ip)
+
+    def _may_have(self, asker: Asker, ip: IPAddress) -> bool:
+        """Whether the service could be given the free address now."""
+        request, pool = asker.request, self._pools.of(ip)
+        if pool is None or ip in self._index.users or ip in self._facts.aside.taken:
+            return False
+        if request.unproxied or request.unclear or asker.is_foreign_balancer:
+            return False
+        named = ip in asker.named and not self._why_not(asker, ip)
+        return named or (self._fits(asker, ip) and pool in self._candidates(request))
 
     def _fits(self, asker: Asker, ip: IPAddress) -> bool:
         """Whether the service still asks for this address, or for any address like it."""

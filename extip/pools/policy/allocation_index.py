@@ -47,6 +47,8 @@ class Facts:
     """Recently freed addresses: others get them last, in their order."""
     aside: Aside = NOTHING
     """Addresses of other stations."""
+    decided: Mapping[Owner, frozenset[IPAddress]] = field(default_factory=dict)
+    """Addresses that the last plan gave, of which no claim is known yet: one may be on its way."""
     now: datetime | None = None
     """The time, in UTC; None when nobody waits for any."""
     ports: Callable[[Owner], Ports] = _no_ports

@@ -16,7 +16,7 @@ from extip.api.pool_parts import THE_CLUSTER
 from extip.cache.changes import give_back
 from extip.net.interfaces import IPAddress
 from extip.pools.policy.address_request import AddressRequest
-from extip.pools.policy.allocation import age_of, plan_part
+from extip.pools.policy.allocation import plan_part
 from extip.pools.policy.allocation_index import Facts
 from extip.pools.policy.allocation_part import Part, keys_of, note
 from extip.pools.policy.decisions import Decisions
@@ -48,8 +48,6 @@ class AllocationState:
         self._sweep = Sweep()
         self._fresh = Line()
         """Touched services without any address: they come last."""
-        self._youngest: tuple[str, ...] = ()
-        """The age of the youngest service whose claims are still to come."""
         self._room = False
         """Whether an address may be free since services that wait for any were planned."""
         self._hopes = False
@@ -142,8 +140,6 @@ class AllocationState:
             note(self._touched.services, map(str, self._decisions.unsettled(facts.now)))
             self._touched.ips.update(self._mixed)
             self._hopes = False
-            if not self._decisions.upcoming:
-                self._youngest = ()
         self._compare(pools, facts)
         part = self._next(most)
         at_rest, self._at_rest = self._at_rest, []
@@ -152,6 +148,9 @@ class AllocationState:
             return self.last
         self._planned = True
         before = {ip: self._users[ip] for ip in part.ips if ip in self._users}
+        decided = self._decisions.unclaimed(
+            self._owner_of[name] for name in part.services if name in self._owner_of
+        )
         self._retract(part)
         requests = [
             self._relations.requests[name]
@@ -172,6 +171,7 @@ class AllocationState:
                 facts,
                 requests=Requests(wanted=dict(explicit)),
                 users=self._users,
+                decided=decided,
                 cursors=self._cursors,
                 released=part.ips,
             ),
@@ -236,8 +236,7 @@ class AllocationState:
         """
         part, left = self._take(Part(), most)
         frees = self._room or not self._users.keys().isdisjoint(part.ips)
-        if not self._hopes and (frees or self._fresh.begins_before(self._youngest)):
-            # Services that wait may get an address now, or their turn comes after another one's.
+        if frees and not self._hopes:  # services that wait may get an address now
             self._hopes, self._room = True, False
             note(self._touched.services, map(str, self._decisions.hopeful()))
             part, left = self._take(part, left)
@@ -361,8 +360,6 @@ class AllocationState:
         for name, ips in related.items():
             self._relations.relate(name, ips)
         self._decisions.take(requests, found)
-        ages = (age_of(one) for one in requests if one.owner in found.upcoming)
-        self._youngest = max((self._youngest, *ages))
 
 
 def _differ(new: object, old: object) -> bool:

@@ -52,7 +52,11 @@ class Decisions:
         """Yield services that may get an address, or another one, as soon as one is free."""
         yield from self._waiting
         yield from self._lacking
-        yield from self.upcoming
+
+    def unclaimed(self, owners: Iterable[Owner]) -> dict[Owner, frozenset[IPAddress]]:
+        """Return the addresses of services that are not claimed yet, of those that have any."""
+        known = self.upcoming
+        return {owner: known[owner].unclaimed for owner in owners if owner in known}
 
     def forget(self, owner: Owner) -> None:
         """Forget the decisions about a service."""

@@ -28,10 +28,6 @@ class Line:
         """Take a service out of the line, if it is there."""
         self._names.pop(name, None)
 
-    def begins_before(self, age: tuple[str, ...]) -> bool:
-        """Whether somebody in it may be older than a service of that age."""
-        return bool(self._by_age) and self._by_age[0] < age
-
     def take(self, most: int) -> Iterator[str]:
         """Take up to `most` services from the front."""
         while self._by_age and most > 0:

@@ -168,6 +168,14 @@ MUTATIONS = (
         tests=("unit/pools/test_allocation_state.py",),
     ),
     Mutation(
+        name="claims-on-their-way-are-deleted",
+        promise="The address that it is given stays its own from then on",
+        file="pools/policy/allocation.py",
+        old="        self._keep_decided()\n",
+        new="",
+        tests=("unit/pools/test_allocation_state.py",),
+    ),
+    Mutation(
         name="pool-status-beside-the-claim",
         promise="The status of a pool tells an address a second after it was given",
         file="pools/pool_statuses.py",

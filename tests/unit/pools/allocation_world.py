@@ -1,5 +1,6 @@
 """Services, pools and claims as an API server holds them, and a scheduler that may die anywhere."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
@@ -26,7 +27,7 @@ from extip.pools.policy.freed import Freed
 from extip.pools.policy.pools import compile_pools
 from extip.pools.policy.service_update import SetIngress, service_update_patch
 from extip.pools.policy.set_aside import NOTHING
-from extip.services.policy.requests import Masks, collect, service_owner
+from extip.services.policy.requests import Masks, Owner, collect, service_owner
 
 
 def on_the_wire(patch):
@@ -81,6 +82,8 @@ class World:
         self.lb_class = lb_class
         self.used: dict[IPAddress, object] = {}
         self.aside = NOTHING
+        self.decided: Mapping[Owner, frozenset[IPAddress]] = {}
+        """The addresses that the last plan gave before there are claims."""
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.down: set[str] = set()
         """IPs that no node brings up."""
@@ -120,6 +123,7 @@ class World:
             namespaces=self.namespaces,
             freed=self.freed,
             aside=self.aside,
+            decided=self.decided,
             now=self.now,
             ports=lambda owner: frozenset(
                 (p.protocol, p.port) for p in by_owner[owner].spec.ports or ()
@@ -130,6 +134,7 @@ class World:
     def plan(self):
         address_requests, pools, facts = self.facts()
         allocation = plan_allocation(address_requests, pools, self.claims.values(), facts)
+        self.decided = {owner: one.unclaimed for owner, one in allocation.upcoming.items()}
         return allocation, allocation.extend(facts.requests)
 
     def writes(self):

@@ -3,6 +3,7 @@
 from ipaddress import ip_interface
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,6 +119,31 @@ def test_each_plan_is_that_of_everything(operations):
         world.do(*operation)
         world.plan()
     world.settle()
+
+
+def test_an_older_service_that_comes_later_takes_no_address_whose_claim_is_on_its_way():
+    world = Followed(pool("p", "10.0.0.1/32"))
+    world.add("young", created="2", type="LoadBalancer")
+    world.plan()
+    world.add("old", created="1", type="LoadBalancer")
+    (found,) = world.plan()[0].allocated.values()
+    assert [owner.name for owner in found.owners] == ["young"]
+
+
+@pytest.mark.parametrize(
+    ("cidr", "spec", "left"),
+    [
+        ("10.0.0.1/32", {"allocation": "Closed"}, set()),
+        ("10.0.0.1/32", {"auto_assign": False}, set()),
+        ("10.0.0.2/32", {}, {"10.0.0.2"}),
+    ],
+)
+def test_an_address_that_its_pool_may_not_give_any_more_is_not_claimed(cidr, spec, left):
+    world = Followed(pool("p", "10.0.0.1/32"))
+    world.add("web", type="LoadBalancer")
+    assert {*map(str, world.plan()[0].allocated)} == {"10.0.0.1"}
+    world.pools["p"] = pool("p", cidr, **spec)
+    assert {*map(str, world.plan()[0].allocated)} == left
 
 
 def test_ports_of_a_service_that_writes_an_allocated_address_itself_are_followed():
