@@ -1,10 +1,11 @@
-"""`extip --version` tells the commit, whatever it was installed from."""
+"""A package tells its commit and its addresses, whatever it was built from."""
 
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,41 @@ def test_a_build_without_git_is_told_the_commit(clone, tmp_path):
 
 def test_a_clone_tells_the_version_alone():
     assert described("1.2.3", "$Format:%h$") == "1.2.3"
+
+
+def addresses(wheel: Path) -> dict[str, str]:
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (one for one in opened.namelist() if one.endswith("/METADATA"))
+        urls = message_from_bytes(opened.read(name)).get_all("Project-URL", [])
+    return dict(url.split(", ") for url in urls)
+
+
+@pytest.mark.parametrize(
+    ("remote", "page"),
+    [
+        ("https://git.example.com/ops/extip.git", "https://git.example.com/ops/extip"),
+        ("https://me:secret@git.example.com/extip/", "https://git.example.com/extip"),
+        ("git@git.example.com:ops/extip.git", "https://git.example.com/ops/extip"),
+        ("ssh://git@git.example.com:2222/ops/extip", "https://git.example.com/ops/extip"),
+        ("/srv/git/extip.git", ""),
+        ("", ""),
+    ],
+)
+def test_a_package_names_the_remote_repository_of_its_clone(clone, tmp_path, remote, page):
+    if remote:
+        run("git", "remote", "add", "origin", remote, place=clone)
+    expected = {
+        name: f"{page}{end}"
+        for name, end in (("Source", ""), ("Documentation", "#readme"), ("Issues", "/issues"))
+        if page
+    }
+    sdist = built(clone, "sdist", tmp_path / "sdist")
+    source = unpacked(sdist, tmp_path / "of-sdist")
+    assert addresses(built(source, "wheel", tmp_path / "wheel")) == expected
+
+
+def test_a_build_without_git_is_told_its_addresses(clone, tmp_path):
+    shutil.rmtree(clone / ".git")
+    told = {"SOURCE_URL": "https://git.example.com/ops/extip"}
+    wheel = built(clone, "wheel", tmp_path / "wheel", **told)
+    assert addresses(wheel)["Source"] == told["SOURCE_URL"]
