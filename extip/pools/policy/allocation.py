@@ -22,8 +22,8 @@ from extip.pools.policy.pools import Cursor, Pool, Pools
 from extip.pools.policy.port_sharing import Asker, Sharing
 from extip.pools.policy.service_update import HeldAddresses, end_of, plan_update
 from extip.pools.policy.set_aside import free_of
-from extip.pools.policy.unmet import Found, explain, of_version
-from extip.services.policy.requests import Owner, cut
+from extip.pools.policy.unmet import Found, explain, of_version, why_none
+from extip.services.policy.requests import Owner
 
 
 def plan_allocation(
@@ -268,7 +268,7 @@ class _Planner:
         ips = _first(lacks, self._suitable(asker, version, pools), but=asker.held)
         if len(ips) == lacks:
             return Found(ips=ips)
-        reasons = list(self._why_none(request, version, pools))
+        reasons = list(why_none(request, version, pools, self._pools, self._facts.aside))
         if has := request.count - lacks + len(ips):
             reasons.append(f"it has {has} of {request.count} IPv{version} addresses")
         return Found(ips=ips, lacking=reasons, all_in_use=bool(pools))
@@ -285,26 +285,6 @@ class _Planner:
                 yield ip
         for pool in pools:
             yield from self._free_in(pool, version)
-
-    def _why_none(
-        self, request: AddressRequest, version: int, pools: Sequence[Pool]
-    ) -> Iterator[str]:
-        known = [name for name in request.pools if name in self._pools.by_name]
-        for name in request.pools:
-            if name not in known:
-                yield f"there is no pool {cut(name)}"
-        if pools:
-            names = ", ".join(pool.name for pool in pools)
-            avoided = of_version(self._facts.aside.avoided, version)
-            count = sum(self._pools.of(ip) in pools for ip in avoided)
-            others = f"; other stations have {count} that are set aside" if count else ""
-            yield f"no IPv{version} address is free in pool {names}{others}"
-        elif closed := [name for name in known if not self._pools.by_name[name].is_open]:
-            yield f"pool {', '.join(closed)} gives no new addresses"
-        elif known:
-            yield f"no pool of IPv{version} addresses among {', '.join(known)} serves it"
-        elif not request.pools:
-            yield f"no pool of IPv{version} addresses serves it"
 
     def _candidates(self, request: AddressRequest) -> Iterator[Pool]:
         if request.pools:

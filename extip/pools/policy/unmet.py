@@ -1,10 +1,14 @@
 """A request that is not met: the reasons, and a sentence about missing and kept addresses. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from extip.net.interfaces import IPAddress
+from extip.pools.policy.address_request import AddressRequest
+from extip.pools.policy.pools import Pool, Pools
 from extip.pools.policy.port_sharing import Asker
+from extip.pools.policy.set_aside import Aside
+from extip.services.policy.requests import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,27 @@ def explain(asker: Asker, lacking: Mapping[int, list[str]], kept: Sequence[IPAdd
     if found and kept:
         found.append(f"it keeps {', '.join(map(str, kept))} until then")
     return "; ".join(dict.fromkeys(found, 0))
+
+
+def why_none(
+    request: AddressRequest, version: int, serving: Sequence[Pool], pools: Pools, aside: Aside
+) -> Iterator[str]:
+    """Yield the reasons for which the pools that serve a service have no address for it."""
+    known = [name for name in request.pools if name in pools.by_name]
+    for name in request.pools:
+        if name not in known:
+            yield f"there is no pool {cut(name)}"
+    if serving:
+        names = ", ".join(pool.name for pool in serving)
+        count = sum(pools.of(ip) in serving for ip in of_version(aside.avoided, version))
+        others = f"; other stations have {count} that are set aside" if count else ""
+        yield f"no IPv{version} address is free in pool {names}{others}"
+    elif closed := [name for name in known if not pools.by_name[name].is_open]:
+        yield f"pool {', '.join(closed)} gives no new addresses"
+    elif known:
+        yield f"no pool of IPv{version} addresses among {', '.join(known)} serves it"
+    elif not request.pools:
+        yield f"no pool of IPv{version} addresses serves it"
 
 
 def of_version(ips: Iterable[IPAddress], version: int) -> list[IPAddress]:
