@@ -19,10 +19,12 @@ FILE = "extip/commit.py"
 UNKNOWN = "$Format:%h$"
 
 _REMOTE = re.compile(
-    r"(?:(?:https?|ssh|git)://(?:[^@/]*@)?(?P<host>[^:/@]+)(?::\d+)?/"
-    r"|(?:[^@/:]+@)(?P<scp>[^:/@]+):)(?P<path>.+?)(?:\.git)?/?$"
+    r"(?:https?://(?:[^@/]*@)?(?P<host>[^@/]+)/"  # with its port
+    r"|(?:ssh|git)://(?:[^@/]*@)?(?P<ssh>[^:/@]+)(?::\d+)?/"
+    r"|[^@/:]+@(?P<scp>[^:/@]+):/*)"
+    r"(?P<path>[^?#]+?)(?:\.git)?/*"
 )
-"""An address that git takes: of a URL, or of ssh (`git@host:path`)."""
+"""An address that git takes: a URL, or one of ssh (`git@host:path`)."""
 
 
 class CommitHook(BuildHookInterface[Any]):
@@ -57,8 +59,10 @@ class AddressesHook(MetadataHookInterface):
 
 def _page(remote: str) -> str:
     """Return the page of a remote repository, without a user or a password; empty for a path."""
-    found = _REMOTE.match(remote)
-    return f"https://{found['host'] or found['scp']}/{found['path']}" if found else ""
+    found = _REMOTE.fullmatch(remote)
+    if found is None:
+        return ""
+    return f"https://{found['host'] or found['ssh'] or found['scp']}/{found['path']}"
 
 
 def _of_clone(root: str, *asked: str) -> str:

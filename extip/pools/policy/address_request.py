@@ -230,6 +230,12 @@ def ways_in(request: AddressRequest) -> list[str]:
     return [way.ip or way.hostname for way in request.ingress]
 
 
+def age_of(request: AddressRequest) -> tuple[str, ...]:
+    """Return the sort key of a service: of two, the older one gets an address first."""
+    owner = request.owner
+    return request.created, owner.kind, owner.namespace, owner.name, owner.uid
+
+
 def _families(spec: DetailedServiceSpec) -> tuple[int, ...]:
     """Return the IP versions of the service; a server without dual stack may not tell them."""
     known = tuple(_VERSIONS[name] for name in spec.ip_families or () if name in _VERSIONS)

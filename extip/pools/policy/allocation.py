@@ -10,14 +10,18 @@ asks for another address, it keeps the old one until it can get the new one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.net.interfaces import IPAddress, prefix_length
-from extip.pools.policy.address_request import AddressRequest, is_written_by_hand, ways_in
+from extip.pools.policy.address_request import (
+    AddressRequest,
+    age_of,
+    is_written_by_hand,
+    ways_in,
+)
 from extip.pools.policy.allocation_index import AllocationIndex, AllocationSource, Claimed, Facts
-from extip.pools.policy.outcome import Allocated, Allocation, Upcoming
+from extip.pools.policy.outcome import Allocated, Allocation, upcoming
 from extip.pools.policy.pools import Cursor, Pool, Pools
 from extip.pools.policy.port_sharing import Asker, Sharing
 from extip.pools.policy.service_update import HeldAddresses, end_of, plan_update
@@ -93,11 +97,11 @@ class _Planner:
             (asker.request, holding) for asker, holding in holdings if not asker.is_foreign_balancer
         ]
         written = (plan_update(request, holding) for request, holding in ours)
-        upcoming = ((request.owner, _upcoming(request, holding)) for request, holding in ours)
+        later = ((request.owner, upcoming(request, holding)) for request, holding in ours)
         return Allocation(
             allocated=self._allocated(holdings),
             service_updates=tuple(one for one in written if one is not None),
-            upcoming={owner: one for owner, one in upcoming if one is not None},
+            upcoming={owner: one for owner, one in later if one is not None},
             disowned=frozenset(
                 (asker.request.owner, ip)
                 for asker, holding in holdings
@@ -144,19 +148,26 @@ class _Planner:
         """
         for asker in self._askers if self._facts.decided else ():
             decided = self._facts.decided.get(asker.request.owner, ())
-            for _, _, ip in sorted((ip.version, int(ip), ip) for ip in decided):
-                if self._may_have(asker, ip):
+            may = sorted((ip.version, int(ip), ip) for ip in decided if self._may_have(asker, ip))
+            families = {ip.version for ip in asker.held}.union(version for version, _, _ in may)
+            if asker.request.together and not families.issuperset(asker.request.families):
+                continue
+            for version, _, ip in may:
+                if ip in asker.named or asker.lacks(version) > 0:
                     self._sharing.hold(asker, ip)
 
     def _may_have(self, asker: Asker, ip: IPAddress) -> bool:
-        """Whether the service could be given the free address now."""
-        request, pool = asker.request, self._pools.of(ip)
-        if pool is None or ip in self._index.users or ip in self._facts.aside.taken:
-            return False
+        """Whether the service could be given the address of the last plan now."""
+        request, pool, sharing = asker.request, self._pools.of(ip), self._sharing
         if request.unproxied or request.unclear or asker.is_foreign_balancer:
             return False
-        named = ip in asker.named and not self._why_not(asker, ip)
-        return named or (self._fits(asker, ip) and pool in self._candidates(request))
+        if pool is None or ip in asker.held or not self._fits(asker, ip):
+            return False
+        if ip in self._index.users and (
+            not sharing.holders_of(ip) or sharing.conflicting(asker, ip, sharing.owners_of(ip))
+        ):
+            return False
+        return not self._why_not(asker, ip) if ip in asker.named else self._gives(pool, request)
 
     def _fits(self, asker: Asker, ip: IPAddress) -> bool:
         """Whether the service still asks for this address, or for any address like it."""
@@ -201,7 +212,9 @@ class _Planner:
             self._lacking.append(request.owner)
         lacking = {version: found[version].lacking if found else [] for version in request.families}
         waits = request.together and any(
-            one.lacking and not one.is_partial and not of_version(asker.current, version)
+            one.lacking
+            and not one.is_partial
+            and not of_version((*asker.current, *asker.held), version)
             for version, one in found.items()
         )
         for one in found.values():
@@ -292,7 +305,12 @@ class _Planner:
             found = [by_name[name] for name in request.pools if name in by_name]
         else:
             found = [pool for pool in self._pools.ordered if pool.spec.auto_assign]
-        return (pool for pool in found if pool.is_open and self._index.serves(pool.name, request))
+        return (pool for pool in found if self._gives(pool, request))
+
+    def _gives(self, pool: Pool, request: AddressRequest) -> bool:
+        """Whether the pool gives new addresses to the service."""
+        asked = pool.name in request.pools if request.pools else pool.spec.auto_assign
+        return asked and pool.is_open and self._index.serves(pool.name, request)
 
     def _free_in(self, pool: Pool, version: int) -> Iterator[IPAddress]:
         """Yield the free addresses of a pool, also to others until somebody holds them."""
@@ -371,14 +389,6 @@ class _Planner:
         return Claimed(pool.interface(ip), pool.name)
 
 
-def _upcoming(request: AddressRequest, holding: HeldAddresses) -> Upcoming | None:
-    unclaimed = frozenset(holding.held).difference(holding.claimed)
-    if not unclaimed:
-        return None
-    update = plan_update(request, replace(holding, claimed=holding.held))
-    return Upcoming(update, unclaimed) if update is not None else None
-
-
 def _first(most: int, ips: Iterable[IPAddress], *, but: Collection[IPAddress]) -> list[IPAddress]:
     """Return the first addresses, each once."""
     found: dict[IPAddress, None] = {}
@@ -388,9 +398,3 @@ def _first(most: int, ips: Iterable[IPAddress], *, but: Collection[IPAddress]) -
         if len(found) == most:
             break
     return list(found)
-
-
-def age_of(request: AddressRequest) -> tuple[str, ...]:
-    """Return the sort key of a service: of two, the older one gets an address first."""
-    owner = request.owner
-    return request.created, owner.kind, owner.namespace, owner.name, owner.uid

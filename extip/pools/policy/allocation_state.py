@@ -276,6 +276,8 @@ class AllocationState:
                 left -= 1
             elif not self._relations.has_ips(name):
                 self._fresh.add(name, self._relations.requests.get(name))
+                # It may give up an address that is not claimed yet.
+                self._room |= self._owner_of.get(name) in self._decisions.upcoming
                 left -= 1
             else:
                 part.services[name] = None

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-from extip.pools.policy.address_request import AddressRequest
-from extip.pools.policy.allocation import age_of
+from extip.pools.policy.address_request import AddressRequest, age_of
 
 
 class Line:

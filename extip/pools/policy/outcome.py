@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from extip.net.interfaces import IPAddress, IPInterface
-from extip.pools.policy.service_update import ServiceUpdate
+from extip.pools.policy.address_request import AddressRequest
+from extip.pools.policy.service_update import HeldAddresses, ServiceUpdate, plan_update
 from extip.services.policy.requests import Owner, Ports, Requests
 
 
@@ -26,6 +27,15 @@ class Upcoming:
 
     update: ServiceUpdate
     unclaimed: frozenset[IPAddress]
+
+
+def upcoming(request: AddressRequest, holding: HeldAddresses) -> Upcoming | None:
+    """Return the write that waits for claims; None when all addresses are claimed."""
+    unclaimed = frozenset(holding.held).difference(holding.claimed)
+    if not unclaimed:
+        return None
+    update = plan_update(request, replace(holding, claimed=holding.held))
+    return Upcoming(update, unclaimed) if update is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,8 +139,8 @@ MUTATIONS = (
         name="closed-pool-gives-addresses",
         promise="no new ones. A service keeps its addresses until it asks for others, or for none",
         file="pools/policy/allocation.py",
-        old="return (pool for pool in found if pool.is_open and",
-        new="return (pool for pool in found if pool.name and",
+        old="return asked and pool.is_open and",
+        new="return asked and",
         tests=("unit/pools/test_closed_pools.py",),
     ),
     Mutation(

@@ -146,6 +146,87 @@ def test_an_address_that_its_pool_may_not_give_any_more_is_not_claimed(cidr, spe
     assert {*map(str, world.plan()[0].allocated)} == left
 
 
+def addresses(world):
+    """Plan, and return the names of the services of each address."""
+    allocated = world.plan()[0].allocated
+    return {str(ip): [owner.name for owner in one.owners] for ip, one in allocated.items()}
+
+
+def annotate(world, name, **wishes):
+    keyed = {f"ipcontroller.ext/{key.replace('_', '-')}": value for key, value in wishes.items()}
+    world.change(name, {"metadata": {"annotations": keyed}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "annotations", "change"),
+    [
+        ("LoadBalancer", {}, {"spec": {"type": "ClusterIP"}}),
+        (
+            "ClusterIP",
+            {"external-ip": "auto"},
+            {"metadata": {"annotations": {"external-ip": None}}},
+        ),
+    ],
+)
+def test_a_service_that_asks_for_nothing_any_more_gets_no_address_that_it_named(
+    kind, annotations, change
+):
+    world = Followed(pool("p", "10.0.0.0/29"))
+    world.add("web", type=kind, annotations=annotations)
+    world.settle()
+    annotate(world, "web", addresses="10.0.0.5")
+    assert "10.0.0.5" in addresses(world)
+    world.change("web", change)
+    assert "10.0.0.5" not in addresses(world)
+    world.settle()
+
+
+DUAL = {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}
+
+
+def test_of_both_families_none_stays_when_a_pool_may_not_give_the_other_any_more():
+    world = Followed(pool("p", "10.0.0.0/29"), pool("q", "fd00::/125"))
+    world.add("web", type="LoadBalancer", **DUAL)
+    assert len(addresses(world)) == 2
+    world.pools["q"] = pool("q", "fd00::/125", allocation="Closed")
+    assert addresses(world) == {}
+
+
+def test_a_service_that_has_both_families_waits_for_no_second_one_of_the_other():
+    world = Followed(pool("p", "10.0.0.1/32"), pool("q", "fd00::1/128"))
+    world.add("web", type="LoadBalancer", **DUAL)
+    annotate(world, "web", address_count="2")
+    assert len(addresses(world)) == 2
+    world.pools["p"] = pool("p", "10.0.0.0/30")
+    assert len(addresses(world)) == 3
+
+
+@pytest.mark.parametrize("wish", [{"addresses": "10.0.0.1"}, {"sharing_key": "k"}])
+def test_of_services_that_share_an_address_none_loses_it_to_an_older_one_that_comes_later(wish):
+    world = Followed(pool("p", "10.0.0.0/29"))
+    for name, created, port in (("x", "2", 80), ("y", "3", 81)):
+        world.add(name, created=created, type="LoadBalancer", ports=[{"port": port}])
+        annotate(world, name, **wish)
+    (shared,) = addresses(world).items()
+    world.add("z", created="1", type="LoadBalancer", ports=[{"port": 81}])
+    annotate(world, "z", **wish)
+    assert shared in addresses(world).items()
+
+
+def test_an_address_that_a_service_gives_up_before_it_is_claimed_goes_to_one_that_waits():
+    for gives_up in (
+        lambda world: world.services.pop("young"),
+        lambda world: annotate(world, "young", pool="none"),
+    ):
+        world = Followed(pool("p", "10.0.0.1/32"))
+        world.add("young", created="2", type="LoadBalancer")
+        world.plan()
+        world.add("old", created="1", type="LoadBalancer")
+        assert addresses(world) == {"10.0.0.1": ["young"]}
+        gives_up(world)
+        assert addresses(world) == {"10.0.0.1": ["old"]}
+
+
 def test_ports_of_a_service_that_writes_an_allocated_address_itself_are_followed():
     world = Followed(POOLS[0])
     world.do("add", "asks", "LoadBalancer", {}, 80, 1)
