@@ -56,6 +56,8 @@ class Sharing:
         self._holders: dict[IPAddress, list[Asker]] = {}
         self._keyed: dict[str, dict[IPAddress, None]] = {}
         """The addresses of services with each sharing key, in the order of allocation."""
+        self._ported: dict[tuple[str, tuple[str, int]], set[IPAddress]] = {}
+        """Those of them at which such a service has a port, by key and port."""
         self._aside: dict[IPAddress, set[Owner]] = {}
 
     def hold(self, asker: Asker, ip: IPAddress) -> None:
@@ -64,6 +66,8 @@ class Sharing:
         self._holders.setdefault(ip, []).append(asker)
         if key := asker.request.sharing_key:
             self._keyed.setdefault(key, {})[ip] = None
+            for port in self._ports(asker.request.owner):
+                self._ported.setdefault((key, port), set()).add(ip)
         self._index.users[ip] = asker.request.owner
 
     def set_aside(self, asker: Asker, ip: IPAddress) -> None:
@@ -110,8 +114,17 @@ class Sharing:
 
     def joinable(self, asker: Asker, version: int) -> Iterator[IPAddress]:
         """Yield the addresses that services with the same sharing key would share with it."""
-        for ip in tuple(self._keyed.get(asker.request.sharing_key, ())):
-            if ip.version == version and not self.conflicting(asker, ip, self.owners_of(ip)):
+        key, owner = asker.request.sharing_key, asker.request.owner
+        known = self._keyed.get(key)
+        full = [
+            self._ported[key, port] for port in self._ports(owner) if (key, port) in self._ported
+        ]
+        if not known or any(len(one) == len(known) for one in full):
+            return  # of many services with one port, none looks at all addresses
+        for ip in tuple(known):
+            if ip.version != version or any(ip in one for one in full):
+                continue
+            if not self.conflicting(asker, ip, self.owners_of(ip)):
                 yield ip
 
     def may_stay(self, asker: Asker, ip: IPAddress) -> bool:

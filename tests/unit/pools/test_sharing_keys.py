@@ -1,7 +1,10 @@
 """Services with the same sharing key share an address that none of them names."""
 
+from dataclasses import replace
+
 import pytest
 
+from extip.pools.policy.allocation import plan_allocation
 from tests.unit.pools.allocation_world import World, pool
 
 LB = {"type": "LoadBalancer"}
@@ -129,3 +132,23 @@ def test_who_writes_an_address_by_hand_shares_it_in_its_own_namespace_alone():
     world.add("web", **LB, **named, **ports(80))
     world.settle()
     assert world.shown("web") == []
+
+
+def test_of_many_services_with_one_key_and_port_none_is_compared_with_all_others():
+    """Whoever may create services could stop the scheduler: each was compared with each."""
+    asked: list[int] = []
+    for count in (50, 100):
+        world = World(V4)
+        for number in range(count):
+            world.add(f"web-{number}", created=str(number), **LB, **KEY, **ports(80))
+        address_requests, pools, facts = world.facts()
+        calls: list[object] = []
+
+        def of(owner, calls=calls, known=facts.ports):
+            calls.append(owner)
+            return known(owner)
+
+        found = plan_allocation(address_requests, pools, (), replace(facts, ports=of))
+        assert len(found.allocated) == count
+        asked.append(len(calls))
+    assert asked[1] < 3 * asked[0]
