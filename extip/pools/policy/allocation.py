@@ -147,8 +147,9 @@ class _Planner:
         made would be deleted, and an address would have been up for nothing.
         """
         for asker in self._askers if self._facts.decided else ():
-            decided = self._facts.decided.get(asker.request.owner, ())
-            may = sorted((ip.version, int(ip), ip) for ip in decided if self._may_have(asker, ip))
+            decided = self._facts.decided.get(asker.request.owner, frozenset())
+            new = decided.difference(asker.held)
+            may = sorted((ip.version, int(ip), ip) for ip in new if self._may_have(asker, ip))
             families = {ip.version for ip in asker.held}.union(version for version, _, _ in may)
             if asker.request.together and not families.issuperset(asker.request.families):
                 continue
@@ -159,9 +160,8 @@ class _Planner:
     def _may_have(self, asker: Asker, ip: IPAddress) -> bool:
         """Whether the service could be given the address of the last plan now."""
         request, pool, sharing = asker.request, self._pools.of(ip), self._sharing
-        if request.unproxied or request.unclear or asker.is_foreign_balancer:
-            return False
-        if pool is None or ip in asker.held or not self._fits(asker, ip):
+        unclear = request.unproxied or request.unclear or asker.is_foreign_balancer
+        if unclear or pool is None or not self._fits(asker, ip):
             return False
         if ip in self._index.users and (
             not sharing.holders_of(ip) or sharing.conflicting(asker, ip, sharing.owners_of(ip))
@@ -300,12 +300,10 @@ class _Planner:
             yield from self._free_in(pool, version)
 
     def _candidates(self, request: AddressRequest) -> Iterator[Pool]:
-        if request.pools:
-            by_name = self._pools.by_name
-            found = [by_name[name] for name in request.pools if name in by_name]
-        else:
-            found = [pool for pool in self._pools.ordered if pool.spec.auto_assign]
-        return (pool for pool in found if self._gives(pool, request))
+        by_name = self._pools.by_name
+        named = [by_name[name] for name in request.pools if name in by_name]
+        known = named if request.pools else self._pools.ordered
+        return (pool for pool in known if self._gives(pool, request))
 
     def _gives(self, pool: Pool, request: AddressRequest) -> bool:
         """Whether the pool gives new addresses to the service."""
@@ -370,7 +368,8 @@ class _Planner:
         self, holdings: Sequence[tuple[Asker, HeldAddresses]]
     ) -> dict[IPAddress, Allocated]:
         found: dict[IPAddress, Allocated] = {}
-        for asker, holding in holdings:
+        for asker, holding in holdings:  # the youngest is the last one: it is told as the user
+            self._index.users |= dict.fromkeys(holding.held, asker.request.owner)
             for ip in (*holding.held, *holding.leaving):
                 source = self._source(asker, ip, leaves=ip in holding.leaving)
                 others = found[ip].owners if ip in found else ()

@@ -116,10 +116,12 @@ class Sharing:
         """Yield the addresses that services with the same sharing key would share with it."""
         key, owner = asker.request.sharing_key, asker.request.owner
         known = self._keyed.get(key)
+        if not known:
+            return
         full = [
             self._ported[key, port] for port in self._ports(owner) if (key, port) in self._ported
         ]
-        if not known or any(len(one) == len(known) for one in full):
+        if any(len(one) == len(known) for one in full):
             return  # of many services with one port, none looks at all addresses
         for ip in tuple(known):
             if ip.version != version or any(ip in one for one in full):

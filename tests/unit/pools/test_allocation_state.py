@@ -4,7 +4,7 @@ from ipaddress import ip_interface
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extip.api.ipcontroller_v1 import IpClaim
@@ -113,6 +113,12 @@ def test_steps_are_small():
 
 @settings(max_examples=100)
 @given(st.lists(OPERATIONS, max_size=25))
+@example(
+    [
+        ("add", name, "LoadBalancer", {ADDRESSES_ANNOTATION: "10.0.0.2"}, port, 0)
+        for name, port in (("b", 81), ("a", 80))  # a is the older one
+    ]
+)
 def test_each_plan_is_that_of_everything(operations):
     world = Followed(POOLS[0])
     for operation in operations:
