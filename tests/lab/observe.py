@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from tempfile import NamedTemporaryFile
 from typing import Literal, Self, cast
 
 from tests.lab.anchor import python
@@ -68,7 +69,10 @@ class Observer:
             "ip6": lan_v6(OBSERVER),
             "interval_s": interval_s,
         }
-        argv = python("observer.py", json.dumps(settings))
+        # The kernel takes 128 KiB in one argument: MAX_ARG_STRLEN.
+        with NamedTemporaryFile("w", dir=host.anchor.directory, delete=False) as file:
+            json.dump(settings, file)
+        argv = python("observer.py", file.name)
         self._stream = LineStream(host, argv, "observer", self._on_line)
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
@@ -167,7 +168,7 @@ class Observer:
 
 
 def main() -> None:
-    observer = Observer(json.loads(sys.argv[1]))
+    observer = Observer(json.loads(Path(sys.argv[1]).read_text()))
     signal.signal(signal.SIGTERM, observer.stop)
     observer.run()
 
