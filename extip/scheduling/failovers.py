@@ -2,7 +2,7 @@
 
 The write names the claims in the IpNode of the dead node (`status.failedOver`). Each standby takes
 its share at once (`extip.handover.failed_over`). The claims themselves are assigned after
-`PATCHED_AFTER_S`. Then the IpNode is cleared. Until then the node counts as dead, also when it is
+`patched_after_s`. Then the IpNode is cleared. Until then the node counts as dead, also when it is
 back: it has none of these claims.
 
 A standby that was away a moment ago acts on no IpNode: its claims are assigned at once.
@@ -39,8 +39,8 @@ MOST = 20_000
 """Claims that one IpNode names: they fit an object of etcd. The others are assigned at once."""
 
 PATCHED_AFTER_S = 0.2
-"""Seconds from the write on, answered or not, for which the standbys have the API server for
-themselves. A slow server delays the claims by no more."""
+EACH_S = 0.0003
+"""The patches of claims wait so many seconds, and so many more for each claim."""
 
 PATIENCE_S = 30.0
 """Seconds for which a node that is back waits for claims that cannot be written."""
@@ -93,8 +93,8 @@ class Failovers:
         """Claims to name, by their dead node."""
         self._named: dict[str, IpNode] = {}
         """IpNodes that name claims."""
-        self._begun_at: dict[str, float] = {}
-        """The time at which our write was offered, by the node."""
+        self._held_until: dict[str, float] = {}
+        """The time until which the claims wait, by their dead node."""
         self._back_since: dict[str, float] = {}
         """The time since which a node is back whose claims have failed over."""
         self._pruned_at = -inf
@@ -116,7 +116,7 @@ class Failovers:
     def forget(self) -> None:
         """Forget what was gathered and written: another process may lead meanwhile."""
         self._gathered.clear()
-        self._begun_at.clear()
+        self._held_until.clear()
         self._back_since.clear()
         for name in self._records:
             self.on_record(name)
@@ -183,8 +183,9 @@ class Failovers:
             named = dict(sorted(names.items())[:MOST])
             if self.lane.revise(node, SetFailedOver(record, named)):
                 self._gathered[node] = named
-                self._begun_at[node] = self._clock.monotonic()
-                self._look_in(PATCHED_AFTER_S)
+                delay_s = patched_after_s(len(named))
+                self._held_until[node] = self._clock.monotonic() + delay_s
+                self._look_in(delay_s)
 
     def _clear(self, back: AbstractSet[str]) -> None:
         """Offer to clear the IpNodes whose claims all name their new nodes, or that waited long."""
@@ -201,7 +202,7 @@ class Failovers:
     @property
     def busy(self) -> bool:
         """Whether standbys are about to take claims that are not assigned yet."""
-        return bool(self._gathered) or any(self._rest_s(node) > 0 for node in self._begun_at)
+        return bool(self._gathered) or any(self._rest_s(node) > 0 for node in self._held_until)
 
     def holds_back(self, write: Write) -> bool:
         """Whether a write of a claim waits: its IP is on its way by the IpNode.
@@ -215,7 +216,7 @@ class Failovers:
             if write.node != standby_of(claim):
                 return False
             if claim.metadata.name in self._gathered.get(node, ()):
-                return node not in self._begun_at or self._rest_s(node) > 0
+                return node not in self._held_until or self._rest_s(node) > 0
             return self._rest_s(node) > 0 and is_failed_over(claim, self._named.get(node))
         return isinstance(write, SetServices | SetWithdrawn) and is_failed_over(
             claim, self._named.get(node)
@@ -225,7 +226,7 @@ class Failovers:
         asyncio.get_running_loop().call_later(delay_s + _TICK_S, self._trigger)
 
     def _rest_s(self, node: str) -> float:
-        return self._begun_at.get(node, -inf) + PATCHED_AFTER_S - self._clock.monotonic()
+        return self._held_until.get(node, -inf) - self._clock.monotonic()
 
     async def _write(self, write: SetFailedOver) -> None:
         node = write.record.metadata.name
@@ -240,7 +241,7 @@ class Failovers:
         finally:
             self._gathered.pop(node, None)
             if not named:
-                self._begun_at.pop(node, None)
+                self._held_until.pop(node, None)
         if write.claims is None:
             self._named.pop(node, None)
             self._log.info("failover_over", node=node)
@@ -254,6 +255,15 @@ class Failovers:
                 node=node,
                 reason="the definition of IpNode is an older one; apply that of `extip crds`",
             )
+
+
+def patched_after_s(claims: int) -> float:
+    """Return for how many seconds the standbys have the API server and their watches to themselves.
+
+    They count from the write on, answered or not: a slow server delays the claims by no more. Each
+    patch of a claim is an event for its standby, which is to bring up the others meanwhile.
+    """
+    return PATCHED_AFTER_S + EACH_S * claims
 
 
 def _left(record: IpNode, claims: Callable[[str], IpClaim | None]) -> Iterator[IpClaim]:

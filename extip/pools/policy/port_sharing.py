@@ -57,7 +57,7 @@ class Sharing:
         self._keyed: dict[str, dict[IPAddress, None]] = {}
         """The addresses of services with each sharing key, in the order of allocation."""
         self._ported: dict[tuple[str, tuple[str, int]], set[IPAddress]] = {}
-        """Those of them at which such a service has a port, by key and port."""
+        """The part of them at which such a service has a port, by key and port."""
         self._aside: dict[IPAddress, set[Owner]] = {}
 
     def hold(self, asker: Asker, ip: IPAddress) -> None:

@@ -249,8 +249,8 @@ MUTATIONS = (
         name="fail-over-of-another-leader-goes-on",
         promise="The next leader ends a fail-over that another",
         file=_NAMING,
-        old="return self._begun_at.get(node, -inf) + PATCHED_AFTER_S",
-        new="return self._begun_at.get(node, inf) + PATCHED_AFTER_S",
+        old="return self._held_until.get(node, -inf)",
+        new="return self._held_until.get(node, inf)",
         tests=(f"{_COURSES}::test_two_schedulers_lead",),
     ),
     Mutation(

@@ -16,6 +16,7 @@ from extip.errors import ApiError, InvalidRequestError
 from extip.kube.client import ApiClient
 from extip.scheduling.failovers import (
     ACTS_AFTER_S,
+    EACH_S,
     LEAST,
     MOST,
     PATCHED_AFTER_S,
@@ -149,6 +150,21 @@ async def test_many_claims_of_a_dead_node_fail_over_by_one_write_and_are_assigne
         assert world.passes > before
         assert world.held(writes) == 0
         assert not world.failovers.busy
+
+
+@virtually
+async def test_the_more_claims_fail_over_the_longer_their_standbys_are_left_alone():
+    """Each patch is an event for a standby that is busy with the others."""
+    count = 100 * LEAST
+    async with World().running() as world:
+        writes = leave(many(count))
+        world.decide(writes)
+        await asyncio.sleep(PATCHED_AFTER_S + 0.9 * EACH_S * count)
+        assert world.held(writes) == count
+        before = world.passes
+        await asyncio.sleep(0.2 * EACH_S * count)
+        assert world.passes > before
+        assert world.held(writes) == 0
 
 
 @virtually
