@@ -21,11 +21,11 @@ from extip.pools.policy.address_request import (
     ways_in,
 )
 from extip.pools.policy.allocation_index import AllocationIndex, AllocationSource, Claimed, Facts
+from extip.pools.policy.free_addresses import FreeAddresses
 from extip.pools.policy.outcome import Allocated, Allocation, upcoming
-from extip.pools.policy.pools import Cursor, Pool, Pools
+from extip.pools.policy.pools import Pool, Pools
 from extip.pools.policy.port_sharing import Asker, Sharing
 from extip.pools.policy.service_update import HeldAddresses, end_of, plan_update
-from extip.pools.policy.set_aside import free_of
 from extip.pools.policy.unmet import Found, explain, of_version, why_none
 from extip.services.policy.requests import Owner
 
@@ -80,9 +80,7 @@ class _Planner:
             for request in address_requests
         ]
         self._sharing = Sharing(index, facts.ports)
-        self._free: dict[tuple[str, int], Iterator[IPAddress]] = {}
-        self._found: dict[tuple[str, int], list[IPAddress]] = {}
-        """Free addresses that were found, and are not held yet."""
+        self._free = FreeAddresses(pools, index.users, facts)
         self._lacking: list[Owner] = []
 
     def plan(self) -> Allocation:
@@ -92,6 +90,7 @@ class _Planner:
         waiting = {
             asker.request.owner: reason for asker in self._askers if (reason := self._serve(asker))
         }
+        self._free.give_back()
         holdings = [(asker, self._holding(asker)) for asker in self._askers]
         ours = [
             (asker.request, holding) for asker, holding in holdings if not asker.is_foreign_balancer
@@ -297,7 +296,7 @@ class _Planner:
             if ip.version == version and unused and self._pools.of(ip) in pools:
                 yield ip
         for pool in pools:
-            yield from self._free_in(pool, version)
+            yield from self._free.within(pool, version)
 
     def _candidates(self, request: AddressRequest) -> Iterator[Pool]:
         by_name = self._pools.by_name
@@ -309,25 +308,6 @@ class _Planner:
         """Whether the pool gives new addresses to the service."""
         asked = pool.name in request.pools if request.pools else pool.spec.auto_assign
         return asked and pool.is_open and self._index.serves(pool.name, request)
-
-    def _free_in(self, pool: Pool, version: int) -> Iterator[IPAddress]:
-        """Yield the free addresses of a pool, also to others until somebody holds them."""
-        users, facts, key = self._index.users, self._facts, (pool.name, version)
-        if key not in self._free:
-            again = (
-                ip
-                for ip in facts.aside.again
-                if ip.version == version and ip not in users and self._pools.of(ip) is pool
-            )
-            cursor = facts.cursors.setdefault(key, Cursor())
-            freed = facts.freed.within(pool.name)
-            unused = pool.free(version, users, freed, cursor=cursor, released=facts.released)
-            self._free[key] = free_of(unused, facts.aside, again=again)
-        found = self._found[key] = [ip for ip in self._found.get(key, ()) if ip not in users]
-        yield from tuple(found)
-        for ip in self._free[key]:
-            found.append(ip)
-            yield ip
 
     def _holding(self, asker: Asker) -> HeldAddresses:
         request, index = asker.request, self._index

@@ -212,6 +212,8 @@ class AllocationState:
     def _compare(self, pools: Pools, facts: Facts) -> None:
         known = self._known
         if self._overlooked:
+            # Nobody gets an address of a claim before the sweep comes to it.
+            self._users |= dict.fromkeys(self._relations.claims_of, "an IpClaim")
             self._users |= {ip: owners[0] for ip, (_, owners) in self._relations.explicit.items()}
         for ip in known.aside.avoided - facts.aside.avoided:
             self.offer_again(ip)
@@ -275,9 +277,10 @@ class AllocationState:
             if self._rests(name):
                 left -= 1
             elif not self._relations.has_ips(name):
-                self._fresh.add(name, self._relations.requests.get(name))
-                # It may give up an address that is not claimed yet.
-                self._room |= self._owner_of.get(name) in self._decisions.upcoming
+                # One that may give up an address which is not claimed yet comes first.
+                gives = self._owner_of.get(name) in self._decisions.upcoming
+                self._fresh.add(name, None if gives else self._relations.requests.get(name))
+                self._room |= gives and not self._hopes
                 left -= 1
             else:
                 part.services[name] = None

@@ -18,7 +18,7 @@ class Line:
         return bool(self._names)
 
     def add(self, name: str, request: AddressRequest | None) -> None:
-        """Let a service stand in the line; None for one that is gone."""
+        """Let a service stand in the line; None for one that comes first, as one that is gone."""
         if name not in self._names:
             self._names[name] = None
             heappush(self._by_age, ("", name) if request is None else (*age_of(request), name))

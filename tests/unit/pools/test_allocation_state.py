@@ -14,7 +14,7 @@ from extip.pools.policy.allocation_index import Facts
 from extip.pools.policy.allocation_state import AllocationState
 from extip.pools.policy.pools import Pools
 from extip.services.policy.requests import Request, Requests
-from tests.unit.pools.allocation_world import pool
+from tests.unit.pools.allocation_world import World, pool
 from tests.unit.pools.test_allocation_faults import OPERATIONS, POOLS, Faulty
 
 
@@ -231,6 +231,83 @@ def test_an_address_that_a_service_gives_up_before_it_is_claimed_goes_to_one_tha
         assert addresses(world) == {"10.0.0.1": ["young"]}
         gives_up(world)
         assert addresses(world) == {"10.0.0.1": ["old"]}
+
+
+STEP = 32
+
+
+class Stepped(World):
+    """A world that is planned in steps, as a scheduler does."""
+
+    def __init__(self, *pools):
+        super().__init__(*pools)
+        self.state = AllocationState()
+        self.compiled = Pools()
+
+    def steps(self):
+        """Plan until nothing is left; return the number of steps."""
+        requests, pools, facts = self.facts()
+        if pools != self.compiled:
+            self.compiled = pools
+        self.state.take_requests({str(one.owner): one for one in requests})
+        self.state.take_claims(self.claims)
+        for steps in range(1, 1000):
+            self.state.plan(self.compiled, facts, STEP)
+            if not self.state.pending:
+                return steps
+        raise AssertionError("no end")
+
+    def given(self):
+        """Return the names of the services of each address."""
+        allocated = self.state.last.allocated
+        return {str(ip): [owner.name for owner in one.owners] for ip, one in allocated.items()}
+
+
+def test_addresses_that_were_found_in_vain_are_found_again():
+    """A service that waits for both families has found some of one, and holds none."""
+    world = Stepped(pool("q", "fd00::/126"))
+    world.add("both", type="LoadBalancer", **DUAL)
+    annotate(world, "both", address_count="3")
+    world.steps()
+    for name in ("web", "other"):
+        world.add(name, type="LoadBalancer", ipFamilies=["IPv6"])
+        world.steps()
+    assert world.given() == {"fd00::1": ["web"], "fd00::2": ["other"]}
+
+
+def test_an_address_that_was_claimed_before_there_was_a_pool_is_in_use():
+    world = Stepped()
+    world.claim_by_hand(ip_interface("10.0.0.1/32"))
+    world.steps()
+    world.pools["p"] = pool("p", "10.0.0.0/30")
+    world.add("web", type="LoadBalancer")
+    world.steps()
+    assert world.given() == {"10.0.0.2": ["web"]}
+
+
+def test_an_address_that_is_given_up_goes_to_the_oldest_of_very_many_that_wait():
+    world = Stepped(pool("p", "10.0.0.1/32"))
+    world.add("young", created="2", type="LoadBalancer")
+    world.steps()
+    for number in range(2 * STEP):
+        world.add(f"old-{number:03}", created="1", type="LoadBalancer")
+    world.steps()
+    annotate(world, "young", pool="none")
+    world.steps()
+    assert world.given() == {"10.0.0.1": ["old-000"]}
+
+
+def test_services_that_wait_are_not_planned_again_while_a_claim_is_on_its_way():
+    world = Stepped(pool("p", "10.0.0.1/32"))
+    world.add("some", created="1", type="LoadBalancer")
+    annotate(world, "some", address_count="2")
+    for number in range(4 * STEP):
+        world.add(f"web-{number:03}", created="2", type="LoadBalancer")
+    world.steps()
+    assert world.state.last.upcoming
+    annotate(world, "some", pool="p")  # it might give its address up
+    assert world.steps() > 1
+    assert world.steps() == 1
 
 
 def test_ports_of_a_service_that_writes_an_allocated_address_itself_are_followed():
