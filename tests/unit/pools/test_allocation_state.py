@@ -34,6 +34,7 @@ class Followed(Faulty):
         self.written: set[IPAddress] = set()
 
     def plan(self):
+        users = set(self.state.last.users)  # it is that of now, also later
         reference, extended = super().plan()
         address_requests, pools, facts = self.facts()
         if pools != self.compiled:
@@ -47,7 +48,6 @@ class Followed(Faulty):
         self.state.take_explicit(dict.fromkeys(self.written - explicit.keys()) | explicit)
         self.written = {*explicit}
         before = {ip: one.owners for ip, one in self.state.last.allocated.items()}
-        users = set(self.state.last.users)
         mine = self.state.plan(self.compiled, facts)
         for part in ("allocated", "upcoming", "disowned", "waiting", "arriving", "users", "ports"):
             assert getattr(mine, part) == getattr(reference, part), part
