@@ -22,7 +22,7 @@ _REMOTE = re.compile(
     r"(?:https?://(?:[^@/]*@)?(?P<host>[^@/]+)/"  # with its port
     r"|(?:ssh|git)://(?:[^@/]*@)?(?P<ssh>[^:/@]+)(?::\d+)?/"
     r"|[^@/:]+@(?P<scp>[^:/@]+):/*)"
-    r"(?P<path>[^?#]+?)(?:\.git)?/*"
+    r"(?P<path>[^?#@]+?)(?:\.git)?/*"
 )
 """An address that git takes: a URL, or one of ssh (`git@host:path`)."""
 

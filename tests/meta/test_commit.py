@@ -135,6 +135,7 @@ def addresses(wheel: Path) -> dict[str, str]:
         ("https://git.example.com:8443/ops/extip.git", "https://git.example.com:8443/ops/extip"),
         ("git@git.example.com:/ops/extip.git", "https://git.example.com/ops/extip"),
         ("https://git.example.com/ops/extip.git?token=secret", ""),
+        ("https://me:sec/ret@git.example.com/ops/extip.git", ""),
         ("/srv/git/extip.git", ""),
         ("", ""),
     ],
