@@ -148,9 +148,9 @@ def test_a_package_names_the_remote_repository_of_its_clone(clone, tmp_path, rem
         for name, end in (("Source", ""), ("Documentation", "#readme"), ("Issues", "/issues"))
         if page
     }
-    sdist = built(clone, "sdist", tmp_path / "sdist")
+    sdist = built(clone, "sdist", tmp_path / "sdist", SOURCE_URL="")
     source = unpacked(sdist, tmp_path / "of-sdist")
-    assert addresses(built(source, "wheel", tmp_path / "wheel")) == expected
+    assert addresses(built(source, "wheel", tmp_path / "wheel", SOURCE_URL="")) == expected
 
 
 def test_a_build_without_git_is_told_its_addresses(clone, tmp_path):

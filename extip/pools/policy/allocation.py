@@ -3,7 +3,8 @@
 Claims and services are the truth. A service has an address when a claim names the service, or when
 the service shows the address and a pool agrees. So after a crash between two writes the next pass
 reads the same. A new address is claimed before it is written to the service, and removed from the
-service before its claim is deleted. The status of a pool is derived from that, and never read.
+service before its claim is deleted. The status of a pool is derived from that, and never read. An
+address that the last plan gave stays with its service until the claim is known.
 
 A service keeps its address while it asks for one, also when the pool shrinks or is deleted. When it
 asks for another address, it keeps the old one until it can get the new one.
@@ -14,12 +15,7 @@ from datetime import datetime
 
 from extip.api.ipcontroller_v1 import IpClaim
 from extip.net.interfaces import IPAddress, prefix_length
-from extip.pools.policy.address_request import (
-    AddressRequest,
-    age_of,
-    is_written_by_hand,
-    ways_in,
-)
+from extip.pools.policy.address_request import AddressRequest, age_of, is_written_by_hand, ways_in
 from extip.pools.policy.allocation_index import AllocationIndex, AllocationSource, Claimed, Facts
 from extip.pools.policy.free_addresses import FreeAddresses
 from extip.pools.policy.outcome import Allocated, Allocation, upcoming
@@ -159,8 +155,8 @@ class _Planner:
     def _may_have(self, asker: Asker, ip: IPAddress) -> bool:
         """Whether the service could be given the address of the last plan now."""
         request, pool, sharing = asker.request, self._pools.of(ip), self._sharing
-        unclear = request.unproxied or request.unclear or asker.is_foreign_balancer
-        if unclear or pool is None or not self._fits(asker, ip):
+        waits = request.unproxied or request.unclear or asker.is_foreign_balancer
+        if waits or pool is None or not self._fits(asker, ip):
             return False
         if ip in self._index.users and (
             not sharing.holders_of(ip) or sharing.conflicting(asker, ip, sharing.owners_of(ip))
