@@ -1,6 +1,6 @@
 """Allocated addresses x a service → the next write to the service. Pure.
 
-Only claimed addresses are written. While a new address is not claimed, or not up, the address that
+Only claimed addresses are added. While a new address is not claimed, or not up, the address that
 it replaces stays.
 """
 
@@ -118,8 +118,9 @@ def service_update_patch(update: ServiceUpdate) -> dict[str, object]:
 
 def _external_ips(request: AddressRequest, holding: HeldAddresses) -> SetExternalIPs | None:
     """Return the write to `spec.externalIPs`: addresses that a person wrote there stay."""
-    shown = _shown(holding) if request.to_external_ips else []
-    there, recorded, wanted = {*request.external}, {*request.recorded}, {*shown}
+    there, recorded = {*request.external}, {*request.recorded}
+    shown = _shown(holding, there & recorded) if request.to_external_ips else []
+    wanted = {*shown}
     new = [ip for ip in shown if ip not in there]
     kept = [
         text
@@ -146,7 +147,7 @@ def _ingress(request: AddressRequest, holding: HeldAddresses) -> SetIngress | No
         if left == request.ingress:
             return None
         return SetIngress(owner=request.owner, version=request.version, ingress=left)
-    shown = _shown(holding)
+    shown = _shown(holding, request.given)
     if holding.held and not shown:
         return None  # the first address is about to be claimed
     ports = {parse_ip(way.ip): way.ports for way in request.ingress}
@@ -181,9 +182,12 @@ def _ends(since: str, drain_seconds: float) -> datetime:
     return end if end.tzinfo is not None else _NEVER
 
 
-def _shown(holding: HeldAddresses) -> list[IPAddress]:
-    """Return the claimed addresses, and former ones that are not replaced yet."""
-    claimed = {*holding.claimed}
+def _shown(holding: HeldAddresses, there: Collection[IPAddress]) -> list[IPAddress]:
+    """Return the claimed addresses, and former ones that are not replaced yet.
+
+    An address that is `there` stays while its claim is made anew: kube-proxy serves it meanwhile.
+    """
+    claimed = {*holding.claimed, *there}
     shown = [ip for ip in holding.held if ip in claimed]
     staying = holding.leaving if len(shown) < len(holding.held) else holding.replaced
     first = {*shown}

@@ -311,3 +311,20 @@ def test_a_status_is_written_by_what_writes_statuses():
     world.step()
     (action,) = world.writes()[1]
     assert isinstance(action, SetIngress)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"annotations": {"external-ip": "auto"}}, {"type": "LoadBalancer"}]
+)
+def test_a_service_shows_its_addresses_also_while_their_claims_are_made_anew(spec):
+    """A person may delete a claim, or the predecessor's claim may name no service yet."""
+    count = {"ipcontroller.ext/address-count": "2"}
+    world = World(POOLS[0])
+    world.add("web", **{**spec, "annotations": {**spec.get("annotations", {}), **count}})
+    world.settle()
+    before = world.services["web"]
+    for name in list(world.claims):
+        del world.claims[name]
+        world.settle()
+        assert name in world.claims
+    assert world.services["web"] is before, "there was nothing to write"
