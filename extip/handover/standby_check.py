@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from extip import log
 from extip.api.ipcontroller_v1 import IpClaim
+from extip.cache.changes import ChangedKeys
 from extip.claims.policy.node_claims import held_claim
 from extip.clock import Clock
 from extip.errors import LinkError
@@ -46,6 +47,8 @@ class StandbyCheck:
         self._handlers: list[Callable[[], None]] = []
         self._clock = clock
         self._refused: Mapping[IPInterface, Refusal] = {}
+        self._changed = ChangedKeys[str]()
+        """Claims to look at; each of thousands changes when their node dies."""
         self._triggered = Trigger()
         self._log = log.get_logger("standby")
 
@@ -57,23 +60,32 @@ class StandbyCheck:
         """Return the IPs that this node would refuse, in CIDR form and in order."""
         return tuple(sorted(interface.with_prefixlen for interface in self._refused))
 
-    def on_claim(self, _name: str) -> None:
-        """Look at the claims soon (an informer's handler)."""
+    def on_claim(self, name: str) -> None:
+        """Look at the claim soon (an informer's handler)."""
+        self._changed.note(name)
         self._triggered.set()
 
     async def run(self) -> None:
-        """Look at all of them after changes, and once a resync interval; until cancelled."""
+        """Look at claims that have changed, and at all once a resync interval; until cancelled."""
+        now = self._clock.monotonic
+        all_at = now() + self._resync_s
         while True:
-            await self._triggered.wait_at_most(self._resync_s)
+            await self._triggered.wait_at_most(all_at - now())
             await self._clock.sleep(SETTLE_S)
             self._triggered.clear()
+            if now() >= all_at:
+                self._changed.forget()
+                all_at = now() + self._resync_s
             try:
                 await self._check()
             except LinkError as error:
+                self._changed.forget()
                 self._log.debug("standby_not_checked", error=str(error))
 
     async def _check(self) -> None:
-        known = (held_claim(claim, self._masks).interface for claim in self._claims.values())
+        names = self._changed.take(self._claims)
+        claims = (self._claims[name] for name in names if name in self._claims)
+        known = (held_claim(claim, self._masks).interface for claim in claims)
         asked = {one for one in known if one is not None} | self._refused.keys()
         found = await self._refusals(sorted(asked, key=str)) if asked else {}
         before, self._refused = self._refused, found

@@ -123,7 +123,11 @@ def assemble(
         synced=inputs.wait_synced,
     )
     failovers = Failovers(
-        inputs.records, kube, written=claims.get, since=inputs.monitor.since, clock=clock
+        inputs.records,
+        kube,
+        inputs.claims.store,
+        since=inputs.monitor.since,
+        clock=clock,
     )
     scheduling = ClaimScheduler(
         strategy=settings.nodefilter,
@@ -185,6 +189,7 @@ def assemble(
     inputs.suspects.add_handler(silences.on_suspicion)
     inputs.claims.add_handler(claims.on_object)
     inputs.claims.add_handler(arrivals.on_claim)
+    inputs.claims.add_handler(failovers.on_claim)
     inputs.ip_nodes.add_handler(failovers.on_record)
     inputs.on_change = scheduling.trigger
     inputs.on_node_change = scheduling.trigger_at_once

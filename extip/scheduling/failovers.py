@@ -15,7 +15,7 @@ The calls come from the passes of `ClaimScheduler`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import inf
@@ -74,25 +74,26 @@ class Failovers:
         self,
         records: Mapping[str, IpNode],
         client: ApiClient,
+        claims: Mapping[str, IpClaim],
         *,
-        written: Callable[[str], IpClaim | None],
         since: Callable[[str], float | None],
         clock: Clock,
     ) -> None:
-        """Compose; `records` are the IpNodes of the cache.
+        """Compose; `records` and `claims` are those of the cache: without writes on their way.
 
-        `written` returns a claim as it is known to be written: without writes on their way. `since`
-        returns the time since which a node is alive, or dead.
+        `since` returns the time since which a node is alive, or dead.
         """
         self._records = records
         self._client = client
-        self._written = written
+        self._claims = claims
         self._since = since
         self._clock = clock
         self._gathered: dict[str, dict[str, int]] = {}
         """Claims to name, by their dead node."""
         self._named: dict[str, IpNode] = {}
         """IpNodes that name claims."""
+        self._left: dict[str, dict[str, str]] = {}
+        """The claims that are their standbys' yet, by their dead node, each with its standby."""
         self._held_until: dict[str, float] = {}
         """The time until which the claims wait, by their dead node."""
         self._back_since: dict[str, float] = {}
@@ -125,9 +126,30 @@ class Failovers:
         """Take an IpNode that has changed (an informer's handler)."""
         record = self._records.get(name)
         if record is not None and record.status.failed_over:
-            self._named[name] = record
+            self._take(record)
         else:
-            self._named.pop(name, None)
+            self._drop(name)
+
+    def on_claim(self, name: str) -> None:
+        """Take a claim that has changed (an informer's handler)."""
+        claim = self._claims.get(name)
+        for node, left in self._left.items():
+            left.pop(name, None)
+            if claim is not None and _is_left(claim, self._named[node]):
+                left[name] = claim.spec.standby
+
+    def _take(self, record: IpNode) -> None:
+        self._named[record.metadata.name] = record
+        found = ((name, self._claims.get(name)) for name in record.status.failed_over or ())
+        self._left[record.metadata.name] = {
+            name: claim.spec.standby
+            for name, claim in found
+            if claim is not None and _is_left(claim, record)
+        }
+
+    def _drop(self, node: str) -> None:
+        self._named.pop(node, None)
+        self._left.pop(node, None)
 
     def gather(self, decided: Decided, snapshot: Snapshot) -> None:
         """Gather the claims that leave a dead node for their standbys."""
@@ -164,11 +186,17 @@ class Failovers:
         back = {one.name for one in snapshot.nodes if one.back}
         self._name_claims(alive)
         self._clear(back)
+        given_up = (
+            (claims.get(name), node)
+            for node, left in self._left.items()
+            if node in back or not alive.issuperset(left.values())
+            for name, standby in left.items()
+            if node in back or standby not in alive
+        )
         return tuple(
             SetStandby(claim, "")
-            for node, record in self._named.items()
-            for claim in _left(record, claims.get)
-            if node in back or claim.spec.standby not in alive
+            for claim, node in given_up
+            if claim is not None and _is_left(claim, self._named[node])
         )
 
     def _name_claims(self, alive: AbstractSet[str]) -> None:
@@ -195,7 +223,7 @@ class Failovers:
         self._back_since = {node: self._back_since.get(node, now) for node in back}
         for node, record in self._named.items():
             late = now - self._back_since.get(node, now) >= PATIENCE_S
-            if not self.lane.has(node) and (late or not any(_left(record, self._written))):
+            if not self.lane.has(node) and (late or not self._left[node]):
                 newest = self._records.get(node, record)
                 self.lane.revise(node, SetFailedOver(newest, None))
 
@@ -243,10 +271,10 @@ class Failovers:
             if not named:
                 self._held_until.pop(node, None)
         if write.claims is None:
-            self._named.pop(node, None)
+            self._drop(node)
             self._log.info("failover_over", node=node)
         elif named:
-            self._named[node] = written
+            self._take(written)
             self._log.info("node_failed_over", node=node, claims=len(write.claims))
         else:
             self._pruned_at = self._clock.monotonic()
@@ -266,11 +294,6 @@ def patched_after_s(claims: int) -> float:
     return PATCHED_AFTER_S + EACH_S * claims
 
 
-def _left(record: IpNode, claims: Callable[[str], IpClaim | None]) -> Iterator[IpClaim]:
-    """Yield the claims that have failed over from a node and name it still."""
-    found = (claims(name) for name in record.status.failed_over or ())
-    for claim in found:
-        if claim is None or claim.spec.node_name != record.metadata.name:
-            continue
-        if is_failed_over(claim, record):
-            yield claim
+def _is_left(claim: IpClaim, record: IpNode) -> bool:
+    """Whether the claim has failed over from the node of the IpNode, and names that one still."""
+    return claim.spec.node_name == record.metadata.name and is_failed_over(claim, record)

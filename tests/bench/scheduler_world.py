@@ -131,7 +131,7 @@ class SchedulerWorld:
             store=nobody,
             events=nobody,
             failovers=Failovers(
-                {}, nobody, written=self.overlay.get, since=self.inputs.monitor.since, clock=clock
+                {}, nobody, self.inputs.claims.store, since=self.inputs.monitor.since, clock=clock
             ),
             on_admission=lambda _admission: None,
             clock=clock,

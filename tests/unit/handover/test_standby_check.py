@@ -82,6 +82,28 @@ async def test_many_claims_are_one_question_and_none_is_no_question():
 
 
 @virtually
+async def test_a_claim_that_changes_is_looked_at_alone_and_all_are_once_in_a_while():
+    """Claims change all the time: they may not keep the others from their look."""
+    world = World()
+    async with beside(world.check.run()):
+        world.put("10.0.0.1/32", "10.0.0.2/32")
+        await asyncio.sleep(SOON_S)
+        world.asked.clear()
+        world.stations = {"10.0.0.1"}  # no claim tells of it
+        since = asyncio.get_running_loop().time()
+        while not world.check.refused():
+            world.put("10.0.0.2/32")
+            await asyncio.sleep(SOON_S)
+            assert asyncio.get_running_loop().time() - since < 2 * RESYNC_S
+        alone = world.asked[:-1]
+        assert alone == [["10.0.0.2"]] * len(alone) != []
+        assert world.asked[-1] == ["10.0.0.1", "10.0.0.2"]
+        world.put("10.0.0.2/32")
+        await asyncio.sleep(SOON_S)
+        assert world.asked[-1] == ["10.0.0.1", "10.0.0.2"], "one that is refused is looked at again"
+
+
+@virtually
 async def test_a_kernel_that_does_not_answer_is_asked_again_and_what_was_known_stays():
     world = World()
     world.stations = {"10.0.0.1"}

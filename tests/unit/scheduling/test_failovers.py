@@ -72,13 +72,14 @@ class World:
         self.prunes = False
         self.latency_s = LATENCY_S
         self.passes = 0
+        self.cached: dict[str, IpClaim] = {}
         self.written: dict[str, IpClaim] = {}
         """Claims of which the API server has another version than the decisions assume."""
         self.since: dict[str, float] = dict.fromkeys(NODES, -ACTS_AFTER_S)
         self.failovers = Failovers(
             self.records,
             cast("ApiClient", self),
-            written=lambda name: self.written.get(name) or self.claims.get(name),
+            self.cached,
             since=self.since.get,
             clock=LoopClock(),
         )
@@ -122,7 +123,20 @@ class World:
         self.failovers.gather(decided, self.snapshot())
         self.step()
 
+    def deliver(self) -> None:
+        """Bring the cache up to date."""
+        for name in {**self.cached, **self.claims}:
+            new = self.written.get(name) or self.claims.get(name)
+            if new is None:
+                del self.cached[name]
+            elif self.cached.get(name) is not new:
+                self.cached[name] = new
+            else:
+                continue
+            self.failovers.on_claim(name)
+
     def step(self) -> list[tuple[str, str]]:
+        self.deliver()
         found = self.failovers.step(self.claims, self.snapshot())
         return [(one.claim.metadata.name, one.node) for one in found]
 
@@ -342,7 +356,7 @@ async def test_the_newest_version_of_the_node_is_cleared_though_our_answer_came_
         newer = record("n1", {"a": 3})
         world.records["n1"] = newer
         old = replace(newer, metadata=replace(newer.metadata, resource_version="6"))
-        world.failovers._named["n1"] = old
+        world.failovers._take(old)
         world.step()
         await asyncio.sleep(1)
         assert world.patches == [("n1", None)]

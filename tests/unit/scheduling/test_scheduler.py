@@ -274,6 +274,14 @@ class World:
         self.claims = Overlay(self.server.cache, clock=clock)
         self.server.cache.handlers.append(self.claims.on_object)
         self.metrics = Metrics("test")
+        failovers = Failovers(
+            self.records,
+            cast("ApiClient", self.server),
+            self.server.cache,
+            since=lambda _node: float("-inf"),
+            clock=clock,
+        )
+        self.server.cache.handlers.append(failovers.on_claim)
         self.scheduler = ClaimScheduler(
             strategy=strategy,
             guard=Guard(),
@@ -284,13 +292,7 @@ class World:
             claims=self.claims,
             store=cast("ClaimStore", self.server),
             events=cast("PlacementEvents", self),
-            failovers=Failovers(
-                self.records,
-                cast("ApiClient", self.server),
-                written=self.claims.get,
-                since=lambda _node: float("-inf"),
-                clock=clock,
-            ),
+            failovers=failovers,
             on_admission=lambda admission: self.rejected.append(admission.rejected),
             clock=clock,
             rng=Random(1),  # noqa: S311 - repeatable
