@@ -26,6 +26,7 @@ from random import Random
 from extip import log
 from extip.addresses.observation import Observation
 from extip.addresses.ports import ProbeWire
+from extip.addresses.probe.policy.pass_pace import PassPace
 from extip.addresses.probe.policy.probing import Probes, expel, filter_additions
 from extip.addresses.probe.policy.recently_owned import RecentlyOwned
 from extip.clock import Clock
@@ -41,9 +42,6 @@ _FRAMES_PER_TURN = 64
 """Frames sent before other tasks get their turn: about a millisecond."""
 
 _STILL_HELD = "its former holder was taken for dead, and still answers for it"
-
-_PASS_S = 0.02
-"""Least time between two requests for a pass: one pass lets many IPs through."""
 
 _TICK_S = 0.001
 """Least time between two turns: a timer may fire a moment early."""
@@ -102,9 +100,7 @@ class Prober:
         self._admitted: dict[IPAddress, float] = {}
         """New IPs, each with the time since when it may come up; not older than a trial."""
         self._lost_on_trial: frozenset[IPAddress] = frozenset()
-        self._asked_at = float("-inf")
-        self._through = False
-        """Some IPs may come up, and no pass was asked for yet."""
+        self._pace = PassPace()
         self._waiting = False
         self._refused = False
         self._triggered = Trigger()
@@ -261,7 +257,7 @@ class Prober:
         self._use(link, now)
         self._read()
         self._end_waits(now)
-        self._through = False  # the pass that runs lets all of them through
+        self._pace.forget()  # the pass that runs lets all of them through
         self._probes.want(new, now)
         due = self._probes.due(now)[:_FRAMES_PER_TURN]
         if due:
@@ -307,7 +303,7 @@ class Prober:
             self._cluster_macs, self._clock.monotonic(), chance=self._rng.random
         )
         if self._probes.clear():
-            self._through = True  # only nodes of this cluster stood in their way
+            self._pace.found_free(self._clock.monotonic())  # only nodes of this cluster have them
         if news:
             self._metrics.probes.labels(result="in_use").inc(len(news))
             for ip in self._opponents().keys() & news:
@@ -339,18 +335,16 @@ class Prober:
         count = self._probes.settle(now)
         if count:
             self._metrics.probes.labels(result="clear").inc(count)
-            self._through = True
+            self._pace.found_free(now)
 
     def _ask_for_pass(self, now: float) -> float | None:
         """Ask for a pass when some IPs may come up; return the seconds until then, if not now."""
-        if not self._through:
+        due_s = self._pace.due_s(now, asking=self._probes.asking)
+        if due_s == 0:
+            self._pace.asked(now)
+            self._on_change()
             return None
-        early_s = self._asked_at + _PASS_S - now
-        if early_s > 0:
-            return early_s
-        self._through, self._asked_at = False, now
-        self._on_change()
-        return None
+        return due_s
 
     def _use(self, link: Link, now: float) -> None:
         """Probe on this interface; silence with another index or MAC, or without carrier, is none.
@@ -364,7 +358,8 @@ class Prober:
             self._probes.begin_anew(now)
 
     def _stop(self) -> None:
-        self._link, self._through = None, False
+        self._link = None
+        self._pace.forget()
         self._wire.pause()
 
     def _tell_waiting(self, *, waiting: bool, count: int) -> None:

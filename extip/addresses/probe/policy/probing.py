@@ -25,9 +25,9 @@ ROUNDS = 2
 BACKOFF = Backoff(initial_s=1.0, cap_s=10.0)
 """Seconds until an IP that was taken is probed again."""
 
-FRESH_S = 1.0
+FRESH_S = 3.0
 """Seconds for which silence counts while the IP has not come up. A process that stands still for
-longer may have lost frames that said otherwise."""
+longer may have lost frames that said otherwise. A pass over thousands of IPs takes a second."""
 
 TAKEOVER_S = 0.1
 """The longest wait for answers when a node takes an IP over that was in use a moment ago."""
@@ -86,6 +86,13 @@ class Probes:
     def listening(self) -> bool:
         """Whether frames of other stations matter now."""
         return any(probe.state is not _State.TAKEN for probe in self._probes.values())
+
+    @property
+    def asking(self) -> int:
+        """How many IPs may soon turn out to be free."""
+        return sum(
+            probe.state is _State.ASKING and not probe.told for probe in self._probes.values()
+        )
 
     @property
     def ips(self) -> Collection[IPAddress]:

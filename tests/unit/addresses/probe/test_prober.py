@@ -636,6 +636,7 @@ async def test_thousands_of_a_node_that_may_live_are_asked_for_at_a_pace_and_com
         assert len(asked) == 1500 * ROUNDS
         for number, at in enumerate(asked):
             assert number <= 1000 + 20_000 * (at - began) + 1
+        assert len(station.decided) <= 4, "each pass looks at all of them"
 
 
 def test_what_is_due_is_asked_for_once_whoever_asks_first():
