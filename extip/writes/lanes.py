@@ -4,7 +4,8 @@ A lane makes the writes of one kind. It keeps the newest wanted write of each ob
 replaces a write that has not begun. An object has one write of a kind at a time.
 
 - A write holds a place in its lane for as long as an answer usually takes. A write that hangs makes
-  room for another, up to a bound.
+  room for another, up to a bound. Where all answers take long the server has too much to do: then
+  none makes room, since each would take longer, and in the end all would be given up and repeated.
 - A failed write waits (`WriteBackoff`). All objects whose last write was not answered share a part
   of the places, so that the other objects find free places.
 - A lane that is behind another lane makes one write at a time while a write waits in that lane.
@@ -44,6 +45,9 @@ _MOST_SLOW = 48
 _SUSPECTS = 4
 """The divisor of the places for objects whose last write was not answered."""
 
+_CROWDED = 4
+"""Slow answers in a row after which the server has too much to do."""
+
 _AWAY = 4
 """Unanswered objects in a row, without an answer in between, after which the server is away."""
 
@@ -55,6 +59,7 @@ class ServerContact:
         """`back` is called at the first answer after the server was away."""
         self._back = back
         self._unanswered: set[str] = set()
+        self._slow_row = 0
         self.answers = 0
         """Answers so far."""
 
@@ -68,10 +73,17 @@ class ServerContact:
         """Whether no write at all is answered."""
         return self.row >= _AWAY
 
-    def answered(self) -> None:
-        """Count an answer."""
+    @property
+    def crowded(self) -> bool:
+        """Whether all answers take long."""
+        return self._slow_row >= _CROWDED
+
+    def answered(self, took_s: float | None = None) -> None:
+        """Count an answer; `took_s` is the time that its write took, in seconds."""
         was_away = self.away
         self.answers += 1
+        if took_s is not None:
+            self._slow_row = self._slow_row + 1 if took_s >= SLOW_S else 0
         self._unanswered.clear()
         if was_away:
             self._back()
@@ -122,6 +134,7 @@ class Lane(Generic[W]):
         self._write = write
         self._places = places
         self._contact = context.contact
+        self._clock = context.clock
         self._made = made
         self._again = context.again
         self._failed = failed
@@ -216,7 +229,8 @@ class Lane(Generic[W]):
         """Take the next write that has a place; return its name, or an empty text."""
         narrow = self._contact.away or self._behind()
         places = 1 if narrow else self._places
-        held = len(self._in_flight) - min(len(self._slow), _MOST_SLOW)
+        spare = 0 if self._contact.crowded else min(len(self._slow), _MOST_SLOW)
+        held = len(self._in_flight) - spare
         if held >= places:
             return ""
         if self._fresh:
@@ -232,24 +246,25 @@ class Lane(Generic[W]):
     async def _attempt(self, name: str) -> None:
         """Make the write of an object, and count its outcome."""
         write, since = self._in_flight[name], self._contact.answers
+        began = self._clock.monotonic()
         slow = asyncio.get_running_loop().call_later(SLOW_S, self._is_slow, name)
         try:
             async with asyncio.timeout(WRITE_S):
                 await self._write(write)
         except (ConflictError, NotFoundError) as error:
             self._log.debug("decision_was_stale", error=str(error))
-            self._contact.answered()
+            self._contact.answered(self._clock.monotonic() - began)
             again_s = self.backoff.failed(name, Failure.STALE)
         except ApiError as error:
             if is_away(error):
                 again_s = self._unanswered(name, str(error), since)
             else:
-                self._contact.answered()
+                self._contact.answered(self._clock.monotonic() - began)
                 again_s = self.backoff.failed(name, Failure.REFUSED, str(error))
         except TimeoutError:
             again_s = self._unanswered(name, f"no answer within {WRITE_S:.0f} s", since)
         else:
-            self._contact.answered()
+            self._contact.answered(self._clock.monotonic() - began)
             self.backoff.done(name)
             again_s = 0.0
         finally:

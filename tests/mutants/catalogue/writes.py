@@ -23,8 +23,16 @@ MUTATIONS = (
         name="hung-write-keeps-its-place",
         promise=_ALONE,
         file="writes/lanes.py",
-        old="held = len(self._in_flight) - min(len(self._slow), _MOST_SLOW)",
+        old="held = len(self._in_flight) - spare",
         new="held = len(self._in_flight)",
+        tests=_LANES,
+    ),
+    Mutation(
+        name="slow-server-gets-ever-more-writes",
+        promise="A server that is slow for all gets no more writes at once",
+        file="writes/lanes.py",
+        old="spare = 0 if self._contact.crowded else",
+        new="spare =",
         tests=_LANES,
     ),
     Mutation(

@@ -50,11 +50,31 @@ class Server:
         return [at for at, one in self.began if one == name]
 
 
+class CrowdedServer(Server):
+    """Makes `rate` writes a second, one after the other, also those that nobody waits for."""
+
+    rate = 6.0
+
+    def __init__(self):
+        super().__init__()
+        self._free_at = 0.0
+
+    async def write(self, name):
+        self._free_at = max(now(), self._free_at) + 1 / self.rate
+        self.under_way.append(name)
+        self.most = max(self.most, len(self.under_way))
+        try:
+            await asyncio.sleep(self._free_at - now())
+        finally:
+            self.under_way.remove(name)
+        self.done[name] = now()
+
+
 class World:
     """Lanes over one server. Each lane is offered what is wanted again when that may matter."""
 
-    def __init__(self):
-        self.server = Server()
+    def __init__(self, server=None):
+        self.server = server or Server()
         self.wanted: dict[str, list[str]] = {}
         self.made: list[str] = []
         self.failed: list[tuple[str, str]] = []
@@ -245,6 +265,30 @@ async def test_writes_that_hang_make_room_for_others():
         world.want(*many(PLACES, "hung"), *many(40))
         await asyncio.sleep(SLOW_S + 11 * LATENCY_S)
         assert world.server.done.keys() == set(many(40))
+
+
+@virtually
+async def test_a_server_that_is_slow_for_all_gets_no_more_at_once():
+    """Each would take longer then, in the end too long, and all would be made again and again."""
+    async with World(CrowdedServer()).running() as world:
+        names = many(120)
+        world.want(*names)
+        await asyncio.sleep(1.2 * len(names) / CrowdedServer.rate)
+        assert world.server.done.keys() == set(names)
+        assert world.failed == []
+        assert world.server.most < 3 * PLACES
+
+
+@virtually
+async def test_writes_that_hang_make_room_again_once_an_answer_is_quick():
+    async with World(CrowdedServer()).running() as world:
+        world.want(*many(40))
+        await asyncio.sleep(1.2 * 40 / CrowdedServer.rate)
+        assert world.contact.crowded
+        world.server.rate = 100.0
+        world.want("quick")
+        await asyncio.sleep(LATENCY_S)
+        assert not world.contact.crowded
 
 
 @virtually
