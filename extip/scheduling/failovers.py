@@ -9,7 +9,8 @@ A standby that was away a moment ago acts on no IpNode: its claims are assigned 
 
 Where the write fails, each claim is assigned at once. A claim that no other node may take gives up
 its standby when that one has died, too, or when its node is back: it is its node's again. A claim
-that cannot be written keeps its node from being cleared for `PATIENCE_S` after it is back.
+that cannot be written, or a watch that does not tell of it, keeps its node from being cleared for
+`PATIENCE_S` after it is back.
 
 The calls come from the passes of `ClaimScheduler`.
 """
@@ -135,16 +136,19 @@ class Failovers:
         claim = self._claims.get(name)
         for node, left in self._left.items():
             left.pop(name, None)
-            if claim is not None and _is_left(claim, self._named[node]):
+            if claim is not None and _may_be_left(claim, self._named[node]):
                 left[name] = claim.spec.standby
 
     def _take(self, record: IpNode) -> None:
+        before = self._named.get(record.metadata.name)
         self._named[record.metadata.name] = record
+        if before is not None and before.status.failed_over == record.status.failed_over:
+            return  # `on_claim` has kept up
         found = ((name, self._claims.get(name)) for name in record.status.failed_over or ())
         self._left[record.metadata.name] = {
             name: claim.spec.standby
             for name, claim in found
-            if claim is not None and _is_left(claim, record)
+            if claim is not None and _may_be_left(claim, record)
         }
 
     def _drop(self, node: str) -> None:
@@ -297,3 +301,10 @@ def patched_after_s(claims: int) -> float:
 def _is_left(claim: IpClaim, record: IpNode) -> bool:
     """Whether the claim has failed over from the node of the IpNode, and names that one still."""
     return claim.spec.node_name == record.metadata.name and is_failed_over(claim, record)
+
+
+def _may_be_left(claim: IpClaim, record: IpNode) -> bool:
+    """Whether the cache does not show that a named claim has left: it may be behind our writes."""
+    generation = (record.status.failed_over or {}).get(claim.metadata.name, 0)
+    behind = claim.metadata.generation < generation
+    return _is_left(claim, record) or (behind and claim.spec.node_name == record.metadata.name)

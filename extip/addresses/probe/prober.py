@@ -339,7 +339,7 @@ class Prober:
 
     def _ask_for_pass(self, now: float) -> float | None:
         """Ask for a pass when some IPs may come up; return the seconds until then, if not now."""
-        due_s = self._pace.due_s(now, asking=self._probes.asking)
+        due_s = self._pace.due_s(now, self._probes.count_asking)
         if due_s == 0:
             self._pace.asked(now)
             self._on_change()

@@ -317,6 +317,7 @@ class _Planner:
         return HeldAddresses(
             held=asker.in_order(),
             claimed=[ip for ip in asker.held if ip in asker.claimed or ip in index.by_hand],
+            claimed_anew=[ip for ip in asker.held if ip in shown and self._is_to_claim(ip)],
             leaving=[ip for _, ip in sorted(((ip.version, int(ip)), ip) for ip in leaving)],
             up=[
                 ip
@@ -326,6 +327,10 @@ class _Planner:
             lasting={ip: end for ip in leaving if (end := self._lasts_until(asker, ip))},
             withdrawn=[ip for ip in request.given if ip not in foreign],
         )
+
+    def _is_to_claim(self, ip: IPAddress) -> bool:
+        """Whether an address gets a claim again: it has none, and nothing speaks against it."""
+        return ip not in self._index.claimed_by_some and ip not in self._facts.node_ips
 
     def _lasts_until(self, asker: Asker, ip: IPAddress) -> datetime | None:
         """Return until when an address of a draining pool stays beside those that replace it."""

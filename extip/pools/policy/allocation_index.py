@@ -96,6 +96,8 @@ class AllocationIndex:
         self._facts = facts
         self.by_hand: set[IPAddress] = set()
         """Addresses in claims of persons; any service may have them."""
+        self.claimed_by_some: set[IPAddress] = set()
+        """Addresses in claims that name services, whichever these are."""
         self._claimed: dict[tuple[str, str, str], dict[IPAddress, Claimed]] = {}
         self._by_name: dict[tuple[str, str], dict[IPAddress, Claimed]] = {}
         self._recorded: dict[IPAddress, Mapping[tuple[str, int], tuple[str, ...]]] = {}
@@ -201,6 +203,8 @@ class AllocationIndex:
         if not claim.managed:
             self.by_hand.add(interface.ip)
             return
+        if services:
+            self.claimed_by_some.add(interface.ip)
         if ports := recorded_ports(claim):
             self._recorded[interface.ip] = ports
         claimed = Claimed(

@@ -44,7 +44,7 @@ class Allocation:
 
     allocated: Mapping[IPAddress, Allocated] = field(default_factory=dict)
     service_updates: Collection[ServiceUpdate] = ()
-    """Writes to services; each address in them is claimed already."""
+    """Writes to services; each address that they add is claimed already."""
     upcoming: Mapping[Owner, Upcoming] = field(default_factory=dict)
     """Writes to services that follow when the last address in them is claimed."""
     disowned: frozenset[tuple[Owner, IPAddress]] = frozenset()

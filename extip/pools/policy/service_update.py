@@ -54,6 +54,9 @@ class HeldAddresses:
     """Its addresses, in the order to show them."""
     claimed: Collection[IPAddress]
     """The addresses in `held` whose claims exist."""
+    claimed_anew: Collection[IPAddress] = ()
+    """The addresses in `held` that it shows already, and whose claims are about to be made anew:
+    kube-proxy serves them meanwhile."""
     leaving: Collection[IPAddress]
     """Former addresses that it still shows and that are still claimed for it."""
     up: Collection[IPAddress] = ()
@@ -118,9 +121,8 @@ def service_update_patch(update: ServiceUpdate) -> dict[str, object]:
 
 def _external_ips(request: AddressRequest, holding: HeldAddresses) -> SetExternalIPs | None:
     """Return the write to `spec.externalIPs`: addresses that a person wrote there stay."""
-    there, recorded = {*request.external}, {*request.recorded}
-    shown = _shown(holding, there & recorded) if request.to_external_ips else []
-    wanted = {*shown}
+    shown = _shown(holding) if request.to_external_ips else []
+    there, recorded, wanted = {*request.external}, {*request.recorded}, {*shown}
     new = [ip for ip in shown if ip not in there]
     kept = [
         text
@@ -147,8 +149,8 @@ def _ingress(request: AddressRequest, holding: HeldAddresses) -> SetIngress | No
         if left == request.ingress:
             return None
         return SetIngress(owner=request.owner, version=request.version, ingress=left)
-    shown = _shown(holding, request.given)
-    if holding.held and not shown:
+    shown = _shown(holding)
+    if holding.held and not shown and not {*holding.held}.intersection(request.given):
         return None  # the first address is about to be claimed
     ports = {parse_ip(way.ip): way.ports for way in request.ingress}
     ingress = tuple(
@@ -182,12 +184,9 @@ def _ends(since: str, drain_seconds: float) -> datetime:
     return end if end.tzinfo is not None else _NEVER
 
 
-def _shown(holding: HeldAddresses, there: Collection[IPAddress]) -> list[IPAddress]:
-    """Return the claimed addresses, and former ones that are not replaced yet.
-
-    An address that is `there` stays while its claim is made anew: kube-proxy serves it meanwhile.
-    """
-    claimed = {*holding.claimed, *there}
+def _shown(holding: HeldAddresses) -> list[IPAddress]:
+    """Return the claimed addresses, and former ones that are not replaced yet."""
+    claimed = {*holding.claimed, *holding.claimed_anew}
     shown = [ip for ip in holding.held if ip in claimed]
     staying = holding.leaving if len(shown) < len(holding.held) else holding.replaced
     first = {*shown}

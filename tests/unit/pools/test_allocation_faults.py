@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from extip.pools.policy.pools import compile_pools
 from extip.pools.policy.service_update import SetIngress
@@ -328,3 +329,33 @@ def test_a_service_shows_its_addresses_also_while_their_claims_are_made_anew(spe
         world.settle()
         assert name in world.claims
     assert world.services["web"] is before, "there was nothing to write"
+
+
+def taken_out(world):
+    """Return the addresses that `web` shows no more after the next write."""
+    (update,) = world.plan()[0].service_updates
+    before = world.shown("web")
+    world.write(update)
+    return {*before} - {*world.shown("web")}
+
+
+@pytest.mark.parametrize(
+    "spec", [{"annotations": {"external-ip": "auto"}}, {"type": "LoadBalancer"}]
+)
+@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("why", ["it is a node's now", "another service has its claim"])
+def test_an_address_without_a_claim_that_will_get_none_goes(spec, count, why):
+    """The guard has the claim deleted, or somebody who wrote the address had it made anew."""
+    count = {"ipcontroller.ext/address-count": count}
+    world = World(POOLS[0])
+    world.add("web", **{**spec, "annotations": {**spec.get("annotations", {}), **count}})
+    world.settle()
+    name, claim = next(iter(world.claims.items()))
+    ip = claim.spec.cidr.split("/")[0]
+    if why == "another service has its claim":
+        thief = (replace(claim.spec.services[0], name="thief", uid="uid-thief"),)
+        world.claims[name] = replace(claim, spec=replace(claim.spec, services=thief))
+    else:
+        del world.claims[name]
+        world.node_ips = frozenset({ip_address(ip)})
+    assert taken_out(world) == {ip}

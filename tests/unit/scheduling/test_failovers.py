@@ -363,6 +363,30 @@ async def test_the_newest_version_of_the_node_is_cleared_though_our_answer_came_
 
 
 @virtually
+async def test_the_node_is_not_cleared_while_the_watch_is_behind_the_writes_before_its_death():
+    """Their standbys were just written: the cache has an earlier version of each claim."""
+    async with World().running() as world:
+        writes = leave(many())
+        for write in writes:
+            one = write.claim
+            meta = replace(one.metadata, generation=one.metadata.generation - 1)
+            world.written[meta.name] = replace(one, metadata=meta)
+        world.decide(writes)
+        await asyncio.sleep(2 * LATENCY_S)
+        world.step()
+        await asyncio.sleep(2 * LATENCY_S)
+        ((_, named),) = world.patches
+        assert len(cast("dict[str, int]", named)) == LEAST
+        assert world.held(writes) == LEAST
+        world.written.clear()
+        for name, one in world.claims.items():
+            world.claims[name] = replace(one, spec=replace(one.spec, node_name="n2"))
+        world.step()
+        await asyncio.sleep(2 * LATENCY_S)
+        assert world.patches[1:] == [("n1", None)]
+
+
+@virtually
 async def test_a_write_that_is_not_answered_delays_the_claims_no_longer():
     """The API server may be slow, and another write may be in its way."""
     async with World().running() as world:

@@ -1,5 +1,6 @@
 """Free IPs x time → when a pass is asked for, which brings many of them up. Pure."""
 
+from collections.abc import Callable
 from math import inf
 
 _APART_S = 0.02
@@ -26,14 +27,14 @@ class PassPace:
         """Note that no IP waits for a pass: one is under way, or there is no interface."""
         self._since = None
 
-    def due_s(self, now: float, *, asking: int) -> float | None:
+    def due_s(self, now: float, asking: Callable[[], int]) -> float | None:
         """Return the seconds until a pass is due; None while it would bring nothing up.
 
-        `asking` is the number of IPs that are still asked for.
+        `asking` counts the IPs that are still asked for.
         """
         if self._since is None:
             return None
-        at = max(self._asked_at + _APART_S, self._since + min(_LONGEST_S, asking * _EACH_S))
+        at = max(self._asked_at + _APART_S, self._since + min(_LONGEST_S, asking() * _EACH_S))
         return max(0.0, at - now)
 
     def asked(self, now: float) -> None:

@@ -87,9 +87,8 @@ class Probes:
         """Whether frames of other stations matter now."""
         return any(probe.state is not _State.TAKEN for probe in self._probes.values())
 
-    @property
-    def asking(self) -> int:
-        """How many IPs may soon turn out to be free."""
+    def count_asking(self) -> int:
+        """Return how many IPs may soon turn out to be free."""
         return sum(
             probe.state is _State.ASKING and not probe.told for probe in self._probes.values()
         )
