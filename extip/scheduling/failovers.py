@@ -9,8 +9,8 @@ A standby that was away a moment ago acts on no IpNode: its claims are assigned 
 
 Where the write fails, each claim is assigned at once. A claim that no other node may take gives up
 its standby when that one has died, too, or when its node is back: it is its node's again. A claim
-that cannot be written, or a watch that does not tell of it, keeps its node from being cleared for
-`PATIENCE_S` after it is back.
+that cannot be written keeps its node from being cleared for `PATIENCE_S` after it is back. So does
+a watch of claims that is behind.
 
 The calls come from the passes of `ClaimScheduler`.
 """
