@@ -195,7 +195,11 @@ class StandaloneAllocation:
             self._allocator.take_claims(changes)
             self._on_change()
         writes, later_s = self._allocator.due(allocation)
-        self._publication.offer(writes)
+        # What was decided before these claims were known is decided anew in the next pass.
+        noted = {
+            str(one) for claim in changes.values() if claim for one in claim.spec.services or ()
+        }
+        self._publication.offer({name: one for name, one in writes.items() if name not in noted})
         # A service that waits for an address makes every allocation another one, and is no reason.
         return 0.0 if changes or self._allocator.pending else later_s
 

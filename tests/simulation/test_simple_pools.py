@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIM_POOLS, LEASES, SERVICES
+from extip.api.resources import CUSTOM_RESOURCE_DEFINITIONS, IP_CLAIM_POOLS, LEASES, NODES, SERVICES
 from tests.fakes.api_faults import FORBIDDEN, Rule
 from tests.fakes.cluster_objects import Json
 from tests.fakes.virtual_time import run_virtually
@@ -255,6 +255,43 @@ def test_an_address_whose_pool_is_gone_stays_after_a_restart() -> None:
             assert given(cluster)["later"][0] not in (*shows, *writes)
 
     run_virtually(scenario())
+
+
+def test_an_address_that_a_node_object_lists_stays_after_a_restart() -> None:
+    """A kubelet may list each address of its interface."""
+
+    async def scenario() -> None:
+        async with Cluster().living() as cluster:
+            cluster.add_node("n1")
+            pool(cluster, "10.88.2.0/28")
+            pool(cluster, "fd00:88::/112", "six")
+            simple = cluster.start_simple("n1", load_balancers=True)
+            balancer(cluster, "both", ipFamilies=["IPv4", "IPv6"])
+            balancer(cluster, "one")
+            balancer(cluster, "auto", type="ClusterIP")
+            auto = {"metadata": {"annotations": {"external-ip": "auto"}}}
+            cluster.api.patch(SERVICES, "auto", auto, namespace="default")
+            await cluster.until(lambda: written(cluster, "auto"), within_s=10.0)
+            await cluster.until(lambda: has_all(cluster, both=2, one=1), within_s=10.0)
+            before = given(cluster), written(cluster, "auto")
+            ips = [ip for shows in before[0].values() for ip in shows] + before[1]
+            await cluster.until(lambda: all(map(cluster.holders, ips)), within_s=10.0)
+            listed = [{"type": "InternalIP", "address": ip} for ip in ips if ip != FIRST_V6]
+            cluster.api.patch(NODES, "n1", {"status": {"addresses": listed}})
+            await asyncio.sleep(10.0)
+            assert (given(cluster), written(cluster, "auto")) == before
+            await simple.kill()
+            cluster.start_simple("n1", load_balancers=True)
+            async with cluster.always(lambda: (given(cluster), written(cluster, "auto")) == before):
+                await asyncio.sleep(60.0)
+            assert all(map(cluster.holders, ips))
+
+    run_virtually(scenario())
+
+
+def has_all(cluster: Cluster, **counts: int) -> bool:
+    found = given(cluster)
+    return all(len(found[name]) == count for name, count in counts.items())
 
 
 def written(cluster: Cluster, name: str) -> list[str]:

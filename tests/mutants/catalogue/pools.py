@@ -56,6 +56,14 @@ MUTATIONS = (
         tests=("simulation/test_simple_pools.py",),
     ),
     Mutation(
+        name="simple-mode-writes-what-it-decided-too-early",
+        promise="After a restart, a service keeps the addresses that it shows",
+        file="pools/standalone.py",
+        old="if name not in noted}",
+        new="if name}",
+        tests=("simulation/test_simple_pools.py",),
+    ),
+    Mutation(
         name="written-address-counts-as-free",
         promise=_NEVER_TWICE,
         file="pools/policy/allocation_index.py",
