@@ -111,13 +111,13 @@ class LeaderElector:
         metrics: Metrics,
         sole: bool = False,
         on_recovery: Callable[[], None] = lambda: None,
-        on_answer: Callable[[], None] = lambda: None,
+        on_answer: Callable[[float], None] = lambda _took_s: None,
     ) -> None:
         """`identity` must be this process's alone, and never be used again by a later one.
 
         `sole`: there should be no other candidate, and standbys of others come first.
-        `on_answer` is called when the API server answers, `on_recovery` at its first answer after
-        it gave none.
+        `on_answer` is called with the seconds that an answer of the API server took, `on_recovery`
+        at its first answer after it gave none.
         """
         self._store = store
         self._writer = LeaseWriter(store)
@@ -209,7 +209,7 @@ class LeaderElector:
 
     async def _attempt(self, *, bound_s: float) -> bool:
         """Take or renew the lease once, within `bound_s`; return whether it is ours now."""
-        failure = ""
+        failure, began = "", self._clock.monotonic()
         try:
             async with asyncio.timeout(bound_s):
                 ours = await self._write()
@@ -218,7 +218,7 @@ class LeaderElector:
         except ApiError as error:
             ours, failure = False, str(error)
         if not failure:
-            self._on_answer()
+            self._on_answer(self._clock.monotonic() - began)
         result = "failure" if failure else "held" if ours else "waiting"
         self._metrics.lease_renewals.labels(result=result).inc()
         if bool(failure) != self._failing:

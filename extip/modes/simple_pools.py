@@ -65,6 +65,7 @@ class SimplePools:
             clock=clock,
             rng=rng,
             metrics=metrics,
+            on_answer=self._answered,
         )
         self._make = partial(
             StandaloneAllocation,
@@ -93,6 +94,10 @@ class SimplePools:
             await self._clock.sleep(_LOOK_S)
         self._log.info("pools_found", lease=self._lease)
         await self._elector.run(self._lead)
+
+    def _answered(self, took_s: float) -> None:
+        if self._allocation is not None:
+            self._allocation.answered(took_s)
 
     def _lead(self) -> Sequence[Component]:
         allocation = self._allocation = self._make()

@@ -134,11 +134,11 @@ class StandaloneAllocation:
             rng=rng,
             metrics=metrics,
         )
-        contact = ServerContact(self._back)
+        self._contact = ServerContact(self._back, clock)
         self._publication: Lane[AllocationWrite] = Lane(
             "publication",
             self._write,
-            LaneContext(contact=contact, again=self._look_in, clock=clock, rng=rng),
+            LaneContext(contact=self._contact, again=self._look_in, clock=clock, rng=rng),
             places=_PLACES,
             longest_s=_RETRY_S,
             made=self.trigger,
@@ -158,6 +158,10 @@ class StandaloneAllocation:
     def trigger(self) -> None:
         """Ask for a pass soon; many calls before it count as one."""
         self._triggered.set()
+
+    def answered(self, took_s: float) -> None:
+        """Count an answer of the API server to another request."""
+        self._contact.answered(took_s)
 
     def selection_changed(self, key: str) -> None:
         """Look again whether a service is ours; ``namespace/`` stands for all of a namespace."""

@@ -143,7 +143,7 @@ class ClaimScheduler:
         self._reports = DecisionReports(events)
         self._landed: list[IpClaim] = []
         """The claims whose writes have ended since the last pass, made or not."""
-        self._contact = ServerContact(self._back)
+        self._contact = ServerContact(self._back, clock)
         self._write_reports = WriteReports(self._contact, metrics)
         lanes = LaneContext(contact=self._contact, again=self._look_in, clock=clock, rng=rng)
         self._failovers = failovers
@@ -210,9 +210,9 @@ class ClaimScheduler:
         self._hurried.set()
         self.trigger()
 
-    def answered(self) -> None:
+    def answered(self, took_s: float) -> None:
         """Count an answer of the API server to another request."""
-        self._contact.answered()
+        self._contact.answered(took_s)
 
     def retry(self) -> None:
         """End every wait of a failed write: the API server is back."""

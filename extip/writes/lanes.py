@@ -4,8 +4,9 @@ A lane makes the writes of one kind. It keeps the newest wanted write of each ob
 replaces a write that has not begun. An object has one write of a kind at a time.
 
 - A write holds a place in its lane for as long as an answer usually takes. A write that hangs makes
-  room for another, up to a bound. Where all answers take long the server has too much to do: then
-  none makes room, since each would take longer, and in the end all would be given up and repeated.
+  room for another, up to a bound. Where all answers take long, also those to other requests, the
+  server has too much to do. Then none makes room: each would take longer, and in the end all would
+  be given up and repeated.
 - A failed write waits (`WriteBackoff`). All objects whose last write was not answered share a part
   of the places, so that the other objects find free places.
 - A lane that is behind another lane makes one write at a time while a write waits in that lane.
@@ -45,8 +46,9 @@ _MOST_SLOW = 48
 _SUSPECTS = 4
 """The divisor of the places for objects whose last write was not answered."""
 
-_CROWDED = 4
-"""Slow answers in a row after which the server has too much to do."""
+CROWDED_S = 3.0
+"""Seconds without a quick answer after which the server has too much to do. It is longer than the
+pause between two renewals of the Lease: where a webhook delays the writes, those are quick."""
 
 _AWAY = 4
 """Unanswered objects in a row, without an answer in between, after which the server is away."""
@@ -55,11 +57,13 @@ _AWAY = 4
 class ServerContact:
     """Whether the API server answers, from the answers on all lanes."""
 
-    def __init__(self, back: Callable[[], None]) -> None:
+    def __init__(self, back: Callable[[], None], clock: Clock) -> None:
         """`back` is called at the first answer after the server was away."""
         self._back = back
+        self._clock = clock
         self._unanswered: set[str] = set()
-        self._slow_row = 0
+        self._slow_since: float | None = None
+        """The time of the first slow answer after the last quick one."""
         self.answers = 0
         """Answers so far."""
 
@@ -76,14 +80,17 @@ class ServerContact:
     @property
     def crowded(self) -> bool:
         """Whether all answers take long."""
-        return self._slow_row >= _CROWDED
+        since = self._slow_since
+        return since is not None and self._clock.monotonic() - since >= CROWDED_S
 
-    def answered(self, took_s: float | None = None) -> None:
-        """Count an answer; `took_s` is the time that its write took, in seconds."""
+    def answered(self, took_s: float) -> None:
+        """Count an answer to any request that took so many seconds."""
         was_away = self.away
         self.answers += 1
-        if took_s is not None:
-            self._slow_row = self._slow_row + 1 if took_s >= SLOW_S else 0
+        if took_s < SLOW_S:
+            self._slow_since = None
+        elif self._slow_since is None:
+            self._slow_since = self._clock.monotonic()
         self._unanswered.clear()
         if was_away:
             self._back()

@@ -36,6 +36,14 @@ MUTATIONS = (
         tests=_LANES,
     ),
     Mutation(
+        name="webhook-that-delays-some-holds-all-up",
+        promise=_ALONE,
+        file="writes/lanes.py",
+        old="        if took_s < SLOW_S:\n            self._slow_since = None\n        elif",
+        new="        if took_s >= SLOW_S and",
+        tests=_LANES,
+    ),
+    Mutation(
         name="hung-writes-without-bound",
         promise=_ALONE,
         file="writes/lanes.py",

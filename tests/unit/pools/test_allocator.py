@@ -73,7 +73,7 @@ class Server:
             "publication",
             self.allocator.write,
             LaneContext(
-                contact=ServerContact(lambda: None),
+                contact=ServerContact(lambda: None, LoopClock()),
                 again=self.again.append,
                 clock=LoopClock(),
                 rng=Random(1),  # noqa: S311 - repeatable

@@ -84,7 +84,7 @@ class World:
             clock=LoopClock(),
         )
         context = LaneContext(
-            contact=ServerContact(lambda: None),
+            contact=ServerContact(lambda: None, LoopClock()),
             again=lambda _delay_s: None,
             clock=LoopClock(),
             rng=Random(1),  # noqa: S311 - repeatable
@@ -354,9 +354,10 @@ async def test_a_node_that_is_back_waits_so_long_for_a_claim_that_cannot_be_writ
 async def test_the_newest_version_of_the_node_is_cleared_though_our_answer_came_later():
     async with World().running() as world:
         newer = record("n1", {"a": 3})
-        world.records["n1"] = newer
         old = replace(newer, metadata=replace(newer.metadata, resource_version="6"))
-        world.failovers._take(old)
+        world.records["n1"] = old
+        world.failovers.on_record("n1")
+        world.records["n1"] = newer  # no handler was told yet
         world.step()
         await asyncio.sleep(1)
         assert world.patches == [("n1", None)]

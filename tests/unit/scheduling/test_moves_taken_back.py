@@ -53,7 +53,7 @@ class Rig(LoopClock):
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.plans = 0
-        contact = ServerContact(lambda: None)
+        contact = ServerContact(lambda: None, LoopClock())
         chance = Random(0)  # noqa: S311 - a test's chance
         context = LaneContext(contact=contact, again=lambda _s: None, clock=self, rng=chance)
         self.lane = Lane[Write]("c", never, context, places=4, longest_s=60.0, made=lambda: None)

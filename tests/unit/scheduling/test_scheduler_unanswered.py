@@ -253,7 +253,7 @@ async def test_nothing_is_answered_is_said_only_when_nothing_is():
         while True:
             await asyncio.sleep(2)
             if server.error is None:
-                world.scheduler.answered()
+                world.scheduler.answered(0.01)
 
     async with world.running():
         renewing = asyncio.ensure_future(renew_the_lease())
