@@ -65,7 +65,10 @@ class ListerWatcher(Protocol[T]):
     """Lists and watches the objects of one kind, or of a selector."""
 
     async def list(self, *, resource_version: str) -> Page[T]:
-        """Return all objects, at `FROM_CACHE` or `MOST_RECENT`.
+        """Return all objects, at `FROM_CACHE`, at `MOST_RECENT`, or not older than a version.
+
+        The last of these comes from the server's watch cache, too. A server that does not have that
+        version answers with an error.
 
         Raises `ApiError`. The call is bounded in time.
         """

@@ -82,6 +82,12 @@ the next events may be urgent."""
 _WATCH_AGAIN = (ApiUnavailableError, ApiAccessError)
 """Failures after which the next watch begins from the same version."""
 
+_REPLAYS = 2
+"""Streams in a row that the server ends at once, after which everything is listed again. A busy API
+server replays to a watch what happened since its version. It ends a watch that it cannot tell the
+newest events meanwhile. Where no object matches, the version stays, and the replay becomes longer.
+"""
+
 IDLE_TIMEOUT_S = 80.0
 """Seconds. A stream that is silent for longer may be half open, and is opened anew. Servers send
 bookmarks about every 60 s. Old servers (1.20) send none before the first change since their start,
@@ -130,6 +136,8 @@ class Reflector(Generic[T]):
         self._spoke_s = 0.0
         self._resource_version = ""
         self._heard = False
+        self._ended_at_once = 0
+        """Such streams in a row, from the same version."""
         self._missed = False
         self._allowed = False
         """A list has succeeded: the kind exists, and the right to read it did."""
@@ -158,9 +166,7 @@ class Reflector(Generic[T]):
         at = FROM_CACHE
         while True:
             await self._list(at)
-            await self._watch()
-            # The watch became unusable. Another list from a cache could be as old.
-            at = MOST_RECENT
+            at = await self._watch()
 
     def doubt(self, since_s: float) -> None:
         """Open the stream anew if it is older than that time, and has delivered nothing since.
@@ -182,7 +188,7 @@ class Reflector(Generic[T]):
             try:
                 page = await self._lister_watcher.list(resource_version=resource_version)
             except ApiError as error:
-                if isinstance(error, ExpiredError):
+                if isinstance(error, ExpiredError) or resource_version != FROM_CACHE:
                     resource_version = MOST_RECENT
                 await self._clock.sleep(self._failed(error))
             else:
@@ -194,6 +200,7 @@ class Reflector(Generic[T]):
         self._allowed = True
         self._lists.inc()
         self._missed = False
+        self._ended_at_once = 0
         for unreadable in page.unreadable:
             self._skip(unreadable)
         self._resource_version = page.resource_version
@@ -206,9 +213,12 @@ class Reflector(Generic[T]):
                 (self._vanished.seen if key in here else self._vanished.gone)(key)
         self._on_change(self._store.replace(page.items, keep=keep))
 
-    async def _watch(self) -> None:
-        """Watch from the last version, again and again, until only a list can help."""
-        while True:
+    async def _watch(self) -> str:
+        """Watch from the last version, again and again, until only a list can help.
+
+        Return the resourceVersion for that list.
+        """
+        while self._ended_at_once < _REPLAYS:
             began_s = self._clock.monotonic()
             self._heard = False
             failure: ApiError | None = None
@@ -222,6 +232,7 @@ class Reflector(Generic[T]):
             progress = self._heard and (lasted_s >= SHORT_S or self._at_once.take(now_s))
             if end == "ended" and lasted_s < SHORT_S and not self._heard:
                 failure = ApiUnavailableError("the server ended the stream at once")
+                self._ended_at_once += 1
             if self._missed and (failure is None or isinstance(failure, _WATCH_AGAIN)):
                 failure = InvalidRequestError("some object could not be told from the others")
             if failure is None:
@@ -235,7 +246,8 @@ class Reflector(Generic[T]):
                 await self._clock.sleep(delay_s)
                 self._at_once.take(self._clock.monotonic())  # this stream has waited
             if failure is not None and not isinstance(failure, _WATCH_AGAIN):
-                return
+                return MOST_RECENT  # a list from a cache could be as old as the version
+        return self._resource_version
 
     async def _stream(self) -> str:
         """Apply the events of one stream; return its end: ``ended``, ``idle``, ``doubted``."""
@@ -287,6 +299,7 @@ class Reflector(Generic[T]):
 
     def _apply(self, event: WatchEvent[T] | Unreadable) -> None:
         self._heard = True
+        self._ended_at_once = 0
         self._silence_said = False
         self._events.inc()
         if isinstance(event, Unreadable):

@@ -212,6 +212,17 @@ async def test_a_list_has_all_objects_and_a_version(server, resource_version):
 
 
 @everywhere
+async def test_a_list_is_not_older_than_the_version_that_it_asks_for(server):
+    for number in range(20):
+        await server.create(f"s{number}")
+        known = (await server.source.list(resource_version="")).resource_version
+        await server.create(f"t{number}")
+        page = await server.source.list(resource_version=known)
+        assert int(page.resource_version) >= int(known)
+        assert f"{server.namespace}/s{number}" in {s.metadata.key for s in page.items}
+
+
+@everywhere
 async def test_a_watch_tells_every_change_in_order(server):
     page = await server.source.list(resource_version="")
     async with server.source.watch(resource_version=page.resource_version, timeout_s=300) as events:

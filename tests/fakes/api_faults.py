@@ -113,7 +113,7 @@ class ApiFaults:
     standing_still: bool = False
     """It takes connections, and does nothing: SIGSTOP, or a disk that hangs."""
     watch_lag_s: float = 0.0
-    """How far its watch caches are behind etcd; so are lists at resourceVersion 0."""
+    """How far its watch caches are behind etcd; so are lists at a resourceVersion."""
     deaf: frozenset[str] = frozenset()
     """Whose watches are dead, with something in between that keeps the connection up."""
     observed: Callable[[Call], None] = lambda _: None

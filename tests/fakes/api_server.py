@@ -57,6 +57,8 @@ class FakeApiServer:
         self.requests: list[Asked] = []
         self.cache_lag: Page[Service] | None = None
         """What a list at resourceVersion 0 returns instead of the truth, when set."""
+        self.replays: int | None = None
+        """It ends at once each stream of a version that is further behind: it is busy."""
         self._history: list[tuple[int, WatchEvent[Service]]] = []
         self._streams: set[Stream] = set()
 
@@ -135,6 +137,8 @@ class FakeApiServer:
         since = int(resource_version)
         if since < self.compacted:
             raise ExpiredError(f"too old resource version: {since}", status=410)
+        if self.replays is not None and self.revision - since > self.replays:
+            stream.pending.put_nowait(End())
         for revision, event in self._history:
             if revision > since:
                 stream.pending.put_nowait(event)

@@ -191,8 +191,9 @@ class ClusterApi:
         """List. A limit cuts the list short, with no way to go on."""
         matches = matcher(target.namespace, query.get("labelSelector", ""))
         objects, revision = self._collection(target), self.revision
-        if query.get("resourceVersion") == "0" and self.faults.watch_lag_s:
-            revision = self.revision_at(now_s() - self.faults.watch_lag_s)
+        if query.get("resourceVersion") and self.faults.watch_lag_s:
+            lagging = self.revision_at(now_s() - self.faults.watch_lag_s)
+            revision = max(lagging, int(query["resourceVersion"]))
             objects = self.state_at(target.collection, revision)
         found = [item for item in objects.values() if matches(item)]
         limit = int(query.get("limit", "0")) or None

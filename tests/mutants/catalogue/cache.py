@@ -45,8 +45,16 @@ MUTATIONS = (
         name="expired-watch-lists-from-a-cache",
         promise=_LOST,
         file="cache/reflector.py",
-        old="            at = MOST_RECENT\n",
-        new="            at = FROM_CACHE\n",
+        old="                return MOST_RECENT  # a list",
+        new="                return FROM_CACHE  # a list",
+        tests=_REFLECTOR,
+    ),
+    Mutation(
+        name="busy-server-is-asked-for-the-same-version-for-ever",
+        promise="The API server may go away",
+        file="cache/reflector.py",
+        old="                self._ended_at_once += 1\n",
+        new="",
         tests=_REFLECTOR,
     ),
     Mutation(

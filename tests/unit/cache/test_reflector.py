@@ -21,6 +21,7 @@ from tests.fakes.virtual_time import run_virtually
 AWAY = ApiUnavailableError("cannot connect to https://api: connection refused")
 BUSY = ApiUnavailableError("too many requests (429)", status=429, retry_after_s=7.0)
 RESTING = ApiUnavailableError("too many requests (429)", status=429, retry_after_s=40.0)
+AHEAD = ApiUnavailableError("Too large resource version: 12, current: 7", status=504)
 DENIED = ApiAccessError("RBAC does not allow it", status=403)
 EXPIRED = ExpiredError("too old resource version", status=410)
 NO_SUCH_KIND = NotFoundError("404 page not found", status=404)
@@ -94,17 +95,75 @@ def test_a_right_that_is_never_given_is_asked_for_once_a_minute_in_the_end(rig):
     run_virtually(main())
 
 
-def test_a_stream_that_ends_at_once_is_a_failure_but_needs_no_list(rig):
+def test_while_all_streams_end_at_once_lists_tell_what_has_changed(rig):
     rig.server.faults_on_watch.extend([End()] * 10_000)
 
     async def main():
         async with rig.running():
-            await asyncio.sleep(300)
-            assert len(rig.server.asked("watch")) <= 25
-            assert len(rig.server.asked("list")) == 1
+            for number in range(10):
+                rig.server.create(f"s{number}")
+                await asyncio.sleep(60)
+                assert rig.in_sync()
+            assert len(rig.server.asked("watch")) <= 45
+            assert len(rig.server.asked("list")) <= len(rig.server.asked("watch"))
             assert rig.logger.events("warning") == ["watch_interrupted"]
             rig.server.faults_on_watch.clear()
             await asyncio.sleep(60)
+            assert rig.informer.healthy
+
+    run_virtually(main())
+
+
+def test_one_stream_that_ends_at_once_needs_no_list(rig):
+    async def main():
+        async with rig.running():
+            for number in range(5):
+                rig.server.faults_on_watch.append(End())
+                rig.server.break_streams(End())
+                await asyncio.sleep(20)
+                rig.server.create(f"s{number}")
+                await asyncio.sleep(1)
+                assert rig.in_sync()
+            assert len(rig.server.asked("list")) == 1
+
+    run_virtually(main())
+
+
+def test_a_busy_server_that_cannot_replay_what_happened_is_asked_for_a_newer_version(rig):
+    """It ends each watch of a version that is far behind, and what happens is about others."""
+    rig.server.replays = 100
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(10)
+            listed = rig.server.revision
+            rig.server.revision += 500
+            rig.server.break_streams(End())
+            for _ in range(100):
+                rig.server.revision += 20
+                await asyncio.sleep(0.1)
+            assert rig.informer.healthy
+            rig.server.create("new")
+            await asyncio.sleep(1)
+            assert rig.in_sync()
+            again = rig.server.asked("list")[1:]
+            assert [int(one.resource_version) >= listed for one in again] == [True]
+
+    run_virtually(main())
+
+
+def test_a_server_without_that_version_is_asked_for_the_most_recent_one(rig):
+    rig.server.faults_on_watch.extend([End()] * 2)
+
+    async def main():
+        async with rig.running():
+            await asyncio.sleep(0.5)
+            rig.server.faults_on_list.append(AHEAD)
+            await asyncio.sleep(20)
+            versions = [one.resource_version for one in rig.server.asked("list")]
+            assert versions[0] == "0"
+            assert versions[1].isdigit()
+            assert versions[2:] == [""]
             assert rig.informer.healthy
 
     run_virtually(main())
