@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,16 @@ class Extip:
             env={f"EXTIP_{mode.upper()}_LOG_FORMAT": "json", **(env or {})},
             name=f"extip-{mode}",
         )
+        self._logged: list[dict[str, Any]] = []
+        self._read = 0
+        """Bytes of its log that were read."""
 
     def events(self, name: str = "", **fields: Any) -> list[dict[str, Any]]:
         """Return the logged events of that name whose fields have these values."""
+        self._read_log()
         return [
             event
-            for event in self._logged()
+            for event in self._logged
             if (not name or event["event"] == name)
             and all(event.get(key) == value for key, value in fields.items())
         ]
@@ -137,7 +141,12 @@ class Extip:
                     return float(match[3])
         return 0.0
 
-    def _logged(self) -> Iterator[dict[str, Any]]:
-        for line in self.process.lines().splitlines():
-            if line.startswith("{"):
-                yield json.loads(line)
+    def _read_log(self) -> None:
+        """Take the new whole lines: tests look a hundred times a second."""
+        with self.process.log.open("rb") as log:
+            log.seek(self._read)
+            new = log.read()
+        new = new[: new.rfind(b"\n") + 1]
+        self._read += len(new)
+        lines = new.decode(errors="replace").split("\n")
+        self._logged += [json.loads(line) for line in lines if line.startswith("{")]
