@@ -7,7 +7,8 @@ way between them, however loaded the machine is.
 import asyncio
 import selectors
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from selectors import SelectorKey
 from typing import Any, TypeVar
@@ -63,6 +64,10 @@ class _JumpingSelector(selectors.DefaultSelector):
     _still = 0
     _canary: _Canary | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.onlookers: list[Callable[[], None]] = []
+
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
@@ -80,6 +85,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             self._canary.settle()
             ready = super().select(0)
         if not ready:
+            for look in self.onlookers:
+                look()
             self.now += timeout
             self._still = 0
         return ready
@@ -103,6 +110,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def jump(self, seconds: float) -> None:
         """Move the clock on at once."""
         self._jumping.now += seconds
+
+    @contextmanager
+    def watched(self, look: Callable[[], None]) -> Iterator[None]:
+        """Have `look` called each time before the clock moves: it sees every state that lasts."""
+        self._jumping.onlookers.append(look)
+        try:
+            yield
+        finally:
+            self._jumping.onlookers.remove(look)
 
 
 class VirtualClock(LoopClock):

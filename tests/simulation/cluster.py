@@ -25,8 +25,7 @@ from tests.fakes.link import FakeNode
 from tests.fakes.network import FakeNetwork
 from tests.fakes.older_transport import OlderTransport
 from tests.fakes.segment import FakeSegment
-from tests.fakes.tasks import beside
-from tests.fakes.virtual_time import VirtualClock
+from tests.fakes.virtual_time import VirtualClock, VirtualTimeLoop
 
 NAMESPACE = "kube-system"
 
@@ -176,15 +175,13 @@ class Cluster:
         """Look all the time whether it holds; raises AssertionError at the end when it did not."""
         held = True
 
-        async def look() -> None:
+        def look() -> None:
             nonlocal held
-            while held:
-                held = bool(condition())
-                await asyncio.sleep(0.001)
+            held = held and bool(condition())
 
-            await asyncio.get_running_loop().create_future()
-
-        async with beside(look()):
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        with loop.watched(look):
             yield
         assert held, "it did not hold all the time"
 
