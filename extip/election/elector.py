@@ -239,10 +239,8 @@ class LeaderElector:
                 pass  # it was changed or deleted: read it
             else:
                 return True
-        try:
-            self._see(await self._store.get())
-        except NotFoundError:
-            self._seen = None
+        if not await self._read():
+            return False
         try:
             if self._seen is None:
                 metadata = FullObjectMeta(name=self._name, namespace=self._namespace)
@@ -254,6 +252,19 @@ class LeaderElector:
                 await self._put(self._seen.lease)
         except ConflictError:
             return False  # another candidate was quicker; the next read tells its name
+        return True
+
+    async def _read(self) -> bool:
+        """Read the lease; return False when it is gone, and its holder may lead yet.
+
+        That one makes it anew.
+        """
+        try:
+            self._see(await self._store.get())
+        except NotFoundError:
+            if self._seen is not None and self._next_step(self._seen) is Step.WAIT:
+                return False
+            self._seen = None
         return True
 
     def _next_step(self, seen: ObservedRecord) -> Step:

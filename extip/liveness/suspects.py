@@ -76,8 +76,8 @@ class Suspects:
             self._triggered.set()
         self._objected = {node for node in self._objected if self._policy.accused(node)}
         for node in [n for n in self._condemned if not self._policy.accused(n)]:
-            self._withdraw(node, "its neighbours hear it again")
-            self._verdicts.acquit(node)
+            if self._withdraw(node, "its neighbours hear it again"):
+                self._verdicts.acquit(node)
 
     def on_lease(self, key: str) -> None:
         """Read a heartbeat."""
@@ -127,20 +127,24 @@ class Suspects:
         due_at = await self._verdicts.condemn(node)
         if due_at is None:
             return
+        if not self._policy.accused(node):  # its neighbours took that back during the fresh read
+            self._verdicts.acquit(node)
+            return
         self._log.warning("node_silent", node=node, reason="its neighbours get no answer from it")
         self._metrics.suspicions.labels(result="dead").inc()
         self._condemned[node] = due_at
         self._notify(node, withdrawn=False)
 
-    def _withdraw(self, node: str, why: str) -> None:
-        """End the suspicion; it was wrong when the node lives before it would be overdue."""
+    def _withdraw(self, node: str, why: str) -> bool:
+        """End the suspicion; return whether it was wrong: the node is not overdue yet."""
         now = self._clock.monotonic()
         if self._condemned.pop(node) <= now:
-            return
+            return False
         damped_s = self._policy.was_wrong(node, now)
         self._log.warning("suspicion_withdrawn", node=node, reason=why, damped_s=damped_s)
         self._metrics.suspicions.labels(result="withdrawn").inc()
         self._notify(node, withdrawn=True)
+        return True
 
     def _notice_objection(self, node: str) -> None:
         if node not in self._objected and self._policy.objected(node):

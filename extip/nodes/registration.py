@@ -111,6 +111,7 @@ class NodeRegistration:
         self._triggered = Trigger()
         self._seen: _Glance | None = None
         self._record: IpNode | None = None
+        self._forgotten = False
         self._written_at = 0.0
         self._failed_over: Mapping[str, int] = {}
         self._failed_over_since = 0.0
@@ -128,7 +129,7 @@ class NodeRegistration:
 
     def forget(self) -> None:
         """Read the IpNode again, too: it was deleted, or may have vanished with its definition."""
-        self._seen = self._record = None
+        self._forgotten = True
         self._triggered.set()
 
     async def run(self) -> None:
@@ -136,6 +137,9 @@ class NodeRegistration:
         resync_at = self._clock.monotonic() + self._resync_s
         while True:
             self._triggered.clear()
+            if self._forgotten:  # not before: a write that is answered then would restore them
+                self._forgotten = False
+                self._seen = self._record = None
             if self._clock.monotonic() >= resync_at:  # however often it was triggered meanwhile
                 self._seen = self._record = None  # a resync reads everything again
                 resync_at = self._clock.monotonic() + self._resync_s
@@ -277,8 +281,15 @@ class NodeRegistration:
 def _can_wait(before: IpNodeStatus, after: IpNodeStatus) -> bool:
     """Whether no program acts on the difference."""
     could, can = (is_true(status.conditions, LINK_READY) for status in (before, after))
-    said, says = ((one.held, one.silent, one.refused, _selected(one)) for one in (before, after))
+    said, says = (
+        (one.held, one.silent, one.refused, _selected(one), _mac(one)) for one in (before, after)
+    )
     return could == can and said == says
+
+
+def _mac(status: IpNodeStatus) -> str:
+    """Return the MAC by which others tell this node from a stranger."""
+    return next((link.mac for link in status.links or ()), "")
 
 
 def _selected(status: IpNodeStatus) -> list[NodeLink]:

@@ -87,7 +87,10 @@ class LinkRounds:
     @property
     def doubts(self) -> bool:
         """Whether somebody did not answer, and has to be asked again at once."""
-        return self.state.doubts or (self.watches and self.silence.doubts)
+        if self.state.doubts:
+            return True
+        # While nobody answers, no question of a watched node counts: its doubt would not end.
+        return self.watches and self.silence.doubts and not self.state.isolated
 
     def begin(self, uplink: Uplink, now: float) -> None:
         """Ask neighbours. Raises PermissionDeniedError."""

@@ -33,6 +33,14 @@ MUTATIONS = (
         tests=_ELECTOR,
     ),
     Mutation(
+        name="deleted-lease-is-free-at-once",
+        promise="A Lease that somebody deletes is still its holder's",
+        file="election/elector.py",
+        old="is Step.WAIT:\n                return False",
+        new="is Step.WAIT and False:\n                return False",
+        tests=_ELECTOR,
+    ),
+    Mutation(
         name="lost-race-counts-as-won",
         promise=_ONE,
         file="election/elector.py",

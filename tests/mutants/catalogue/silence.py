@@ -220,8 +220,22 @@ MUTATIONS = (
     _of_suspects(
         "node-that-is-heard-again-stays-dead",
         "or when its neighbours hear it again",
-        "self._verdicts.acquit(node)",
-        "pass",
+        'if self._withdraw(node, "its neighbours hear it again"):',
+        'if not self._withdraw(node, "its neighbours hear it again"):',
+    ),
+    _of_suspects(
+        "node-that-nobody-accuses-any-more-is-alive-however-long-it-was-dead",
+        "A node that is overdue by then is dead until its next heartbeat",
+        """            return False
+        damped_s""",
+        """            return True
+        damped_s""",
+    ),
+    _of_suspects(
+        "node-is-dead-though-it-is-accused-no-more",
+        "or when its neighbours hear it again",
+        "if not self._policy.accused(node):  # its",
+        "if not node:  # its",
     ),
     _of_suspects(
         "wrong-suspicion-is-not-remembered",

@@ -188,16 +188,17 @@ class ClaimDeleted(Fault):
 
 
 class RecordDeleted(OfNode):
-    """A person deletes the IpNode of a node, or its Lease."""
+    """A person deletes the IpNode of a node, or its Lease, or that of the leading scheduler."""
 
     of_simple = False
     weight = 0.5
 
     def begin(self, world: World) -> None:
-        name, lease = self.who[0], f"extip-node-{self.who[0]}"
-        if self.amount < 0.5 and world.api.has(IP_NODES, name):
+        name, of_node = self.who[0], self.amount < 0.7
+        lease = f"extip-node-{name}" if of_node else "extip-scheduler"
+        if self.amount < 0.4 and world.api.has(IP_NODES, name):
             world.api.delete(IP_NODES, name)
-        elif self.amount >= 0.5 and world.api.has(LEASES, lease, namespace=NAMESPACE):
+        elif self.amount >= 0.4 and world.api.has(LEASES, lease, namespace=NAMESPACE):
             world.api.delete(LEASES, lease, namespace=NAMESPACE)
 
 

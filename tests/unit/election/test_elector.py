@@ -245,6 +245,35 @@ def test_a_lease_that_people_touched_is_kept(what):
     run_virtually(main())
 
 
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_a_lease_that_somebody_deletes_is_its_holders_until_it_would_have_run_out(cut_off):
+    """A candidate that looked before its holder did led beside that one."""
+
+    async def main():
+        server, watcher = LeaseServer(), Watcher()
+        down: set[str] = set()
+        server.deliver = lambda who, _verb: HANG if who in down else OK
+        runs = [
+            candidate(server, who).run(lambda who=who: [watcher.component(who)]) for who in "abc"
+        ]
+        async with beside(*runs):
+            for moment in range(20):
+                await asyncio.sleep(30 + 0.1 * moment)
+                (leader,) = watcher.leading
+                if cut_off:
+                    down.add(leader)
+                del server.leases[NAME]
+                await asyncio.sleep(2.5)
+                assert watcher.leading == {leader}
+                assert (NAME in server.leases) is not cut_off
+                await asyncio.sleep(30)
+                assert (watcher.leading == {leader}) is not cut_off
+                down.clear()
+            assert not watcher.overlaps
+
+    run_virtually(main())
+
+
 def test_a_failing_writer_gives_the_lease_back_and_fails_the_process():
     async def fail():
         await asyncio.sleep(3)

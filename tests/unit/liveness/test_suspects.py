@@ -30,6 +30,7 @@ class World:
         self.verdicts = dict.fromkeys("abcd", Verdict.ALIVE)
         self.refuses = False
         self.asked = 0
+        self.reading = asyncio.Event()
         self.told: list[tuple[str, bool]] = []
         self.metrics = Metrics("test")
         self.suspects = Suspects(
@@ -50,6 +51,7 @@ class World:
         return self.verdicts
 
     async def condemn(self, node):
+        self.reading.set()
         await asyncio.sleep(0.005)
         self.asked += 1
         if self.refuses:
@@ -149,6 +151,33 @@ def test_a_node_that_comes_back_when_it_would_have_been_dead_anyway_was_not_susp
         world.beat("a")
         assert world.told == [("a", False)]
         assert world.count("withdrawn") == 0
+
+    play(scenario)
+
+
+def test_a_node_that_has_been_dead_for_long_is_not_alive_since_nobody_accuses_it_any_more():
+    """Its neighbours' controllers restart: they know nobody that is silent."""
+
+    async def scenario(world):
+        await asyncio.sleep(DUE_S + 1.0)
+        world.report("b")
+        world.report("c")
+        assert world.verdicts["a"] is Verdict.DEAD
+        assert world.told == [("a", False)]
+
+    play(scenario)
+
+
+def test_a_node_whose_neighbours_take_that_back_during_the_read_stays_alive():
+    async def scenario(world):
+        await world.reading.wait()
+        world.report("b")
+        world.report("c")
+        await asyncio.sleep(1.0)
+        assert world.asked == 1
+        assert world.verdicts["a"] is Verdict.ALIVE
+        assert world.told == []
+        assert world.count("dead") == 0
 
     play(scenario)
 

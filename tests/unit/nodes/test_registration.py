@@ -49,6 +49,7 @@ class World:
         self.watched: IpNode | None = None
         self.reads = 0
         self.away = False
+        self.answer_s = 0.0
         self.raced = False
         self.writes: list[float] = []
         self.owners_cleared: list[bool] = []
@@ -120,7 +121,9 @@ class World:
         self.writes.append(asyncio.get_running_loop().time())
         self.owners_cleared.append("managedFields" in patch["metadata"])
         self.changed(status)
-        return self.node
+        written = self.node
+        await asyncio.sleep(self.answer_s)
+        return written
 
     def changed(self, status):
         """Let somebody have written the status."""
@@ -335,6 +338,38 @@ def test_a_record_that_somebody_deletes_is_back_however_often_the_node_is_looked
             await asyncio.sleep(1)
         assert world.node is not None
         assert world.ready() == "True"
+
+    play(scenario)
+
+
+def test_a_record_that_is_deleted_while_a_write_of_it_is_answered_is_back_at_once():
+    async def scenario(world):
+        await asyncio.sleep(1)
+        world.answer_s = 0.1
+        world.silent = ("n2",)
+        world.registration.trigger()
+        await asyncio.sleep(0.05)
+        world.node = world.watched = None
+        world.registration.on_record("n1")
+        await asyncio.sleep(1)
+        assert world.node is not None
+        assert world.node.status.silent == ("n2",)
+        assert world.ready() == "True"
+
+    play(scenario)
+
+
+def test_another_mac_is_told_at_once():
+    """By its MAC others tell a node of the cluster, which has an IP yet, from a stranger."""
+
+    async def scenario(world):
+        await asyncio.sleep(1)
+        for number in range(1, 4):
+            world.eth0 = replace(ETH0, mac=bytes([2, 0, 0, 0, 9, number]))
+            world.registration.trigger()
+            await asyncio.sleep(0.5)
+            (link,) = world.node.status.links
+            assert link.mac == f"02:00:00:00:09:0{number}"
 
     play(scenario)
 

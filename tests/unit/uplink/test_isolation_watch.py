@@ -334,6 +334,20 @@ def test_a_segment_that_has_fallen_silent_is_no_silence_of_others():
     play_watching(scenario)
 
 
+def test_an_isolated_node_that_doubted_a_watched_one_asks_no_more_often_than_another():
+    async def scenario(world):
+        world.answering = {ROUTER}
+        await asyncio.sleep(ROUND_S + ANSWER_S)
+        world.answering = set()
+        await asyncio.sleep(5.0)
+        assert world.told == [True]
+        before = len(world.asked)
+        await asyncio.sleep(60.0)
+        assert len(world.asked) - before <= 3 * 60.0 / ROUND_S
+
+    play_watching(scenario)
+
+
 def test_nodes_that_do_not_answer_are_told_of_once():
     async def main():
         world = World()
