@@ -12,7 +12,6 @@ from extip.api.meta_v1 import Condition
 from extip.claims.policy.claims import SetServices
 from extip.metrics import Metrics
 from extip.scheduling.claim_writer import Chore, ClaimWriter, Explain, assumed
-from extip.scheduling.failovers import Failovers
 from extip.scheduling.policy.schedule import AssignClaim, CreateClaim, Decided, SetWithdrawn, Write
 from extip.scheduling.policy.standbys import SetStandby
 from extip.scheduling.policy.state import ScheduleState
@@ -22,25 +21,23 @@ from extip.writes.lanes import Lane
 class Backlog:
     """Hands the most urgent write of each claim to a lane, and chores after it."""
 
-    def __init__(  # noqa: PLR0913 - a composition of parts
+    def __init__(
         self,
         writer: ClaimWriter,
         *,
         moves: Lane[Write],
         changes: Lane[Write],
-        taken: Lane[Write],
         chores: Lane[Chore],
-        failovers: Failovers,
+        holds_back: Callable[[Write], bool],
         metrics: Metrics,
     ) -> None:
-        """Compose; `taken` has the claims that standbys have taken by a fail-over."""
+        """`holds_back` tells whether a write has to wait for another one."""
         self._writer = writer
-        self._failovers = failovers
+        self._holds_back = holds_back
         self._metrics = metrics
         self._log = log.get_logger("scheduling")
         self._moves = moves
         self._changes = changes
-        self._taken = taken
         self._lane_of_chores = chores
         self._writes: dict[str, Write] = {}
         self._chores: dict[str, Chore] = {}
@@ -121,7 +118,7 @@ class Backlog:
 
         Claims whose writes begin or end are added; `known` returns a claim by name.
         """
-        begun = {**self._changes.in_flight, **self._taken.in_flight, **self._moves.in_flight}
+        begun = {**self._changes.in_flight, **self._moves.in_flight}
         if not begun and not self._assumed:
             return changes
         before, self._assumed = self._assumed, {}
@@ -143,7 +140,7 @@ class Backlog:
                 self._lane_of_chores.revise(one.claim.metadata.name, one, first=True)
 
     def _offer(self, name: str) -> None:
-        """Put the write of a claim into its lane, and take it out of the others.
+        """Put the write of a claim into its lane, and take it out of the other one.
 
         A write that cannot begin now is withheld, and offered again later.
         """
@@ -151,24 +148,17 @@ class Backlog:
         write = self._writes.get(name)
         if write is None:
             return
-        lane = self._lane_of(write)
-        moving = False
-        for other in (self._moves, self._changes, self._taken):
-            if other is not lane:
-                other.revise(name, None)
-                moving |= other is not self._changes and name in other.in_flight
-        waits = moving and lane is self._changes
-        waits |= self._failovers.holds_back(write) or not self._writer.is_due(write)
+        lane, other = self._changes, self._moves
+        if is_move(write):
+            lane, other = other, lane
+        other.revise(name, None)
+        moving = lane is self._changes and name in self._moves.in_flight
+        waits = moving or self._holds_back(write) or not self._writer.is_due(write)
         if waits or not lane.revise(name, write):
             lane.revise(name, None)
             self._withheld[name] = None
         elif name in self._chores:
             self._offer_chore(name)
-
-    def _lane_of(self, write: Write) -> Lane[Write]:
-        if not is_move(write):
-            return self._changes
-        return self._taken if self._failovers.has_taken(write) else self._moves
 
     def _offer_chore(self, name: str) -> None:
         """Put the chore of a claim into its lane, unless a write of the claim comes first.
@@ -183,7 +173,7 @@ class Backlog:
         if not urgent and self._writer.newcomers.is_new(name):
             self._lane_of_chores.revise(name, None)
             return
-        held = any(lane.has(name) for lane in (self._moves, self._changes, self._taken))
+        held = self._moves.has(name) or self._changes.has(name)
         held |= self._writer.wait_s(chore) > 0
         if held or not self._lane_of_chores.revise(name, chore, first=urgent):
             self._lane_of_chores.revise(name, None)
@@ -192,8 +182,8 @@ class Backlog:
     def _drop(self, name: str) -> None:
         self._writes.pop(name, None)
         self._withheld.pop(name, None)
-        for lane in (self._moves, self._changes, self._taken):
-            lane.revise(name, None)
+        self._moves.revise(name, None)
+        self._changes.revise(name, None)
 
 
 def _most_urgent(decided: Decided) -> dict[str, Write]:

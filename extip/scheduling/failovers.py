@@ -2,8 +2,8 @@
 
 The write names the claims in the IpNode of the dead node (`status.failedOver`). Each standby takes
 its share at once (`extip.handover.failed_over`). The claims themselves are assigned after
-`patched_after_s`, a few at a time. Then the IpNode is cleared. Until then the node counts as dead,
-also when it is back: it has none of these claims.
+`patched_after_s`. Then the IpNode is cleared. Until then the node counts as dead, also when it is
+back: it has none of these claims.
 
 A standby that was away a moment ago acts on no IpNode: its claims are assigned at once.
 
@@ -249,17 +249,10 @@ class Failovers:
                 return False
             if claim.metadata.name in self._gathered.get(node, ()):
                 return node not in self._held_until or self._rest_s(node) > 0
-            return self._rest_s(node) > 0 and self._is_taken(claim)
-        return isinstance(write, SetServices | SetWithdrawn) and self._is_taken(claim)
-
-    def has_taken(self, write: Write) -> bool:
-        """Whether nobody waits for a write: it names the standby that has taken the claim."""
-        claim = write.claim
-        is_move = isinstance(write, AssignClaim) and write.node == standby_of(claim)
-        return is_move and self._is_taken(claim)
-
-    def _is_taken(self, claim: IpClaim) -> bool:
-        return is_failed_over(claim, self._named.get(claim.spec.node_name))
+            return self._rest_s(node) > 0 and is_failed_over(claim, self._named.get(node))
+        return isinstance(write, SetServices | SetWithdrawn) and is_failed_over(
+            claim, self._named.get(node)
+        )
 
     def _look_in(self, delay_s: float) -> None:
         asyncio.get_running_loop().call_later(delay_s + _TICK_S, self._trigger)

@@ -9,7 +9,6 @@ the IPs that are due (`policy.state`), and waits for nothing. It hands the write
     ├── lane-failovers       dead nodes whose standbys take their many claims at once
     ├── lane-moves           claims whose node may not hold them any more
     ├── lane-claims          other changes of claims: creations, services, deletions
-    ├── lane-taken           claims whose standbys have taken them: they name another node yet
     ├── lane-publication     addresses of services, status of pools
     └── lane-chores          conditions of claims, standbys, field owners
 
@@ -59,12 +58,11 @@ from extip.supervisor import Component, supervise
 from extip.trigger import Trigger
 from extip.writes.lanes import Lane, LaneContext, ServerContact
 
-CONCURRENCY, _CHORES, _TAKEN = 16, 8, 4
-"""Writes of a lane at once; chores; taken claims, for which nobody waits while heartbeats do. More
-gain little, and make each of them slow."""
+CONCURRENCY, _CHORES = 16, 8
+"""Writes of a lane at once, and chores. More gain little, and make each of them slow."""
 
 _REST, _REST_AT_LEISURE = 20, 4
-"""The rest after a pass, in its durations: while claims are written, and while nobody waits."""
+"""The rest after a pass, in its durations: while claims are written, and while only chores are."""
 
 _LEAST_REST_S, _MOST_REST_S = 0.02, 1.0
 
@@ -74,8 +72,11 @@ _RETRY_S, _RETRY_AT_LEISURE_S = 15.0, 60.0
 _LEAST_APART_S, _MADE_S = 0.1, 0.1
 """Seconds between two passes for failed writes at least; from a chore to the pass after it."""
 
-_TICK_S, _AUDIT_S = 0.001, 5.0
-"""Seconds: the shortest wait; the rest after which some decisions are compared with new ones."""
+_TICK_S = 0.001
+"""The shortest wait, in seconds."""
+
+_AUDIT_S = 5.0
+"""Seconds of rest after which some decisions are compared with new ones."""
 
 _STEP = 64
 """IPs that are decided at once: a few milliseconds, for which nothing else runs."""
@@ -147,15 +148,23 @@ class ClaimScheduler:
         lanes = LaneContext(contact=self._contact, again=self._look_in, clock=clock, rng=rng)
         self._failovers = failovers
         failovers.begin(lanes, self.trigger_at_once)
-        of_claims = partial(
-            Lane[Write],
-            write=self._write,
-            context=lanes,
+        self._moves: Lane[Write] = Lane(
+            "moves",
+            self._write,
+            lanes,
+            places=CONCURRENCY,
             longest_s=_RETRY_S,
             made=self._claim_written,
         )
-        self._moves = of_claims("moves", places=CONCURRENCY)
-        self._changes = of_claims("claims", places=CONCURRENCY, behind=lambda: self._moves.waiting)
+        self._changes: Lane[Write] = Lane(
+            "claims",
+            self._write,
+            lanes,
+            places=CONCURRENCY,
+            longest_s=_RETRY_S,
+            made=self._claim_written,
+            behind=lambda: self._moves.waiting,
+        )
         self._publication: Lane[AllocationWrite] = Lane(
             "publication",
             allocator.write,
@@ -165,9 +174,6 @@ class ClaimScheduler:
             made=partial(self._triggered.set_later, _MADE_S),
             failed=allocator.failed,
             behind=lambda: self._moves.waiting,
-        )
-        self._taken = of_claims(
-            "taken", places=_TAKEN, behind=lambda: any(lane.waiting for lane in self._urgent())
         )
         self._chores: Lane[Chore] = Lane(
             "chores",
@@ -190,9 +196,8 @@ class ClaimScheduler:
             self._writer,
             moves=self._moves,
             changes=self._changes,
-            taken=self._taken,
             chores=self._chores,
-            failovers=failovers,
+            holds_back=failovers.holds_back,
             metrics=metrics,
         )
 
@@ -273,8 +278,7 @@ class ClaimScheduler:
         """Leave the processor to the writes, unless a pass is urgent."""
         if not self._busy():
             return
-        urgent = self._moves.busy or self._changes.busy
-        rest_s = self._took_s * (_REST if urgent else _REST_AT_LEISURE)
+        rest_s = self._took_s * (_REST if self._writing() else _REST_AT_LEISURE)
         await self._hurried.wait_at_most(min(max(rest_s, _LEAST_REST_S), _MOST_REST_S))
 
     async def _pass(self) -> float | None:
@@ -386,13 +390,11 @@ class ClaimScheduler:
         loop.call_at(apart_s * ceil((loop.time() + delay_s) / apart_s), self.trigger)
 
     def _writing(self) -> bool:
-        return self._moves.busy or self._changes.busy or self._taken.busy
+        return self._moves.busy or self._changes.busy
 
     def _busy(self) -> bool:
         return self._failovers.busy or any(lane.busy for lane in self._lanes())
 
     def _lanes(self) -> "tuple[_AnyLane, ...]":
-        return *self._urgent(), self._taken, self._chores
-
-    def _urgent(self) -> "tuple[_AnyLane, ...]":
-        return self._failovers.lane, self._moves, self._changes, self._publication
+        lanes = self._moves, self._changes, self._publication, self._chores
+        return self._failovers.lane, *lanes

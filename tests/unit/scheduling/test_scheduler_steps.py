@@ -57,7 +57,7 @@ async def test_many_writes_that_have_to_wait_are_offered_again_in_steps():
         offers.append(0)
         await between_steps()
 
-    backlog._failovers.holds_back = lambda write: waits[0]  # type: ignore[method-assign]
+    backlog._holds_back = lambda _write: waits[0]
     backlog._offer = counting  # type: ignore[method-assign]
     world.scheduler._between_steps = noting  # type: ignore[method-assign]
     async with world.running():
