@@ -71,8 +71,7 @@ DOUBTS_AT_ONCE = 2
 doubts cost a slow server no more requests than silence does."""
 
 SHORT_S = 1.0
-"""Seconds. An empty stream that ends sooner is a failure. Two streams begin at least so far apart,
-except for `AT_ONCE`."""
+"""Seconds. Two streams begin at least so far apart, except for `AT_ONCE`."""
 
 AT_ONCE = 5
 """Streams that ended early after some events and are opened anew at once; one more for each
@@ -94,7 +93,8 @@ bookmarks about every 60 s. Old servers (1.20) send none before the first change
 so silence alone is no trouble."""
 
 STEADY_S = 5.0
-"""Seconds after which a stream ends the trouble before it."""
+"""Seconds after which a stream ends the trouble before it. One that ends sooner, without an event,
+is a failure: its replay was given up."""
 
 
 class Reflector(Generic[T]):
@@ -188,7 +188,8 @@ class Reflector(Generic[T]):
             try:
                 page = await self._lister_watcher.list(resource_version=resource_version)
             except ApiError as error:
-                if isinstance(error, ExpiredError) or resource_version != FROM_CACHE:
+                ahead = resource_version != FROM_CACHE and _is_ahead(error)
+                if ahead or isinstance(error, ExpiredError):
                     resource_version = MOST_RECENT
                 await self._clock.sleep(self._failed(error))
             else:
@@ -221,18 +222,15 @@ class Reflector(Generic[T]):
         while self._ended_at_once < _REPLAYS:
             began_s = self._clock.monotonic()
             self._heard = False
-            failure: ApiError | None = None
             end = ""
             try:
                 end = await self._stream()
+                failure = self._given_up(end, self._clock.monotonic() - began_s)
             except ApiError as error:
                 failure = error
             now_s = self._clock.monotonic()
             lasted_s = now_s - began_s
             progress = self._heard and (lasted_s >= SHORT_S or self._at_once.take(now_s))
-            if end == "ended" and lasted_s < SHORT_S and not self._heard:
-                failure = ApiUnavailableError("the server ended the stream at once")
-                self._ended_at_once += 1
             if self._missed and (failure is None or isinstance(failure, _WATCH_AGAIN)):
                 failure = InvalidRequestError("some object could not be told from the others")
             if failure is None:
@@ -248,6 +246,13 @@ class Reflector(Generic[T]):
             if failure is not None and not isinstance(failure, _WATCH_AGAIN):
                 return MOST_RECENT  # a list from a cache could be as old as the version
         return self._resource_version
+
+    def _given_up(self, end: str, lasted_s: float) -> ApiError | None:
+        """Return the failure of a stream that the server ended before it told anything."""
+        if end != "ended" or self._heard or lasted_s >= STEADY_S:
+            return None
+        self._ended_at_once += 1
+        return ApiUnavailableError("the server ended the stream at once")
 
     async def _stream(self) -> str:
         """Apply the events of one stream; return its end: ``ended``, ``idle``, ``doubted``."""
@@ -271,11 +276,16 @@ class Reflector(Generic[T]):
             timeout_s=self._rng.randint(*WATCH_TIMEOUT_S),
         )
         async with opening as events:
-            steady = asyncio.get_running_loop().call_later(STEADY_S, self._recovery.steady)
+            steady = asyncio.get_running_loop().call_later(STEADY_S, self._is_steady)
             try:
                 return await self._read(events)
             finally:
                 steady.cancel()
+
+    def _is_steady(self) -> None:
+        """Note that the stream holds."""
+        self._ended_at_once = 0
+        self._recovery.steady()
 
     async def _read(self, events: AsyncIterator[WatchEvent[T] | Unreadable]) -> bool:
         armed_s = self._contact()
@@ -362,6 +372,11 @@ class Reflector(Generic[T]):
             self._logger.warning(
                 "object_unreadable", object=unreadable.key, error=unreadable.reason
             )
+
+
+def _is_ahead(error: ApiError) -> bool:
+    """Whether a list may be of a version that this server does not have (yet)."""
+    return isinstance(error, ApiUnavailableError) and error.status == HTTPStatus.GATEWAY_TIMEOUT
 
 
 def _reason(error: ApiError) -> str:

@@ -59,6 +59,8 @@ class FakeApiServer:
         """What a list at resourceVersion 0 returns instead of the truth, when set."""
         self.replays: int | None = None
         """It ends at once each stream of a version that is further behind: it is busy."""
+        self.opens_s = 0.001
+        """Seconds until a stream begins."""
         self._history: list[tuple[int, WatchEvent[Service]]] = []
         self._streams: set[Stream] = set()
 
@@ -127,7 +129,7 @@ class FakeApiServer:
     @asynccontextmanager
     async def watch(self, *, resource_version: str, timeout_s: int) -> AsyncIterator["_Events"]:
         self._note("watch", resource_version)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.opens_s)
         stream = Stream()
         if self.faults_on_watch:
             fault = self.faults_on_watch.popleft()
