@@ -29,6 +29,7 @@ from extip.api.ipcontroller_v1 import IpClaim
 from extip.backoff import Backoff
 from extip.clock import Clock
 from extip.errors import ApiError, ApiUnavailableError
+from extip.fencing.paused_clock import PausedClock
 from extip.handover.policy import version_of
 from extip.trigger import Trigger
 
@@ -65,13 +66,15 @@ class CacheFreshness:
         read: Callable[[], Awaitable[Reading]],
         limit_s: float,
         most_s: float,
+        server_time_s: Callable[[], float | None] = lambda: None,
         on_change: Callable[[], None],
         clock: Clock,
         rng: Random,
     ) -> None:
         """`read` returns the node's claims as they are now, or raises ApiError.
 
-        `limit_s` and `most_s` are explained above; in seconds.
+        `limit_s` and `most_s` are explained above; in seconds. `server_time_s` returns the time
+        that came with the last answer to a heartbeat (see `PausedClock`).
         """
         self._cache = cache
         self._read = read
@@ -90,6 +93,8 @@ class CacheFreshness:
         self._heard_at: float | None = None
         self._fresh_at: float | None = None
         self._turned_at: float | None = None
+        self._server_time_s = server_time_s
+        self._paused = PausedClock(limit_s)
         self._stalled = False
         self._invalidations = 0
         self._lost: dict[str, int] = {}
@@ -104,6 +109,9 @@ class CacheFreshness:
         Returns whether it is the first after a silence. Only that one ends a backoff: a server that
         takes heartbeats may have no time for a reading.
         """
+        if still_s := self._paused.stood_still_s(self._server_time_s(), self._clock.monotonic()):
+            self._stood_still(still_s, "its machine was paused, and so was the clock")
+            self.invalidate()
         back = not self._recent(self._heard_at)
         self._heard_at = sent_at
         self._took_s = self._clock.monotonic() - sent_at
@@ -143,15 +151,14 @@ class CacheFreshness:
         now = self._clock.monotonic()
         still_s = 0.0 if self._turned_at is None else now - self._turned_at
         if still_s > self.limit_s:
-            self._stalled = True
-            self._log.warning(
-                "process_stood_still",
-                after_s=round(still_s, 1),
-                reason="it had no processor: stopped, swapped out, or on a paused machine; its IPs "
-                "may have moved",
-            )
+            self._stood_still(still_s, "it had no processor: stopped, swapped out, or paused")
         self._turned_at = now
         return self._stalled
+
+    def _stood_still(self, after_s: float, why: str) -> None:
+        self._stalled = True
+        reason = f"{why}; its IPs may have moved"
+        self._log.warning("process_stood_still", after_s=round(after_s, 1), reason=reason)
 
     def is_outdated(self, name: str) -> bool:
         """Return whether the cache has a claim that is known not to be this node's any more."""

@@ -89,8 +89,7 @@ class ClaimInputs:
         self._links = links
         self._masks = masks
         self._isolated = isolated
-        self._is_up = is_up
-        self._tell = on_change
+        self._is_up, self._tell = is_up, on_change
         self._orphans = Orphans(kinds.claims, clock=clock, rng=rng)
         self._to_take = Orphans(kinds.claims, patience_s=0.5, clock=clock, rng=rng)
         self._nodes: Informer[Node] = Informer(
@@ -138,6 +137,7 @@ class ClaimInputs:
             read=self._read,
             limit_s=cache_valid_s,
             most_s=cache_valid_at_most_s,
+            server_time_s=lambda: client.server_time_s,
             on_change=self._changed,
             clock=clock,
             rng=rng,

@@ -62,6 +62,10 @@ ReadLine = Callable[[], Awaitable[bytes]]
 class Transport(Protocol):
     """The way to the API server: the network, or a server in this very process."""
 
+    @property
+    def server_time_s(self) -> float | None:
+        """The server's time in its last answer about a Lease, in seconds since the epoch."""
+
     async def addresses(self) -> Collection[str]:
         """Return the IPs of the API server; none when its name does not resolve now."""
 
@@ -100,6 +104,14 @@ class ApiClient:
         self._transport = transport
         self._instance = instance
         self._codecs: dict[object, object] = {}
+
+    @property
+    def server_time_s(self) -> float | None:
+        """The server's time in its last answer about a Lease, in seconds since the epoch.
+
+        None where the answer had none.
+        """
+        return self._transport.server_time_s
 
     async def addresses(self) -> Collection[str]:
         """Return the IPs of the API server; none when its name does not resolve now."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -75,6 +76,8 @@ class HttpTransport:
         self._endpoint = endpoint
         self._requests = metrics.api_requests
         self._compress = not _is_loopback(endpoint.server)
+        self.server_time_s: float | None = None
+        """The `Date` of the last answer about a Lease, in seconds since the epoch."""
 
     async def addresses(self) -> frozenset[str]:
         """Return the IPs of the API server; none when its name does not resolve now."""
@@ -162,6 +165,8 @@ class HttpTransport:
             self._requests.labels(request.verb, "0").inc()
             raise self._unavailable(request, error) from error
         self._requests.labels(request.verb, str(response.status)).inc()
+        if request.about_leases:
+            self.server_time_s = _time_s(response.headers.get("Date", ""))
         return response
 
     def _session(self, request: Request) -> aiohttp.ClientSession:
@@ -233,6 +238,14 @@ def _is_of_proxy(error: aiohttp.ClientConnectorError, server: str) -> bool:
 def _retry_after_s(header: str) -> float | None:
     """Return the seconds; API servers send no dates, and a date is no more than a hint."""
     return float(header) if header.isascii() and header.isdigit() else None
+
+
+def _time_s(header: str) -> float | None:
+    """Return an HTTP date in seconds since the epoch; None for what is none."""
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _is_loopback(server: str) -> bool:

@@ -25,6 +25,7 @@ from extip.api.resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
     EVENTS,
     IP_CLAIMS,
+    LEASES,
     NAMESPACES,
     NODES,
     SERVICES,
@@ -35,7 +36,7 @@ from extip.cache.listwatch import EventType, ListerWatcher, Unreadable, WatchEve
 from extip.clock import LoopClock
 from extip.definitions.install import Definitions
 from extip.errors import ApiAccessError, ConflictError, ExpiredError, NotFoundError
-from extip.kube.client import ApiClient, connect
+from extip.kube.client import ApiClient, Scope, connect
 from extip.kube.events import EventRecorder, ObjectReference, event_name
 from extip.metrics import Metrics
 from tests.fakes.api_server import FakeApiServer
@@ -378,6 +379,18 @@ async def test_a_missing_permission_names_user_verb_and_resource(lab, tmp_path):
     assert 'User "system:serviceaccount:default:default" cannot list resource "nodes"' in str(
         caught.value
     )
+
+
+@in_clusters
+async def test_an_answer_about_a_lease_tells_the_time_of_the_server(server):
+    await server.client.list(LEASES, Scope(namespace=server.namespace))
+    before = server.client.server_time_s
+    assert before is not None
+    await asyncio.sleep(1.1)
+    await server.client.list(LEASES, Scope(namespace=server.namespace))
+    after = server.client.server_time_s
+    assert after is not None
+    assert 1 <= after - before < WAIT_S
 
 
 @in_clusters

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from math import floor
 
 import msgspec
 
@@ -13,6 +14,7 @@ from tests.fakes.api_faults import Call, Delay, Effect, Hang, Hold, LoseAnswer, 
 from tests.fakes.cluster_api import ClusterApi
 from tests.fakes.cluster_objects import RefusedError, Target
 from tests.fakes.cluster_watch import LOST_S, Watch
+from tests.fakes.virtual_time import EPOCH
 from tests.fakes.world import later, now_s
 
 RESENT_S = 0.2
@@ -42,6 +44,11 @@ class ClusterTransport:
     @property
     def server(self) -> str:
         return self.api.server
+
+    @property
+    def server_time_s(self) -> float:
+        """The server's time now: whoever asks has just got an answer."""
+        return floor(EPOCH.timestamp() + now_s())
 
     def cut(self) -> None:
         """End all connections, and let no new one begin."""

@@ -40,13 +40,17 @@ class HostClock:
 
     rate: float = 1.0
     wall_offset_s: float = 0.0
+    stopped_at: float | None = None
+    """The world's time since which it stands still, as that of a paused virtual machine."""
+    stood_still_s: float = 0.0
 
     def local(self, world_s: float) -> float:
-        return world_s * self.rate
+        until_s = world_s if self.stopped_at is None else self.stopped_at
+        return (until_s - self.stood_still_s) * self.rate
 
     def world(self, local_s: float) -> float:
         """Return the world's time then, or a moment later: no timer fires before its time."""
-        return local_s / self.rate + ROUNDING_S
+        return local_s / self.rate + self.stood_still_s + ROUNDING_S
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +64,8 @@ class Life:
     waiting: list[Handle] = field(default_factory=list)
     """Callbacks that became due while it was frozen or dead; those of the dead let its tasks end
     when the simulation is over."""
+    timers: list[Any] = field(default_factory=list)
+    """Those of a paused process: they stand still, too."""
     tasks: list["ref[asyncio.Task[Any]]"] = field(default_factory=list)
     """All that it ever started."""
 
@@ -127,6 +133,25 @@ class HostsLoop(asyncio.BaseEventLoop):
         if life is not None:
             life.tasks.append(ref(task))
         return task
+
+    def pause(self, life: Life) -> None:
+        """Have a process stand still together with its clock, and with its timers."""
+        life.frozen, life.clock.stopped_at = True, self.now
+        life.timers = [one for one in self._scheduled if one[2]._context.get(LIFE) is life]
+        self._scheduled = [one for one in self._scheduled if one not in life.timers]
+        heapq.heapify(self._scheduled)
+
+    def resume(self, life: Life) -> None:
+        """Let a paused process go on; its timers have as much time left as before."""
+        clock = life.clock
+        assert clock.stopped_at is not None
+        paused_s = self.now - clock.stopped_at
+        clock.stopped_at, clock.stood_still_s = None, clock.stood_still_s + paused_s
+        for when, number, timer in life.timers:
+            timer._when = when + paused_s
+            heapq.heappush(self._scheduled, (timer._when, number, timer))
+        life.timers = []
+        self.thaw(life)
 
     def thaw(self, life: Life) -> None:
         """Let a frozen process go on; first with what waits for it."""
@@ -240,7 +265,7 @@ class ProcessClock(LoopClock):
         self._loop = hosts_loop()
 
     def monotonic(self) -> float:
-        return self._loop.now * self._clock.rate
+        return self._clock.local(self._loop.now)
 
     def utcnow(self) -> datetime:
         return EPOCH + timedelta(seconds=self.monotonic() + self._clock.wall_offset_s)

@@ -35,11 +35,14 @@ class World:
         self.reads = []
         self.told: list[float] = []
         self.beating = True
+        self.paused_s = 0.0
+        """Seconds for which the clock stood still."""
         self.freshness = CacheFreshness(
             self.cache,
             read=self.read,
             limit_s=LIMIT_S,
             most_s=MOST_S,
+            server_time_s=lambda: self.now() + self.paused_s,
             on_change=lambda: self.told.append(self.now()),
             clock=LoopClock(),
             rng=Random(1),  # noqa: S311
@@ -265,6 +268,29 @@ def test_a_heartbeat_after_a_standstill_proves_nothing():
         assert world.freshness.stalled()
 
     play(scenario, beat=False)
+
+
+def test_a_machine_whose_clock_stood_still_reads_its_claims_after_the_next_heartbeat():
+    async def scenario(world):
+        await asyncio.sleep(20)
+        world.cache["a"] = claim("a", 90)
+        world.delay_s = 0.5
+        read = len(world.reads)
+        world.paused_s = 30.0
+        with capture_logs() as logs:
+            await asyncio.sleep(HEARTBEAT_S + 0.1)
+            assert len(world.reads) == read + 1
+            assert not world.freshness.is_fresh()
+            assert world.freshness.stalled()
+            await asyncio.sleep(1)
+            assert world.freshness.is_fresh()
+            assert world.freshness.is_outdated("a")
+            await asyncio.sleep(20)
+        told = [log["after_s"] for log in logs if log["event"] == "process_stood_still"]
+        assert told == [30.0]
+        assert len(world.reads) == read + 1
+
+    play(scenario)
 
 
 def test_what_the_reading_lacks_does_not_count_until_the_watch_has_caught_up():

@@ -53,6 +53,8 @@ HANDOVER_S = 5.0
 class Api:
     """Claims, with watches by label that may lag behind or be cut off."""
 
+    server_time_s = None
+
     def __init__(self):
         self.claims: dict[str, IpClaim] = {}
         self.nodes: dict[str, IpNode] = {}
