@@ -57,7 +57,10 @@ class PortTable:
 
 async def _request(datagram: bytes) -> int:
     """Make a transaction; return its errno, 0 for none."""
-    return await asyncio.to_thread(_exchange, datagram)
+    try:
+        return await asyncio.to_thread(_exchange, datagram)
+    except OSError as error:  # no thread can be started: the node is at its limit of processes
+        return error.errno or errno.EIO
 
 
 def _exchange(datagram: bytes) -> int:

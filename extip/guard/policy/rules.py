@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 from extip.guard.policy.reserved import Reserved
 from extip.net.interfaces import IPAddress, IPInterface, ObservedAddress, prefix_length
 from extip.net.networks import IPNetwork, Networks
+from extip.printable import printable
 from extip.services.policy.refusal import Reason, Refusal
 
 __all__ = ["Guard", "IPNetwork", "Reason", "Refusal", "Surroundings", "Verdicts", "surroundings"]
@@ -268,8 +269,8 @@ def _here(ip: IPAddress, around: Surroundings) -> Refusal | None:
     if ip in around.stations:
         return Refusal(
             Reason.OTHER_LINK,
-            f"{ip} is a station behind {around.stations[ip]}, as a route of this node says; it may "
-            "be a pod",
+            f"{ip} is a station behind {printable(around.stations[ip])}, as a route of this node "
+            "says; it may be a pod",
         )
     return None
 

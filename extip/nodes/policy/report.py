@@ -37,7 +37,10 @@ def node_links(
     others = (
         link.name
         for link in sorted(known.values(), key=_index)
-        if link.name not in (*takes, IPVS_LINK) and link.announces and _addresses(link, observed)
+        if link.name not in (*takes, IPVS_LINK)
+        and link.name.isprintable()  # the kernel takes any bytes; an object has only UTF-8
+        and link.announces
+        and _addresses(link, observed)
     )
     names = [*takes, *others]
     found = ((name, known.get(name)) for name in names[:MAX_LINKS])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
+import msgspec
 import pytest
 
 from extip.api.ipcontroller_v1 import IpNode, IpNodeStatus
@@ -35,6 +36,16 @@ def test_the_chosen_interface_first_then_those_with_addresses():
         ("mgmt", ("10.1.0.1/24",)),
     ]
     assert found[0].mac == "02:00:00:00:00:01"
+
+
+def test_an_interface_whose_name_no_object_can_have_is_left_out():
+    """The kernel takes any bytes, and a patch that cannot be encoded ended the controller."""
+    odd = b"r\xe9seau0".decode("utf-8", "surrogateescape")
+    links = [link("eth0", 1), link(odd, 2), link("réseau1", 3)]
+    observed = [address(f"10.{n}.0.1/24", n) for n in (1, 2, 3)]
+    found = node_links(links, observed, selection=ETH0)
+    assert [one.name for one in found] == ["eth0", "réseau1"]
+    msgspec.json.encode(found)
 
 
 def test_external_ips_and_link_local_ones_are_left_out():
