@@ -56,8 +56,16 @@ MUTATIONS = (
         name="address-that-ran-out-is-not-new",
         promise=_PROBED,
         file="addresses/probe/policy/recently_owned.py",
-        old="if now - at <= self._ttl_s}",
-        new="if now >= at}",
+        old="if now - one.looked_at <= self._ttl_s and",
+        new="if",
+        tests=("unit/addresses/probe/test_recently_owned.py",),
+    ),
+    Mutation(
+        name="address-that-the-kernel-refused-for-hours-is-not-new",
+        promise=_PROBED,
+        file="addresses/probe/policy/recently_owned.py",
+        old=" and now - one.since <= LONGEST_S",
+        new="",
         tests=("unit/addresses/probe/test_recently_owned.py",),
     ),
     Mutation(

@@ -1,6 +1,7 @@
 """A new IP waits until nobody speaks for it; everything else waits for nothing."""
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_interface
 from random import Random
@@ -14,6 +15,7 @@ from extip.addresses.links_in_use import LinkParts, LinksInUse
 from extip.addresses.local_addresses import AddressListener, LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
 from extip.addresses.probe.policy.probing import BACKOFF, ROUNDS, TAKEOVER_S, Probes
+from extip.addresses.probe.policy.recently_owned import LONGEST_S
 from extip.addresses.probe.prober import Prober
 from extip.addresses.reconciler import AddressReconciler
 from extip.clock import LoopClock
@@ -433,6 +435,22 @@ async def test_an_address_that_cannot_be_added_is_asked_for_once():
         station.node.failures.clear()
         await asyncio.sleep(RESYNC_S)
         assert station.up() == {str(V4)}
+
+
+@virtually
+async def test_an_address_that_could_not_be_added_for_an_hour_is_asked_for_again():
+    station = Station()
+    station.node.failures[ip_interface("fd00::1/128")] = errno.EACCES  # disable_ipv6
+    station.want(V4, V6)
+    async with station.running():
+        await asyncio.sleep(3600)
+        assert len(station.segment.probes) < 2 * ROUNDS * 3600 / LONGEST_S
+        station.segment.holders[V6] = STRANGER
+        await asyncio.sleep(3600)
+        station.node.failures.clear()
+        await asyncio.sleep(60)
+        assert station.up() == {str(V4)}, "two stations have it"
+        assert station.refused()[str(V6)].reason is Reason.IN_USE
 
 
 @virtually

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from extip.addresses.probe.policy.recently_owned import RecentlyOwned
+from extip.addresses.probe.policy.recently_owned import LONGEST_S, RecentlyOwned
 
 TTL_S = 6.0
 A, B = ip_address("10.0.0.1"), ip_address("fd00::1")
@@ -37,6 +37,17 @@ def test_what_was_let_through_is_ours_also_when_it_could_not_be_added():
     recently_owned.update({A}, frozenset(), 5.0)
     assert recently_owned.new_among({A}) == frozenset()
     recently_owned.update({A}, frozenset(), 5.0 + TTL_S + 1)
+    assert recently_owned.new_among({A}) == {A}
+
+
+def test_what_could_not_be_added_for_long_is_new_though_it_was_let_through_each_time():
+    """Another station may have taken it: the kernel may refuse it for hours."""
+    recently_owned = RecentlyOwned(ttl_s=TTL_S)
+    for now in range(0, int(LONGEST_S), 2):
+        recently_owned.update({A}, frozenset(), float(now))
+        assert bool(recently_owned.new_among({A})) is (now == 0)
+        recently_owned.mark_owned({A}, float(now))
+    recently_owned.update({A}, frozenset(), LONGEST_S + 1)
     assert recently_owned.new_among({A}) == {A}
 
 
