@@ -143,7 +143,8 @@ class AddressReconciler:
         self._log = log.get_logger("addresses").bind(link=name)
         self._triggered = triggered
         self._losses = Losses(link=name, slowest_s=options.resync_s, clock=clock)
-        self._moves = MovePace(slowest_s=options.resync_s)
+        self._moves: dict[str, MovePace] = {}
+        """By the name of the interface."""
         self._refresh_due = 0.0
         self._extended = True
         self._resync_due = 0.0
@@ -332,8 +333,15 @@ class AddressReconciler:
         """Return it without the changes that have to wait; an IP `up` elsewhere is new here."""
         waiting = self._losses.backoff.waiting(terms.now)
         admitted = []
+        self._moves = {
+            one.link.name: self._moves.get(
+                one.link.name, MovePace(slowest_s=self._options.resync_s)
+            )
+            for one in observation.on
+        }
         for one, part, here in zip(observation.on, parts, up, strict=True):
-            possible = without(self._moves.paced(one.plan.changes, terms.now), waiting)
+            paced = self._moves[one.link.name].paced(one.plan.changes, terms.now)
+            possible = without(paced, waiting)
             one = replace(one, plan=replace(one.plan, changes=tuple(possible)))  # noqa: PLW2901
             admitted.append(part.prober.admit(one, up=here))
         return replace(observation, on=tuple(admitted))

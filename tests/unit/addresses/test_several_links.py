@@ -10,6 +10,7 @@ from extip.addresses.conflict.reports import ConflictReports
 from extip.addresses.links_in_use import SPARE, LinkParts, LinksInUse
 from extip.addresses.local_addresses import LocalAddresses
 from extip.addresses.observation import AddressObserver, AddressOptions, Inputs
+from extip.addresses.policy.readd_backoff import AT_ONCE
 from extip.addresses.probe.prober import Prober
 from extip.addresses.reconciler import AddressReconciler
 from extip.clock import LoopClock
@@ -187,6 +188,26 @@ def test_a_move_between_interfaces_removes_first_and_announces_then():
         assert "interface eth7" in rejection.refusal.message
 
     in_world(scenario)
+
+
+def test_own_addresses_that_come_later_are_first_again_on_each_interface():
+    """Moves on one interface are no reason to wait with those on another one."""
+    own = {"eth0": ip_interface("10.0.0.1/24"), "eth1": ip_interface("10.1.0.1/24")}
+
+    async def scenario(world):
+        world.want(A, B, links={A: "eth0", B: "eth1"})
+        await asyncio.sleep(1)
+        for _ in range(AT_ONCE - 1):
+            world.node.applied.clear()
+            for name, address in own.items():
+                world.node.take(name, address)
+                world.node.put(name, address)
+            await asyncio.sleep(2)
+            moved = [c.link_index for c in world.node.applied if c.operation is Operation.MOVE]
+            assert sorted(moved) == [link.index for link in world.node.all_links()]
+            assert world.up() == {(A, "eth0"), (B, "eth1")}
+
+    in_world(scenario, "eth0,eth1")
 
 
 def test_an_ip_that_moves_to_another_segment_is_new_there():
