@@ -76,6 +76,14 @@ class Overlay(Generic[T]):
             return self._written[key][0]
         return None if key in self._deleted else self._store.get(key)
 
+    def next_s(self) -> float | None:
+        """Return the seconds until a write is too old, and `changes` is due; None for none.
+
+        The watch may never tell of an object that was deleted before it was delivered.
+        """
+        untils = [until for _, until in chain(self._written.values(), self._deleted.values())]
+        return min(untils) - self._clock.monotonic() if untils else None
+
     @property
     def pending(self) -> bool:
         """Whether `changes` has more to return."""

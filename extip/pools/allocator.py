@@ -9,7 +9,9 @@ A write to a service carries the version that was decided over, so that a stale 
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from math import inf
 from random import Random
+from typing import NamedTuple
 
 from extip import log
 from extip.api.core_v1 import DetailedService
@@ -45,6 +47,9 @@ _STEP = 32
 _COMPARED = 256
 """Addresses of the leadership before that are compared in one call of `plan`."""
 
+_CONFLICT_S = 15.0
+"""Seconds after which a write that met a conflict is tried again over the same version."""
+
 _RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -60,6 +65,18 @@ class AllocationInputs:
     ports: Callable[[Owner], Ports]
     misunderstood: Mapping[Owner, str]
     """The errors in annotations of services, also of services that ask for no address."""
+
+
+class _Written(NamedTuple):
+    """A write that was made, or met a conflict: the watch is to deliver another version."""
+
+    version: str
+    content: object
+    until: float = inf
+
+    def is_of(self, one: AllocationWrite, now: float) -> bool:
+        """Whether it makes this write needless, or useless, for now."""
+        return (self.version, self.content) == (_version(one), _content(one)) and now < self.until
 
 
 class Allocator:
@@ -94,7 +111,7 @@ class Allocator:
         self._used: Mapping[IPAddress, object] = {}
         self._former: dict[IPAddress, object] = {}
         """The users in earlier leaderships of addresses that were not compared since."""
-        self._written: dict[str, str] = {}
+        self._written: dict[str, _Written] = {}
         self._unclaimed: dict[Owner, set[IPAddress]] = {}
         self._statuses = PoolStatuses(clock=clock, metrics=metrics)
         self._usage = PoolUsage(Pools(), {})
@@ -185,11 +202,16 @@ class Allocator:
         waits_s = [s for s in (later_s, statuses_s, aside_s, arrival_s) if s is not None]
         found |= self._statuses.writes
         self._written = {
-            key: version
-            for key, version in self._written.items()
+            key: written
+            for key, written in self._written.items()
             if key in found or key in inputs.known_pools
         }
-        due = {k: one for k, one in found.items() if self._written.get(k) != _version(one)}
+        now = self._clock.monotonic()
+        due = dict(found)
+        for key, written in self._written.items():
+            if key in found and written.is_of(found[key], now):
+                del due[key]
+                waits_s += [written.until - now] if written.until < inf else []
         return due, min(waits_s, default=None)
 
     def claimed(self, claim: IpClaim) -> dict[str, AllocationWrite]:
@@ -215,7 +237,8 @@ class Allocator:
     async def write(self, one: AllocationWrite) -> None:
         """Write to a service or a pool; raises ApiError.
 
-        After a conflict `due` leaves the write out until the watch delivers another version.
+        After a conflict `due` leaves the write out until the watch delivers another version, for
+        `_CONFLICT_S` at most: a webhook may answer with 409, too.
         """
         try:
             if isinstance(one, SetPoolStatus):
@@ -223,9 +246,10 @@ class Allocator:
             else:
                 await self._publish(one)
         except (ConflictError, NotFoundError):
-            self._written[_key(one)] = _version(one)
+            until = self._clock.monotonic() + _CONFLICT_S
+            self._written[_key(one)] = _Written(_version(one), _content(one), until)
             raise
-        self._written[_key(one)] = _version(one)
+        self._written[_key(one)] = _Written(_version(one), _content(one))
 
     def failed(self, one: AllocationWrite, error: str) -> None:
         """Report the first failure of a write."""
@@ -295,3 +319,11 @@ def _key(one: AllocationWrite) -> str:
 
 def _version(one: AllocationWrite) -> str:
     return one.pool.metadata.resource_version if isinstance(one, SetPoolStatus) else one.version
+
+
+def _content(one: AllocationWrite) -> object:
+    """Return the content of a pool's status. One that changes nothing leaves the version as it is.
+
+    That is so where the definition is an older one, which drops what differs.
+    """
+    return one.patch if isinstance(one, SetPoolStatus) else None

@@ -72,11 +72,8 @@ _RETRY_S, _RETRY_AT_LEISURE_S = 15.0, 60.0
 _LEAST_APART_S, _MADE_S = 0.1, 0.1
 """Seconds between two passes for failed writes at least; from a chore to the pass after it."""
 
-_TICK_S = 0.001
-"""The shortest wait, in seconds."""
-
-_AUDIT_S = 5.0
-"""Seconds of rest after which some decisions are compared with new ones."""
+_TICK_S, _AUDIT_S = 0.001, 5.0
+"""Seconds: the shortest wait; the rest after which some decisions are compared with new ones."""
 
 _STEP = 64
 """IPs that are decided at once: a few milliseconds, for which nothing else runs."""
@@ -304,7 +301,8 @@ class ClaimScheduler:
         if self._state.pending or self._demand.pending:
             return 0.0
         self._starting = False
-        waits_s = [s for s in (statuses_s, leisure_s, contested_s) if s is not None]
+        waits = statuses_s, leisure_s, contested_s, self._claims.next_s()
+        waits_s = [s for s in waits if s is not None]
         return max(_TICK_S, min(waits_s)) if waits_s else None
 
     async def _take_claims(self) -> None:

@@ -212,5 +212,15 @@ class AllocationIndex:
         )
         for service in services:
             name = service.namespace, service.name
-            self._claimed.setdefault((*name, service.uid), {})[interface.ip] = claimed
-            self._by_name.setdefault(name, {})[interface.ip] = claimed
+            for known in (
+                self._claimed.setdefault((*name, service.uid), {}),
+                self._by_name.setdefault(name, {}),
+            ):
+                known[interface.ip] = _joined(claimed, known.get(interface.ip))
+
+
+def _joined(claimed: Claimed, other: Claimed | None) -> Claimed:
+    """Return what one claim says, and `other` ones of the same IP, which other nodes have."""
+    if other is None or not other.up:
+        return claimed
+    return claimed if claimed.up and claimed.since <= other.since else other

@@ -1,7 +1,9 @@
 """What cannot be had takes nothing away, and nothing is given that was not asked for."""
 
+import msgspec
 import pytest
 
+from extip.api.ipcontroller_v1 import IpClaimStatus
 from extip.pools.policy.address_request import misunderstood
 from tests.unit.pools.allocation_world import World, pool
 from tests.unit.pools.test_allocation import AUTO, LB, asking, waiting
@@ -417,3 +419,31 @@ def test_two_services_that_wrote_one_ip_by_hand_settle_whatever_their_ports_are(
     world.add("plain", created="2", **spec)
     world.settle()
     assert world.claimed() == {"10.0.0.5": ["auto", "plain"]}
+
+
+@pytest.mark.parametrize("last", ["n1", "n3"])
+def test_an_address_of_every_node_has_arrived_when_one_node_has_it_up(last):
+    """In whatever order their claims are read: one of them may never bring it up."""
+    world = World(pool("p", "10.0.0.0/24", placement="Everywhere"))
+    world.add("web", type="LoadBalancer")
+    world.settle()
+    world.change("web", {"metadata": {"annotations": asking(addresses="10.0.0.5")}})
+    world.down.add("10.0.0.5")
+    for _ in range(3):
+        world.step()
+    (new,) = [one for one in world.claims.values() if one.spec.cidr == "10.0.0.5/32"]
+    del world.claims[new.metadata.name]
+    for node in sorted(["n1", "n2", "n3"], key=lambda node: node == last):
+        up = IpClaimStatus(holder=node, since="2026-01-01T00:00:00Z")
+        name = f"{new.metadata.name}.{node}"
+        world.claims[name] = msgspec.structs.replace(
+            new,
+            metadata=msgspec.structs.replace(new.metadata, name=name),
+            spec=msgspec.structs.replace(new.spec, node_name=node),
+            status=IpClaimStatus() if node == "n3" else up,
+        )
+    allocation, _ = world.plan()
+    assert [[one.ip for one in each.ingress] for each in allocation.service_updates] == [
+        ["10.0.0.5"]
+    ]
+    assert not allocation.arriving

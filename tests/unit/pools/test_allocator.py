@@ -302,6 +302,54 @@ async def test_a_conflict_is_left_until_the_watch_shows_what_changed(server):
 
 
 @virtually
+async def test_a_conflict_that_no_other_version_follows_is_not_the_end(server):
+    """A webhook may answer with 409."""
+    server.add("web")
+    server.claim()
+    server.error = ConflictError("webhook")
+    again_s = await server.write()
+    server.error = None
+    with server.calling() as calls:
+        for _ in range(4):
+            await asyncio.sleep(2)
+            again_s = await server.write()
+            assert "default/web" not in calls
+            assert again_s is not None
+            assert again_s < 15
+        await asyncio.sleep(15)
+        await server.write()
+        assert calls.count("default/web") == 1
+
+
+@virtually
+async def test_a_status_that_an_older_definition_cuts_is_not_the_last_one(server):
+    """It drops a field, so the write changes nothing, and the version stays."""
+    plain = server.patch_pool_status
+
+    async def pruning(shown, patch):
+        before = server.pools["p"]
+        kept = on_the_wire(patch)
+        kept["status"].pop("free", None)
+        await plain(shown, kept)
+        if server.pools["p"].status == before.status:
+            server.pools["p"] = before
+
+    server.patch_pool_status = pruning
+    for name in ("web", "other"):
+        server.add(name)
+        for _ in range(4):
+            await server.go()
+            server.show()
+            await asyncio.sleep(2)
+        with server.calling() as calls:
+            await server.go()
+            await asyncio.sleep(2)
+            await server.go()
+            assert calls == [], "the same status is written once"
+    assert set(server.pools["p"].status.allocated.values()) == {"default/web", "default/other"}
+
+
+@virtually
 async def test_failures_are_repeated_with_patience_and_told_once(server):
     server.add("web")
     server.error = ApiUnavailableError("gone")

@@ -409,6 +409,26 @@ async def test_whoever_led_once_collects_no_changes_of_claims_on_standby():
 
 
 @virtually
+async def test_a_claim_that_is_deleted_before_the_watch_has_our_last_write_is_made_again():
+    """The list after the break does not have it, and nothing else happens."""
+    async with World().running() as world:
+        server, show = world.server, world.server._show
+        broken: list[str] = []
+        await world.ask(*ips(1), wait_s=0.1)
+        server.report_up(f"{ips(1)[0]}/32")
+        server._show = broken.append
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if ("standby", *broken) in server.writes:
+                break
+        server.objects.clear()
+        server._show = show
+        server.cache.clear()
+        await asyncio.sleep(60)
+        assert len(world.placed()) == 1
+
+
+@virtually
 async def test_a_claim_that_is_up_stays_when_a_node_object_lists_its_ip():
     """A kubelet lists what it finds; an IP that is up nowhere yet is the node's."""
     async with World().running() as world:
