@@ -33,8 +33,9 @@ def main() -> int:
     except (LabError, BinariesError) as error:
         sys.stderr.write(f"soak: {error}\n")
         return 2
+    _say(report.summary(outcome))
     arguments.out.write_text(report.html(outcome))
-    _say(f"{report.summary(outcome)}\nreport: {arguments.out}")
+    _say(f"report: {arguments.out}")
     return 0 if outcome.ok else 1
 
 
@@ -49,6 +50,8 @@ def _arguments() -> argparse.Namespace:
     if arguments.out is None:
         name = f"extip-soak-{arguments.seed}-{time.strftime('%H%M%S')}.html"
         arguments.out = Path(tempfile.gettempdir()) / name
+    if arguments.out.is_dir() or not arguments.out.parent.is_dir():
+        parser.error(f"--out {arguments.out}: give a file in a folder that exists")
     return arguments
 
 
