@@ -225,7 +225,7 @@ class Reflector(Generic[T]):
             end = ""
             try:
                 end = await self._stream()
-                failure = self._given_up(end, self._clock.monotonic() - began_s)
+                failure = self._given_up(end)
             except ApiError as error:
                 failure = error
             now_s = self._clock.monotonic()
@@ -247,8 +247,12 @@ class Reflector(Generic[T]):
                 return MOST_RECENT  # a list from a cache could be as old as the version
         return self._resource_version
 
-    def _given_up(self, end: str, lasted_s: float) -> ApiError | None:
-        """Return the failure of a stream that the server ended before it told anything."""
+    def _given_up(self, end: str) -> ApiError | None:
+        """Return the failure of a stream that the server ended before it told anything.
+
+        Its time counts from its opening (`_spoke_s`), which may take long at a busy server.
+        """
+        lasted_s = self._clock.monotonic() - self._spoke_s
         if end != "ended" or self._heard or lasted_s >= STEADY_S:
             return None
         self._ended_at_once += 1
