@@ -19,9 +19,6 @@ _LONGEST = 15
 """Longest name of an interface, in bytes, without the terminating NUL (``IFNAMSIZ``)."""
 
 _FORBIDDEN = frozenset("/:")
-_RAW_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))
-"""Stand for bytes of a name that are no UTF-8."""
-
 _GLOB = frozenset("*?[")
 
 
@@ -84,9 +81,9 @@ class LinkSelection:
         """Return the interfaces that are selected, in the order of the patterns, then by index.
 
         A pattern leaves out interfaces on which neighbours resolve no addresses, such as `lo`: only
-        a name selects those.
+        a name selects those. One with a name that nobody can write is never selected.
         """
-        in_order = sorted(links, key=_index)
+        in_order = sorted((link for link in links if link.name.isprintable()), key=_index)
         subnets = own_subnets(observed)
         found: dict[str, Fitting] = {}
         for pattern in self.patterns:
@@ -104,13 +101,13 @@ class LinkSelection:
 def is_link_name(text: str) -> bool:
     """Return whether the kernel would take the text for the name of an interface.
 
-    It would take some with control characters, too, which nobody could read. In `eth0:1` the part
-    behind the colon is a label of an address.
+    It would take some with control characters, too, which nobody could read, and bytes that are no
+    UTF-8, which no object of Kubernetes can have. In `eth0:1` the part behind the colon is a label
+    of an address.
     """
     if text in (".", "..") or not _FORBIDDEN.isdisjoint(text) or any(c.isspace() for c in text):
         return False
-    readable = text.isprintable() or all(c.isprintable() or c in _RAW_BYTES for c in text)
-    return readable and 0 < len(text.encode("utf-8", "surrogateescape")) <= _LONGEST
+    return text.isprintable() and 0 < len(text.encode()) <= _LONGEST
 
 
 def choose_link(ip: IPAddress, wish: str, among: Sequence[Fitting]) -> str:

@@ -66,15 +66,29 @@ def test_one_plain_name_is_the_only_interface():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "eth0,", "a/b", "a b", "a" * 16, "ü" * 8, "eth0:1", ".", "..", "\x1b[2J", "\u202e"]
+    "text",
+    [
+        "",
+        "eth0,",
+        "a/b",
+        "a b",
+        "a" * 16,
+        "ü" * 8,
+        "eth0:1",
+        ".",
+        "..",
+        "\x1b[2J",
+        "\u202e",
+        "\udcff0",
+    ],
 )
 def test_what_cannot_be_a_name_is_refused(text):
     with pytest.raises(ValueError, match="cannot be the name of an interface"):
         LinkSelection.parse(text)
 
 
-def test_a_name_may_have_letters_of_any_kind_and_bytes_that_are_no_text():
-    for text in ("lan0", "e.100", "Küche", "\udcff0"):
+def test_a_name_may_have_letters_of_any_kind():
+    for text in ("lan0", "e.100", "Küche"):
         assert LinkSelection.parse(text).only == text
 
 

@@ -43,9 +43,10 @@ def test_an_interface_whose_name_no_object_can_have_is_left_out():
     odd = b"r\xe9seau0".decode("utf-8", "surrogateescape")
     links = [link("eth0", 1), link(odd, 2), link("réseau1", 3)]
     observed = [address(f"10.{n}.0.1/24", n) for n in (1, 2, 3)]
-    found = node_links(links, observed, selection=ETH0)
-    assert [one.name for one in found] == ["eth0", "réseau1"]
-    msgspec.json.encode(found)
+    for selection in (ETH0, LinkSelection.parse("auto"), LinkSelection.parse("eth0,r*")):
+        found = node_links(links, observed, selection=selection)
+        assert [one.name for one in found] == ["eth0", "réseau1"]
+        msgspec.json.encode(found)
 
 
 def test_external_ips_and_link_local_ones_are_left_out():
