@@ -333,12 +333,8 @@ class AddressReconciler:
         """Return it without the changes that have to wait; an IP `up` elsewhere is new here."""
         waiting = self._losses.backoff.waiting(terms.now)
         admitted = []
-        self._moves = {
-            one.link.name: self._moves.get(
-                one.link.name, MovePace(slowest_s=self._options.resync_s)
-            )
-            for one in observation.on
-        }
+        names = [one.link.name for one in observation.on]
+        self._moves = {n: self._moves.get(n) or MovePace(self._options.resync_s) for n in names}
         for one, part, here in zip(observation.on, parts, up, strict=True):
             paced = self._moves[one.link.name].paced(one.plan.changes, terms.now)
             possible = without(paced, waiting)

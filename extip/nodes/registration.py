@@ -137,12 +137,12 @@ class NodeRegistration:
         resync_at = self._clock.monotonic() + self._resync_s
         while True:
             self._triggered.clear()
-            if self._forgotten:  # not before: a write that is answered then would restore them
+            if self._clock.monotonic() >= resync_at:  # however often it was triggered meanwhile
+                self._forgotten = True  # a resync reads everything again
+                resync_at = self._clock.monotonic() + self._resync_s
+            if self._forgotten:  # not before: the answer to a write on its way would restore them
                 self._forgotten = False
                 self._seen = self._record = None
-            if self._clock.monotonic() >= resync_at:  # however often it was triggered meanwhile
-                self._seen = self._record = None  # a resync reads everything again
-                resync_at = self._clock.monotonic() + self._resync_s
             wait_s = min(await self._attempt(), resync_at - self._clock.monotonic())
             await self._triggered.wait_at_most(wait_s)
 

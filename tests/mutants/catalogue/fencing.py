@@ -12,7 +12,7 @@ _MODES = ("simulation/test_modes.py::test_with_on_api_loss_release_two_nodes_nev
 MUTATIONS = (
     Mutation(
         name="pause-that-the-clock-does-not-show-is-overlooked",
-        promise="It notices by the API server's clock at its next heartbeat",
+        promise="it notices by the API server's clock at its next heartbeat",
         file="fencing/cache_freshness.py",
         old='its machine was paused, and so was the clock")\n            self.invalidate()',
         new='its machine was paused, and so was the clock")',
@@ -20,7 +20,7 @@ MUTATIONS = (
     ),
     Mutation(
         name="every-other-api-server-is-a-pause",
-        promise="It notices by the API server's clock at its next heartbeat",
+        promise="it notices by the API server's clock at its next heartbeat",
         file="fencing/paused_clock.py",
         old="+ _ROUNDING_S + self._differ_s else",
         new="+ _ROUNDING_S else",
